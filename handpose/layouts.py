@@ -1,0 +1,101 @@
+"""Joint layouts: which joints a data set names, in which order, and how its skeleton joins them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+FINGERS = ("thumb", "index", "middle", "ring", "pinky")
+
+
+@dataclass(frozen=True)
+class JointLayout:
+    """A named order of hand joints and the tree that joins them.
+
+    Attributes:
+        name: the layout's short name, `icvl`, `nyu` or `msra`.
+        joints: joint names; `<finger>_<part>` for the joints of a finger.
+        parents: for each joint the index of its parent, -1 for the root.
+    """
+
+    name: str
+    joints: tuple[str, ...]
+    parents: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.joints)
+
+    @property
+    def root(self) -> int:
+        """The index of the one joint without a parent."""
+        return self.parents.index(-1)
+
+    @property
+    def bones(self) -> tuple[tuple[int, int], ...]:
+        """(parent, child) joint indices, one pair per bone, in the children's order."""
+        return tuple((parent, child) for child, parent in enumerate(self.parents) if parent >= 0)
+
+    @property
+    def fingers(self) -> dict[str, tuple[int, ...]]:
+        """Joint indices of each finger, from the palm to the tip."""
+        members = {
+            finger: [i for i, joint in enumerate(self.joints) if joint.startswith(finger + "_")] for finger in FINGERS
+        }
+        return {finger: tuple(sorted(indices, key=self.depth)) for finger, indices in members.items()}
+
+    def depth(self, joint: int) -> int:
+        """The number of bones between `joint` and the root."""
+        parent = self.parents[joint]
+        return 0 if parent < 0 else 1 + self.depth(parent)
+
+    def adjacency(self) -> np.ndarray:
+        """D^-1/2 (A + I) D^-1/2 of the skeleton graph, (J, J) float64 (paper, section 3.2)."""
+        matrix = np.eye(len(self))
+        for parent, child in self.bones:
+            matrix[parent, child] = matrix[child, parent] = 1.0
+        scale = 1.0 / np.sqrt(matrix.sum(axis=1))
+        return scale[:, None] * matrix * scale[None, :]
+
+
+ICVL16 = JointLayout(
+    "icvl",
+    ("palm", *(f"{finger}_{part}" for finger in FINGERS for part in ("root", "mid", "tip"))),
+    (-1, *(0 if part == 0 else 3 * finger + part for finger in range(5) for part in range(3))),
+)
+
+NYU14 = JointLayout(
+    "nyu",
+    (
+        "pinky_tip",
+        "pinky_mid",
+        "ring_tip",
+        "ring_mid",
+        "middle_tip",
+        "middle_mid",
+        "index_tip",
+        "index_mid",
+        "thumb_tip",
+        "thumb_mid",
+        "thumb_root",
+        "wrist_ulnar",
+        "wrist_radial",
+        "palm",
+    ),
+    (1, 13, 3, 13, 5, 13, 7, 13, 9, 10, 13, 13, 13, -1),
+)
+
+MSRA21 = JointLayout(
+    "msra",
+    (
+        "wrist",
+        *(
+            f"{finger}_{part}"
+            for finger in ("index", "middle", "ring", "pinky", "thumb")
+            for part in ("mcp", "pip", "dip", "tip")
+        ),
+    ),
+    (-1, *(0 if part == 0 else 4 * finger + part for finger in range(5) for part in range(4))),
+)
+
+LAYOUTS = {layout.name: layout for layout in (ICVL16, NYU14, MSRA21)}

@@ -1,0 +1,228 @@
+"""JGR-P2O, the network: joint graph reasoning and pixel-to-offset prediction in stacked hourglasses.
+
+Fang, Liu, Liu, Xu, Kang: "JGR-P2O: Joint Graph Reasoning based Pixel-to-Offset Prediction Network for
+3D Hand Pose Estimation from a Single Depth Image", ECCV 2020. The classes carry the names of the paper's
+boxes; where the original implementation differs from what one would expect, a comment says so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from handpose.layouts import LAYOUTS
+
+PATCH = 96
+"""Side of the network's input, px."""
+
+GRID = 24
+"""Side of the grid of pixels that vote, px."""
+
+
+@dataclasses.dataclass(frozen=True)
+class JGRP2OConfig:
+    """What a checkpoint must say of itself.
+
+    Attributes:
+        layout: the joint layout it predicts.
+        stacks: hourglasses, 2 in the paper.
+        features: channels, 128 in the paper.
+        cube: side of the metric cube its crops are cut with, mm.
+        uv_scale: patch pixels that a normalised u or v of 1 stands for. 95 (first to last pixel centre)
+            for our own weights; the original implementation trains with 95 but decodes with 96, and
+            checkpoints imported from it keep that.
+    """
+
+    layout: Literal["icvl", "nyu", "msra"]
+    stacks: int = 2
+    features: int = 128
+    cube: float = 250.0
+    uv_scale: float = 95.0
+
+    @property
+    def joints(self) -> int:
+        """Number of joints of the layout."""
+        return len(LAYOUTS[self.layout])
+
+
+class ConvBN(nn.Sequential):
+    """Convolution without bias, batch normalisation and, unless it ends a branch, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1, *, relu: bool = True) -> None:
+        layers: list[nn.Module] = [
+            nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
+            nn.BatchNorm2d(outputs, eps=1e-5, momentum=0.05),
+        ]
+        super().__init__(*layers, *([nn.ReLU()] if relu else []))
+
+
+class Residual(nn.Module):
+    """Bottleneck residual block: 1x1 to half the width, 3x3, 1x1; a projection only where the width changes."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        half = outputs // 2
+        self.branch = nn.Sequential(
+            ConvBN(inputs, half), ConvBN(half, half, 3), ConvBN(half, outputs, relu=False)
+        )
+        self.shortcut = nn.Identity() if inputs == outputs else ConvBN(inputs, outputs, relu=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.branch(x) + self.shortcut(x))
+
+
+class Stem(nn.Module):
+    """From the (N, 1, 96, 96) depth patch to (N, C, 24, 24) features."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, features // 4, 7, stride=2, bias=False)
+        self.bn = nn.BatchNorm2d(features // 4, eps=1e-5, momentum=0.05)
+        self.residual1 = Residual(features // 4, features // 2)
+        self.residual2 = Residual(features // 2, features // 2)
+        self.residual3 = Residual(features // 2, features)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        # TensorFlow's SAME padding of a stride-2 convolution puts the odd pixel at the bottom and right.
+        x = F.relu(self.bn(self.conv(F.pad(patches, (2, 3, 2, 3)))))
+        x = F.max_pool2d(self.residual1(x), 2)
+        return self.residual3(self.residual2(x))  # type: ignore[no-any-return]
+
+
+class Hourglass(nn.Module):
+    """Recursive hourglass (Newell et al. 2016): halve, descend, double, add what stayed above."""
+
+    def __init__(self, features: int, depth: int) -> None:
+        super().__init__()
+        self.upper = Residual(features, features)
+        self.lower1 = Residual(features, features)
+        self.inner = Hourglass(features, depth - 1) if depth > 1 else nn.Identity()
+        self.lower3 = Residual(features, features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # 3x3 stride 2 with SAME padding: one more row at the bottom, one more column at the right.
+        # Every x here comes out of a ReLU, so that padding with zeros is padding with minus infinity.
+        lower = F.max_pool2d(F.pad(x, (0, 1, 0, 1)), 3, stride=2)
+        lower = self.lower3(self.inner(self.lower1(lower)))
+        return self.upper(x) + F.interpolate(lower, scale_factor=2.0, mode="nearest")  # type: ignore[no-any-return]
+
+
+class GraphReasoning(nn.Module):
+    """Joint graph reasoning (paper, section 3.2): pixels to joints, along the skeleton, and back to pixels."""
+
+    adjacency: Tensor
+
+    def __init__(self, features: int, adjacency: Tensor) -> None:
+        super().__init__()
+        joints = adjacency.shape[0]
+        # The bias changes nothing (the softmax cancels it); it is here because checkpoints have it.
+        self.vote = nn.Conv2d(features, joints, 1)
+        self.embed = ConvBN(features, features)
+        self.propagate = nn.Linear(features, features, bias=False)
+        self.context = ConvBN(features, features)
+        self.fuse = ConvBN(2 * features, features)
+        self.register_buffer("adjacency", adjacency, persistent=False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Augmented features (N, C, H, W) and the voting weights (N, J, H*W), which sum to one over the pixels."""
+        joints = self.adjacency.shape[0]
+        # A reduced-precision softmax would cost millimetres: votes are summed over 576 pixels.
+        precise = torch.promote_types(x.dtype, torch.float32)
+        weights = self.vote(x).flatten(2).softmax(dim=2, dtype=precise).to(x.dtype)  # (N, J, H*W)
+        nodes = weights @ self.embed(x).flatten(2).transpose(1, 2)  # (N, J, C)
+        nodes = F.relu(self.adjacency.to(x.dtype) @ self.propagate(nodes))
+        # The original averages over the joints here where the paper writes a sum.
+        context = nodes.transpose(1, 2) @ weights / joints  # (N, C, H*W)
+        context = self.context(context.unflatten(2, x.shape[2:]))
+        return self.fuse(torch.cat([x, context], dim=1)), weights
+
+
+class PixelToOffset(nn.Module):
+    """Pixel-to-offset prediction (section 3.3): from every pixel to every joint, three offset maps."""
+
+    def __init__(self, features: int, joints: int) -> None:
+        super().__init__()
+        self.joints = joints
+        self.offsets = nn.Conv2d(features, 3 * joints, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised offsets (N, 3*J, H, W): all joints' du, then dv, then dz."""
+        return self.offsets(x)  # type: ignore[no-any-return]
+
+
+class StackOutput(NamedTuple):
+    """What one stack says of a patch.
+
+    Attributes:
+        weights: voting weights (N, J, H*W).
+        offsets: offset maps (N, 3, J, H*W), normalised like uvz.
+        uvz: the joints (N, J, 3), normalised.
+    """
+
+    weights: Tensor
+    offsets: Tensor
+    uvz: Tensor
+
+
+def pixel_grid(patches: Tensor) -> Tensor:
+    """Where each voting pixel lies, normalised: (N, 3, 1, H*W), u and v in 0..1 and its depth in -1..1."""
+    depth = patches[:, :, ::4, ::4]  # plain strided sampling, as the original has it
+    ramp = torch.linspace(0.0, 1.0, GRID, dtype=patches.dtype, device=patches.device)
+    u = ramp.expand(depth.shape)
+    v = ramp[:, None].expand(depth.shape)
+    return torch.stack([u, v, depth], dim=1).flatten(3)
+
+
+def vote_spread(output: StackOutput, grid: Tensor) -> Tensor:
+    """Weighted standard deviation of the pixels' votes, (N, J, 3), normalised like uvz."""
+    deviation = output.offsets + grid - output.uvz.transpose(1, 2)[..., None]  # (N, 3, J, H*W)
+    return (output.weights[:, None] * deviation.square()).sum(3).sqrt().transpose(1, 2)
+
+
+class JGRP2O(nn.Module):
+    """The whole network.
+
+    `forward` takes patches (N, 1, 96, 96) in -1..1 (near = -1, background = +1) and returns
+    `uvz` (N, J, 3), u and v in 0..1 over the patch and z in -1..1 over the cube, and `spread` of the same
+    shape and scale: how far the pixels' votes for that coordinate disagree.
+    """
+
+    def __init__(self, config: JGRP2OConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, joints = config.features, config.joints
+        adjacency = torch.from_numpy(LAYOUTS[config.layout].adjacency()).to(torch.get_default_dtype())
+        self.stem = Stem(width)
+        self.hourglasses = nn.ModuleList(Hourglass(width, 3) for _ in range(config.stacks))
+        self.residuals = nn.ModuleList(Residual(width, width) for _ in range(config.stacks))
+        self.reasonings = nn.ModuleList(GraphReasoning(width, adjacency) for _ in range(config.stacks))
+        self.heads = nn.ModuleList(PixelToOffset(width, joints) for _ in range(config.stacks))
+        self.from_offsets = nn.ModuleList(ConvBN(3 * joints, width) for _ in range(config.stacks - 1))
+        self.from_features = nn.ModuleList(ConvBN(width, width) for _ in range(config.stacks - 1))
+
+    def stack_outputs(self, patches: Tensor) -> list[StackOutput]:
+        """Every stack's output, for supervision of all of them."""
+        grid = pixel_grid(patches)
+        stem = x = self.stem(patches)
+        outputs = []
+        for stack, (hourglass, residual, reasoning, head) in enumerate(
+            zip(self.hourglasses, self.residuals, self.reasonings, self.heads, strict=True)
+        ):
+            x, weights = reasoning(residual(hourglass(x)))
+            maps = head(x)
+            # Votes are summed in the patches' own precision, whatever the convolutions ran in.
+            offsets = maps.to(patches.dtype).unflatten(1, (3, -1)).flatten(3)  # (N, 3, J, H*W)
+            weights = weights.to(patches.dtype)
+            uvz = (weights[:, None] * (offsets + grid)).sum(3).transpose(1, 2)  # (N, J, 3)
+            outputs.append(StackOutput(weights, offsets, uvz))
+            if stack + 1 < len(self.heads):
+                x = stem + self.from_offsets[stack](maps) + self.from_features[stack](x)
+        return outputs
+
+    def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        last = self.stack_outputs(patches)[-1]
+        return last.uvz, vote_spread(last, pixel_grid(patches))

@@ -1,0 +1,1 @@
+"""Synthetic depth: an articulated hand, a renderer, a scene and a sensor, all batched in torch."""

@@ -1,0 +1,40 @@
+"""Where each data set's annotators put their joints, as mixtures of the hand's landmarks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from handpose.layouts import FINGERS, JointLayout
+from handpose.synthetic.hand import LANDMARKS
+
+_Mixture = dict[str, float]
+
+
+def _between(near: str, far: str, place: float) -> _Mixture:
+    return {near: 1.0 - place, far: place}
+
+
+# The body model's wrist lies in the forearm; people mark it at the crease.
+_WRIST = _between("hand", "middle_1", 0.21)
+
+
+def _msra() -> dict[str, _Mixture]:
+    joints: dict[str, _Mixture] = {"wrist": _WRIST}
+    for finger in FINGERS:
+        for part, landmark in zip(("mcp", "pip", "dip", "tip"), ("1", "2", "3", "tip"), strict=True):
+            joints[f"{finger}_{part}"] = {f"{finger}_{landmark}": 1.0}
+    return joints
+
+
+_ANNOTATIONS = {"msra": _msra}
+
+
+def joint_weights(layout: JointLayout) -> Tensor:
+    """(J, L) weights over `LANDMARKS`, each row summing to one, that give the layout's joints."""
+    mixtures = _ANNOTATIONS[layout.name]()
+    weights = torch.zeros(len(layout), len(LANDMARKS))
+    for row, joint in enumerate(layout.joints):
+        for landmark, weight in mixtures[joint].items():
+            weights[row, LANDMARKS.index(landmark)] += weight
+    return weights

@@ -1,0 +1,274 @@
+"""Training samples: a hand somewhere before a camera, what stands around it, its crop and its joints."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from handpose.layouts import JointLayout
+from handpose.model import PATCH
+from handpose.synthetic.annotation import joint_weights
+from handpose.synthetic.hand import LANDMARKS, HandModel
+from handpose.synthetic.render import rasterise
+from handpose.synthetic.sensor import sense
+
+
+@dataclass(frozen=True)
+class SceneRange:
+    """What scenes are drawn from; lengths in mm."""
+
+    distance: tuple[float, float] = (150.0, 1200.0)
+    half_view: tuple[float, float] = (0.55, 0.42)  # tangent of the half angle of view, horizontal and vertical
+    centre_noise: float = 7.0
+    upright: float = 0.45  # share of hands with the palm or back turned to the camera
+    body: float = 0.35
+    table: float = 0.12
+    held: float = 0.10
+    occluder: float = 0.05
+    second_hand: float = 0.08
+    sleeve: float = 0.4
+    border: float = 0.06
+
+
+class SyntheticHands:
+    """An endless source of crops with joints.
+
+    Args:
+        hand: the compiled hand, on the device to draw on.
+        poses: (P, B, 3) joint angles to draw from, degrees.
+        layout: whose joints to give.
+        cube: side of the crop's cube, mm.
+        scenes: what is drawn around the hand.
+        seed: of everything.
+    """
+
+    def __init__(
+        self,
+        hand: HandModel,
+        poses: Tensor,
+        layout: JointLayout,
+        *,
+        cube: float,
+        uv_scale: float,
+        scenes: SceneRange = SceneRange(),
+        seed: int = 0,
+    ) -> None:
+        self.hand, self.cube, self.uv_scale, self.scenes = hand, cube, uv_scale, scenes
+        self.device = hand.device
+        self.poses = poses.to(self.device)
+        self.weights = joint_weights(layout).to(self.device)
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        corners = hand.mean[: hand.vertices][hand.faces]
+        areas = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=-1)
+        mass = torch.zeros(hand.vertices, device=self.device).index_add_(
+            0, hand.faces.flatten(), areas.repeat_interleave(3)
+        )
+        self.mass = torch.where(hand.is_forearm, 0.0, mass)
+        self.mass /= self.mass.sum()
+
+    def _uniform(self, count: int, low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(count, *shape, generator=self.generator, device=self.device)
+
+    def _normal(self, *shape: int) -> Tensor:
+        return torch.randn(*shape, generator=self.generator, device=self.device)
+
+    def _happens(self, count: int, share: float) -> Tensor:
+        return self._uniform(count, 0.0, 1.0) < share
+
+    def batch(self, count: int) -> tuple[Tensor, Tensor]:
+        """`count` patches (N, 1, 96, 96) in -1..1 and their joints (N, J, 3), normalised."""
+        vertices, landmarks = self._hands(count)
+        centre = self._place(vertices)
+        offset = centre[:, None] - (self.mass @ vertices)[:, None]
+        vertices, landmarks = vertices + offset, landmarks + offset
+        centre = self._localised(centre, landmarks)
+
+        focal = PATCH * centre[:, 2] / self.cube
+        middle = (PATCH - 1) / 2
+        principal = middle - focal[:, None] * centre[:, :2] / centre[:, 2:]
+        depth = rasterise(vertices, self.hand.faces, focal, principal, PATCH)
+        depth = self._second_hands(depth, centre, focal, principal)
+        depth = torch.minimum(depth, self._surroundings(vertices, landmarks, centre, focal, principal))
+        depth = sense(depth, torch.full_like(focal, self.cube / PATCH), self.generator)
+        depth = self._cut_by_border(depth)
+
+        half = self.cube / 2
+        patches = ((depth - centre[:, 2, None, None]) / half).clamp(-1.0, 1.0)[:, None]
+        joints = self.weights @ landmarks
+        uv = joints[..., :2] * (focal[:, None] / joints[..., 2])[..., None] + principal[:, None]
+        z = (joints[..., 2:] - centre[:, None, 2:]) / half
+        return patches, torch.cat([uv / self.uv_scale, z], dim=-1)
+
+    def _hands(self, count: int) -> tuple[Tensor, Tensor]:
+        """Turned hands around their wrists: vertices (N, V, 3), landmarks (N, L, 3)."""
+        pick = torch.randint(len(self.poses), (count,), generator=self.generator, device=self.device)
+        angles = self.poses[pick]
+        angles = angles + 3.5 * self._normal(*angles.shape) * (angles != 0)
+        vertices, landmarks = self.hand.pose(self.hand.draw_shapes(count, self.generator), angles)
+        vertices = self._sleeves(vertices, landmarks)
+        rotation = self._rotations(count).transpose(1, 2)
+        return vertices @ rotation, landmarks @ rotation
+
+    def _rotations(self, count: int) -> Tensor:
+        """(N, 3, 3) from the hand's frame to the camera's: any, or palm or back before the camera."""
+        first, second = (_rotation(q / q.norm(dim=1, keepdim=True)) for q in self._normal(2, count, 4))
+        # An arm that reaches from the camera's side hides its own hand: seen, but seldom.
+        anyhow = torch.where((first[:, 2, 1] > 0.6)[:, None, None], second, first)
+        # The palm looks along -x of the hand; turn that to or from the camera, any way up, and tilt it.
+        facing = torch.where(self._happens(count, 0.5), 1.0, -1.0)
+        zero, one = torch.zeros_like(facing), torch.ones_like(facing)
+        front = torch.stack(
+            [torch.stack(row, -1) for row in ([zero, zero, facing], [zero, -one, zero], [facing, zero, zero])], -2
+        )
+        roll = 0.7 * self._normal(count) + (self._happens(count, 0.3)) * self._uniform(count, -math.pi, math.pi)
+        tilt = 0.45 * self._normal(count, 2)
+        turn = _about(roll, 2) @ _about(tilt[:, 0], 0) @ _about(tilt[:, 1], 1)
+        upright = self._happens(count, self.scenes.upright)
+        return torch.where(upright[:, None, None], turn @ front, anyhow)
+
+    def _sleeves(self, vertices: Tensor, landmarks: Tensor) -> Tensor:
+        """Forearms thickened from a random distance behind the wrist on, with a fold or two."""
+        count = len(vertices)
+        arm = self.hand.is_forearm
+        forearm = vertices[:, arm]
+        wrist = landmarks[:, 0]
+        axis = forearm.mean(1) - wrist
+        axis = axis / axis.norm(dim=1, keepdim=True)
+        along = ((forearm - wrist[:, None]) * axis[:, None]).sum(-1, keepdim=True)
+        radial = forearm - wrist[:, None] - along * axis[:, None]
+        start = self._uniform(count, -5.0, 90.0, 1, 1)
+        thick = self._uniform(count, 1.5, 22.0, 1, 1) * self._happens(count, self.scenes.sleeve)[:, None, None]
+        fold = 1.0 + 0.25 * torch.sin(along / self._uniform(count, 6.0, 25.0, 1, 1))
+        grown = forearm + radial / radial.norm(dim=-1, keepdim=True).clamp(min=1.0) * thick * fold * (
+            (along - start) / 6.0
+        ).clamp(0.0, 1.0)
+        vertices = vertices.clone()
+        vertices[:, arm] = grown
+        return vertices
+
+    def _place(self, vertices: Tensor) -> Tensor:
+        """Where the hands' centres of mass are put, (N, 3)."""
+        count = len(vertices)
+        low, high = self.scenes.distance
+        z = torch.exp(self._uniform(count, math.log(low), math.log(high)))
+        # Nothing may lie behind the camera or too near for it to see.
+        z = torch.maximum(z, 60.0 - (vertices[..., 2] - (self.mass @ vertices)[..., 2, None]).amin(1).clamp(min=-170.0))
+        ray = self._uniform(count, -1.0, 1.0, 2) * torch.tensor(self.scenes.half_view, device=self.device)
+        return torch.cat([ray * z[:, None], z[:, None]], dim=1)
+
+    def _localised(self, centre: Tensor, landmarks: Tensor) -> Tensor:
+        """The centre as localisation finds it: on the seen side, drawn to the arm, off by a bit, rarely by more."""
+        count = len(centre)
+        towards_arm = landmarks[:, 0] - centre
+        spread = torch.where(self._happens(count, 0.15), 2.2, 1.0)[:, None] * self.scenes.centre_noise
+        noise = (spread * self._normal(count, 3)).clamp(-28.0, 28.0)
+        seen_side = torch.tensor([0.0, 0.0, -7.0], device=self.device)
+        return centre + self._uniform(count, -0.08, 0.2, 1) * towards_arm + seen_side + noise
+
+    def _second_hands(self, depth: Tensor, centre: Tensor, focal: Tensor, principal: Tensor) -> Tensor:
+        images = self._happens(len(depth), self.scenes.second_hand).nonzero()[:, 0]
+        if len(images) == 0:
+            return depth
+        vertices, _ = self._hands(len(images))
+        away = self._normal(len(images), 3)
+        away = away / away.norm(dim=1, keepdim=True) * self._uniform(len(images), 90.0, 190.0, 1)
+        away[:, 2].abs_()  # not before the first hand
+        vertices = vertices - (self.mass @ vertices)[:, None] + (centre[images] + away)[:, None]
+        other = rasterise(
+            vertices, self.hand.faces, focal[images], principal[images], PATCH, images, len(depth)
+        )
+        return torch.minimum(depth, other)
+
+    def _surroundings(
+        self, vertices: Tensor, landmarks: Tensor, centre: Tensor, focal: Tensor, principal: Tensor
+    ) -> Tensor:
+        """Depth (N, S, S) of bodies, tables, held things and occluders, `inf` where there are none."""
+        count = len(vertices)
+        grid = torch.arange(PATCH, device=self.device, dtype=vertices.dtype)
+        x = (grid - principal[:, 0, None]) / focal[:, None]
+        y = (grid - principal[:, 1, None]) / focal[:, None]
+        rays = torch.stack(
+            [x[:, None, :].expand(-1, PATCH, -1), y[:, :, None].expand(-1, -1, PATCH), torch.ones_like(x)[:, None, :].expand(-1, PATCH, -1)],
+            dim=-1,
+        )
+        hand = vertices[:, ~self.hand.is_forearm]
+
+        def only(depth: Tensor, share: float) -> Tensor:
+            return torch.where(self._happens(count, share)[:, None, None], depth, torch.inf)
+
+        # A torso or head, rounder or flatter, behind the farthest finger.
+        radii = self._uniform(count, 70.0, 320.0, 3)
+        behind = hand[..., 2].amax(1) + self._uniform(count, -10.0, 90.0) + radii[:, 2]
+        body = torch.cat([centre[:, :2] + 110.0 * self._normal(count, 2), behind[:, None]], dim=1)
+        depth = only(_ellipsoid(rays, body, radii, torch.eye(3, device=self.device).expand(count, 3, 3)), self.scenes.body)
+
+        # A table or wall that the hand lies on or stands before.
+        normal = self._normal(count, 3) * 0.8
+        normal[:, 2] = normal[:, 2].abs() + 0.35
+        normal = normal / normal.norm(dim=1, keepdim=True)
+        farthest = (hand * normal[:, None]).sum(-1).amax(1) + self._uniform(count, -4.0, 60.0)
+        slope = (rays * normal[:, None, None]).sum(-1)
+        plane = torch.where(slope > 0.05, farthest[:, None, None] / slope, torch.inf)
+        depth = torch.minimum(depth, only(plane, self.scenes.table))
+
+        # A thing in the hand: along the fingers' roots, on the palm's side.
+        mean = landmarks[:, [LANDMARKS.index(f"{f}_1") for f in ("index", "middle", "ring", "pinky")]]
+        across = mean[:, 0] - mean[:, 3]
+        across = across / across.norm(dim=1, keepdim=True)
+        forward = mean.mean(1) - landmarks[:, 0]
+        palm_side = torch.linalg.cross(across, forward)
+        palm_side = palm_side / palm_side.norm(dim=1, keepdim=True)
+        radius = self._uniform(count, 9.0, 36.0)
+        basis = torch.stack([across, palm_side, torch.linalg.cross(across, palm_side)], dim=1)
+        thing = mean.mean(1) + palm_side * (radius + 12.0)[:, None] + 6.0 * self._normal(count, 3)
+        radii = radius[:, None] * torch.cat([self._uniform(count, 0.8, 5.0, 1), torch.ones(count, 2, device=self.device)], 1)
+        depth = torch.minimum(depth, only(_ellipsoid(rays, thing, radii, basis), self.scenes.held))
+
+        # Something between the camera and the hand.
+        radii = self._uniform(count, 6.0, 38.0, 3)
+        before = torch.cat(
+            [centre[:, :2] + 65.0 * self._normal(count, 2), (hand[..., 2].amin(1) - self._uniform(count, 40.0, 110.0))[:, None]],
+            dim=1,
+        )
+        return torch.minimum(depth, only(_ellipsoid(rays, before, radii, self._rotations(count)), self.scenes.occluder))
+
+    def _cut_by_border(self, depth: Tensor) -> Tensor:
+        count = len(depth)
+        margin = (self._uniform(count, 0.0, 0.33) * PATCH)[:, None, None]
+        grid = torch.arange(PATCH, device=self.device)
+        horizontal = self._happens(count, 0.5)[:, None, None]
+        line = torch.where(horizontal, grid[None, None, :], grid[None, :, None])
+        line = torch.where(self._happens(count, 0.5)[:, None, None], line, PATCH - 1 - line)
+        cut = self._happens(count, self.scenes.border)[:, None, None] & (line < margin)
+        return torch.where(cut, torch.inf, depth)
+
+
+def _ellipsoid(rays: Tensor, centre: Tensor, radii: Tensor, basis: Tensor) -> Tensor:
+    """Depth (N, S, S) at which rays (N, S, S, 3) with z = 1 enter an ellipsoid; `basis` rows are its axes."""
+    scale = basis / radii[..., None]  # (N, 3, 3): camera to unit sphere
+    direction = torch.einsum("nij,nyxj->nyxi", scale, rays)
+    origin = (scale @ centre[..., None])[..., 0][:, None, None]
+    a = direction.square().sum(-1)
+    b = (direction * origin).sum(-1)
+    inside = b.square() - a * (origin.square().sum(-1) - 1.0)
+    depth = (b - inside.clamp(min=0.0).sqrt()) / a
+    return torch.where((inside > 0) & (depth > 20.0), depth, torch.inf)
+
+
+def _rotation(quaternion: Tensor) -> Tensor:
+    w, x, y, z = quaternion.unbind(-1)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return torch.stack([torch.stack(row, -1) for row in rows], -2)
+
+
+def _about(angle: Tensor, axis: int) -> Tensor:
+    half = torch.zeros(len(angle), 4, device=angle.device)
+    half[:, 0], half[:, axis + 1] = torch.cos(angle / 2), torch.sin(angle / 2)
+    return _rotation(half)

@@ -1,0 +1,187 @@
+"""The original authors' TensorFlow 1 checkpoint, read without TensorFlow.
+
+A checkpoint is two files. `PREFIX.index` is a sorted string table (the LevelDB format): blocks of
+prefix-compressed key/value pairs, found through an index block whose handle stands in a 48-byte footer.
+Each value is a small protocol buffer saying where in `PREFIX.data-00000-of-00001` a tensor lies, its
+type, shape and masked crc32c. Both formats are public (LevelDB's table format, TensorFlow's tensor bundle).
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from handpose.errors import WeightsError
+
+_TABLE_MAGIC = 0xDB4775248B80FB57
+_FOOTER_BYTES = 48
+_BLOCK_TRAILER_BYTES = 5  # one byte of compression type, four of checksum
+_DT_FLOAT = 1
+
+
+def _crc_table() -> tuple[int, ...]:
+    table = []
+    for value in range(256):
+        for _ in range(8):
+            value = (value >> 1) ^ (0x82F63B78 if value & 1 else 0)  # Castagnoli, reflected
+        table.append(value)
+    return tuple(table)
+
+
+_CRC_TABLE = _crc_table()
+
+
+def crc32c(data: bytes) -> int:
+    """The CRC-32C (Castagnoli) of `data`."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = _CRC_TABLE[(crc ^ byte) & 0xFF] ^ (crc >> 8)
+    return crc ^ 0xFFFFFFFF
+
+
+def _masked(crc: int) -> int:
+    # LevelDB and TensorFlow store checksums rotated and offset, so that a checksum of checksums stays sound.
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+        if shift > 63:
+            raise ValueError("a number runs past 64 bits")
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """The (field number, value) pairs of one protocol buffer message."""
+    at = 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        kind = tag & 7
+        value: int | bytes
+        if kind == 0:
+            value, at = _varint(data, at)
+        elif kind == 2:
+            size, at = _varint(data, at)
+            value, at = data[at : at + size], at + size
+        elif kind == 5:
+            value, at = struct.unpack_from("<I", data, at)[0], at + 4
+        elif kind == 1:
+            value, at = struct.unpack_from("<Q", data, at)[0], at + 8
+        else:
+            raise ValueError(f"wire type {kind} is not part of this format")
+        if at > len(data):
+            raise ValueError("a field runs past its message")
+        yield tag >> 3, value
+
+
+def _block(table: bytes, handle: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The (key, value) pairs of the table block that `handle` (offset, size) points to."""
+    offset, at = _varint(handle, 0)
+    size, _ = _varint(handle, at)
+    body = table[offset : offset + size]
+    trailer = table[offset + size : offset + size + _BLOCK_TRAILER_BYTES]
+    if len(trailer) != _BLOCK_TRAILER_BYTES:
+        raise ValueError("a block runs past the end of the file")
+    if trailer[0] != 0:
+        raise ValueError("the table is compressed, which TensorFlow's own writer never does")
+    if _masked(crc32c(body + trailer[:1])) != struct.unpack("<I", trailer[1:])[0]:
+        raise ValueError("a block's checksum is wrong")
+    end = size - 4 - 4 * struct.unpack("<I", body[-4:])[0]  # behind the entries: restart points, their count
+    key, at = b"", 0
+    while at < end:
+        shared, at = _varint(body, at)
+        fresh, at = _varint(body, at)
+        length, at = _varint(body, at)
+        key = key[:shared] + body[at : at + fresh]
+        yield key, body[at + fresh : at + fresh + length]
+        at += fresh + length
+
+
+@dataclass(frozen=True)
+class _Entry:
+    dtype: int
+    shape: tuple[int, ...]
+    shard: int
+    offset: int
+    size: int
+    crc: int
+
+
+def _entry(message: bytes) -> _Entry:
+    numbers = {1: 0, 3: 0, 4: 0, 5: 0, 6: 0}  # dtype, shard, offset, size, crc
+    shape: list[int] = []
+    for field, value in _fields(message):
+        if field == 2 and isinstance(value, bytes):
+            for axis_field, axis in _fields(value):
+                if axis_field == 2 and isinstance(axis, bytes):
+                    shape.append(next((int(n) for f, n in _fields(axis) if f == 1), 0))
+        elif field in numbers and isinstance(value, int):
+            numbers[field] = value
+    return _Entry(numbers[1], tuple(shape), numbers[3], numbers[4], numbers[5], numbers[6])
+
+
+def _read_index(path: Path) -> dict[str, _Entry]:
+    table = path.read_bytes()
+    if len(table) < _FOOTER_BYTES or struct.unpack("<Q", table[-8:])[0] != _TABLE_MAGIC:
+        raise WeightsError(
+            f"{path}: expected a TensorFlow checkpoint index, got {len(table)} bytes without its closing mark; "
+            "the file is cut short or something else"
+        )
+    try:
+        footer = table[-_FOOTER_BYTES:]
+        at = 0
+        for _ in range(2):  # over the handle of the meta-index block, which is empty
+            _, at = _varint(footer, at)
+        entries = [pair for _, handle in _block(table, footer[at:]) for pair in _block(table, handle)]
+        # The empty key holds the bundle's header.
+        return {key.decode(): _entry(value) for key, value in entries if key}
+    except (ValueError, IndexError, struct.error) as error:
+        raise WeightsError(f"{path}: damaged checkpoint index ({error}); copy the file again") from None
+
+
+def read_variables(prefix: str | Path) -> dict[str, np.ndarray]:
+    """Every variable of a TensorFlow checkpoint, checked against its stored crc32c.
+
+    Args:
+        prefix: the checkpoint's path without `.index` / `.data-00000-of-00001`.
+
+    Returns:
+        float32 arrays by variable name, in TensorFlow's axis order (kernels: height, width, in, out).
+
+    Raises:
+        WeightsError: a file is missing, cut short, damaged, or holds anything but float32.
+    """
+    index_path, data_path = Path(f"{prefix}.index"), Path(f"{prefix}.data-00000-of-00001")
+    for path in (index_path, data_path):
+        if not path.is_file():
+            raise WeightsError(f"{path}: no such file; give the checkpoint's path without .index or .data-...")
+    entries = _read_index(index_path)
+    data = data_path.read_bytes()
+    variables = {}
+    for name, entry in entries.items():
+        if entry.dtype != _DT_FLOAT or entry.shard != 0:
+            raise WeightsError(
+                f"{index_path}: {name} is not a float32 tensor of a one-file checkpoint; "
+                "expected the original JGR-P2O checkpoint"
+            )
+        raw = data[entry.offset : entry.offset + entry.size]
+        if len(raw) != entry.size or entry.size != 4 * math.prod(entry.shape):
+            raise WeightsError(
+                f"{data_path}: {name} needs {4 * math.prod(entry.shape)} bytes at {entry.offset}, "
+                f"got {len(raw)}; the file is cut short or belongs to another index"
+            )
+        if _masked(crc32c(raw)) != entry.crc:
+            raise WeightsError(f"{data_path}: the checksum of {name} is wrong; the file is damaged, copy it again")
+        variables[name] = np.frombuffer(raw, "<f4").reshape(entry.shape)
+    return variables
