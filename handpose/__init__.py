@@ -1,0 +1,54 @@
+"""3D hand joints from a single depth image."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from handpose.camera import CAMERAS, Camera
+    from handpose.crop import HandCrop
+    from handpose.depth_io import DepthUnitWarning, read_depth
+    from handpose.errors import DepthReadError, HandPoseError, WeightsError
+    from handpose.estimator import AssumedCameraWarning, HandPoseEstimator
+    from handpose.layouts import ICVL16, LAYOUTS, MSRA21, NYU14, JointLayout
+    from handpose.localize import localize, read_centers
+    from handpose.pose import HandPose
+    from handpose.weights import WEIGHTS
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AssumedCameraWarning": "estimator",
+    "CAMERAS": "camera",
+    "Camera": "camera",
+    "DepthReadError": "errors",
+    "DepthUnitWarning": "depth_io",
+    "HandCrop": "crop",
+    "HandPose": "pose",
+    "HandPoseError": "errors",
+    "HandPoseEstimator": "estimator",
+    "ICVL16": "layouts",
+    "JointLayout": "layouts",
+    "LAYOUTS": "layouts",
+    "MSRA21": "layouts",
+    "NYU14": "layouts",
+    "WEIGHTS": "weights",
+    "WeightsError": "errors",
+    "localize": "localize",
+    "read_centers": "localize",
+    "read_depth": "depth_io",
+}
+
+__all__ = [*_HOMES]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> object:
+    # Names load when they are first used, so that `import handpose` costs nothing.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'handpose' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"handpose.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOMES]

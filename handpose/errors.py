@@ -1,12 +1,15 @@
-"""The package's one exception family."""
+"""The package's one exception family: what the caller can put right.
+
+Every message says what was expected, what came, and what to do.
+"""
 
 
 class HandPoseError(Exception):
-    """Something the caller can put right: the message says what was expected, what came, what to do."""
+    """Base of all errors raised on purpose."""
 
 
 class DepthReadError(HandPoseError):
-    """A depth file could not be read as depth."""
+    """A file could not be read as depth."""
 
 
 class WeightsError(HandPoseError):

@@ -54,8 +54,8 @@ class JointLayout:
         matrix = np.eye(len(self))
         for parent, child in self.bones:
             matrix[parent, child] = matrix[child, parent] = 1.0
-        scale = 1.0 / np.sqrt(matrix.sum(axis=1))
-        return scale[:, None] * matrix * scale[None, :]
+        scale: np.ndarray = 1.0 / np.sqrt(matrix.sum(axis=1))
+        return matrix * np.outer(scale, scale)
 
 
 ICVL16 = JointLayout(

@@ -7,46 +7,16 @@ boxes; where the original implementation differs from what one would expect, a c
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from handpose.layouts import LAYOUTS
-
-PATCH = 96
-"""Side of the network's input, px."""
+from handpose.config import JGRP2OConfig
 
 GRID = 24
-"""Side of the grid of pixels that vote, px."""
-
-
-@dataclasses.dataclass(frozen=True)
-class JGRP2OConfig:
-    """What a checkpoint must say of itself.
-
-    Attributes:
-        layout: the joint layout it predicts.
-        stacks: hourglasses, 2 in the paper.
-        features: channels, 128 in the paper.
-        cube: side of the metric cube its crops are cut with, mm.
-        uv_scale: patch pixels that a normalised u or v of 1 stands for. 95 (first to last pixel centre)
-            for our own weights; the original implementation trains with 95 but decodes with 96, and
-            checkpoints imported from it keep that.
-    """
-
-    layout: Literal["icvl", "nyu", "msra"]
-    stacks: int = 2
-    features: int = 128
-    cube: float = 250.0
-    uv_scale: float = 95.0
-
-    @property
-    def joints(self) -> int:
-        """Number of joints of the layout."""
-        return len(LAYOUTS[self.layout])
+"""Side of the grid of pixels that vote, px: a quarter of the patch's."""
 
 
 class ConvBN(nn.Sequential):
@@ -66,12 +36,11 @@ class Residual(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         half = outputs // 2
-        self.branch = nn.Sequential(
-            ConvBN(inputs, half), ConvBN(half, half, 3), ConvBN(half, outputs, relu=False)
-        )
+        self.branch = nn.Sequential(ConvBN(inputs, half), ConvBN(half, half, 3), ConvBN(half, outputs, relu=False))
         self.shortcut = nn.Identity() if inputs == outputs else ConvBN(inputs, outputs, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Features (N, C, H, W) to features of the same size."""
         return F.relu(self.branch(x) + self.shortcut(x))
 
 
@@ -87,6 +56,7 @@ class Stem(nn.Module):
         self.residual3 = Residual(features // 2, features)
 
     def forward(self, patches: Tensor) -> Tensor:
+        """Patches (N, 1, 96, 96) to features (N, C, 24, 24)."""
         # TensorFlow's SAME padding of a stride-2 convolution puts the odd pixel at the bottom and right.
         x = F.relu(self.bn(self.conv(F.pad(patches, (2, 3, 2, 3)))))
         x = F.max_pool2d(self.residual1(x), 2)
@@ -104,6 +74,7 @@ class Hourglass(nn.Module):
         self.lower3 = Residual(features, features)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Features (N, C, H, W) to features of the same size."""
         # 3x3 stride 2 with SAME padding: one more row at the bottom, one more column at the right.
         # Every x here comes out of a ReLU, so that padding with zeros is padding with minus infinity.
         lower = F.max_pool2d(F.pad(x, (0, 1, 0, 1)), 3, stride=2)
@@ -194,8 +165,8 @@ class JGRP2O(nn.Module):
     def __init__(self, config: JGRP2OConfig) -> None:
         super().__init__()
         self.config = config
-        width, joints = config.features, config.joints
-        adjacency = torch.from_numpy(LAYOUTS[config.layout].adjacency()).to(torch.get_default_dtype())
+        width, joints = config.features, len(config.joint_layout)
+        adjacency = torch.from_numpy(config.joint_layout.adjacency()).to(torch.get_default_dtype())
         self.stem = Stem(width)
         self.hourglasses = nn.ModuleList(Hourglass(width, 3) for _ in range(config.stacks))
         self.residuals = nn.ModuleList(Residual(width, width) for _ in range(config.stacks))
@@ -224,5 +195,6 @@ class JGRP2O(nn.Module):
         return outputs
 
     def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """The last stack's joints and their spread, (N, J, 3) each, normalised."""
         last = self.stack_outputs(patches)[-1]
         return last.uvz, vote_spread(last, pixel_grid(patches))

@@ -16,9 +16,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from handpose.config import JGRP2OConfig
 from handpose.errors import HandPoseError
 from handpose.losses import pose_loss
-from handpose.model import JGRP2O, JGRP2OConfig
+from handpose.model import JGRP2O
 
 
 class CropSource(Protocol):
@@ -55,7 +56,8 @@ class TrainingConfig:
 def joint_errors(uvz: Tensor, truth: Tensor, cube: float) -> Tensor:
     """Distances (N, J) in mm between normalised joints, with u and v taken at the cube's own scale."""
     scale = uvz.new_tensor([95.0 / 96.0 * cube, 95.0 / 96.0 * cube, cube / 2])
-    return ((uvz - truth) * scale).norm(dim=-1)
+    errors: Tensor = torch.linalg.vector_norm((uvz - truth) * scale, dim=-1)
+    return errors
 
 
 class Trainer:
@@ -67,7 +69,7 @@ class Trainer:
         self.folder, self.config, self.source = Path(folder), config, source
         self.device = torch.device(device)
         torch.manual_seed(config.seed)
-        self.model = JGRP2O(model).to(self.device, memory_format=torch.channels_last)
+        self.model = JGRP2O(model).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = JGRP2O(model).to(self.device)
         self.averaged.load_state_dict(self.model.state_dict())
         self.optimiser = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate)
@@ -116,13 +118,13 @@ class Trainer:
             outputs = self.model.stack_outputs(patches.to(memory_format=torch.channels_last))
         loss = pose_loss(outputs, uvz, patches)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.model.parameters(), 200.0)
         self.optimiser.step()
         self.steps += 1
         decay = min(self.config.average, self.steps / (self.steps + 20.0))
         with torch.no_grad():
-            averaged = list(self.averaged.parameters())
+            averaged: list[Tensor] = list(self.averaged.parameters())
             torch._foreach_lerp_(averaged, list(self.model.parameters()), 1.0 - decay)
         return float(loss.detach()) / len(patches)
 
@@ -152,7 +154,7 @@ class Trainer:
             writer.writerow(row)
 
     def save(self) -> None:
-        """Writes the checkpoint: `model.safetensors` (averaged), `training.safetensors`, `adam.safetensors`, `state.json`."""
+        """Writes the averaged model, the training weights, Adam's moments and the counters, a file each."""
         moments = {
             f"{moment}.{name}": self.optimiser.state[parameter][moment]
             for name, parameter in self.model.named_parameters()
@@ -167,7 +169,7 @@ class Trainer:
             held = {key: value.contiguous() for key, value in tensors.items()}
             save_file(held, self.folder / f"{name}.safetensors.part")
         state = {
-            "model": dataclasses.asdict(self.model.config),
+            "model": self.model.config.to_dict(),
             "config": dataclasses.asdict(self.config),
             "steps": self.steps,
             "seconds": self.seconds,
@@ -178,10 +180,10 @@ class Trainer:
 
     def _resume(self) -> None:
         state = json.loads((self.folder / "state.json").read_text())
-        if state["model"] != dataclasses.asdict(self.model.config):
+        if state["model"] != self.model.config.to_dict():
             raise HandPoseError(
                 f"{self.folder}: holds a training of {state['model']}, asked for "
-                f"{dataclasses.asdict(self.model.config)}; choose another folder"
+                f"{self.model.config.to_dict()}; choose another folder"
             )
         self.steps, self.seconds = state["steps"], state["seconds"]
         self.averaged.load_state_dict(load_file(self.folder / "model.safetensors"))

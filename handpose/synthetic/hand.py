@@ -127,7 +127,9 @@ def compile_hand(
     axes = None
     for start in range(0, shapes, 25):
         count = min(25, shapes - start)
-        body = {k: rng.uniform(*phenotypes.body, count) for k in ("gender", "muscle", "weight", "height", "proportions")}
+        body = {
+            k: rng.uniform(*phenotypes.body, count) for k in ("gender", "muscle", "weight", "height", "proportions")
+        }
         ancestry = rng.dirichlet((1.0, 1.0, 1.0), count)
         drawn = body | dict(zip(("african", "asian", "caucasian"), ancestry.T, strict=True))
         drawn |= {"age": rng.uniform(*phenotypes.age, count)}
@@ -215,7 +217,6 @@ class HandModel:
     Attributes:
         faces: (F, 3) vertex indices, counter-clockwise seen from outside.
         is_forearm: (V,) bool, vertices that follow the forearm.
-        rest_flexion: (B,) degrees that each bone is already bent towards the palm when no angle is given.
     """
 
     def __init__(self, path: str | Path | None = None, device: str | torch.device = "cpu") -> None:
@@ -235,6 +236,7 @@ class HandModel:
 
     @functools.cached_property
     def rest_flexion(self) -> Tensor:
+        """Degrees (B,) that each bone of the unposed hand is bent towards the palm."""
         landmarks = self.mean[self.vertices :]
         flexion = torch.zeros(len(BONES), device=self.device)
         for finger in FINGER_NAMES:

@@ -56,7 +56,12 @@ def draw_angles(count: int, generator: torch.Generator) -> Tensor:
     angles = torch.zeros(count, len(BONES), 3)
     state = torch.multinomial(_STATE_SHARES, count * 4, replacement=True, generator=generator).view(count, 4)
     gesture = _STATES[state] + normal(count, 4, 2) * _STATE_SPREAD[state]
-    curl = uniform(count, 1).pow(1.3) * 1.15 - 0.08 + normal(count, 4) * 0.09 + torch.linspace(-0.08, 0.08, 4) * normal(count, 1)
+    curl = (
+        uniform(count, 1).pow(1.3) * 1.15
+        - 0.08
+        + normal(count, 4) * 0.09
+        + torch.linspace(-0.08, 0.08, 4) * normal(count, 1)
+    )
     balance = uniform(count, 1, 1) * 0.8 + 0.6  # some grasps bend at the knuckles, some at the middle joints
     together = torch.cat([80.0 * balance, 100.0 * (2.0 - balance)], dim=2) * curl[..., None] + 5.0 * normal(count, 4, 2)
     kind = uniform(count, 1, 1)
@@ -127,9 +132,9 @@ def resolve_contacts(hand: HandModel, angles: Tensor, generator: torch.Generator
     rest = hand.mean[hand.vertices :].expand(len(angles), -1, -1)
     thumb_tip = LANDMARKS.index("thumb_tip")
     choice = torch.randint(8, (len(angles),), generator=generator)  # tips of four fingers, or middles of four
-    goal = torch.tensor(
-        [LANDMARKS.index(f"{finger}_{part}") for part in ("tip", "3") for finger in _LONG_FINGERS]
-    )[choice]
+    goal = torch.tensor([LANDMARKS.index(f"{finger}_{part}") for part in ("tip", "3") for finger in _LONG_FINGERS])[
+        choice
+    ]
     wants = (torch.rand(len(angles), generator=generator) < 0.4).float()
 
     free = (high > low).float()

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from handpose.crop import PATCH
 from handpose.layouts import JointLayout
-from handpose.model import PATCH
 from handpose.synthetic.annotation import joint_weights
 from handpose.synthetic.hand import LANDMARKS, HandModel
 from handpose.synthetic.render import rasterise
@@ -177,9 +177,7 @@ class SyntheticHands:
         away = away / away.norm(dim=1, keepdim=True) * self._uniform(len(images), 90.0, 190.0, 1)
         away[:, 2].abs_()  # not before the first hand
         vertices = vertices - (self.mass @ vertices)[:, None] + (centre[images] + away)[:, None]
-        other = rasterise(
-            vertices, self.hand.faces, focal[images], principal[images], PATCH, images, len(depth)
-        )
+        other = rasterise(vertices, self.hand.faces, focal[images], principal[images], PATCH, images, len(depth))
         return torch.minimum(depth, other)
 
     def _surroundings(
@@ -191,7 +189,11 @@ class SyntheticHands:
         x = (grid - principal[:, 0, None]) / focal[:, None]
         y = (grid - principal[:, 1, None]) / focal[:, None]
         rays = torch.stack(
-            [x[:, None, :].expand(-1, PATCH, -1), y[:, :, None].expand(-1, -1, PATCH), torch.ones_like(x)[:, None, :].expand(-1, PATCH, -1)],
+            [
+                x[:, None, :].expand(-1, PATCH, -1),
+                y[:, :, None].expand(-1, -1, PATCH),
+                torch.ones_like(x)[:, None, :].expand(-1, PATCH, -1),
+            ],
             dim=-1,
         )
         hand = vertices[:, ~self.hand.is_forearm]
@@ -203,7 +205,9 @@ class SyntheticHands:
         radii = self._uniform(count, 70.0, 320.0, 3)
         behind = hand[..., 2].amax(1) + self._uniform(count, -10.0, 90.0) + radii[:, 2]
         body = torch.cat([centre[:, :2] + 110.0 * self._normal(count, 2), behind[:, None]], dim=1)
-        depth = only(_ellipsoid(rays, body, radii, torch.eye(3, device=self.device).expand(count, 3, 3)), self.scenes.body)
+        depth = only(
+            _ellipsoid(rays, body, radii, torch.eye(3, device=self.device).expand(count, 3, 3)), self.scenes.body
+        )
 
         # A table or wall that the hand lies on or stands before.
         normal = self._normal(count, 3) * 0.8
@@ -224,13 +228,18 @@ class SyntheticHands:
         radius = self._uniform(count, 9.0, 36.0)
         basis = torch.stack([across, palm_side, torch.linalg.cross(across, palm_side)], dim=1)
         thing = mean.mean(1) + palm_side * (radius + 12.0)[:, None] + 6.0 * self._normal(count, 3)
-        radii = radius[:, None] * torch.cat([self._uniform(count, 0.8, 5.0, 1), torch.ones(count, 2, device=self.device)], 1)
+        radii = radius[:, None] * torch.cat(
+            [self._uniform(count, 0.8, 5.0, 1), torch.ones(count, 2, device=self.device)], 1
+        )
         depth = torch.minimum(depth, only(_ellipsoid(rays, thing, radii, basis), self.scenes.held))
 
         # Something between the camera and the hand.
         radii = self._uniform(count, 6.0, 38.0, 3)
         before = torch.cat(
-            [centre[:, :2] + 65.0 * self._normal(count, 2), (hand[..., 2].amin(1) - self._uniform(count, 40.0, 110.0))[:, None]],
+            [
+                centre[:, :2] + 65.0 * self._normal(count, 2),
+                (hand[..., 2].amin(1) - self._uniform(count, 40.0, 110.0))[:, None],
+            ],
             dim=1,
         )
         return torch.minimum(depth, only(_ellipsoid(rays, before, radii, self._rotations(count)), self.scenes.occluder))

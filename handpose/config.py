@@ -1,0 +1,69 @@
+"""What a checkpoint says of itself: the contents of `config.json`."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from handpose.errors import WeightsError
+from handpose.layouts import LAYOUTS, JointLayout
+
+
+@dataclass(frozen=True)
+class JGRP2OConfig:
+    """The network's dimensions and the scales of its input and output.
+
+    Attributes:
+        layout: name of the joint layout it predicts.
+        stacks: hourglasses, 2 in the paper.
+        features: channels, 128 in the paper.
+        cube: side of the metric cube that crops are cut with, mm.
+        uv_scale: patch pixels that a normalised u or v of 1 stands for. 95 (first to last pixel centre)
+            for our own weights; the original implementation trains with 95 but decodes with 96, and
+            checkpoints imported from it keep that.
+    """
+
+    layout: str
+    stacks: int = 2
+    features: int = 128
+    cube: float = 250.0
+    uv_scale: float = 95.0
+
+    def __post_init__(self) -> None:
+        if self.layout not in LAYOUTS:
+            raise WeightsError(f"layout must be one of {', '.join(LAYOUTS)}, got {self.layout!r}")
+        for name, kind, low, high in (
+            ("stacks", int, 1, 8),
+            ("features", int, 4, 1024),
+            ("cube", (int, float), 50.0, 1000.0),
+            ("uv_scale", (int, float), 90.0, 100.0),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, kind) or isinstance(value, bool) or not math.isfinite(value):
+                raise WeightsError(f"{name} must be a number, got {value!r}")
+            if not low <= value <= high:
+                raise WeightsError(f"{name} must be between {low} and {high}, got {value}")
+
+    @property
+    def joint_layout(self) -> JointLayout:
+        """The joints it predicts, by name and in order."""
+        return LAYOUTS[self.layout]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields by name, as `config.json` has them."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: object) -> JGRP2OConfig:
+        """The config with exactly these fields; unknown ones are refused, since ignoring one could change results.
+
+        Raises:
+            WeightsError: a field is unknown, missing or out of range.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        if not isinstance(values, dict) or "layout" not in values or not set(values) <= set(names):
+            got = sorted(values) if isinstance(values, dict) else type(values).__name__
+            raise WeightsError(f"expected an object with {', '.join(names)}, got {got}")
+        return cls(**values)

@@ -1,0 +1,95 @@
+"""The network's view of a hand: a metric cube cut out of a depth image, which is itself a camera's image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from handpose.camera import Camera
+from handpose.errors import HandPoseError
+
+PATCH = 96
+"""Side of a patch, px."""
+
+
+@dataclass(frozen=True)
+class HandCrop:
+    """A cube around a hand, resampled to a patch.
+
+    Attributes:
+        patch: (96, 96) float32: -1 at the cube's near face, +1 at its far face, behind it and without reading.
+            Whatever stands before the cube is clamped to -1.
+        camera: the pinhole camera whose image the patch is (before mirroring).
+        center: (3,) the cube's centre, camera frame, mm.
+        cube: the cube's side, mm.
+        mirrored: the patch is flipped left to right, so that a left hand looks like a right one.
+    """
+
+    patch: np.ndarray
+    camera: Camera
+    center: np.ndarray
+    cube: float
+    mirrored: bool = False
+
+    @classmethod
+    def cut(
+        cls, depth: np.ndarray, camera: Camera, center: np.ndarray, cube: float, *, mirror: bool = False
+    ) -> HandCrop:
+        """The crop of `cube` mm around `center`.
+
+        Args:
+            depth: (H, W) mm, 0 = no reading.
+            camera: of `depth`.
+            center: (3,) camera frame, mm.
+            cube: side, mm.
+            mirror: flip the patch, for left hands.
+
+        Raises:
+            HandPoseError: the centre is not a point before the camera.
+        """
+        center = np.asarray(center, dtype=np.float64)
+        if center.shape != (3,) or not np.isfinite(center).all() or center[2] <= 0:
+            raise HandPoseError(
+                f"a hand's centre is x, y, z in mm in the camera's frame with z above 0, got {center.tolist()}"
+            )
+        if not (np.isfinite(cube) and cube > 0):
+            raise HandPoseError(f"the cube's side must be above 0 mm, got {cube}")
+        width, height = camera.fx * cube / center[2], camera.fy * cube / center[2]
+        u, v, z = camera.project(center)
+        x, y = u + 0.5 - width / 2, v + 0.5 - height / 2
+        view = camera.crop(x, y, width, height).resize(PATCH, PATCH)
+
+        # Nearest reading at each patch pixel's centre: averages across a silhouette would invent surfaces.
+        steps = (np.arange(PATCH) + 0.5) / PATCH
+        columns = np.floor(x + steps * width).clip(-1, depth.shape[1]).astype(np.intp)
+        rows = np.floor(y + steps * height).clip(-1, depth.shape[0]).astype(np.intp)
+        inside_x, inside_y = (columns >= 0) & (columns < depth.shape[1]), (rows >= 0) & (rows < depth.shape[0])
+        patch = np.zeros((PATCH, PATCH), np.float32)
+        patch[np.ix_(inside_y, inside_x)] = depth[rows[inside_y, None], columns[inside_x]]
+        missing = patch <= 0
+        patch -= np.float32(z)
+        patch /= np.float32(cube / 2)
+        np.clip(patch, -1.0, 1.0, out=patch)
+        patch[missing] = 1.0
+        return cls(patch[:, ::-1].copy() if mirror else patch, view, center, float(cube), mirror)
+
+    def denormalize(self, uvz: np.ndarray, uv_scale: float = PATCH - 1) -> np.ndarray:
+        """Normalised joints (J, 3) of this patch as uvz (J, 3): u, v [px of the unmirrored patch], z [mm].
+
+        Args:
+            uvz: the network's output.
+            uv_scale: patch pixels that a normalised u or v of 1 stands for.
+        """
+        u, v, z = np.moveaxis(np.asarray(uvz, dtype=np.float64), -1, 0)
+        u = u * uv_scale
+        if self.mirrored:
+            u = PATCH - 1 - u
+        return np.stack([u, v * uv_scale, z * self.cube / 2 + self.center[2]], axis=-1)
+
+    def normalize(self, uvz: np.ndarray, uv_scale: float = PATCH - 1) -> np.ndarray:
+        """The inverse of `denormalize`."""
+        u, v, z = np.moveaxis(np.asarray(uvz, dtype=np.float64), -1, 0)
+        if self.mirrored:
+            u = PATCH - 1 - u
+        return np.stack([u / uv_scale, v / uv_scale, (z - self.center[2]) / (self.cube / 2)], axis=-1)

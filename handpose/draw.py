@@ -1,0 +1,71 @@
+"""Pictures: a depth image in grey with the skeleton over it, fingers in colours."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from handpose.layouts import FINGERS, JointLayout
+
+FINGER_COLOURS = dict(
+    zip(FINGERS, ((66, 66, 235), (40, 160, 250), (80, 200, 80), (230, 170, 50), (220, 90, 190)), strict=True)
+)
+"""BGR, thumb to pinky."""
+
+_PALM_COLOUR = (235, 235, 235)
+_RANGE = 600.0  # mm from white to black
+_SUBPIXEL = 4  # cv2 draws with coordinates in sixteenths of a pixel
+
+
+def depth_picture(depth: np.ndarray, near: float = float("nan")) -> np.ndarray:
+    """A depth image (H, W) mm as (H, W, 3) uint8: near is bright, far dark, no reading a dark blue.
+
+    Args:
+        depth: mm, 0 = no reading.
+        near: the depth shown brightest, mm; by default the nearest reading but for a few.
+    """
+    seen = depth > 0
+    if not np.isfinite(near):
+        near = float(np.percentile(depth[seen], 1)) if seen.any() else 0.0
+    grey = 225.0 - 185.0 * np.clip((depth - near) / _RANGE, 0.0, 1.0)
+    picture = np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
+    picture[~seen] = (48, 24, 24)
+    return picture
+
+
+def draw_pose(depth: np.ndarray, uvz: np.ndarray, layout: JointLayout, near: float = float("nan")) -> np.ndarray:
+    """The skeleton over the depth image.
+
+    Args:
+        depth: (H, W) mm, 0 = no reading.
+        uvz: (J, 3) joints in its pixels; NaN joints are left out.
+        layout: of the joints.
+        near: see `depth_picture`.
+
+    Returns:
+        (H, W, 3) uint8 BGR.
+    """
+    picture = depth_picture(depth, near)
+    there = np.isfinite(uvz).all(axis=1)
+    if not there.any():
+        return picture
+    extent = np.ptp(uvz[there, :2], axis=0).max()
+    thickness = int(np.clip(extent / 70.0, 1, 6))
+    colours = [_PALM_COLOUR] * len(layout)
+    for finger, joints in layout.fingers.items():
+        for joint in joints:
+            colours[joint] = FINGER_COLOURS[finger]
+    points = np.where(there[:, None], uvz[:, :2] * (1 << _SUBPIXEL), 0).round().astype(int)
+    order = np.argsort(-np.where(there, uvz[:, 2], np.inf))  # far ones first, near ones over them
+    bones = {child: parent for parent, child in layout.bones}
+    for joint in order:
+        if there[joint] and joint in bones and there[bones[joint]]:
+            ends = (points[bones[joint]].tolist(), points[joint].tolist())
+            cv2.line(picture, *ends, colours[joint], thickness, cv2.LINE_AA, _SUBPIXEL)
+    for joint in order:
+        if there[joint]:
+            radius = int((thickness + 0.8) * (1 << _SUBPIXEL))
+            cv2.circle(picture, points[joint].tolist(), radius, (20, 20, 20), -1, cv2.LINE_AA, _SUBPIXEL)
+            inner = int(thickness * (1 << _SUBPIXEL))
+            cv2.circle(picture, points[joint].tolist(), inner, colours[joint], -1, cv2.LINE_AA, _SUBPIXEL)
+    return picture

@@ -1,0 +1,270 @@
+"""From a depth image to a hand pose."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+
+from handpose.backends import Backend, BackendName, load_backend
+from handpose.camera import Camera
+from handpose.config import JGRP2OConfig
+from handpose.crop import PATCH, HandCrop
+from handpose.depth_io import DepthUnit, read_depth, to_depth
+from handpose.errors import HandPoseError
+from handpose.layouts import JointLayout
+from handpose.localize import center_in_box, localize
+from handpose.pose import Hand, HandPose
+from handpose.weights import find_weights
+
+DepthImage = str | PathLike[str] | np.ndarray
+"""A path to a depth file, or an array (H, W) of depth."""
+
+Box = tuple[float, float, float, float]
+
+
+class AssumedCameraWarning(UserWarning):
+    """No camera was given, so that distances across the image are approximate."""
+
+
+class HandPoseEstimator:
+    """Finds hands in depth images and their joints. Make one with `from_pretrained`.
+
+    Attributes:
+        config: the network's dimensions and scales.
+        name: what the weights are called.
+    """
+
+    def __init__(self, backend: Backend, config: JGRP2OConfig, name: str) -> None:
+        self._backend, self.config, self.name = backend, config, name
+
+    @property
+    def layout(self) -> JointLayout:
+        """Names and order of the joints it gives."""
+        return self.config.joint_layout
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | PathLike[str] = "msra",
+        *,
+        device: str = "auto",
+        backend: BackendName = "auto",
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        token: str | None = None,
+    ) -> HandPoseEstimator:
+        """An estimator with the weights that `name` stands for.
+
+        Args:
+            name: a name that `handpose models` lists, a folder with `config.json` and `model.safetensors`,
+                or `owner/repo[@revision]` on the Hugging Face Hub.
+            device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
+            backend: what runs the network.
+            revision: branch, tag or commit on the Hub.
+            cache_dir: where the Hub's files are kept.
+            local_files_only: never reach for the network.
+            token: for private repositories on the Hub.
+
+        Raises:
+            WeightsError: no such weights, or they cannot be fetched or trusted.
+            HandPoseError: the backend or device is not there.
+        """
+        weights = find_weights(
+            str(name), revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
+        )
+        return cls(load_backend(weights, backend, device), weights.config, weights.name)
+
+    @overload
+    def predict(
+        self,
+        image: DepthImage,
+        *,
+        camera: Camera | None = None,
+        center: Sequence[float] | np.ndarray | None = None,
+        box: Box | None = None,
+        hand: Hand = "right",
+        unit: DepthUnit = "mm",
+    ) -> HandPose: ...
+
+    @overload
+    def predict(
+        self,
+        image: list[DepthImage],
+        *,
+        camera: Camera | None = None,
+        center: Sequence[float] | np.ndarray | None = None,
+        box: Box | None = None,
+        hand: Hand = "right",
+        unit: DepthUnit = "mm",
+    ) -> list[HandPose]: ...
+
+    def predict(
+        self,
+        image: DepthImage | list[DepthImage],
+        *,
+        camera: Camera | None = None,
+        center: Sequence[float] | np.ndarray | None = None,
+        box: Box | None = None,
+        hand: Hand = "right",
+        unit: DepthUnit = "mm",
+    ) -> HandPose | list[HandPose]:
+        """The pose of the hand in a depth image, or of each image of a list.
+
+        Args:
+            image: a depth file, an array (H, W), or a list of these.
+            camera: intrinsics of the image. Without them a usual field of view is assumed, with a warning.
+            center: (3,) the hand's centre in mm, camera frame; found in the image if not given.
+            box: x, y, width, height in px around the hand, instead of `center`.
+            hand: which hand it is.
+            unit: what the numbers of the image mean: `mm`, `m`, mm per unit, or `nyu`.
+
+        Raises:
+            HandPoseError: bad arguments, or an image that cannot be read (`DepthReadError`).
+
+        Warns:
+            AssumedCameraWarning: no camera was given.
+        """
+        if isinstance(image, list):
+            return self.predict_batch(image, camera=camera, center=center, box=box, hand=hand, unit=unit)
+        return self.predict_batch([image], camera=camera, center=center, box=box, hand=hand, unit=unit)[0]
+
+    def predict_batch(
+        self,
+        images: Sequence[DepthImage],
+        *,
+        camera: Camera | None = None,
+        center: Sequence[float] | np.ndarray | None = None,
+        box: Box | None = None,
+        hand: Hand = "right",
+        unit: DepthUnit = "mm",
+    ) -> list[HandPose]:
+        """The poses of several images, through the network in one batch. Arguments as in `predict`.
+
+        `center` may also be (N, 3), one centre per image, NaN for an image without a hand.
+        """
+        centres = None if center is None else np.broadcast_to(np.asarray(center, float), (len(images), 3))
+        if center is not None and box is not None:
+            raise HandPoseError("give the hand's center or its box, not both")
+        if hand not in ("right", "left"):
+            raise HandPoseError(f"hand must be right or left, got {hand!r}")
+        crops: list[HandCrop | None] = []
+        cameras: list[Camera] = []
+        for i, image in enumerate(images):
+            depth = to_depth(image, unit) if isinstance(image, np.ndarray) else read_depth(Path(image), unit)
+            cameras.append(_camera_of(depth, camera))
+            crops.append(self._cut(depth, cameras[-1], None if centres is None else centres[i], box, hand))
+        sources = ["" if isinstance(image, np.ndarray) else str(image) for image in images]
+        return self._poses(crops, cameras, sources, hand)
+
+    def predict_hands(
+        self,
+        image: DepthImage,
+        *,
+        max_hands: int = 2,
+        camera: Camera | None = None,
+        hand: Hand = "right",
+        unit: DepthUnit = "mm",
+    ) -> list[HandPose]:
+        """The poses of up to `max_hands` hands in one image, nearest first; empty if there is none."""
+        depth = to_depth(image, unit) if isinstance(image, np.ndarray) else read_depth(Path(image), unit)
+        camera = _camera_of(depth, camera)
+        crops: list[HandCrop | None] = [
+            HandCrop.cut(depth, camera, centre, self.config.cube, mirror=hand == "left")
+            for centre in localize(depth, camera, max_hands)
+        ]
+        source = "" if isinstance(image, np.ndarray) else str(image)
+        return self._poses(crops, [camera] * len(crops), [source] * len(crops), hand)
+
+    def stream(
+        self,
+        images: Iterable[DepthImage],
+        *,
+        camera: Camera | None = None,
+        hand: Hand = "right",
+        unit: DepthUnit = "mm",
+    ) -> Iterator[HandPose]:
+        """The poses of images as they come, one at a time, in constant memory."""
+        for image in images:
+            yield self.predict(image, camera=camera, hand=hand, unit=unit)
+
+    def predict_patches(self, patches: np.ndarray) -> np.ndarray:
+        """The network alone: from patches (N, 1, 96, 96) in -1..1 to normalised uvz (N, J, 3).
+
+        u and v count in units of `config.uv_scale` patch pixels, z in halves of the cube.
+        """
+        patches = np.ascontiguousarray(patches, dtype=np.float32)
+        if patches.ndim != 4 or patches.shape[1:] != (1, PATCH, PATCH):
+            raise HandPoseError(f"patches must be (N, 1, {PATCH}, {PATCH}), got {patches.shape}")
+        return self._backend(patches)[0]
+
+    def _cut(
+        self, depth: np.ndarray, camera: Camera, center: np.ndarray | None, box: Box | None, hand: Hand
+    ) -> HandCrop | None:
+        if box is not None:
+            center = center_in_box(depth, camera, box)
+        elif center is not None and np.isnan(center).all():
+            return None
+        elif center is None:
+            found = localize(depth, camera)
+            center = found[0] if len(found) else None
+        if center is None:
+            return None
+        crop = HandCrop.cut(depth, camera, center, self.config.cube, mirror=hand == "left")
+        return crop if (crop.patch < 1.0).any() else None  # nothing there: no hand, rather than random joints
+
+    def _poses(
+        self, crops: Sequence[HandCrop | None], cameras: Sequence[Camera], sources: Sequence[str], hand: Hand
+    ) -> list[HandPose]:
+        hands = [crop for crop in crops if crop is not None]
+        results: Iterator[tuple[np.ndarray, np.ndarray]] = iter(())
+        if hands:
+            results = zip(*self._backend(np.stack([crop.patch for crop in hands])[:, None]), strict=True)
+        return [
+            HandPose.no_hand(
+                self.layout, hand=hand, cube=self.config.cube, camera=camera, model=self.name, source=source
+            )
+            if crop is None
+            else self._pose(crop, *next(results), camera, source, hand)
+            for crop, camera, source in zip(crops, cameras, sources, strict=True)
+        ]
+
+    def _pose(
+        self, crop: HandCrop, uvz: np.ndarray, spread: np.ndarray, camera: Camera, source: str, hand: Hand
+    ) -> HandPose:
+        in_patch = crop.denormalize(uvz, self.config.uv_scale)
+        xyz = crop.camera.unproject(in_patch)
+        # At a joint's depth a patch pixel covers depth / focal length.
+        pixel = in_patch[:, 2] / crop.camera.fx * self.config.uv_scale
+        millimetres = np.stack([pixel, pixel, np.full_like(pixel, crop.cube / 2)], axis=-1)
+        return HandPose(
+            xyz=xyz,
+            uvz=camera.project(xyz),
+            spread=spread * millimetres,
+            layout=self.layout,
+            status="ok",
+            hand=hand,
+            center=crop.center,
+            cube=crop.cube,
+            camera=camera,
+            model=self.name,
+            source=source,
+        )
+
+
+def _camera_of(depth: np.ndarray, camera: Camera | None) -> Camera:
+    height, width = depth.shape
+    if camera is not None:
+        return camera.for_image(width, height)
+    warnings.warn(
+        f"no camera given: assuming a 67 degree wide view for this {width} x {height} image, so that positions are "
+        "approximate; give the camera's fx, fy, cx, cy",
+        AssumedCameraWarning,
+        stacklevel=4,
+    )
+    return Camera.assumed(width, height)

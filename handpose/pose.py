@@ -1,0 +1,126 @@
+"""The result: one hand's joints, in millimetres in the camera's frame, with all that is needed to read them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from handpose.camera import Camera
+from handpose.draw import draw_pose
+from handpose.errors import HandPoseError
+from handpose.layouts import LAYOUTS, JointLayout
+
+Hand = Literal["right", "left"]
+Status = Literal["ok", "no_hand"]
+
+
+@dataclass(frozen=True)
+class HandPose:
+    """The joints of one hand.
+
+    Attributes:
+        xyz: (J, 3) mm, camera frame: x right, y down, z forward. NaN if there is no hand.
+        uvz: (J, 3) the same joints in pixels of the original image and mm.
+        spread: (J, 3) mm along x, y, z: how far the pixels' votes for a joint disagree.
+        layout: names and order of the joints.
+        status: `ok`, or `no_hand` when nothing in the image can be a hand.
+        hand: which hand it was taken for.
+        center: (3,) mm, camera frame: the centre of the cube that was cut.
+        cube: side of that cube, mm.
+        camera: intrinsics that xyz and uvz belong to.
+        model: name of the weights.
+        source: the image's path, or empty.
+    """
+
+    xyz: np.ndarray
+    uvz: np.ndarray
+    spread: np.ndarray
+    layout: JointLayout
+    status: Status
+    hand: Hand
+    center: np.ndarray
+    cube: float
+    camera: Camera
+    model: str = ""
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        for name, shape in (("xyz", (len(self.layout), 3)), ("uvz", (len(self.layout), 3)),
+                            ("spread", (len(self.layout), 3)), ("center", (3,))):  # fmt: skip
+            array = getattr(self, name)
+            if array.shape != shape:
+                raise HandPoseError(f"{name} of a {self.layout.name} pose must be {shape}, got {array.shape}")
+            if np.isfinite(array).all() != (self.status == "ok"):
+                raise HandPoseError(f"{name} must be all finite if and only if the status is ok, got {self.status}")
+
+    @classmethod
+    def no_hand(
+        cls, layout: JointLayout, *, hand: Hand, cube: float, camera: Camera, model: str = "", source: str = ""
+    ) -> HandPose:
+        """The answer for an image without a hand: NaN everywhere."""
+        nothing = np.full((len(layout), 3), np.nan)
+        return cls(nothing, nothing, nothing, layout, "no_hand", hand, nothing[0], cube, camera, model, source)
+
+    def __getitem__(self, joint: str) -> np.ndarray:
+        """The named joint's xyz (3,)."""
+        return self.xyz[self.layout.joints.index(joint)]  # type: ignore[no-any-return]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The pose as JSON's types; numbers that do not exist are null."""
+        return {
+            "source": self.source,
+            "status": self.status,
+            "model": self.model,
+            "layout": self.layout.name,
+            "hand": self.hand,
+            "joints": list(self.layout.joints),
+            "xyz_mm": _listed(self.xyz, 2),
+            "uvz": _listed(self.uvz, 2),
+            "spread_mm": _listed(self.spread, 2),
+            "center_mm": _listed(self.center, 2),
+            "cube_mm": self.cube,
+            "camera": self.camera.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> HandPose:
+        """The pose that `to_dict` wrote (numbers to a hundredth).
+
+        Raises:
+            HandPoseError: a field is missing or not what it should be.
+        """
+        try:
+            arrays = {
+                name: np.array(values[key], dtype=np.float64)
+                for name, key in (("xyz", "xyz_mm"), ("uvz", "uvz"), ("spread", "spread_mm"), ("center", "center_mm"))
+            }
+            return cls(
+                **arrays,
+                layout=LAYOUTS[values["layout"]],
+                status=values["status"],
+                hand=values["hand"],
+                cube=float(values["cube_mm"]),
+                camera=Camera.from_dict(values["camera"]),
+                model=values["model"],
+                source=values["source"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise HandPoseError(f"not a hand pose record: {type(error).__name__} {error}") from None
+
+    def save(self, path: str | Path) -> None:
+        """Writes the record `to_dict` as a JSON file."""
+        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+    def draw(self, depth: np.ndarray) -> np.ndarray:
+        """A picture (H, W, 3) uint8 BGR of the skeleton over the depth image (H, W) mm it was found in."""
+        return draw_pose(depth, self.uvz, self.layout, near=self.center[2] - self.cube / 2)
+
+
+def _listed(array: np.ndarray, digits: int) -> list[Any]:
+    rounded = np.round(array, digits)
+    listed: list[Any] = np.where(np.isfinite(rounded), rounded.astype(object), None).tolist()  # type: ignore[call-overload]
+    return listed

@@ -1,0 +1,223 @@
+"""Weights: what there is, where it comes from, and loading that either is right or refuses.
+
+Only safetensors are opened. Loading is strict: exact names and shapes, finite numbers, or nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from handpose.config import JGRP2OConfig
+from handpose.errors import WeightsError
+
+if TYPE_CHECKING:
+    from handpose.model import JGRP2O
+
+MODEL_FILE, CONFIG_FILE = "model.safetensors", "config.json"
+
+_BUILT_IN = Path(__file__).parent / "pretrained"
+_PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".tar", ".onnx", ".h5")
+_REPO = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+
+
+@dataclass(frozen=True)
+class WeightsRecord:
+    """One set of published weights.
+
+    Attributes:
+        name: what `from_pretrained` calls it.
+        layout: name of its joint layout.
+        parameters: trainable parameters.
+        repo_id: its repository on the Hugging Face Hub.
+        revision: the pinned commit there, 40 hex digits; None while only the built-in copy exists.
+        sha256: of `model.safetensors`.
+        licence: SPDX name.
+        trained_on: the data, in words.
+        error_mm: mean joint error, by name of the test.
+    """
+
+    name: str
+    layout: str
+    parameters: int
+    repo_id: str
+    revision: str | None
+    sha256: str
+    licence: str
+    trained_on: str
+    error_mm: dict[str, float]
+
+    @property
+    def built_in(self) -> Path:
+        """The folder of the copy inside the package."""
+        return _BUILT_IN / self.name
+
+    @property
+    def where(self) -> str:
+        """The built-in file, or the place on the Hub it comes from."""
+        file = self.built_in / MODEL_FILE
+        return str(file) if file.is_file() else f"{self.repo_id}@{self.revision}"
+
+
+WEIGHTS: dict[str, WeightsRecord] = {}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights on disk, checked but not yet loaded."""
+
+    name: str
+    config: JGRP2OConfig
+    model_file: Path
+
+    def load(self) -> JGRP2O:
+        """The network with these weights, in inference mode.
+
+        Raises:
+            WeightsError: the file is damaged, or its tensors are not exactly the network's.
+        """
+        import torch
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        from handpose.model import JGRP2O
+
+        try:
+            tensors = load_file(self.model_file)
+        except (SafetensorError, OSError, ValueError) as error:
+            raise WeightsError(f"{self.model_file}: not a readable safetensors file ({error})") from None
+        model = JGRP2O(self.config)
+        expected = {key: value.shape for key, value in model.state_dict().items() if not _counts(key)}
+        given = {key: value.shape for key, value in tensors.items() if not _counts(key)}
+        if given != expected:
+            wrong = sorted(key for key in expected.keys() | given.keys() if expected.get(key) != given.get(key))
+            key = wrong[0]
+            raise WeightsError(
+                f"{self.model_file}: {len(wrong)} tensors do not fit the {self.config.layout} network, first {key}: "
+                f"expected {_shape(expected.get(key))}, got {_shape(given.get(key))}"
+            )
+        for key, value in tensors.items():
+            if value.dtype not in (torch.float16, torch.float32, torch.float64) and not _counts(key):
+                raise WeightsError(f"{self.model_file}: {key} is {value.dtype}, expected float16 or float32")
+            if not torch.isfinite(value).all():
+                raise WeightsError(f"{self.model_file}: {key} holds NaN or infinite numbers")
+        model.load_state_dict(tensors, strict=False)  # all but BatchNorm's step counters, as checked above
+        return model.eval()
+
+
+def _counts(key: str) -> bool:
+    return key.endswith("num_batches_tracked")
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "nothing" if shape is None else str(tuple(shape))
+
+
+def find_weights(
+    name: str | Path,
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    token: str | None = None,
+) -> Weights:
+    """The weights that `name` stands for, fetched if need be.
+
+    Args:
+        name: a name in `WEIGHTS`; a folder with `config.json` and `model.safetensors`; or
+            `owner/repo` or `owner/repo@revision` on the Hugging Face Hub.
+        revision: branch, tag or commit on the Hub, instead of the record's.
+        cache_dir: where the Hub's files are kept, instead of the usual cache.
+        local_files_only: never reach for the network.
+        token: for private repositories.
+
+    Raises:
+        WeightsError: there is no such thing, it cannot be fetched, or it is not what it should be.
+    """
+    text = str(name)
+    record = WEIGHTS.get(text)
+    if record is not None and revision is None and _sha256(record.built_in / MODEL_FILE) == record.sha256:
+        return _in_folder(record.built_in, record.name)
+    if record is not None and revision is None and record.revision is None:
+        raise WeightsError(f"{record.built_in}: the built-in weights are missing or damaged; reinstall handpose")
+    if record is None and Path(text).is_dir():
+        return _in_folder(Path(text), text)
+    if record is None and Path(text).suffix.lower() in _PICKLES:
+        raise WeightsError(
+            f"{text}: not opened, since such files can run code; give a folder with {CONFIG_FILE} and {MODEL_FILE} "
+            "(handpose convert makes one from the original TensorFlow checkpoint)"
+        )
+    if record is None and (Path(text).exists() or not _REPO.fullmatch(text)):
+        raise WeightsError(
+            f"{text}: no such weights; expected {' | '.join(WEIGHTS)}, a folder with {CONFIG_FILE} and {MODEL_FILE}, "
+            "or owner/repo[@revision] on the Hugging Face Hub"
+        )
+    repo_id, _, pinned = (record.repo_id if record else text).partition("@")
+    if pinned and revision:
+        raise WeightsError(f"{text}: names revision {pinned}, and revision={revision} is given; drop one")
+    chosen = revision or pinned or (record.revision if record else None)
+    config_file, model_file = (
+        _fetch(repo_id, file, chosen, cache_dir, local_files_only, token) for file in (CONFIG_FILE, MODEL_FILE)
+    )
+    if record is not None and revision is None and _sha256(model_file) != record.sha256:
+        raise WeightsError(
+            f"{model_file}: sha256 is not {record.sha256}, which {record.name} has at {chosen}; "
+            "delete the file and try again"
+        )
+    return Weights(record.name if record else text, _read_config(config_file), model_file)
+
+
+def _in_folder(folder: Path, name: str) -> Weights:
+    for file in (CONFIG_FILE, MODEL_FILE):
+        if not (folder / file).is_file():
+            raise WeightsError(f"{folder}: no {file}; a model folder holds {CONFIG_FILE} and {MODEL_FILE}")
+    return Weights(name, _read_config(folder / CONFIG_FILE), folder / MODEL_FILE)
+
+
+def _read_config(path: Path) -> JGRP2OConfig:
+    try:
+        return JGRP2OConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (WeightsError, ValueError, OSError) as error:
+        raise WeightsError(f"{path}: {error}") from None
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def _fetch(
+    repo_id: str, file: str, revision: str | None, cache_dir: str | Path | None, local_only: bool, token: str | None
+) -> Path:
+    # Imported here: it takes longer than everything else that `import handpose` needs.
+    from huggingface_hub import errors as hub
+    from huggingface_hub import hf_hub_download
+
+    at = f"{repo_id}@{revision}" if revision else repo_id
+    try:
+        return Path(
+            hf_hub_download(
+                repo_id, file, revision=revision, cache_dir=cache_dir, local_files_only=local_only, token=token
+            )
+        )
+    except hub.GatedRepoError:
+        raise WeightsError(f"{at}: access must be granted first; ask on its page, then set HF_TOKEN") from None
+    except hub.RepositoryNotFoundError:
+        raise WeightsError(
+            f"{at}: no such repository on the Hub, or a private one; check the name or set HF_TOKEN"
+        ) from None
+    except (hub.RevisionNotFoundError, hub.RemoteEntryNotFoundError):
+        raise WeightsError(
+            f"{at}: has no {file} there; check the revision, or whether it is a handpose model"
+        ) from None
+    except (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled):
+        raise WeightsError(
+            f"{at}: {file} is not in the cache and the Hub cannot be reached (offline?); run once with a network, "
+            "or use the built-in weights or a folder"
+        ) from None
+    except (hub.HfHubHTTPError, hub.HFValidationError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise WeightsError(f"{at}: cannot fetch {file} ({reason}); try again later or use a folder") from None
