@@ -157,7 +157,7 @@ def _hands(grid: _Grid, surface: np.ndarray) -> list[_Candidate]:
     nearest = np.where(slab, grid.z, np.inf)
     piece = labels == labels.flat[int(nearest.argmin())]
     ends = _ends(grid, piece, _roots(surface, piece))
-    found = (_candidate(grid, piece, _beyond_the_wrist(grid, piece, tip)) for tip in ends)
+    found = (_candidate(grid, surface, piece, _beyond_the_wrist(grid, piece, tip)) for tip in ends)
     return [candidate for candidate in found if candidate is not None]
 
 
@@ -205,18 +205,18 @@ def _ends(grid: _Grid, piece: np.ndarray, roots: np.ndarray) -> list[tuple[int, 
         steps = _walk(piece, _only(piece, first))
         second = _cell(grid.z, piece, steps)
         # Two ends and nothing that says where the arm comes from: the hand is the raggeder one, or the nearer.
-        return [min(first, second, key=lambda end: grid.z[end] / 400.0 - _outline(grid, piece, end))]
-    steps = _walk(piece, roots).astype(np.float32)
+        return [min(first, second, key=lambda end: grid.z[end] / 1500.0 - _outline(grid, piece, end))]
+    steps = _walk(piece, roots)
+    left = steps.copy()
     ends = []
-    far = 0.0
     for _ in range(4):
-        row, column = _cell(grid.z, piece, steps)
-        reach = steps[row, column] * grid.cell * grid.z[row, column]
-        far = max(far, reach)
-        if steps[row, column] <= 0 or reach < 0.35 * far:
+        row, column = _cell(grid.z, piece, left)
+        if left[row, column] <= 0.35 * steps.max():
             break
-        ends.append((row, column))
-        steps[np.linalg.norm(grid.xyz - grid.xyz[row, column], axis=-1) < 1.2 * _HAND] = -1
+        distance = np.linalg.norm(grid.xyz - grid.xyz[row, column], axis=-1)
+        if steps[piece & (distance < 0.3 * _HAND)].max() <= steps[row, column] + 1:  # else midway up an arm
+            ends.append((row, column))
+        left[distance < 1.2 * _HAND] = -1
     return ends
 
 
@@ -252,8 +252,8 @@ def _beyond_the_wrist(grid: _Grid, piece: np.ndarray, tip: tuple[int, int]) -> n
     return hand
 
 
-def _candidate(grid: _Grid, piece: np.ndarray, cells: np.ndarray) -> _Candidate | None:
-    """The hand that `cells` of a piece would be: its centre of mass, if they can be a hand at all."""
+def _candidate(grid: _Grid, surface: np.ndarray, piece: np.ndarray, cells: np.ndarray) -> _Candidate | None:
+    """The hand that `cells` of a piece of a surface would be: its centre of mass, if they can be a hand at all."""
     weights = grid.area[cells]
     area = float(weights.sum())
     if not _SMALLEST <= area <= _LARGEST:
@@ -261,7 +261,7 @@ def _candidate(grid: _Grid, piece: np.ndarray, cells: np.ndarray) -> _Candidate 
     center = (grid.xyz[cells] * weights[:, None]).sum(0, dtype=np.float64) / area
     # A hand ends in the air on most sides; a patch of wall or chest goes on all around.
     distance = np.linalg.norm(grid.xyz - center.astype(np.float32), axis=-1)
-    ring = grid.area[piece & (distance > 100.0) & (distance < 140.0)].sum()
+    ring = grid.area[surface & (distance > 100.0) & (distance < 140.0)].sum()
     if ring > 0.5 * np.pi * (140.0**2 - 100.0**2):
         return None
     doubt = center[2] + _DOUBT * ((area < 3_500.0) + (_rim_share(piece, cells) > 0.6))

@@ -15,8 +15,10 @@ def _between(near: str, far: str, place: float) -> _Mixture:
     return {near: 1.0 - place, far: place}
 
 
-# The body model's wrist lies in the forearm; people mark it at the crease.
-_WRIST = _between("hand", "middle_1", 0.21)
+# The body model bends its wrist in the forearm and its fingers at the webs; people mark the crease of the
+# wrist, and knuckles inside the palm. Shares of the way, measured on hand-labelled real depth images.
+_WRIST = _between("hand", "middle_1", 0.08)
+_KNUCKLES = {"index": 0.24, "middle": 0.20, "ring": 0.21, "pinky": 0.24}
 
 
 def _msra() -> dict[str, _Mixture]:
@@ -24,6 +26,8 @@ def _msra() -> dict[str, _Mixture]:
     for finger in FINGERS:
         for part, landmark in zip(("mcp", "pip", "dip", "tip"), ("1", "2", "3", "tip"), strict=True):
             joints[f"{finger}_{part}"] = {f"{finger}_{landmark}": 1.0}
+    for finger, place in _KNUCKLES.items():
+        joints[f"{finger}_mcp"] = _between(f"{finger}_1", f"{finger}_metacarpal", place)
     return joints
 
 

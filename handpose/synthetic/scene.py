@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from handpose.camera import Camera
 from handpose.crop import PATCH
 from handpose.layouts import JointLayout
 from handpose.synthetic.annotation import joint_weights
@@ -22,8 +23,9 @@ class SceneRange:
 
     distance: tuple[float, float] = (150.0, 1200.0)
     half_view: tuple[float, float] = (0.55, 0.42)  # tangent of the half angle of view, horizontal and vertical
-    centre_noise: float = 7.0
+    centre_noise: float = 8.0
     upright: float = 0.45  # share of hands with the palm or back turned to the camera
+    upper_arm: float = 0.8
     body: float = 0.35
     table: float = 0.12
     held: float = 0.10
@@ -80,19 +82,11 @@ class SyntheticHands:
 
     def batch(self, count: int) -> tuple[Tensor, Tensor]:
         """`count` patches (N, 1, 96, 96) in -1..1 and their joints (N, J, 3), normalised."""
-        vertices, landmarks = self._hands(count)
-        centre = self._place(vertices)
-        offset = centre[:, None] - (self.mass @ vertices)[:, None]
-        vertices, landmarks = vertices + offset, landmarks + offset
-        centre = self._localised(centre, landmarks)
-
+        vertices, landmarks, mass = self._placed(count)
+        centre = self._localised(mass, landmarks)
         focal = PATCH * centre[:, 2] / self.cube
-        middle = (PATCH - 1) / 2
-        principal = middle - focal[:, None] * centre[:, :2] / centre[:, 2:]
-        depth = rasterise(vertices, self.hand.faces, focal, principal, PATCH)
-        depth = self._second_hands(depth, centre, focal, principal)
-        depth = torch.minimum(depth, self._surroundings(vertices, landmarks, centre, focal, principal))
-        depth = sense(depth, torch.full_like(focal, self.cube / PATCH), self.generator)
+        principal = (PATCH - 1) / 2 - focal[:, None] * centre[:, :2] / centre[:, 2:]
+        depth = self._rendered(vertices, landmarks, mass, focal, principal, PATCH)
         depth = self._cut_by_border(depth)
 
         half = self.cube / 2
@@ -101,6 +95,37 @@ class SyntheticHands:
         uv = joints[..., :2] * (focal[:, None] / joints[..., 2])[..., None] + principal[:, None]
         z = (joints[..., 2:] - centre[:, None, 2:]) / half
         return patches, torch.cat([uv / self.uv_scale, z], dim=-1)
+
+    def frames(self, count: int, camera: Camera) -> tuple[Tensor, Tensor]:
+        """Whole images (N, H, W) in mm, 0 = no reading, and their joints' xyz (N, J, 3) in mm.
+
+        Args:
+            count: how many.
+            camera: whose images; its two focal lengths must agree.
+        """
+        vertices, landmarks, mass = self._placed(count)
+        focal = torch.full((count,), camera.fx, device=self.device)
+        principal = torch.tensor([camera.cx, camera.cy], device=self.device).expand(count, 2)
+        size = int(max(camera.width, camera.height))
+        depth = self._rendered(vertices, landmarks, mass, focal, principal, size)
+        depth = depth[:, : int(camera.height), : int(camera.width)]
+        return torch.where(depth.isfinite(), depth, 0.0), self.weights @ landmarks
+
+    def _placed(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Hands before the camera: vertices, landmarks and centres of mass."""
+        vertices, landmarks = self._hands(count)
+        centre = self._place(vertices)
+        offset = centre[:, None] - (self.mass @ vertices)[:, None]
+        return vertices + offset, landmarks + offset, centre
+
+    def _rendered(
+        self, vertices: Tensor, landmarks: Tensor, mass: Tensor, focal: Tensor, principal: Tensor, size: int
+    ) -> Tensor:
+        """What a sensor sees of hands and scenes, (N, size, size) mm, `inf` where it has no reading."""
+        depth = rasterise(vertices, self.hand.faces, focal, principal, size)
+        depth = self._second_hands(depth, mass, focal, principal)
+        depth = torch.minimum(depth, self._surroundings(vertices, landmarks, mass, focal, principal, size))
+        return sense(depth, mass[:, 2] / focal, self.generator)
 
     def _hands(self, count: int) -> tuple[Tensor, Tensor]:
         """Turned hands around their wrists: vertices (N, V, 3), landmarks (N, L, 3)."""
@@ -159,14 +184,17 @@ class SyntheticHands:
         ray = self._uniform(count, -1.0, 1.0, 2) * torch.tensor(self.scenes.half_view, device=self.device)
         return torch.cat([ray * z[:, None], z[:, None]], dim=1)
 
-    def _localised(self, centre: Tensor, landmarks: Tensor) -> Tensor:
-        """The centre as localisation finds it: on the seen side, drawn to the arm, off by a bit, rarely by more."""
-        count = len(centre)
-        towards_arm = landmarks[:, 0] - centre
-        spread = torch.where(self._happens(count, 0.15), 2.2, 1.0)[:, None] * self.scenes.centre_noise
+    def _localised(self, mass: Tensor, landmarks: Tensor) -> Tensor:
+        """The centres as localisation finds them: on the seen side, drawn to the arm, off by a bit, rarely by more.
+
+        The numbers are what `handpose.localize` was measured to do on images of `frames`.
+        """
+        count = len(mass)
+        towards_arm = (0.15 + 0.2 * self._normal(count, 1)).clamp(-0.25, 0.6) * (landmarks[:, 0] - mass)
+        spread = torch.where(self._happens(count, 0.15), 2.0, 1.0)[:, None] * self.scenes.centre_noise
         noise = (spread * self._normal(count, 3)).clamp(-28.0, 28.0)
-        seen_side = torch.tensor([0.0, 0.0, -7.0], device=self.device)
-        return centre + self._uniform(count, -0.08, 0.2, 1) * towards_arm + seen_side + noise
+        seen_side = torch.tensor([0.0, 0.0, -15.0], device=self.device)
+        return mass + towards_arm + seen_side + noise
 
     def _second_hands(self, depth: Tensor, centre: Tensor, focal: Tensor, principal: Tensor) -> Tensor:
         images = self._happens(len(depth), self.scenes.second_hand).nonzero()[:, 0]
@@ -177,37 +205,39 @@ class SyntheticHands:
         away = away / away.norm(dim=1, keepdim=True) * self._uniform(len(images), 90.0, 190.0, 1)
         away[:, 2].abs_()  # not before the first hand
         vertices = vertices - (self.mass @ vertices)[:, None] + (centre[images] + away)[:, None]
-        other = rasterise(vertices, self.hand.faces, focal[images], principal[images], PATCH, images, len(depth))
+        other = rasterise(vertices, self.hand.faces, focal[images], principal[images], depth.shape[1], images, len(depth))
         return torch.minimum(depth, other)
 
     def _surroundings(
-        self, vertices: Tensor, landmarks: Tensor, centre: Tensor, focal: Tensor, principal: Tensor
+        self, vertices: Tensor, landmarks: Tensor, centre: Tensor, focal: Tensor, principal: Tensor, size: int
     ) -> Tensor:
         """Depth (N, S, S) of bodies, tables, held things and occluders, `inf` where there are none."""
         count = len(vertices)
-        grid = torch.arange(PATCH, device=self.device, dtype=vertices.dtype)
-        x = (grid - principal[:, 0, None]) / focal[:, None]
-        y = (grid - principal[:, 1, None]) / focal[:, None]
-        rays = torch.stack(
-            [
-                x[:, None, :].expand(-1, PATCH, -1),
-                y[:, :, None].expand(-1, -1, PATCH),
-                torch.ones_like(x)[:, None, :].expand(-1, PATCH, -1),
-            ],
-            dim=-1,
-        )
+        grid = torch.arange(size, device=self.device, dtype=vertices.dtype)
+        x = ((grid - principal[:, 0, None]) / focal[:, None])[:, None, :].expand(-1, size, -1)
+        y = ((grid - principal[:, 1, None]) / focal[:, None])[:, :, None].expand(-1, -1, size)
+        rays = torch.stack([x, y, torch.ones_like(x)], dim=-1)
         hand = vertices[:, ~self.hand.is_forearm]
 
         def only(depth: Tensor, share: float) -> Tensor:
             return torch.where(self._happens(count, share)[:, None, None], depth, torch.inf)
 
+        # The upper arm: from the elbow on, bent there.
+        elbow = vertices[:, -1]
+        along = elbow - landmarks[:, 0]
+        along = along / along.norm(dim=1, keepdim=True) + 0.4 * self._normal(count, 3)
+        along = along / along.norm(dim=1, keepdim=True)
+        girth = 0.9 * (vertices[:, self.hand.is_forearm] - elbow[:, None]).norm(dim=-1).amin(1).clamp(min=25.0)
+        radii = torch.stack([torch.full_like(girth, 220.0), girth, girth], dim=1)
+        upper = _ellipsoid(rays, elbow + 190.0 * along, radii, _basis(along))
+        depth = only(upper, self.scenes.upper_arm)
+
         # A torso or head, rounder or flatter, behind the farthest finger.
         radii = self._uniform(count, 70.0, 320.0, 3)
         behind = hand[..., 2].amax(1) + self._uniform(count, -10.0, 90.0) + radii[:, 2]
         body = torch.cat([centre[:, :2] + 110.0 * self._normal(count, 2), behind[:, None]], dim=1)
-        depth = only(
-            _ellipsoid(rays, body, radii, torch.eye(3, device=self.device).expand(count, 3, 3)), self.scenes.body
-        )
+        flat = torch.eye(3, device=self.device).expand(count, 3, 3)
+        depth = torch.minimum(depth, only(_ellipsoid(rays, body, radii, flat), self.scenes.body))
 
         # A table or wall that the hand lies on or stands before.
         normal = self._normal(count, 3) * 0.8
@@ -226,12 +256,11 @@ class SyntheticHands:
         palm_side = torch.linalg.cross(across, forward)
         palm_side = palm_side / palm_side.norm(dim=1, keepdim=True)
         radius = self._uniform(count, 9.0, 36.0)
-        basis = torch.stack([across, palm_side, torch.linalg.cross(across, palm_side)], dim=1)
         thing = mean.mean(1) + palm_side * (radius + 12.0)[:, None] + 6.0 * self._normal(count, 3)
         radii = radius[:, None] * torch.cat(
             [self._uniform(count, 0.8, 5.0, 1), torch.ones(count, 2, device=self.device)], 1
         )
-        depth = torch.minimum(depth, only(_ellipsoid(rays, thing, radii, basis), self.scenes.held))
+        depth = torch.minimum(depth, only(_ellipsoid(rays, thing, radii, _basis(across)), self.scenes.held))
 
         # Something between the camera and the hand.
         radii = self._uniform(count, 6.0, 38.0, 3)
@@ -265,6 +294,14 @@ def _ellipsoid(rays: Tensor, centre: Tensor, radii: Tensor, basis: Tensor) -> Te
     inside = b.square() - a * (origin.square().sum(-1) - 1.0)
     depth = (b - inside.clamp(min=0.0).sqrt()) / a
     return torch.where((inside > 0) & (depth > 20.0), depth, torch.inf)
+
+
+def _basis(axis: Tensor) -> Tensor:
+    """Orthonormal rows (N, 3, 3), the first of them `axis` (N, 3)."""
+    other = torch.where(axis[:, :1].abs() < 0.7, axis.new_tensor([1.0, 0.0, 0.0]), axis.new_tensor([0.0, 1.0, 0.0]))
+    second = torch.linalg.cross(axis, other)
+    second = second / second.norm(dim=1, keepdim=True)
+    return torch.stack([axis, second, torch.linalg.cross(axis, second)], dim=1)
 
 
 def _rotation(quaternion: Tensor) -> Tensor:
