@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from handpose.errors import DepthReadError, HandPoseError, WeightsError
     from handpose.estimator import AssumedCameraWarning, HandPoseEstimator
     from handpose.layouts import ICVL16, LAYOUTS, MSRA21, NYU14, JointLayout
-    from handpose.localize import localize, read_centers
+    from handpose.localize import localize_hands, read_centers
     from handpose.pose import HandPose
     from handpose.weights import WEIGHTS
 
@@ -35,7 +35,7 @@ _HOMES = {
     "NYU14": "layouts",
     "WEIGHTS": "weights",
     "WeightsError": "errors",
-    "localize": "localize",
+    "localize_hands": "localize",
     "read_centers": "localize",
     "read_depth": "depth_io",
 }

@@ -17,7 +17,7 @@ from handpose.crop import PATCH, HandCrop
 from handpose.depth_io import DepthUnit, read_depth, to_depth
 from handpose.errors import HandPoseError
 from handpose.layouts import JointLayout
-from handpose.localize import center_in_box, localize
+from handpose.localize import center_in_box, localize_hands
 from handpose.pose import Hand, HandPose
 from handpose.weights import find_weights
 
@@ -176,7 +176,7 @@ class HandPoseEstimator:
         camera = _camera_of(depth, camera)
         crops: list[HandCrop | None] = [
             HandCrop.cut(depth, camera, centre, self.config.cube, mirror=hand == "left")
-            for centre in localize(depth, camera, max_hands)
+            for centre in localize_hands(depth, camera, max_hands)
         ]
         source = "" if isinstance(image, np.ndarray) else str(image)
         return self._poses(crops, [camera] * len(crops), [source] * len(crops), hand)
@@ -211,12 +211,13 @@ class HandPoseEstimator:
         elif center is not None and np.isnan(center).all():
             return None
         elif center is None:
-            found = localize(depth, camera)
+            found = localize_hands(depth, camera)
             center = found[0] if len(found) else None
         if center is None:
             return None
         crop = HandCrop.cut(depth, camera, center, self.config.cube, mirror=hand == "left")
-        return crop if (crop.patch < 1.0).any() else None  # nothing there: no hand, rather than random joints
+        within = (crop.patch > -1.0) & (crop.patch < 1.0)
+        return crop if within.any() else None  # an empty cube has no hand in it, rather than random joints
 
     def _poses(
         self, crops: Sequence[HandCrop | None], cameras: Sequence[Camera], sources: Sequence[str], hand: Hand

@@ -27,9 +27,10 @@ _HAND = 190.0  # mm from fingertip to wrist of a large hand
 _DOUBT = 300.0  # mm: how much nearer a doubtful thing must be to pass for the hand
 _MOST_SURFACES = 8
 _NEAR_SLAB = 320.0  # mm: how deep behind its nearest point a hand and its forearm are followed
+_ARM = 700.0  # mm: the same for an arm that comes from the camera's side
 
 
-def localize(depth: np.ndarray, camera: Camera, max_hands: int = 1) -> np.ndarray:
+def localize_hands(depth: np.ndarray, camera: Camera, max_hands: int = 1) -> np.ndarray:
     """The centres of the hands in a depth image, nearest first.
 
     Args:
@@ -151,11 +152,13 @@ def _surfaces(grid: _Grid) -> list[tuple[float, np.ndarray]]:
 def _hands(grid: _Grid, surface: np.ndarray) -> list[_Candidate]:
     """What may be a hand at the ends of one surface."""
     near = float(np.percentile(grid.z[surface], 1))
-    slab = surface & (grid.z < near + _NEAR_SLAB)
+    nearest = surface & (grid.z <= near)
+    # An arm that is nearest where it enters the image reaches away from the camera: its hand lies deeper.
+    reach = _ARM if (nearest & _border(surface.shape)).any() else _NEAR_SLAB
+    slab = surface & (grid.z < near + reach)
     _, labels = cv2.connectedComponents(slab.astype(np.uint8), connectivity=8)
     # Of the slab only the piece with the nearest point: the rest hangs together through the body.
-    nearest = np.where(slab, grid.z, np.inf)
-    piece = labels == labels.flat[int(nearest.argmin())]
+    piece = labels == labels[nearest][0]
     ends = _ends(grid, piece, _roots(surface, piece))
     found = (_candidate(grid, surface, piece, _beyond_the_wrist(grid, piece, tip)) for tip in ends)
     return [candidate for candidate in found if candidate is not None]
@@ -163,11 +166,15 @@ def _hands(grid: _Grid, surface: np.ndarray) -> list[_Candidate]:
 
 def _roots(surface: np.ndarray, piece: np.ndarray) -> np.ndarray:
     """Cells through which an arm comes in: at the image's border, or where the piece goes on behind the slab."""
-    border = np.zeros_like(piece)
-    border[:2], border[-2:], border[:, :2], border[:, -2:] = True, True, True, True
     behind: np.ndarray = cv2.dilate((surface & ~piece).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    roots: np.ndarray = piece & (border | behind)
+    roots: np.ndarray = piece & (_border(piece.shape) | behind)
     return roots
+
+
+def _border(shape: tuple[int, ...]) -> np.ndarray:
+    border = np.ones(shape, bool)
+    border[2:-2, 2:-2] = False
+    return border
 
 
 def _walk(piece: np.ndarray, start: np.ndarray) -> np.ndarray:

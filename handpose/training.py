@@ -20,6 +20,7 @@ from handpose.config import JGRP2OConfig
 from handpose.errors import HandPoseError
 from handpose.losses import pose_loss
 from handpose.model import JGRP2O
+from handpose.weights import CONFIG_FILE, MODEL_FILE
 
 
 class CropSource(Protocol):
@@ -197,3 +198,20 @@ class Trainer:
                 "exp_avg": moments[f"exp_avg.{name}"],
                 "exp_avg_sq": moments[f"exp_avg_sq.{name}"],
             }
+
+
+def write_model(run: str | Path, out: str | Path) -> None:
+    """Makes a model folder, float16, of the averaged weights of a training's folder.
+
+    Raises:
+        HandPoseError: the training has no checkpoint yet.
+    """
+    run, out = Path(run), Path(out)
+    if not (run / "state.json").is_file():
+        raise HandPoseError(f"{run}: no checkpoint here; expected the folder of a training")
+    out.mkdir(parents=True, exist_ok=True)
+    tensors = load_file(run / "model.safetensors")
+    half = {name: value.half() for name, value in tensors.items() if not name.endswith("num_batches_tracked")}
+    save_file(half, out / MODEL_FILE)
+    config = json.loads((run / "state.json").read_text())["model"]
+    (out / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

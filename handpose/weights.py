@@ -63,7 +63,23 @@ class WeightsRecord:
         return str(file) if file.is_file() else f"{self.repo_id}@{self.revision}"
 
 
-WEIGHTS: dict[str, WeightsRecord] = {}
+WEIGHTS = {
+    record.name: record
+    for record in (
+        WeightsRecord(
+            name="msra",
+            layout="msra",
+            parameters=1_375_114,
+            repo_id="handpose/jgr-p2o-msra",
+            revision=None,
+            sha256="9a93abe09f065e0e1dd43e9a72162d399e805ece312b8a6d6571200301017f93",
+            licence="Apache-2.0",
+            trained_on="synthetic depth rendered by handpose",
+            error_mm={},
+        ),
+    )
+}
+"""The weights that `from_pretrained` knows by name."""
 
 
 @dataclass(frozen=True)

@@ -42,12 +42,16 @@ def render_balls(camera: Camera, balls: list[tuple[np.ndarray, float]]) -> np.nd
     return np.where(np.isfinite(depth), depth, 0).astype(np.float32)
 
 
-def arm_with_hand(towards: np.ndarray, wrist: np.ndarray, forearm: float, *, fist: bool = False) -> list[tuple[np.ndarray, float]]:
+def arm_with_hand(
+    towards: np.ndarray, wrist: np.ndarray, forearm: float, *, fist: bool = False
+) -> list[tuple[np.ndarray, float]]:
     """Balls of a forearm that ends in a hand: `towards` is the unit direction from elbow to fingers."""
     side = np.cross(towards, [0.0, 0.0, 1.0])
     side /= np.linalg.norm(side)
     balls = [(wrist - towards * s, 27.0 + 0.06 * s) for s in np.arange(0.0, forearm, 12.0)]
-    balls += [(wrist + towards * s + side * w, 22.0) for s in np.arange(20.0, 90.0, 10.0) for w in (-26, -13, 0, 13, 26)]
+    balls += [
+        (wrist + towards * s + side * w, 22.0) for s in np.arange(20.0, 90.0, 10.0) for w in (-26, -13, 0, 13, 26)
+    ]
     if not fist:
         for k, spread in enumerate((-0.33, -0.1, 0.1, 0.3)):
             direction = towards + spread * side

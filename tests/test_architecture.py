@@ -16,7 +16,14 @@ PACKAGE = ROOT / "handpose"
 FLOORS = [
     ["errors", "layouts", "camera", "depth_io", "localize", "crop", "draw", "pose", "config"],
     ["model", "losses"],
-    ["synthetic.hand", "synthetic.annotation", "synthetic.render", "synthetic.sensor", "synthetic.poses", "synthetic.scene"],
+    [
+        "synthetic.hand",
+        "synthetic.annotation",
+        "synthetic.render",
+        "synthetic.sensor",
+        "synthetic.poses",
+        "synthetic.scene",
+    ],
     ["weights", "tf_checkpoint", "backends"],
     ["estimator", "batch", "records", "training"],
     ["cli"],
@@ -56,17 +63,29 @@ def test_imports_only_go_down(name: str) -> None:
 
 def test_torch_is_imported_at_the_top_of_the_network_and_training_only() -> None:
     for name, path in modules().items():
-        top = {alias.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import) for alias in node.names}
+        top = {
+            alias.name
+            for node in ast.parse(path.read_text()).body
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
         assert "torch" not in top or name in WITH_TORCH, name
 
 
 def test_only_the_command_line_prints() -> None:
     for name, path in modules().items():
-        calls = {node.func.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+        calls = {
+            node.func.id
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
         assert "print" not in calls or name == "cli", name
 
 
-@pytest.mark.parametrize("code", ["import handpose", "import sys; sys.argv = ['handpose', '--help']; import handpose.cli; handpose.cli.main()"])
+@pytest.mark.parametrize(
+    "code",
+    ["import handpose", "import sys; sys.argv = ['handpose', '--help']; import handpose.cli; handpose.cli.main()"],
+)
 def test_start_up_loads_nothing_heavy(code: str) -> None:
     program = (
         f"import sys\ntry:\n    exec({code!r})\nexcept SystemExit: pass\n"

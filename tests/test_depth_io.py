@@ -78,7 +78,9 @@ def test_an_array_of_millimetres_is_not_copied() -> None:
     assert to_depth(depth[:, ::2]).flags.c_contiguous
 
 
-@pytest.mark.parametrize("bad", [np.zeros((4, 5, 3)), np.zeros(7), np.zeros((0, 4)), np.array([["a"]]), np.ones((3, 3), bool)])
+@pytest.mark.parametrize(
+    "bad", [np.zeros((4, 5, 3)), np.zeros(7), np.zeros((0, 4)), np.array([["a"]]), np.ones((3, 3), bool)]
+)
 def test_what_is_no_depth_array_is_refused(bad: np.ndarray) -> None:
     with pytest.raises(HandPoseError, match=r"depth must be \(H, W\)"):
         to_depth(bad)
@@ -156,7 +158,9 @@ class TestRefused:
         self.refuse(tmp_path, "a.png", png(60_000, 60_000, b""), "60000 x 60000")
         self.refuse(tmp_path, "b.bin", struct.pack("<6i", 1 << 30, 1 << 30, 0, 0, 4, 4), "1073741824")
         header = io.BytesIO()
-        np.lib.format.write_array_header_1_0(header, {"descr": "<u2", "fortran_order": False, "shape": (1 << 20, 1 << 20)})
+        np.lib.format.write_array_header_1_0(
+            header, {"descr": "<u2", "fortran_order": False, "shape": (1 << 20, 1 << 20)}
+        )
         self.refuse(tmp_path, "c.npy", header.getvalue(), "1048576 x 1048576")
         with zipfile.ZipFile(tmp_path / "d.npz", "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("depth.npy", header.getvalue() + bytes(1 << 20))

@@ -12,9 +12,13 @@ def test_bones_are_the_published_skeletons() -> None:
 
     nyu = "0-1 1-13 2-3 3-13 4-5 5-13 6-7 7-13 8-9 9-10 10-13 11-13 12-13"
     assert pairs(NYU14) == {frozenset(map(int, edge.split("-"))) for edge in nyu.split()}
-    icvl = {frozenset((0, r)) for r in (1, 4, 7, 10, 13)} | {frozenset((r + k, r + k + 1)) for r in (1, 4, 7, 10, 13) for k in (0, 1)}
+    icvl = {frozenset((0, r)) for r in (1, 4, 7, 10, 13)} | {
+        frozenset((r + k, r + k + 1)) for r in (1, 4, 7, 10, 13) for k in (0, 1)
+    }
     assert pairs(ICVL16) == icvl
-    msra = {frozenset((0, r)) for r in (1, 5, 9, 13, 17)} | {frozenset((r + k, r + k + 1)) for r in (1, 5, 9, 13, 17) for k in range(3)}
+    msra = {frozenset((0, r)) for r in (1, 5, 9, 13, 17)} | {
+        frozenset((r + k, r + k + 1)) for r in (1, 5, 9, 13, 17) for k in range(3)
+    }
     assert pairs(MSRA21) == msra
 
 

@@ -10,7 +10,7 @@ from handpose.camera import Camera
 from handpose.crop import HandCrop
 from handpose.depth_io import read_depth
 from handpose.errors import HandPoseError
-from handpose.localize import center_in_box, localize, read_centers
+from handpose.localize import center_in_box, localize_hands, read_centers
 
 
 def unit(*xyz: float) -> np.ndarray:
@@ -35,7 +35,7 @@ def test_the_hand_is_the_far_end_of_an_arm_from_any_border(camera: Camera, name:
     towards, wrist = ARMS[name]
     middle = np.array(wrist) + towards * (55.0 if fist else 80.0)
     depth = render_balls(camera, arm_with_hand(towards, np.array(wrist, float), 420.0, fist=fist))
-    found = localize(depth, camera)
+    found = localize_hands(depth, camera)
     assert found.shape == (1, 3)
     assert np.linalg.norm(found[0] - middle) < 45.0
 
@@ -43,17 +43,17 @@ def test_the_hand_is_the_far_end_of_an_arm_from_any_border(camera: Camera, name:
 def test_a_body_behind_the_hand_does_not_matter(camera: Camera) -> None:
     hand = arm_with_hand(unit(0.3, -1, 0), np.array([-80.0, 60.0, 550.0]), 420.0)
     body = [(np.array([60.0, 250.0, 1050.0]), 260.0), (np.array([60.0, -120.0, 950.0]), 100.0)]
-    alone, before = (localize(render_balls(camera, balls), camera)[0] for balls in (hand, hand + body))
+    alone, before = (localize_hands(render_balls(camera, balls), camera)[0] for balls in (hand, hand + body))
     assert np.linalg.norm(alone - before) < 5.0
 
 
 def test_two_hands_are_found_nearest_first(camera: Camera) -> None:
     right = arm_with_hand(unit(0, -1, 0), np.array([150.0, 60.0, 700.0]), 420.0)
     left = arm_with_hand(unit(0, -1, 0), np.array([-150.0, 40.0, 600.0]), 420.0)
-    found = localize(render_balls(camera, right + left), camera, max_hands=3)
+    found = localize_hands(render_balls(camera, right + left), camera, max_hands=3)
     assert len(found) == 2
     assert found[0][0] < -100 < 100 < found[1][0]
-    assert localize(render_balls(camera, right + left), camera).tolist() == [found[0].tolist()]
+    assert localize_hands(render_balls(camera, right + left), camera).tolist() == [found[0].tolist()]
 
 
 def nothing(shape: tuple[int, int]) -> np.ndarray:
@@ -73,7 +73,7 @@ def nothing(shape: tuple[int, int]) -> np.ndarray:
     ids=["empty", "wall", "slanted wall", "far", "specks", "one pixel"],
 )
 def test_no_hand_is_an_answer(camera: Camera, depth: np.ndarray) -> None:
-    assert localize(depth, camera).shape == (0, 3)
+    assert localize_hands(depth, camera).shape == (0, 3)
 
 
 def test_the_surface_in_a_box_gives_the_centre(camera: Camera) -> None:
@@ -122,7 +122,7 @@ REAL = sorted((SHARED / "frames" / "sr305").glob("*.png"))
 def test_the_crop_holds_the_whole_hand_of_a_real_frame(path) -> None:
     camera = Camera(476.007, 476.007, 313.683, 242.755, 640, 480)
     depth = read_depth(path, 0.125)
-    crop = HandCrop.cut(depth, camera, localize(depth, camera)[0], 250.0)
+    crop = HandCrop.cut(depth, camera, localize_hands(depth, camera)[0], 250.0)
     x, y, width, height = json.loads((path.parent / "labels.json").read_text())[path.name]["box"]
     corners = np.array([[x, y, crop.center[2]], [x + width, y + height, crop.center[2]]], float)
     inside = crop.camera.project(camera.unproject(corners))[:, :2]

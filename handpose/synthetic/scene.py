@@ -165,8 +165,8 @@ class SyntheticHands:
         along = ((forearm - wrist[:, None]) * axis[:, None]).sum(-1, keepdim=True)
         radial = forearm - wrist[:, None] - along * axis[:, None]
         start = self._uniform(count, -5.0, 90.0, 1, 1)
-        thick = self._uniform(count, 1.5, 22.0, 1, 1) * self._happens(count, self.scenes.sleeve)[:, None, None]
-        fold = 1.0 + 0.25 * torch.sin(along / self._uniform(count, 6.0, 25.0, 1, 1))
+        thick = self._uniform(count, 1.5, 18.0, 1, 1) * self._happens(count, self.scenes.sleeve)[:, None, None]
+        fold = 1.0 + 0.12 * torch.sin(along / self._uniform(count, 6.0, 25.0, 1, 1))
         grown = forearm + radial / radial.norm(dim=-1, keepdim=True).clamp(min=1.0) * thick * fold * (
             (along - start) / 6.0
         ).clamp(0.0, 1.0)
@@ -205,7 +205,9 @@ class SyntheticHands:
         away = away / away.norm(dim=1, keepdim=True) * self._uniform(len(images), 90.0, 190.0, 1)
         away[:, 2].abs_()  # not before the first hand
         vertices = vertices - (self.mass @ vertices)[:, None] + (centre[images] + away)[:, None]
-        other = rasterise(vertices, self.hand.faces, focal[images], principal[images], depth.shape[1], images, len(depth))
+        other = rasterise(
+            vertices, self.hand.faces, focal[images], principal[images], depth.shape[1], images, len(depth)
+        )
         return torch.minimum(depth, other)
 
     def _surroundings(

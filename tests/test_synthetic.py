@@ -1,0 +1,205 @@
+"""The renderer and the hand against closed forms; the hand itself needs the extra `train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from handpose.layouts import MSRA21
+from handpose.synthetic.annotation import joint_weights
+from handpose.synthetic.hand import BONES, FINGER_NAMES, LANDMARKS, PARENTS, HandModel, compile_hand
+from handpose.synthetic.render import rasterise
+from handpose.synthetic.sensor import sense
+
+
+def ball_mesh(steps: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A closed sphere of radius 1: vertices (V, 3) and faces (F, 3), counter-clockwise from outside."""
+    polar, around = np.meshgrid(np.linspace(0, np.pi, steps + 1), np.arange(2 * steps) * np.pi / steps, indexing="ij")
+    vertices = np.stack([np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around), np.cos(polar)], -1)
+    index = np.arange(vertices[..., 0].size).reshape(polar.shape)
+    a, b = index[:-1], index[1:]
+    c, d = np.roll(a, -1, 1), np.roll(b, -1, 1)
+    faces = np.concatenate([np.stack([a, b, c], -1), np.stack([c, b, d], -1)]).reshape(-1, 3)
+    return torch.from_numpy(vertices.reshape(-1, 3)).float(), torch.from_numpy(faces)
+
+
+@pytest.mark.parametrize("distance", [150.0, 500.0, 1200.0])
+def test_a_rendered_ball_is_the_closed_form_without_holes(distance: float) -> None:
+    unit, faces = ball_mesh(48)
+    centre, radius, size, focal = torch.tensor([20.0, -10.0, distance]), 50.0, 96, 96 * distance / 250
+    depth = rasterise((unit * radius + centre)[None], faces, torch.tensor([focal]), torch.tensor([[40.0, 50.0]]), size)[
+        0
+    ]
+    v, u = np.indices((size, size))
+    rays = np.stack([(u - 40.0) / focal, (v - 50.0) / focal, np.ones_like(u)], -1)
+    along, squared, c = rays @ centre.numpy(), (rays**2).sum(-1), float(centre @ centre) - radius**2
+    root = along**2 - squared * c
+    expected = np.where(root > 0, (along - np.sqrt(np.maximum(root, 0))) / squared, np.inf)
+    # A polygon lies a little inside its sphere: no holes within, nothing outside.
+    assert np.isfinite(depth.numpy()[root > squared * 200]).all()
+    assert np.isinf(depth.numpy()[root <= 0]).all()
+    both = np.isfinite(depth.numpy()) & (root > squared * 400)
+    assert np.abs(depth.numpy() - expected)[both].max() < 0.5
+
+
+def test_the_nearer_surface_wins_wherever_it_is_drawn() -> None:
+    unit, faces = ball_mesh(16)
+    near, far = (unit * 30 + torch.tensor([0.0, 0.0, z]) for z in (400.0, 600.0))
+    focal, principal = torch.tensor([150.0, 150.0]), torch.full((2, 2), 47.5)
+    first, second = (
+        rasterise(torch.stack(order), faces, focal, principal, 96, torch.tensor([0, 0]), 1)
+        for order in ([near, far], [far, near])
+    )
+    assert torch.equal(first, second)
+    assert first[0, 48, 48] == pytest.approx(370.0, abs=1.0)
+
+
+def test_triangles_of_every_size_are_drawn_alike() -> None:
+    """A slanted plane cut into few or many triangles is the same plane."""
+    depths = []
+    for cells in (1, 7, 40):
+        grid = torch.linspace(-400, 400, cells + 1)
+        y, x = torch.meshgrid(grid, grid, indexing="ij")
+        vertices = torch.stack([x, y, 600 + 0.4 * x - 0.2 * y], -1).reshape(1, -1, 3)
+        index = torch.arange((cells + 1) ** 2).reshape(cells + 1, cells + 1)
+        a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
+        faces = torch.cat([torch.stack([a, c, b], -1).reshape(-1, 3), torch.stack([b, c, d], -1).reshape(-1, 3)])
+        depths.append(rasterise(vertices, faces, torch.tensor([120.0]), torch.full((1, 2), 47.5), 96)[0])
+    for depth in depths:
+        assert depth.isfinite().all()
+        assert (depth - depths[0]).abs().max() < 0.05
+
+
+def test_a_sensor_keeps_the_surface_and_repeats_with_its_seed() -> None:
+    depth = torch.full((64, 96, 96), torch.inf)
+    depth[:, 20:76, 20:76] = 600.0
+
+    def sensed(seed: int) -> torch.Tensor:
+        return sense(depth, torch.full((64,), 2.6), torch.Generator().manual_seed(seed))
+
+    out = sensed(0)
+    assert torch.equal(out, sensed(0))
+    assert not torch.equal(out, sensed(1))
+    inner = out[:, 30:66, 30:66]
+    readings = inner[inner.isfinite()]
+    assert (readings - 600.0).abs().median() < 3.0
+    assert inner.isfinite().float().mean() > 0.9
+    assert out[:, :8].isinf().all()  # nothing is invented far from any surface
+
+
+def test_annotated_joints_are_mixtures_of_landmarks() -> None:
+    weights = joint_weights(MSRA21)
+    assert torch.allclose(weights.sum(1), torch.ones(21))
+    assert (weights >= 0).all()
+    for finger in FINGER_NAMES:
+        tip = weights[MSRA21.joints.index(f"{finger}_tip")]
+        assert tip[LANDMARKS.index(f"{finger}_tip")] == 1.0
+
+
+@pytest.fixture(scope="session")
+def hand_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("anny", reason="needs the extra train")
+    path = tmp_path_factory.mktemp("hand") / "hand.npz"
+    compile_hand(path, shapes=50)
+    return path
+
+
+@pytest.mark.slow
+class TestHand:
+    @pytest.fixture
+    def hand(self, hand_file: Path) -> HandModel:
+        return HandModel(hand_file)
+
+    def test_it_is_closed_and_of_human_size(self, hand: HandModel) -> None:
+        edges = torch.cat([hand.faces[:, [0, 1]], hand.faces[:, [1, 2]], hand.faces[:, [2, 0]]])
+        there = {tuple(edge) for edge in edges.tolist()}
+        assert all((b, a) in there for a, b in there)
+        landmarks = hand.points(hand.coefficients)[:, hand.vertices :]
+        length = (landmarks[:, LANDMARKS.index("middle_tip")] - landmarks[:, 0]).norm(dim=1)
+        assert 120 < length.min() < 165
+        assert 200 < length.max() < 250
+
+    def test_posing_keeps_bones_and_bends_towards_the_palm(self, hand: HandModel) -> None:
+        angles = torch.zeros(2, len(BONES), 3)
+        angles[:, :, 0] = hand.rest_flexion
+        for finger in FINGER_NAMES[1:]:
+            for segment, degrees in zip((1, 2, 3), (70.0, 90.0, 50.0), strict=True):
+                angles[1, BONES.index(f"{finger}_{segment}"), 0] = degrees
+        shape = hand.coefficients[:1].expand(2, -1)
+        vertices, landmarks = hand.pose(shape, angles)
+        rest = hand.points(shape)
+        assert torch.allclose(vertices[0], rest[0, : hand.vertices], atol=1e-2)
+        for bone, parent in enumerate(PARENTS):
+            if parent >= 0:
+                length = (landmarks[:, bone] - landmarks[:, parent]).norm(dim=1)
+                assert length[0] == pytest.approx(length[1].item(), abs=1e-2)
+        # A fist's tips lie on the thumb's side of the palm, which is the palm's front, and near the palm.
+        tips = [LANDMARKS.index(f"{finger}_tip") for finger in FINGER_NAMES[1:]]
+        knuckles = landmarks[1, [LANDMARKS.index(f"{finger}_1") for finger in FINGER_NAMES[1:]]]
+        across = knuckles[0] - knuckles[3]
+        palm_front = torch.linalg.cross(across, knuckles.mean(0) - landmarks[1, 0])
+        assert ((landmarks[1, tips] - knuckles) @ palm_front / palm_front.norm() > 15.0).all()
+        assert ((landmarks[1, tips] - knuckles).norm(dim=1) < 60.0).all()
+
+    def test_contacts_are_resolved(self, hand: HandModel) -> None:
+        from handpose.synthetic.poses import draw_angles, limits, resolve_contacts
+
+        generator = torch.Generator().manual_seed(0)
+        angles = draw_angles(128, generator)
+        for finger, sign in (("index", 1.0), ("middle", -1.0)):  # crossed one way, then the other
+            angles[:64, BONES.index(f"{finger}_1"), 1] = 18.0 * sign
+            angles[64:, BONES.index(f"{finger}_1"), 1] = -18.0 * sign
+        resolved = resolve_contacts(hand, angles, generator)
+        low, high = limits()
+        assert ((resolved >= low) & (resolved <= high)).all()
+
+        def overlaps(poses: torch.Tensor) -> int:
+            """Pairs of phalanges of different fingers whose middles are closer than a finger is thick."""
+            landmarks = hand.landmarks(hand.mean[hand.vertices :].expand(len(poses), -1, -1), poses)
+            chains = [[*(f"{f}_{s}" for s in (1, 2, 3)), f"{f}_tip"] for f in FINGER_NAMES]
+            ids = torch.tensor(
+                [[[LANDMARKS.index(n) for n in pair] for pair in zip(c, c[1:], strict=False)] for c in chains]
+            )
+            middles = landmarks[:, ids].mean(-2).flatten(1, 2)  # (N, 15, 3)
+            owner = torch.arange(len(FINGER_NAMES)).repeat_interleave(3)
+            close = (torch.cdist(middles, middles) < 11.0) & (owner[:, None] != owner)
+            return int(close.sum()) // 2
+
+        assert overlaps(angles) >= 8
+        assert overlaps(resolved) < 0.3 * overlaps(angles)
+
+    def test_crops_and_frames_show_the_joints(self, hand: HandModel) -> None:
+        from handpose.camera import Camera
+        from handpose.synthetic.poses import draw_angles
+        from handpose.synthetic.scene import SceneRange, SyntheticHands
+
+        poses = draw_angles(32, torch.Generator().manual_seed(1))
+        bare = SceneRange(
+            distance=(400, 600), half_view=(0.2, 0.2), body=0, table=0, held=0, occluder=0, second_hand=0, border=0
+        )
+
+        def source() -> SyntheticHands:
+            return SyntheticHands(hand, poses, MSRA21, cube=250.0, uv_scale=95.0, scenes=bare, seed=3)
+
+        patches, uvz = source().batch(64)
+        again, _ = source().batch(64)
+        assert torch.equal(patches, again)
+        assert patches.shape == (64, 1, 96, 96)
+        assert patches.min() >= -1
+        assert patches.max() == 1
+        # Knuckles lie inside the hand: the surface before them is seen, and a little nearer, in nearly all crops.
+        joint = uvz[:, MSRA21.joints.index("middle_mcp")]
+        u, v = (joint[:, :2] * 95).round().long().clamp(0, 95).T
+        surface = patches[torch.arange(64), 0, v, u]
+        behind = (joint[:, 2] - surface) * 125.0
+        assert ((behind > 0) & (behind < 60)).float().mean() > 0.8
+
+        camera = Camera(400.0, 400.0, 319.5, 239.5, 640, 480)
+        depth, xyz = source().frames(8, camera)
+        assert depth.shape == (8, 480, 640)
+        for image, joints in zip(depth.numpy(), xyz.numpy(), strict=True):
+            u, v, _ = camera.project(joints[MSRA21.joints.index("middle_mcp")]).round().astype(int)
+            assert 0 < image[v, u] < joints[:, 2].max() + 30
