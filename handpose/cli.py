@@ -171,6 +171,48 @@ def convert(
     _say(f"{out}: config.json and model.safetensors; use it with handpose predict -m {out}")
 
 
+@app.command()
+def train(
+    run: Annotated[Path, typer.Argument(help="Folder of the training; one that has a checkpoint is continued.")],
+    minutes: Annotated[float, typer.Option(help="Length of the whole training; the learning rate's schedule fits it.")],
+    layout: Annotated[Layout, typer.Option(help="Joint layout.")] = Layout.msra,
+    batch: Annotated[int, typer.Option(min=2, help="Crops per step.")] = 32,
+    learning_rate: Annotated[float, typer.Option(help="Adam's peak learning rate.")] = 1.2e-3,
+    validate_every: Annotated[float, typer.Option(help="Minutes between checkpoints.")] = 5.0,
+    seed: Annotated[int, typer.Option(help="Of weights and data.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
+    out: Annotated[Path | None, typer.Option("--output", "-o", help="Model folder to write in the end.")] = None,
+) -> None:
+    """Train on rendered hands. Needs the extra `train` the first time, to make the hand."""
+    from handpose.config import JGRP2OConfig
+    from handpose.training import TrainingConfig, train_synthetic, write_model
+
+    config = TrainingConfig(minutes, batch, learning_rate, validate_every=validate_every, seed=seed)
+    model = JGRP2OConfig(layout.value)
+    train_synthetic(run, model, config, device, lambda row: _say("  ".join(f"{k} {v:.6g}" for k, v in row.items())))
+    if out is not None:
+        write_model(run, out)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Option("--model", "-m", help="As in `handpose predict`.")] = "msra",
+    frames: Annotated[int, typer.Option(min=1, help="How many of the 2,000 rendered test images.")] = 2000,
+    true_center: Annotated[
+        bool, typer.Option("--true-center", help="Crop at the true hand, not the found one.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+) -> None:
+    """Measure a model on the fixed rendered test images, as JSON. Needs the extra `train` the first time."""
+    import json
+
+    from handpose.estimator import HandPoseEstimator
+    from handpose.testset import evaluate_synthetic
+
+    estimator = HandPoseEstimator.from_pretrained(model, device=device)
+    typer.echo(json.dumps(evaluate_synthetic(estimator, frames, true_center=true_center).to_dict()))
+
+
 def main() -> NoReturn:
     """The entry point: an error that the caller can put right is one line and exit code 2, a bug a traceback."""
     try:

@@ -20,6 +20,9 @@ from handpose.config import JGRP2OConfig
 from handpose.errors import HandPoseError
 from handpose.losses import pose_loss
 from handpose.model import JGRP2O
+from handpose.synthetic.hand import HandModel, cached_hand_file
+from handpose.synthetic.poses import cached_pose_bank
+from handpose.synthetic.scene import SyntheticHands
 from handpose.weights import CONFIG_FILE, MODEL_FILE
 
 
@@ -47,8 +50,8 @@ class TrainingConfig:
     """
 
     minutes: float
-    batch: int = 48
-    learning_rate: float = 1.5e-3
+    batch: int = 32
+    learning_rate: float = 1.2e-3
     average: float = 0.998
     validate_every: float = 5.0
     seed: int = 0
@@ -177,6 +180,7 @@ class Trainer:
         }
         (self.folder / "state.json.part").write_text(json.dumps(state, indent=2))
         for part in sorted(self.folder.glob("*.part")):
+            part.chmod(0o644)
             part.replace(part.with_suffix(""))
 
     def _resume(self) -> None:
@@ -200,6 +204,40 @@ class Trainer:
             }
 
 
+def train_synthetic(
+    run: str | Path,
+    model: JGRP2OConfig,
+    config: TrainingConfig,
+    device: str,
+    report: Callable[[dict[str, float]], None],
+) -> None:
+    """Trains on rendered hands, in poses and with noise that its own validation crops do not share.
+
+    Args:
+        run: folder of the training; one that has a checkpoint is continued.
+        model: what to train.
+        config: how.
+        device: where.
+        report: gets the numbers of every validation.
+    """
+    hand = HandModel(cached_hand_file(), device)
+    poses = cached_pose_bank(HandModel(cached_hand_file()))
+    train, check = (
+        SyntheticHands(hand, bank, model.joint_layout, cube=model.cube, uv_scale=model.uv_scale, seed=seed)
+        for bank, seed in ((poses[1000:], 2 * config.seed), (poses[:1000], 2 * config.seed + 1))
+    )
+    patches, truth = check.batch(600)
+
+    @torch.no_grad()
+    def validate(network: JGRP2O) -> dict[str, float]:
+        uvz = torch.cat([network(part)[0] for part in torch.split(patches, 100)])
+        errors = joint_errors(uvz, truth, model.cube)
+        within = (errors.amax(1) < 20.0).float().mean()
+        return {"mean_mm": float(errors.mean()), "median_mm": float(errors.median()), "success_20mm": float(within)}
+
+    Trainer(run, model, config, train, device).run(validate, report)
+
+
 def write_model(run: str | Path, out: str | Path) -> None:
     """Makes a model folder, float16, of the averaged weights of a training's folder.
 
@@ -213,5 +251,6 @@ def write_model(run: str | Path, out: str | Path) -> None:
     tensors = load_file(run / "model.safetensors")
     half = {name: value.half() for name, value in tensors.items() if not name.endswith("num_batches_tracked")}
     save_file(half, out / MODEL_FILE)
+    (out / MODEL_FILE).chmod(0o644)  # safetensors keeps what it writes to its owner
     config = json.loads((run / "state.json").read_text())["model"]
     (out / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

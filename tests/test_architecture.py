@@ -25,11 +25,11 @@ FLOORS = [
         "synthetic.scene",
     ],
     ["weights", "tf_checkpoint", "backends"],
-    ["estimator", "batch", "records", "training"],
+    ["estimator", "batch", "records", "training", "evaluation", "testset"],
     ["cli"],
 ]
 PLACE = {name: (floor, i) for floor, names in enumerate(FLOORS) for i, name in enumerate(names)}
-WITH_TORCH = {"model", "losses", "training", *(name for name in PLACE if name.startswith("synthetic."))}
+WITH_TORCH = {"model", "losses", "training", "testset", *(name for name in PLACE if name.startswith("synthetic."))}
 
 
 def modules() -> dict[str, Path]:

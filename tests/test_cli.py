@@ -32,7 +32,7 @@ def test_predict_writes_one_record_per_image() -> None:
     records = [json.loads(line) for line in out.splitlines()]
     assert code == 0
     assert err == ""
-    assert [Path(record["source"]).name for record in records] == ["down.png", "open.png", "two.png"]
+    assert [Path(record["source"]).name for record in records] == ["down.png", "open.png", "thumb.png"]
     assert list(records[0]) == [
         *("source", "status", "model", "layout", "hand", "joints", "xyz_mm", "uvz", "spread_mm"),
         *("center_mm", "cube_mm", "camera"),
@@ -65,7 +65,7 @@ def test_one_broken_file_fails_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["jsonl", "json", "csv", "npz"])
 def test_every_format_says_the_same(tmp_path: Path, form: str) -> None:
-    inputs = [OPEN, str(EXAMPLES / "two.png")]
+    inputs = [OPEN, str(EXAMPLES / "thumb.png")]
     _, expected, _ = run("predict", *inputs, *CAMERA)
     records = [json.loads(line) for line in expected.splitlines()]
     file = tmp_path / f"out.{form}"
@@ -107,14 +107,14 @@ def test_pictures_are_drawn_and_nothing_is_overwritten_unasked(tmp_path: Path) -
 def test_globs_and_repeated_inputs(tmp_path: Path) -> None:
     code, out, _ = run("predict", str(EXAMPLES / "[ot]*.png"), OPEN, *CAMERA)
     assert code == 0
-    assert [Path(json.loads(line)["source"]).name for line in out.splitlines()] == ["open.png", "two.png"]
+    assert [Path(json.loads(line)["source"]).name for line in out.splitlines()] == ["open.png", "thumb.png"]
 
 
 def test_the_centre_can_be_given(tmp_path: Path) -> None:
     truth = json.loads((EXAMPLES / "open.truth.json").read_text())["xyz_mm"]
     x, y, z = np.mean(truth, axis=0)
     (tmp_path / "centres.txt").write_text(f"{x} {-y} {z}\ninvalid\n")
-    code, out, _ = run("predict", OPEN, EXAMPLES / "two.png", *CAMERA, "--center", tmp_path / "centres.txt", "--y-up")
+    code, out, _ = run("predict", OPEN, EXAMPLES / "thumb.png", *CAMERA, "--center", tmp_path / "centres.txt", "--y-up")
     first, second = (json.loads(line) for line in out.splitlines())
     assert code == 0
     assert first["center_mm"] == pytest.approx([x, y, z], abs=0.01)

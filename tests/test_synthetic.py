@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def test_a_rendered_ball_is_the_closed_form_without_holes(distance: float) -> No
     assert np.isfinite(depth.numpy()[root > squared * 200]).all()
     assert np.isinf(depth.numpy()[root <= 0]).all()
     both = np.isfinite(depth.numpy()) & (root > squared * 400)
-    assert np.abs(depth.numpy() - expected)[both].max() < 0.5
+    assert np.abs(depth.numpy()[both] - expected[both]).max() < 0.5
 
 
 def test_the_nearer_surface_wins_wherever_it_is_drawn() -> None:
@@ -160,9 +161,7 @@ class TestHand:
             """Pairs of phalanges of different fingers whose middles are closer than a finger is thick."""
             landmarks = hand.landmarks(hand.mean[hand.vertices :].expand(len(poses), -1, -1), poses)
             chains = [[*(f"{f}_{s}" for s in (1, 2, 3)), f"{f}_tip"] for f in FINGER_NAMES]
-            ids = torch.tensor(
-                [[[LANDMARKS.index(n) for n in pair] for pair in zip(c, c[1:], strict=False)] for c in chains]
-            )
+            ids = torch.tensor([[[LANDMARKS.index(n) for n in pair] for pair in itertools.pairwise(c)] for c in chains])
             middles = landmarks[:, ids].mean(-2).flatten(1, 2)  # (N, 15, 3)
             owner = torch.arange(len(FINGER_NAMES)).repeat_interleave(3)
             close = (torch.cdist(middles, middles) < 11.0) & (owner[:, None] != owner)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_WINDOWS = (2, 4, 8, 16, 32, 96)
+_WINDOWS = (2, 4, 8, 16, 32, 96, 256)
 
 
 def rasterise(

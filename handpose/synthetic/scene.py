@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ class SceneRange:
     half_view: tuple[float, float] = (0.55, 0.42)  # tangent of the half angle of view, horizontal and vertical
     centre_noise: float = 8.0
     upright: float = 0.45  # share of hands with the palm or back turned to the camera
-    upper_arm: float = 0.8
+    upper_arm: float = 0.9
     body: float = 0.35
     table: float = 0.12
     held: float = 0.10
@@ -33,6 +34,23 @@ class SceneRange:
     second_hand: float = 0.08
     sleeve: float = 0.4
     border: float = 0.06
+
+
+class _Scene(NamedTuple):
+    """Placed hands and the views they are drawn in."""
+
+    vertices: Tensor  # (N, V, 3) mm
+    landmarks: Tensor  # (N, L, 3) mm
+    mass: Tensor  # (N, 3) mm
+    focal: Tensor  # (N,) px
+    principal: Tensor  # (N, 2) px
+
+    def rays(self, size: int) -> Tensor:
+        """Directions (N, size, size, 3) through the pixels' centres, with z = 1."""
+        grid = torch.arange(size, device=self.focal.device, dtype=self.focal.dtype)
+        x = ((grid - self.principal[:, 0, None]) / self.focal[:, None])[:, None, :].expand(-1, size, -1)
+        y = ((grid - self.principal[:, 1, None]) / self.focal[:, None])[:, :, None].expand(-1, -1, size)
+        return torch.stack([x, y, torch.ones_like(x)], dim=-1)
 
 
 class SyntheticHands:
@@ -124,7 +142,18 @@ class SyntheticHands:
         """What a sensor sees of hands and scenes, (N, size, size) mm, `inf` where it has no reading."""
         depth = rasterise(vertices, self.hand.faces, focal, principal, size)
         depth = self._second_hands(depth, mass, focal, principal)
-        depth = torch.minimum(depth, self._surroundings(vertices, landmarks, mass, focal, principal, size))
+        scene = _Scene(vertices, landmarks, mass, focal, principal)
+        for share, draw in (
+            (self.scenes.upper_arm, self._upper_arm),
+            (self.scenes.body, self._body),
+            (self.scenes.table, self._table),
+            (self.scenes.held, self._held),
+            (self.scenes.occluder, self._occluder),
+        ):
+            images = self._happens(len(depth), share).nonzero()[:, 0]
+            if len(images):
+                chosen = _Scene(*(field[images] for field in scene))
+                depth[images] = torch.minimum(depth[images], draw(chosen, chosen.rays(size)))
         return sense(depth, mass[:, 2] / focal, self.generator)
 
     def _hands(self, count: int) -> tuple[Tensor, Tensor]:
@@ -139,7 +168,7 @@ class SyntheticHands:
 
     def _rotations(self, count: int) -> Tensor:
         """(N, 3, 3) from the hand's frame to the camera's: any, or palm or back before the camera."""
-        first, second = (_rotation(q / q.norm(dim=1, keepdim=True)) for q in self._normal(2, count, 4))
+        first, second = (_rotation(_unit(q)) for q in self._normal(2, count, 4))
         # An arm that reaches from the camera's side hides its own hand: seen, but seldom.
         anyhow = torch.where((first[:, 2, 1] > 0.6)[:, None, None], second, first)
         # The palm looks along -x of the hand; turn that to or from the camera, any way up, and tilt it.
@@ -160,8 +189,7 @@ class SyntheticHands:
         arm = self.hand.is_forearm
         forearm = vertices[:, arm]
         wrist = landmarks[:, 0]
-        axis = forearm.mean(1) - wrist
-        axis = axis / axis.norm(dim=1, keepdim=True)
+        axis = _unit(forearm.mean(1) - wrist)
         along = ((forearm - wrist[:, None]) * axis[:, None]).sum(-1, keepdim=True)
         radial = forearm - wrist[:, None] - along * axis[:, None]
         start = self._uniform(count, -5.0, 90.0, 1, 1)
@@ -202,7 +230,7 @@ class SyntheticHands:
             return depth
         vertices, _ = self._hands(len(images))
         away = self._normal(len(images), 3)
-        away = away / away.norm(dim=1, keepdim=True) * self._uniform(len(images), 90.0, 190.0, 1)
+        away = _unit(away) * self._uniform(len(images), 90.0, 190.0, 1)
         away[:, 2].abs_()  # not before the first hand
         vertices = vertices - (self.mass @ vertices)[:, None] + (centre[images] + away)[:, None]
         other = rasterise(
@@ -210,70 +238,56 @@ class SyntheticHands:
         )
         return torch.minimum(depth, other)
 
-    def _surroundings(
-        self, vertices: Tensor, landmarks: Tensor, centre: Tensor, focal: Tensor, principal: Tensor, size: int
-    ) -> Tensor:
-        """Depth (N, S, S) of bodies, tables, held things and occluders, `inf` where there are none."""
-        count = len(vertices)
-        grid = torch.arange(size, device=self.device, dtype=vertices.dtype)
-        x = ((grid - principal[:, 0, None]) / focal[:, None])[:, None, :].expand(-1, size, -1)
-        y = ((grid - principal[:, 1, None]) / focal[:, None])[:, :, None].expand(-1, -1, size)
-        rays = torch.stack([x, y, torch.ones_like(x)], dim=-1)
-        hand = vertices[:, ~self.hand.is_forearm]
+    def _upper_arm(self, scene: _Scene, rays: Tensor) -> Tensor:
+        """From the elbow on, bent there, and long: arms end at bodies or leave the image, not in the air."""
+        elbow = scene.vertices[:, -1]
+        along = _unit(_unit(elbow - scene.landmarks[:, 0]) + 0.4 * self._normal(len(elbow), 3))
+        girth = 0.9 * (scene.vertices[:, self.hand.is_forearm] - elbow[:, None]).norm(dim=-1)[:, :-1].amin(1)
+        girth = girth.clamp(min=25.0)
+        radii = torch.stack([torch.full_like(girth, 600.0), girth, girth], dim=1)
+        return _ellipsoid(rays, elbow + 550.0 * along, radii, _basis(along))
 
-        def only(depth: Tensor, share: float) -> Tensor:
-            return torch.where(self._happens(count, share)[:, None, None], depth, torch.inf)
-
-        # The upper arm: from the elbow on, bent there.
-        elbow = vertices[:, -1]
-        along = elbow - landmarks[:, 0]
-        along = along / along.norm(dim=1, keepdim=True) + 0.4 * self._normal(count, 3)
-        along = along / along.norm(dim=1, keepdim=True)
-        girth = 0.9 * (vertices[:, self.hand.is_forearm] - elbow[:, None]).norm(dim=-1).amin(1).clamp(min=25.0)
-        radii = torch.stack([torch.full_like(girth, 220.0), girth, girth], dim=1)
-        upper = _ellipsoid(rays, elbow + 190.0 * along, radii, _basis(along))
-        depth = only(upper, self.scenes.upper_arm)
-
-        # A torso or head, rounder or flatter, behind the farthest finger.
+    def _body(self, scene: _Scene, rays: Tensor) -> Tensor:
+        """A torso or head, rounder or flatter, behind the farthest finger."""
+        count = len(rays)
         radii = self._uniform(count, 70.0, 320.0, 3)
-        behind = hand[..., 2].amax(1) + self._uniform(count, -10.0, 90.0) + radii[:, 2]
-        body = torch.cat([centre[:, :2] + 110.0 * self._normal(count, 2), behind[:, None]], dim=1)
+        behind = self._fingers(scene)[..., 2].amax(1) + self._uniform(count, -10.0, 90.0) + radii[:, 2]
+        beside = scene.mass[:, :2] + 110.0 * self._normal(count, 2)
         flat = torch.eye(3, device=self.device).expand(count, 3, 3)
-        depth = torch.minimum(depth, only(_ellipsoid(rays, body, radii, flat), self.scenes.body))
+        return _ellipsoid(rays, torch.cat([beside, behind[:, None]], dim=1), radii, flat)
 
-        # A table or wall that the hand lies on or stands before.
+    def _table(self, scene: _Scene, rays: Tensor) -> Tensor:
+        """A table or wall that the hand lies on or stands before."""
+        count = len(rays)
         normal = self._normal(count, 3) * 0.8
         normal[:, 2] = normal[:, 2].abs() + 0.35
-        normal = normal / normal.norm(dim=1, keepdim=True)
-        farthest = (hand * normal[:, None]).sum(-1).amax(1) + self._uniform(count, -4.0, 60.0)
+        normal = _unit(normal)
+        farthest = (self._fingers(scene) * normal[:, None]).sum(-1).amax(1) + self._uniform(count, -4.0, 60.0)
         slope = (rays * normal[:, None, None]).sum(-1)
-        plane = torch.where(slope > 0.05, farthest[:, None, None] / slope, torch.inf)
-        depth = torch.minimum(depth, only(plane, self.scenes.table))
+        return torch.where(slope > 0.05, farthest[:, None, None] / slope, torch.inf)
 
-        # A thing in the hand: along the fingers' roots, on the palm's side.
-        mean = landmarks[:, [LANDMARKS.index(f"{f}_1") for f in ("index", "middle", "ring", "pinky")]]
-        across = mean[:, 0] - mean[:, 3]
-        across = across / across.norm(dim=1, keepdim=True)
-        forward = mean.mean(1) - landmarks[:, 0]
-        palm_side = torch.linalg.cross(across, forward)
-        palm_side = palm_side / palm_side.norm(dim=1, keepdim=True)
-        radius = self._uniform(count, 9.0, 36.0)
-        thing = mean.mean(1) + palm_side * (radius + 12.0)[:, None] + 6.0 * self._normal(count, 3)
-        radii = radius[:, None] * torch.cat(
-            [self._uniform(count, 0.8, 5.0, 1), torch.ones(count, 2, device=self.device)], 1
-        )
-        depth = torch.minimum(depth, only(_ellipsoid(rays, thing, radii, _basis(across)), self.scenes.held))
+    def _held(self, scene: _Scene, rays: Tensor) -> Tensor:
+        """A thing in the hand: along the knuckles, on the palm's side."""
+        count = len(rays)
+        knuckles = scene.landmarks[:, [LANDMARKS.index(f"{f}_1") for f in ("index", "middle", "ring", "pinky")]]
+        across = _unit(knuckles[:, 0] - knuckles[:, 3])
+        palm_side = _unit(torch.linalg.cross(across, knuckles.mean(1) - scene.landmarks[:, 0]))
+        radius = self._uniform(count, 9.0, 36.0, 1)
+        centre = knuckles.mean(1) + palm_side * (radius + 12.0) + 6.0 * self._normal(count, 3)
+        length = self._uniform(count, 0.8, 5.0, 1)
+        radii = radius * torch.cat([length, torch.ones_like(length), torch.ones_like(length)], dim=1)
+        return _ellipsoid(rays, centre, radii, _basis(across))
 
-        # Something between the camera and the hand.
+    def _occluder(self, scene: _Scene, rays: Tensor) -> Tensor:
+        """Something between the camera and the hand."""
+        count = len(rays)
+        before = self._fingers(scene)[..., 2].amin(1) - self._uniform(count, 40.0, 110.0)
+        beside = scene.mass[:, :2] + 65.0 * self._normal(count, 2)
         radii = self._uniform(count, 6.0, 38.0, 3)
-        before = torch.cat(
-            [
-                centre[:, :2] + 65.0 * self._normal(count, 2),
-                (hand[..., 2].amin(1) - self._uniform(count, 40.0, 110.0))[:, None],
-            ],
-            dim=1,
-        )
-        return torch.minimum(depth, only(_ellipsoid(rays, before, radii, self._rotations(count)), self.scenes.occluder))
+        return _ellipsoid(rays, torch.cat([beside, before[:, None]], dim=1), radii, self._rotations(count))
+
+    def _fingers(self, scene: _Scene) -> Tensor:
+        return scene.vertices[:, ~self.hand.is_forearm]
 
     def _cut_by_border(self, depth: Tensor) -> Tensor:
         count = len(depth)
@@ -284,6 +298,11 @@ class SyntheticHands:
         line = torch.where(self._happens(count, 0.5)[:, None, None], line, PATCH - 1 - line)
         cut = self._happens(count, self.scenes.border)[:, None, None] & (line < margin)
         return torch.where(cut, torch.inf, depth)
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    length: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    return vectors / length
 
 
 def _ellipsoid(rays: Tensor, centre: Tensor, radii: Tensor, basis: Tensor) -> Tensor:
@@ -301,8 +320,7 @@ def _ellipsoid(rays: Tensor, centre: Tensor, radii: Tensor, basis: Tensor) -> Te
 def _basis(axis: Tensor) -> Tensor:
     """Orthonormal rows (N, 3, 3), the first of them `axis` (N, 3)."""
     other = torch.where(axis[:, :1].abs() < 0.7, axis.new_tensor([1.0, 0.0, 0.0]), axis.new_tensor([0.0, 1.0, 0.0]))
-    second = torch.linalg.cross(axis, other)
-    second = second / second.norm(dim=1, keepdim=True)
+    second = _unit(torch.linalg.cross(axis, other))
     return torch.stack([axis, second, torch.linalg.cross(axis, second)], dim=1)
 
 

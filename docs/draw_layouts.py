@@ -1,0 +1,81 @@
+"""Draws `docs/images/layouts.png`: the joints of each layout, numbered, on a right hand seen from the palm.
+
+python docs/draw_layouts.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from handpose.draw import FINGER_COLOURS
+from handpose.layouts import FINGERS, LAYOUTS, JointLayout
+
+WIDTH, HEIGHT, SCALE = 620, 760, 2
+# A schematic hand in px: where each finger leaves the palm, its direction, and its length from there to the tip.
+ROOTS = {"thumb": (370, 560), "index": (382, 400), "middle": (325, 385), "ring": (270, 395), "pinky": (220, 425)}
+TIPS = {"thumb": (520, 400), "index": (420, 160), "middle": (332, 110), "ring": (245, 150), "pinky": (140, 235)}
+PARTS = {
+    "icvl": {"root": 0.12, "mid": 0.56, "tip": 1.0},
+    "nyu": {"root": 0.1, "mid": 0.5, "tip": 1.0},
+    "msra": {"mcp": 0.0, "pip": 0.42, "dip": 0.72, "tip": 1.0},
+}
+PALM = {"wrist": (300, 650), "palm": (305, 520), "wrist_ulnar": (255, 640), "wrist_radial": (345, 640)}
+
+
+def places(layout: JointLayout) -> np.ndarray:
+    """Pixels (J, 2) of the joints on the schematic hand."""
+    points = []
+    for joint in layout.joints:
+        finger, _, part = joint.partition("_")
+        if finger in ROOTS:
+            share = PARTS[layout.name][part]
+            points.append(np.array(ROOTS[finger]) * (1 - share) + np.array(TIPS[finger]) * share)
+        else:
+            points.append(np.array(PALM[joint]))
+    return np.array(points)
+
+
+def draw(layout: JointLayout) -> np.ndarray:
+    picture = np.full((HEIGHT * SCALE, WIDTH * SCALE, 3), 255, np.uint8)
+
+    def at(point: np.ndarray) -> tuple[int, int]:
+        return int(point[0] * SCALE), int(point[1] * SCALE)
+
+    skin = (222, 226, 236)
+    palm = np.array([(245, 690), (205, 430), (260, 385), (330, 370), (400, 395), (385, 560), (355, 690)]) * SCALE
+    cv2.fillPoly(picture, [palm], skin, cv2.LINE_AA)
+    for finger in FINGERS:
+        cv2.line(picture, at(ROOTS[finger]), at(TIPS[finger]), skin, 52 * SCALE, cv2.LINE_AA)
+    points = places(layout)
+    colours = [(90, 90, 90)] * len(layout)
+    for finger, joints in layout.fingers.items():
+        for joint in joints:
+            colours[joint] = FINGER_COLOURS[finger]
+    for parent, child in layout.bones:
+        cv2.line(picture, at(points[parent]), at(points[child]), colours[child], 5 * SCALE, cv2.LINE_AA)
+    for joint, point in enumerate(points):
+        cv2.circle(picture, at(point), 15 * SCALE, colours[joint], -1, cv2.LINE_AA)
+        text = str(joint)
+        (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.5 * SCALE, SCALE)
+        corner = (at(point)[0] - width // 2, at(point)[1] + height // 2)
+        cv2.putText(picture, text, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.5 * SCALE, (255, 255, 255), SCALE, cv2.LINE_AA)
+    title = f"{layout.name}: {len(layout)} joints"
+    cv2.putText(
+        picture,
+        title,
+        (20 * SCALE, 45 * SCALE),
+        cv2.FONT_HERSHEY_SIMPLEX,
+        0.9 * SCALE,
+        (40, 40, 40),
+        2 * SCALE,
+        cv2.LINE_AA,
+    )
+    return cv2.resize(picture, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+
+
+if __name__ == "__main__":
+    picture = np.hstack([draw(layout) for layout in LAYOUTS.values()])
+    cv2.imwrite(str(Path(__file__).parent / "images" / "layouts.png"), picture)

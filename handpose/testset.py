@@ -1,0 +1,62 @@
+"""A fixed set of rendered images to measure on: other shapes, poses, cameras and noise than training draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from handpose.camera import Camera
+from handpose.estimator import HandPoseEstimator
+from handpose.evaluation import Evaluation
+from handpose.layouts import JointLayout
+from handpose.synthetic.hand import HandModel, PhenotypeRange, compile_hand, default_hand_file
+from handpose.synthetic.poses import cached_pose_bank
+from handpose.synthetic.scene import SceneRange, SyntheticHands
+
+SEED = 20_260
+_PHENOTYPES = PhenotypeRange(age=(0.4, 0.95), body=(0.0, 1.0), local=0.9, reach=(125.0, 200.0))
+_SCENES = SceneRange(distance=(250.0, 900.0), half_view=(0.3, 0.22), table=0.06, second_hand=0.05)
+_CAMERAS = (
+    Camera(365.5, 365.5, 255.5, 211.5, 512, 424),  # time of flight
+    Camera(476.0, 476.0, 313.7, 242.8, 640, 480),  # structured light
+    Camera(385.0, 385.0, 318.0, 238.0, 640, 480),  # stereo
+    Camera(241.4, 241.4, 160.0, 120.0, 320, 240),
+)
+
+
+def synthetic_testset(layout: JointLayout, frames: int = 2000) -> Iterator[tuple[np.ndarray, Camera, np.ndarray]]:
+    """The first `frames` of the test set: depth (H, W) mm, its camera, and the true xyz (J, 3) mm.
+
+    The hands are right hands. The set is the same on every machine up to the rounding of float32.
+    """
+    file = default_hand_file().with_name("hand-test.npz")
+    if not file.is_file():
+        compile_hand(file, phenotypes=_PHENOTYPES, shapes=200, seed=SEED)
+    hand = HandModel(file)
+    poses = cached_pose_bank(hand, count=2_000, seed=SEED)
+    source = SyntheticHands(hand, poses, layout, cube=250.0, uv_scale=95.0, scenes=_SCENES, seed=SEED)
+    chunk = 8
+    for start in range(0, frames, chunk):
+        camera = _CAMERAS[start // chunk % len(_CAMERAS)]
+        with torch.inference_mode():
+            depth, xyz = source.frames(chunk, camera)
+        for i in range(min(chunk, frames - start)):
+            yield depth[i].numpy(), camera, xyz[i].double().numpy()
+
+
+def evaluate_synthetic(estimator: HandPoseEstimator, frames: int, *, true_center: bool = False) -> Evaluation:
+    """The estimator's joint errors on the test set.
+
+    Args:
+        estimator: what to measure.
+        frames: how many images.
+        true_center: crop around the middle of the true joints instead of where the hand is found.
+    """
+    predicted, truth = [], []
+    for depth, camera, xyz in synthetic_testset(estimator.layout, frames):
+        pose = estimator.predict(depth, camera=camera, center=xyz.mean(axis=0) if true_center else None)
+        predicted.append(pose.xyz)
+        truth.append(xyz)
+    return Evaluation.of(np.array(predicted), np.array(truth))
