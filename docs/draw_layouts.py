@@ -39,6 +39,7 @@ def places(layout: JointLayout) -> np.ndarray:
 
 
 def draw(layout: JointLayout) -> np.ndarray:
+    """The picture of one layout."""
     picture = np.full((HEIGHT * SCALE, WIDTH * SCALE, 3), 255, np.uint8)
 
     def at(point: np.ndarray) -> tuple[int, int]:

@@ -21,7 +21,7 @@ NEAREST, FARTHEST = 100.0, 2000.0
 """Distances in mm between which hands are looked for."""
 
 _GRID_WIDTH = 160  # cells across the image: 4 to 7 mm each where hands are
-_STEP = 30.0  # mm: neighbouring cells further apart in depth belong to different things
+_STEP = 45.0  # mm: neighbouring cells further apart in depth belong to different things
 _SMALLEST, _LARGEST = 1_200.0, 30_000.0  # mm^2 of visible surface that a hand can have
 _HAND = 190.0  # mm from fingertip to wrist of a large hand
 _DOUBT = 300.0  # mm: how much nearer a doubtful thing must be to pass for the hand
@@ -249,8 +249,8 @@ def _beyond_the_wrist(grid: _Grid, piece: np.ndarray, tip: tuple[int, int]) -> n
     width = _HAND / bins
     shells = np.minimum(distance[piece] / width, bins + 4).astype(int)
     area = np.convolve(np.bincount(shells, grid.area[piece], bins + 5)[:-1], [0.25, 0.5, 0.25], mode="same")
-    palm = int(area[:bins].argmax())
-    cut = _HAND
+    palm = int(area[:9].argmax())  # farther from the tip the widest place is a sleeve
+    cut = 0.9 * _HAND
     for shell in range(max(palm + 1, 5), bins + 3):
         if area[shell] < 0.62 * area[palm] and area[shell] <= area[shell + 1] * 1.02:
             cut = min(_HAND, (shell + 0.5) * width)
@@ -271,7 +271,8 @@ def _candidate(grid: _Grid, surface: np.ndarray, piece: np.ndarray, cells: np.nd
     ring = grid.area[surface & (distance > 100.0) & (distance < 140.0)].sum()
     if ring > 0.5 * np.pi * (140.0**2 - 100.0**2):
         return None
-    doubt = center[2] + _DOUBT * ((area < 3_500.0) + (_rim_share(piece, cells) > 0.6))
+    shreds = _rim_share(piece, cells) > 0.6 and area / cells.sum() < 6.0**2  # on coarser cells all fingers are rim
+    doubt = center[2] + _DOUBT * ((area < 2_500.0) + shreds)
     return _Candidate(center, float(doubt))
 
 

@@ -1,0 +1,61 @@
+"""Joint errors on hand-labelled real depth images, and a picture of every prediction.
+
+python benchmarks/real_frames.py FOLDER --pictures OUT
+
+FOLDER holds 16-bit PNG images of 0.125 mm per unit from an Intel SR305 and `labels.json`: per image a `box`
+(x, y, width, height in px) and, for some, `points` with `xyz_surface_mm`, the skin before a joint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from handpose import Camera, HandPoseEstimator, read_depth
+
+CAMERA = Camera(476.007, 476.007, 313.683, 242.755, 640, 480)
+BEHIND_SKIN = 8.0  # mm: joints lie about this far behind the skin that was labelled
+MARGIN = 10.0  # px around a labelled box
+
+
+def joint_of(point: str) -> str:
+    """Our name of a labelled point."""
+    finger, _, part = point.replace("little", "pinky").partition("_")
+    return "wrist" if finger == "wrist" else "thumb_pip" if (finger, part) == ("thumb", "mcp") else f"{finger}_{part}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--model", default="msra")
+    parser.add_argument("--pictures", type=Path)
+    arguments = parser.parse_args()
+    labels = json.loads((arguments.folder / "labels.json").read_text())
+    estimator = HandPoseEstimator.from_pretrained(arguments.model, device="cpu")
+    errors: dict[str, list[float]] = {"tip": [], "mcp": [], "wrist": []}
+    frames = inside = 0
+    for path in sorted(arguments.folder.glob("*.png")):
+        depth = read_depth(path, 0.125)
+        pose = estimator.predict(depth, camera=CAMERA)
+        frames += 1
+        x, y, width, height = labels[path.name]["box"]
+        low, high = np.array([x, y]) - MARGIN, np.array([x + width, y + height]) + MARGIN
+        inside += bool(((pose.uvz[:, :2] > low) & (pose.uvz[:, :2] < high)).all())
+        for point, label in labels[path.name].get("points", {}).items():
+            skin = np.array(label["xyz_surface_mm"])
+            truth = skin * (1 + BEHIND_SKIN / np.linalg.norm(skin))
+            errors[point.rpartition("_")[2]].append(float(np.linalg.norm(pose[joint_of(point)] - truth)))
+        if arguments.pictures:
+            arguments.pictures.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(arguments.pictures / path.name), pose.draw(depth))
+    print(f"{inside} of {frames} images have all joints in the hand's box")
+    for part, values in errors.items():
+        print(f"{part:5}  mean {np.mean(values):.1f} mm  worst {np.max(values):.1f} mm  of {len(values)}")
+
+
+if __name__ == "__main__":
+    main()
