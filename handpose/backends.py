@@ -45,9 +45,10 @@ class _Torch:
         self._torch = torch
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        model = weights.load()
         try:
             self.device = torch.device(device)
-            self.model = weights.load().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise HandPoseError(f"device {device!r} cannot be used ({reason}); use auto or cpu") from None

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
+import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from handpose.camera import Camera
-from handpose.depth_io import DepthUnit, read_depth
+from handpose.depth_io import DepthUnit, DepthUnitWarning, read_depth
 from handpose.errors import HandPoseError
 from handpose.estimator import Box, HandPoseEstimator
 from handpose.pose import Hand, HandPose
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FileResult:
     """What became of one file: a pose and the depth image (H, W) mm it was found in, or an error."""
 
     path: Path
-    outcome: HandPose | HandPoseError
+    pose: HandPose | None = None
     depth: np.ndarray | None = None
+    error: HandPoseError | None = None
 
 
 def predict_files(
@@ -49,27 +50,35 @@ def predict_files(
         batch_size: files per pass through the network.
     """
     for start in range(0, len(paths), batch_size):
-        chunk = paths[start : start + batch_size]
-        read = [_read(path, camera, unit) for path in chunk]
-        good = [i for i, result in enumerate(read) if result.depth is not None]
-        poses = estimator.predict_batch(
-            [depth for result in read if (depth := result.depth) is not None],
-            camera=camera,
-            center=None if centers is None else centers[[start + i for i in good]],
-            box=box,
-            hand=hand,
-        )
-        for i, pose in zip(good, poses, strict=True):
-            read[i] = dataclasses.replace(read[i], outcome=dataclasses.replace(pose, source=str(chunk[i])))
-        yield from read
+        chunk = [_read(path, unit) for path in paths[start : start + batch_size]]
+        places = [start + i for i, result in enumerate(chunk) if result.depth is not None]
+
+        def predict(places: list[int], chunk: list[FileResult] = chunk, start: int = start) -> list[HandPose]:
+            depths = [depth for place in places if (depth := chunk[place - start].depth) is not None]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DepthUnitWarning)  # reading has already warned
+                return estimator.predict_batch(
+                    depths, camera=camera, center=None if centers is None else centers[places], box=box, hand=hand
+                )
+
+        poses: dict[int, HandPose] = {}
+        try:
+            poses = dict(zip(places, predict(places), strict=True))
+        except HandPoseError:
+            # One of them is to blame: the others must not suffer for it.
+            for place in places:
+                try:
+                    poses[place] = predict([place])[0]
+                except HandPoseError as error:
+                    path = paths[place]
+                    chunk[place - start] = FileResult(path, error=HandPoseError(f"{path}: {error}"))
+        for i, result in enumerate(chunk):
+            pose = poses.get(start + i)
+            yield result if pose is None else replace(result, pose=replace(pose, source=str(result.path)))
 
 
-def _read(path: Path, camera: Camera | None, unit: DepthUnit) -> FileResult:
+def _read(path: Path, unit: DepthUnit) -> FileResult:
     try:
-        depth = read_depth(path, unit)
-        if camera is not None:
-            camera.for_image(depth.shape[1], depth.shape[0])
+        return FileResult(path, depth=read_depth(path, unit))
     except HandPoseError as error:
-        text = str(error)
-        return FileResult(path, error if str(path) in text else HandPoseError(f"{path}: {text}"))
-    return FileResult(path, HandPoseError(f"{path}: not predicted"), depth)
+        return FileResult(path, error=error)

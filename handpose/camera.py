@@ -33,6 +33,10 @@ class Camera:
     height: float = 0
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):  # numpy's numbers would not survive JSON
+            value = float(getattr(self, field.name))
+            whole = field.name in ("width", "height") and value.is_integer()
+            object.__setattr__(self, field.name, int(value) if whole else value)
         values = dataclasses.astuple(self)
         if not all(math.isfinite(value) for value in values) or self.fx <= 0 or self.fy <= 0:
             raise HandPoseError(
@@ -59,6 +63,8 @@ class Camera:
 
     def resize(self, width: float, height: float) -> Camera:
         """The camera of the same view at another resolution."""
+        if not (self.width and self.height):
+            raise HandPoseError("a camera must know its image's size to be resized; give it width and height")
         sx, sy = width / self.width, height / self.height
         return Camera(self.fx * sx, self.fy * sy, (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5, width, height)
 
@@ -127,7 +133,7 @@ class Camera:
         path = Path(text)
         if path.suffix.lower() in (".json", ".yaml", ".yml"):
             try:
-                content = path.read_text(encoding="utf-8")
+                content = path.read_text(encoding="utf-8-sig")
             except (OSError, UnicodeDecodeError) as error:
                 raise HandPoseError(f"{path}: cannot read the camera ({error})") from None
             return _from_json(path, content) if path.suffix.lower() == ".json" else _from_ros(path, content)
@@ -167,7 +173,8 @@ def _from_json(path: Path, content: str) -> Camera:
 # A camera_info message is flat and of fixed keys; `K` (ROS 1), `k` (ROS 2) or camera_calibration's
 # `camera_matrix: {rows, cols, data}` hold nine numbers, row by row, in either of YAML's list styles.
 _ROS_MATRIX = re.compile(r"^\s*(?:[Kk]\s*:|camera_matrix\s*:.*?data\s*:)((?:[\s,\[\]-]*[\d.eE+-]+){9})", re.M | re.S)
-_ROS_SIZE = re.compile(r"^\s*(?:image_)?(width|height)\s*:\s*(\d+)\s*$", re.M)
+# At the line's start: the message's own size, not that of its `roi`.
+_ROS_SIZE = re.compile(r"^(?:image_)?(width|height)\s*:\s*(\d+)\b", re.M)
 
 
 def _from_ros(path: Path, content: str) -> Camera:
@@ -176,4 +183,7 @@ def _from_ros(path: Path, content: str) -> Camera:
     if matrix is None or set(size) != {"width", "height"}:
         raise HandPoseError(f"{path}: expected a ROS camera_info with width, height and K (or camera_matrix)")
     k = [float(number) for number in re.findall(r"(?<![\d.eE])-?\d[\d.]*(?:[eE][+-]?\d+)?", matrix.group(1))]
-    return Camera(k[0], k[4], k[2], k[5], int(size["width"]), int(size["height"]))
+    try:
+        return Camera(k[0], k[4], k[2], k[5], int(size["width"]), int(size["height"]))
+    except (HandPoseError, IndexError):
+        raise HandPoseError(f"{path}: its K is not nine numbers of a calibrated camera, got {k}") from None

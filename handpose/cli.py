@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="3D hand joints from a single depth image.",
     no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # errors are plain lines
@@ -52,6 +53,18 @@ class Layout(str, enum.Enum):
     icvl = "icvl"
     nyu = "nyu"
     msra = "msra"
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    """3D hand joints from a single depth image."""
+    if version:
+        from handpose import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
 
 
 @app.command()
@@ -90,8 +103,6 @@ def predict(
 
     Exit code: 0 all fine, 1 some inputs failed, 2 wrong usage.
     """
-    import cv2
-
     from handpose.batch import predict_files
     from handpose.camera import Camera
     from handpose.estimator import HandPoseEstimator
@@ -105,41 +116,41 @@ def predict(
     if center is not None and box is not None:
         raise typer.BadParameter("give --center or --box, not both")
     pictures = _pictures(files, draw)
+    raw = {file.resolve() for file in files}
     for path in [output, *pictures.values()]:
+        if path is not None and path.resolve() in raw:
+            raise typer.BadParameter(f"{path}: is one of the inputs; results must go elsewhere")
         if path is not None and path.exists() and not force:
             raise typer.BadParameter(f"{path}: is there already; give --force to overwrite it")
 
-    # Every file is looked at before the model is loaded: a wrong folder should not cost a wait.
+    # Files are looked at before the model is loaded: a wrong folder should not cost a wait.
     problems = {file: error for file in files if (error := _problem(file, parsed_unit))}
-    good = [file for file in files if file not in problems]
     for error in problems.values():
         _say(f"error: {error}")
     failed = len(problems)
+    good = [i for i, file in enumerate(files) if file not in problems]
     if good:
-        if draw is not None:
-            draw.mkdir(parents=True, exist_ok=True)
-        with _warnings_as_lines(), _text_output(output, format) as stream:
+        with _warnings_as_lines():
             estimator = HandPoseEstimator.from_pretrained(model, device=device)
-            writer = open_writer(format.value, stream, output)
             results = predict_files(
                 estimator,
-                good,
+                [files[i] for i in good],
                 camera=parsed_camera,
-                centers=None if centres is None else centres[[files.index(file) for file in good]],
+                centers=None if centres is None else centres[good],
                 box=parsed_box,
                 hand=hand.value,
                 unit=parsed_unit,
                 batch_size=batch_size,
             )
-            for result in _with_progress(results, len(good)):
-                if isinstance(result.outcome, HandPoseError):
-                    failed += 1
-                    _say(f"error: {result.outcome}")
-                    continue
-                writer.write(result.outcome)
-                if result.path in pictures and result.depth is not None:
-                    cv2.imwrite(str(pictures[result.path]), result.outcome.draw(result.depth))
-            writer.close()
+            with open_writer(format.value, output) as writer:
+                for result in _with_progress(results, len(good)):
+                    if result.pose is None or result.depth is None:
+                        failed += 1
+                        _say(f"error: {result.error}")
+                        continue
+                    writer.write(result.pose)
+                    if result.path in pictures:
+                        _draw(result.pose.draw(result.depth), pictures[result.path])
     if failed:
         _say(f"{failed} of {len(files)} inputs failed")
         raise typer.Exit(1)
@@ -174,11 +185,14 @@ def convert(
 @app.command()
 def train(
     run: Annotated[Path, typer.Argument(help="Folder of the training; one that has a checkpoint is continued.")],
-    minutes: Annotated[float, typer.Option(help="Length of the whole training; the learning rate's schedule fits it.")],
+    steps: Annotated[
+        int, typer.Option(min=1, help="Length of the whole training; the learning rate's schedule fits it.")
+    ],
     layout: Annotated[Layout, typer.Option(help="Joint layout.")] = Layout.msra,
     batch: Annotated[int, typer.Option(min=2, help="Crops per step.")] = 32,
     learning_rate: Annotated[float, typer.Option(help="Adam's peak learning rate.")] = 1.2e-3,
-    validate_every: Annotated[float, typer.Option(help="Minutes between checkpoints.")] = 5.0,
+    validate_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
+    max_minutes: Annotated[float, typer.Option(help="Stop then, with a checkpoint to go on from.")] = float("inf"),
     seed: Annotated[int, typer.Option(help="Of weights and data.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
     out: Annotated[Path | None, typer.Option("--output", "-o", help="Model folder to write in the end.")] = None,
@@ -187,9 +201,13 @@ def train(
     from handpose.config import JGRP2OConfig
     from handpose.training import TrainingConfig, train_synthetic, write_model
 
-    config = TrainingConfig(minutes, batch, learning_rate, validate_every=validate_every, seed=seed)
+    config = TrainingConfig(steps, batch, learning_rate, validate_every=validate_every, seed=seed)
     model = JGRP2OConfig(layout.value)
-    train_synthetic(run, model, config, device, lambda row: _say("  ".join(f"{k} {v:.6g}" for k, v in row.items())))
+
+    def report(row: dict[str, float]) -> None:
+        _say("  ".join(f"{name} {value:.6g}" for name, value in row.items()))
+
+    train_synthetic(run, model, config, device, report, max_minutes)
     if out is not None:
         write_model(run, out)
 
@@ -229,7 +247,10 @@ def _say(line: str) -> None:
 def _unit(text: str) -> DepthUnit:
     if text in ("mm", "m", "nyu"):
         return text  # type: ignore[return-value]
-    return _numbers(text, 1, "--unit mm|m|nyu|NUMBER")[0]
+    (unit,) = _numbers(text, 1, "--unit mm|m|nyu|NUMBER")
+    if not 0 < unit < float("inf"):
+        raise typer.BadParameter(f"expected --unit mm|m|nyu|NUMBER with a number above 0, got {text!r}")
+    return unit
 
 
 def _box(text: str) -> tuple[float, float, float, float]:
@@ -253,6 +274,8 @@ def _files(inputs: list[str]) -> list[Path]:
 
     files: dict[Path, None] = {}
     for text in inputs:
+        if not text:
+            raise typer.BadParameter("an input is empty; expected a file, a folder or a glob")
         path = Path(text)
         if path.is_dir():
             found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
@@ -291,26 +314,15 @@ def _pictures(files: list[Path], folder: Path | None) -> dict[Path, Path]:
     if folder is None:
         return {}
     pictures: dict[Path, Path] = {}
+    taken: set[Path] = set()
     for file in files:
         target, number = folder / f"{file.stem}.png", 1
-        while target in pictures.values() or target == file:
+        while target in taken:
             number += 1
             target = folder / f"{file.stem}-{number}.png"
+        taken.add(target)
         pictures[file] = target
     return pictures
-
-
-@contextlib.contextmanager
-def _text_output(output: Path | None, format: Format) -> Iterator[IO[str]]:
-    if output is None or format is Format.npz:
-        yield sys.stdout
-        return
-    try:
-        stream = output.open("w", encoding="utf-8")
-    except OSError as error:
-        raise HandPoseError(f"{output}: cannot be written ({error})") from None
-    with stream:
-        yield stream
 
 
 @contextlib.contextmanager
@@ -320,6 +332,16 @@ def _warnings_as_lines() -> Iterator[None]:
         warnings.simplefilter("once", UserWarning)
         warnings.showwarning = lambda message, *_: _say(f"warning: {message}")
         yield
+
+
+def _draw(picture: np.ndarray, path: Path) -> None:
+    import cv2
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+    except OSError as error:
+        raise HandPoseError(f"{path}: the picture cannot be written ({error})") from None
 
 
 def _problem(file: Path, unit: DepthUnit) -> HandPoseError | None:

@@ -32,7 +32,7 @@ class JGRP2OConfig:
     uv_scale: float = 95.0
 
     def __post_init__(self) -> None:
-        if self.layout not in LAYOUTS:
+        if not isinstance(self.layout, str) or self.layout not in LAYOUTS:
             raise WeightsError(f"layout must be one of {', '.join(LAYOUTS)}, got {self.layout!r}")
         for name, kind, low, high in (
             ("stacks", int, 1, 8),

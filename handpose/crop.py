@@ -13,7 +13,7 @@ PATCH = 96
 """Side of a patch, px."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HandCrop:
     """A cube around a hand, resampled to a patch.
 
@@ -55,6 +55,7 @@ class HandCrop:
             )
         if not (np.isfinite(cube) and cube > 0):
             raise HandPoseError(f"the cube's side must be above 0 mm, got {cube}")
+        camera = camera.for_image(depth.shape[1], depth.shape[0])
         width, height = camera.fx * cube / center[2], camera.fy * cube / center[2]
         u, v, z = camera.project(center)
         x, y = u + 0.5 - width / 2, v + 0.5 - height / 2
@@ -67,7 +68,7 @@ class HandCrop:
         inside_x, inside_y = (columns >= 0) & (columns < depth.shape[1]), (rows >= 0) & (rows < depth.shape[0])
         patch = np.zeros((PATCH, PATCH), np.float32)
         patch[np.ix_(inside_y, inside_x)] = depth[rows[inside_y, None], columns[inside_x]]
-        missing = patch <= 0
+        missing = ~(patch > 0)
         patch -= np.float32(z)
         patch /= np.float32(cube / 2)
         np.clip(patch, -1.0, 1.0, out=patch)

@@ -48,10 +48,13 @@ def read_depth(path: str | Path, unit: DepthUnit = "mm") -> np.ndarray:
         DepthUnitWarning: nothing in the image is where a hand could be in this unit.
     """
     path = Path(path)
-    factor = _millimetres(unit)
-    stored = _READERS[_check_suffix(path)](path, unit == "nyu")
+    factor = millimetres_per_unit(unit)
+    try:
+        stored = _READERS[_check_suffix(path)](path, unit == "nyu")
+    except OSError as error:
+        raise DepthReadError(f"{path}: cannot be read ({error})") from None
     depth = to_depth(stored, factor)
-    _warn_of_unit(depth, factor, path.name, integers=stored.dtype.kind in "ui")
+    warn_of_unit(depth, factor, path.name, integers=stored.dtype.kind in "ui")
     return depth
 
 
@@ -62,11 +65,12 @@ def to_depth(array: np.ndarray, unit: DepthUnit = "mm") -> np.ndarray:
         HandPoseError: it is not a two-dimensional array of numbers.
     """
     array = np.asarray(array)
-    if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "uif":
+    if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "uif" or array.dtype.itemsize == 1:
         raise HandPoseError(
-            f"depth must be (H, W) numbers, got {array.shape} {array.dtype}; read files with handpose.read_depth"
+            f"depth must be (H, W) numbers of 16 bits or more, got {array.shape} {array.dtype}; "
+            "read files with handpose.read_depth"
         )
-    factor = _millimetres(unit)
+    factor = millimetres_per_unit(unit)
     with np.errstate(over="ignore", invalid="ignore"):
         depth = np.ascontiguousarray(array, dtype=np.float32)
         if factor != 1.0:
@@ -80,13 +84,16 @@ def to_depth(array: np.ndarray, unit: DepthUnit = "mm") -> np.ndarray:
 def check_depth_file(path: str | Path, unit: DepthUnit = "mm") -> None:
     """Reads a file's header only, and raises what `read_depth` would raise about it."""
     path = Path(path)
-    suffix = _check_suffix(path)
-    if suffix == ".png":
-        with path.open("rb") as file:
-            _png_header(path, file.read(33), unit == "nyu")
+    try:
+        if _check_suffix(path) == ".png":
+            with path.open("rb") as file:
+                _png_header(path, file.read(33), unit == "nyu")
+    except OSError as error:
+        raise DepthReadError(f"{path}: cannot be read ({error})") from None
 
 
-def _millimetres(unit: DepthUnit) -> float:
+def millimetres_per_unit(unit: DepthUnit) -> float:
+    """What one stored unit is, in mm."""
     if unit in ("mm", "nyu"):
         return 1.0
     if unit == "m":
@@ -115,6 +122,15 @@ def _check_size(path: Path, height: int, width: int) -> None:
             f"{path}: says it is {width} x {height} px; expected between 1 and {MAX_PIXELS} pixels, so it is "
             "damaged or no depth image"
         )
+
+
+def _decode(data: bytes) -> np.ndarray | None:
+    # OpenCV writes its own lines about damaged files to stderr; ours says it all.
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
 
 
 def _refuse_picture(path: Path, what: str) -> DepthReadError:
@@ -149,7 +165,7 @@ def _read_png(path: Path, nyu: bool) -> np.ndarray:
     data = path.read_bytes()
     height, width, pixel_bytes = _png_header(path, data[:33], nyu)
     _check_png_body(path, data, height * (1 + width * pixel_bytes), interlaced=data[28] != 0)
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    image = _decode(data)
     if image is None or image.shape[:2] != (height, width):
         raise DepthReadError(f"{path}: the PNG does not decode; copy or record it again")
     if nyu:
@@ -210,6 +226,8 @@ def _tiff_header(path: Path, data: bytes) -> tuple[int, int, np.dtype]:
     _check_size(path, height, width)
     types = {(16, 1): np.uint16, (16, 2): np.int16, (32, 3): np.float32}
     dtype = types.get((tags[_BITS], tags[_FORMAT]))
+    if dtype is None and tags[_SAMPLES] == 1 and tags[_BITS] > 16:
+        raise DepthReadError(f"{path}: TIFFs of {tags[_BITS]} bits are not read; save 16-bit integers or 32-bit floats")
     if dtype is None or tags[_SAMPLES] != 1:
         raise _refuse_picture(path, f"a TIFF of {tags[_SAMPLES]} channels, {tags[_BITS]} bits")
     return height, width, np.dtype(dtype)
@@ -219,7 +237,7 @@ def _read_tiff(path: Path, nyu: bool) -> np.ndarray:
     _only_png_is_nyu(path, nyu)
     data = path.read_bytes()
     height, width, dtype = _tiff_header(path, data)
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    image = _decode(data)
     if image is None or image.shape != (height, width) or image.dtype.itemsize != dtype.itemsize:
         raise DepthReadError(f"{path}: the TIFF does not decode; copy or record it again")
     return image.view(dtype)
@@ -236,8 +254,11 @@ def _read_npy_stream(path: Path, file: BinaryIO, length: int) -> np.ndarray:
             shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
         else:
             shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
-    except (ValueError, EOFError, OSError, zlib.error, zipfile.BadZipFile) as error:
-        raise DepthReadError(f"{path}: not a numpy array file ({str(error).splitlines()[0]})") from None
+    except OSError:
+        raise
+    except Exception as error:  # numpy evaluates the header's text, and a damaged one can fail in any way
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DepthReadError(f"{path}: not a numpy array file ({reason})") from None
     if len(shape) != 2 or dtype.kind not in "uif":
         raise DepthReadError(f"{path}: expected an (H, W) array of numbers, got {shape} {dtype}")
     _check_size(path, *shape)
@@ -318,7 +339,15 @@ _HAND_RANGE = (80.0, 2500.0)  # mm: where the nearest things of an image with a 
 _COMMON_UNITS = {"mm": 1.0, "m": 1000.0, "0.125": 0.125, "0.25": 0.25, "0.1": 0.1, "10": 10.0}
 
 
-def _warn_of_unit(depth: np.ndarray, factor: float, name: str, *, integers: bool) -> None:
+def warn_of_unit(depth: np.ndarray, factor: float, name: str, *, integers: bool) -> None:
+    """Warns if nothing in `depth` (H, W) mm is where a hand could be, and names the likely unit.
+
+    Args:
+        depth: mm.
+        factor: the millimetres per unit it was read with.
+        name: of the image.
+        integers: it was stored as integers, which metres are not.
+    """
     readings = depth[::4, ::4][depth[::4, ::4] > 0]
     if len(readings) < 50:
         return

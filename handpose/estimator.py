@@ -14,7 +14,7 @@ from handpose.backends import Backend, BackendName, load_backend
 from handpose.camera import Camera
 from handpose.config import JGRP2OConfig
 from handpose.crop import PATCH, HandCrop
-from handpose.depth_io import DepthUnit, read_depth, to_depth
+from handpose.depth_io import DepthUnit, millimetres_per_unit, read_depth, to_depth, warn_of_unit
 from handpose.errors import HandPoseError
 from handpose.layouts import JointLayout
 from handpose.localize import center_in_box, localize_hands
@@ -25,6 +25,8 @@ DepthImage = str | PathLike[str] | np.ndarray
 """A path to a depth file, or an array (H, W) of depth."""
 
 Box = tuple[float, float, float, float]
+
+_LARGEST_BATCH = 64
 
 
 class AssumedCameraWarning(UserWarning):
@@ -148,15 +150,15 @@ class HandPoseEstimator:
 
         `center` may also be (N, 3), one centre per image, NaN for an image without a hand.
         """
-        centres = None if center is None else np.broadcast_to(np.asarray(center, float), (len(images), 3))
         if center is not None and box is not None:
             raise HandPoseError("give the hand's center or its box, not both")
-        if hand not in ("right", "left"):
-            raise HandPoseError(f"hand must be right or left, got {hand!r}")
+        if box is not None and np.shape(box) != (4,):
+            raise HandPoseError(f"a box is x, y, width, height in px, got {box}")
+        centres = None if center is None else _centres(center, len(images))
         crops: list[HandCrop | None] = []
         cameras: list[Camera] = []
         for i, image in enumerate(images):
-            depth = to_depth(image, unit) if isinstance(image, np.ndarray) else read_depth(Path(image), unit)
+            depth = _load(image, unit)
             cameras.append(_camera_of(depth, camera))
             crops.append(self._cut(depth, cameras[-1], None if centres is None else centres[i], box, hand))
         sources = ["" if isinstance(image, np.ndarray) else str(image) for image in images]
@@ -172,7 +174,7 @@ class HandPoseEstimator:
         unit: DepthUnit = "mm",
     ) -> list[HandPose]:
         """The poses of up to `max_hands` hands in one image, nearest first; empty if there is none."""
-        depth = to_depth(image, unit) if isinstance(image, np.ndarray) else read_depth(Path(image), unit)
+        depth = _load(image, unit)
         camera = _camera_of(depth, camera)
         crops: list[HandCrop | None] = [
             HandCrop.cut(depth, camera, centre, self.config.cube, mirror=hand == "left")
@@ -222,10 +224,14 @@ class HandPoseEstimator:
     def _poses(
         self, crops: Sequence[HandCrop | None], cameras: Sequence[Camera], sources: Sequence[str], hand: Hand
     ) -> list[HandPose]:
-        hands = [crop for crop in crops if crop is not None]
-        results: Iterator[tuple[np.ndarray, np.ndarray]] = iter(())
-        if hands:
-            results = zip(*self._backend(np.stack([crop.patch for crop in hands])[:, None]), strict=True)
+        if hand not in ("right", "left"):
+            raise HandPoseError(f"hand must be right or left, got {hand!r}")
+        patches = [crop.patch for crop in crops if crop is not None]
+        results = (
+            result
+            for start in range(0, len(patches), _LARGEST_BATCH)
+            for result in zip(*self._backend(np.stack(patches[start : start + _LARGEST_BATCH])[:, None]), strict=True)
+        )
         return [
             HandPose.no_hand(
                 self.layout, hand=hand, cube=self.config.cube, camera=camera, model=self.name, source=source
@@ -258,10 +264,27 @@ class HandPoseEstimator:
         )
 
 
+def _load(image: DepthImage, unit: DepthUnit) -> np.ndarray:
+    if isinstance(image, (str, PathLike)):
+        return read_depth(Path(image), unit)
+    depth = to_depth(image, unit)
+    warn_of_unit(depth, millimetres_per_unit(unit), "depth array", integers=np.asarray(image).dtype.kind in "ui")
+    return depth
+
+
+def _centres(center: Sequence[float] | np.ndarray, images: int) -> np.ndarray:
+    centres = np.asarray(center, dtype=np.float64)
+    if centres.shape not in ((3,), (images, 3)):
+        raise HandPoseError(f"center must be x, y, z in mm, or one per image, got {centres.shape} for {images} images")
+    return np.broadcast_to(centres, (images, 3))
+
+
 def _camera_of(depth: np.ndarray, camera: Camera | None) -> Camera:
     height, width = depth.shape
-    if camera is not None:
+    if isinstance(camera, Camera):
         return camera.for_image(width, height)
+    if camera is not None:
+        raise HandPoseError(f"camera must be a handpose.Camera, got {camera!r}; Camera.parse reads names and files")
     warnings.warn(
         f"no camera given: assuming a 67 degree wide view for this {width} x {height} image, so that positions are "
         "approximate; give the camera's fx, fy, cx, cy",

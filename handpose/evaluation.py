@@ -10,7 +10,7 @@ import numpy as np
 from handpose.errors import HandPoseError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """Joint errors of one set of predictions.
 
@@ -54,7 +54,7 @@ class Evaluation:
         return {
             "frames": len(self.errors),
             "no_hand": int((~self.predicted).sum()),
-            "mean_mm": round(self.mean, 2),
-            "median_mm": round(self.median, 2),
+            "mean_mm": round(self.mean, 2) if self.predicted.any() else None,
+            "median_mm": round(self.median, 2) if np.isfinite(self.median) else None,
             **{f"success_{t}mm": round(self.success_rate(t), 4) for t in (10, 20, 30, 40)},
         }

@@ -27,11 +27,6 @@ class JointLayout:
         return len(self.joints)
 
     @property
-    def root(self) -> int:
-        """The index of the one joint without a parent."""
-        return self.parents.index(-1)
-
-    @property
     def bones(self) -> tuple[tuple[int, int], ...]:
         """(parent, child) joint indices, one pair per bone, in the children's order."""
         return tuple((parent, child) for child, parent in enumerate(self.parents) if parent >= 0)

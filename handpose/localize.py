@@ -20,11 +20,12 @@ from handpose.errors import HandPoseError
 NEAREST, FARTHEST = 100.0, 2000.0
 """Distances in mm between which hands are looked for."""
 
-_GRID_WIDTH = 160  # cells across the image: 4 to 7 mm each where hands are
+_GRID_HEIGHT = 120  # cells down the image: 4 to 7 mm each where hands are
 _STEP = 45.0  # mm: neighbouring cells further apart in depth belong to different things
 _SMALLEST, _LARGEST = 1_200.0, 30_000.0  # mm^2 of visible surface that a hand can have
 _HAND = 190.0  # mm from fingertip to wrist of a large hand
 _DOUBT = 300.0  # mm: how much nearer a doubtful thing must be to pass for the hand
+_SMOOTH = 0.15  # share of cells on the outline, below which a thing is rounder than hands are
 _MOST_SURFACES = 8
 _NEAR_SLAB = 320.0  # mm: how deep behind its nearest point a hand and its forearm are followed
 _ARM = 700.0  # mm: the same for an arm that comes from the camera's side
@@ -36,19 +37,26 @@ def localize_hands(depth: np.ndarray, camera: Camera, max_hands: int = 1) -> np.
     Args:
         depth: (H, W) mm, 0 = no reading.
         camera: of `depth`.
-        max_hands: how many to look for.
+        max_hands: how many to look for; above 1, other things of a hand's size may be among them.
 
     Returns:
         (N, 3) xyz of the camera's frame in mm, N between 0 and `max_hands`.
+
+    Raises:
+        HandPoseError: `depth` is no image, or not of the camera's size.
     """
-    grid = _Grid.of(depth, camera)
+    if depth.ndim != 2:
+        raise HandPoseError(f"depth must be (H, W) in mm, got {depth.shape}; read files with handpose.read_depth")
+    grid = _Grid.of(depth, camera.for_image(depth.shape[1], depth.shape[0]))
     candidates: list[_Candidate] = []
     for near, surface in _surfaces(grid)[:_MOST_SURFACES]:
-        if sum(candidate.doubt < near for candidate in candidates) >= max_hands:
+        if sum(candidate.distance < near for candidate in candidates) >= max_hands:
             break  # nothing on a farther surface can come before these
         candidates += _hands(grid, surface)
     centres: list[np.ndarray] = []
-    for candidate in sorted(candidates, key=lambda candidate: candidate.doubt):
+    for candidate in sorted(candidates, key=lambda candidate: candidate.distance):
+        if centres and candidate.doubts:
+            continue  # one thing may be taken for the hand on weak grounds, a second one not
         if len(centres) < max_hands and all(np.linalg.norm(candidate.center - c) > _HAND / 2 for c in centres):
             centres.append(candidate.center)
     return np.array(sorted(centres, key=lambda c: c[2])).reshape(-1, 3)
@@ -86,7 +94,7 @@ def read_centers(path: str | Path, *, y_up: bool) -> np.ndarray:
     path = Path(path)
     centres = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").rstrip().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise HandPoseError(f"{path}: cannot read hand centres ({error})") from None
     for number, line in enumerate(lines, 1):
@@ -105,7 +113,12 @@ def read_centers(path: str | Path, *, y_up: bool) -> np.ndarray:
 @dataclass(frozen=True)
 class _Candidate:
     center: np.ndarray  # (3,) mm
-    doubt: float  # mm: its distance, and more for what speaks against it
+    doubts: int  # how many things speak against it
+
+    @property
+    def distance(self) -> float:
+        """How far it is, mm, and more for every doubt."""
+        return float(self.center[2]) + _DOUBT * self.doubts
 
 
 @dataclass(frozen=True)
@@ -116,11 +129,10 @@ class _Grid:
     xyz: np.ndarray  # (h, w, 3) mm
     area: np.ndarray  # (h, w) mm^2
     inside: np.ndarray  # (h, w) uint8: part of some surface within reach
-    cell: float  # px of the image per cell
 
     @classmethod
     def of(cls, depth: np.ndarray, camera: Camera) -> _Grid:
-        stride = max(1, round(depth.shape[1] / _GRID_WIDTH))
+        stride = max(1, round(min(depth.shape) / _GRID_HEIGHT))
         z = depth[stride // 2 :: stride, stride // 2 :: stride]
         z = np.where((z > NEAREST) & (z < FARTHEST), z, 0).astype(np.float32)
         v, u = np.indices(z.shape, dtype=np.float32) * stride + stride // 2
@@ -130,9 +142,7 @@ class _Grid:
         filled = np.where(z > 0, z, np.float32(2 * FARTHEST))
         before = cv2.erode(filled, np.ones((3, 3), np.uint8))
         inside = ((z > 0) & (z - before <= _STEP)).astype(np.uint8)
-        return cls(
-            z, np.stack([x, y, z], -1), z * z * (stride * stride / (camera.fx * camera.fy)), inside, float(stride)
-        )
+        return cls(z, np.stack([x, y, z], -1), z * z * (stride * stride / (camera.fx * camera.fy)), inside)
 
 
 def _surfaces(grid: _Grid) -> list[tuple[float, np.ndarray]]:
@@ -268,12 +278,13 @@ def _candidate(grid: _Grid, surface: np.ndarray, piece: np.ndarray, cells: np.nd
     center = (grid.xyz[cells] * weights[:, None]).sum(0, dtype=np.float64) / area
     # A hand ends in the air on most sides; a patch of wall or chest goes on all around.
     distance = np.linalg.norm(grid.xyz - center.astype(np.float32), axis=-1)
-    ring = grid.area[surface & (distance > 100.0) & (distance < 140.0)].sum()
-    if ring > 0.5 * np.pi * (140.0**2 - 100.0**2):
+    ring = float(grid.area[surface & (distance > 100.0) & (distance < 140.0)].sum()) / (np.pi * (140.0**2 - 100.0**2))
+    if ring > 0.5:
         return None
-    shreds = _rim_share(piece, cells) > 0.6 and area / cells.sum() < 6.0**2  # on coarser cells all fingers are rim
-    doubt = center[2] + _DOUBT * ((area < 2_500.0) + shreds)
-    return _Candidate(center, float(doubt))
+    rim = _rim_share(piece, cells)
+    shreds = rim > 0.6 and area / cells.sum() < 6.0**2  # on coarser cells all fingers are rim
+    doubts = (area < 2_500.0, shreds, rim < _SMOOTH, ring > 0.2)  # an arm fills a tenth of the ring
+    return _Candidate(center, sum(map(int, doubts)))
 
 
 def _rim_share(piece: np.ndarray, cells: np.ndarray) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -18,7 +18,7 @@ Hand = Literal["right", "left"]
 Status = Literal["ok", "no_hand"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HandPose:
     """The joints of one hand.
 
@@ -49,6 +49,13 @@ class HandPose:
     source: str = ""
 
     def __post_init__(self) -> None:
+        if self.status not in get_args(Status) or self.hand not in get_args(Hand):
+            raise HandPoseError(
+                f"status must be one of {get_args(Status)} and hand one of {get_args(Hand)}, "
+                f"got {self.status!r} and {self.hand!r}"
+            )
+        if not 0 < self.cube < float("inf"):
+            raise HandPoseError(f"the cube's side must be above 0 mm, got {self.cube}")
         for name, shape in (("xyz", (len(self.layout), 3)), ("uvz", (len(self.layout), 3)),
                             ("spread", (len(self.layout), 3)), ("center", (3,))):  # fmt: skip
             array = getattr(self, name)
@@ -67,6 +74,10 @@ class HandPose:
 
     def __getitem__(self, joint: str) -> np.ndarray:
         """The named joint's xyz (3,)."""
+        if joint not in self.layout.joints:
+            raise KeyError(
+                f"{joint!r} is not a joint of the {self.layout.name} layout: {', '.join(self.layout.joints)}"
+            )
         return self.xyz[self.layout.joints.index(joint)]  # type: ignore[no-any-return]
 
     def to_dict(self) -> dict[str, Any]:

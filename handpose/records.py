@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Literal, Protocol
+from typing import IO, Any, Literal, Protocol
 
 import numpy as np
 
@@ -33,23 +35,39 @@ class PoseWriter(Protocol):
         ...
 
 
-def open_writer(format: Format, stream: IO[str], path: Path | None) -> PoseWriter:
-    """The writer of a format.
+@contextlib.contextmanager
+def open_writer(format: Format, path: Path | None) -> Iterator[PoseWriter]:
+    """The writer of a format, completed at the end even if what happens in between fails.
 
     Args:
-        format: `jsonl` and `csv` are written as poses come; `json` and `npz` when closed.
-        stream: where text goes.
-        path: where `npz` goes, since it is no text.
+        format: `jsonl` and `csv` are written as poses come; `json` and `npz` in the end.
+        path: the file; None for stdout, which takes text only.
 
     Raises:
-        HandPoseError: `npz` without a path.
+        HandPoseError: the file cannot be written, or `npz` without a path.
     """
-    if format == "npz":
-        if path is None:
-            raise HandPoseError("npz is not text: give it a file with -o")
-        return _Npz(path)
-    writers: dict[str, Callable[[IO[str]], PoseWriter]] = {"jsonl": _JsonLines, "json": _Json, "csv": _Csv}
-    return writers[format](stream)
+    if format == "npz" and path is None:
+        raise HandPoseError("npz is not text: give it a file with -o")
+    writers: dict[Format, Callable[[IO[Any]], PoseWriter]] = {
+        "jsonl": _JsonLines,
+        "json": _Json,
+        "csv": _Csv,
+        "npz": _Npz,
+    }
+    try:
+        with contextlib.ExitStack() as stack:
+            stream: IO[Any] = sys.stdout
+            if path is not None and format == "npz":
+                stream = stack.enter_context(path.open("wb"))
+            elif path is not None:
+                stream = stack.enter_context(path.open("w", encoding="utf-8"))
+            writer = writers[format](stream)
+            stack.callback(writer.close)
+            yield writer
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise HandPoseError(f"{path or 'stdout'}: cannot be written ({error})") from None
 
 
 class _JsonLines:
@@ -96,23 +114,26 @@ class _Csv:
 class _Npz:
     """Arrays over all N poses, named as in the record, and the joints' names (J,)."""
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._poses = path, list[HandPose]()
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream, self._poses = stream, list[HandPose]()
 
     def write(self, pose: HandPose) -> None:
         self._poses.append(pose)
 
     def close(self) -> None:
         poses = self._poses
-        with self._path.open("wb") as file:
-            np.savez_compressed(
-                file,
-                source=np.array([pose.source for pose in poses]),
-                status=np.array([pose.status for pose in poses]),
-                hand=np.array([pose.hand for pose in poses]),
-                xyz_mm=np.array([pose.xyz for pose in poses]),
-                uvz=np.array([pose.uvz for pose in poses]),
-                spread_mm=np.array([pose.spread for pose in poses]),
-                center_mm=np.array([pose.center for pose in poses]),
-                joints=np.array(poses[0].layout.joints if poses else []),
-            )
+        np.savez_compressed(
+            self._stream,
+            source=np.array([pose.source for pose in poses]),
+            status=np.array([pose.status for pose in poses]),
+            model=np.array([pose.model for pose in poses]),
+            layout=np.array([pose.layout.name for pose in poses]),
+            hand=np.array([pose.hand for pose in poses]),
+            xyz_mm=np.array([pose.xyz for pose in poses]),
+            uvz=np.array([pose.uvz for pose in poses]),
+            spread_mm=np.array([pose.spread for pose in poses]),
+            center_mm=np.array([pose.center for pose in poses]),
+            cube_mm=np.array([pose.cube for pose in poses]),
+            joints=np.array(poses[0].layout.joints if poses else []),
+            camera=np.array([[p.camera.fx, p.camera.fy, p.camera.cx, p.camera.cy] for p in poses]),
+        )

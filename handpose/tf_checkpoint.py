@@ -12,6 +12,7 @@ import json
 import math
 import shutil
 import struct
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -313,11 +314,16 @@ def convert(prefix: str | Path, out: str | Path, layout: str) -> None:
         raise WeightsError(f"{out}: is there already; give a new folder")
     config = JGRP2OConfig(layout, cube=_ORIGINAL_CUBE.get(layout, 250.0), uv_scale=_ORIGINAL_UV_SCALE)
     tensors = state_dict(read_variables(prefix), layout)
-    part = out.with_name(out.name + ".part")
     try:
-        part.mkdir(parents=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(dir=out.parent))
+    except OSError as error:
+        raise WeightsError(f"{out}: cannot be written ({error})") from None
+    try:
         save_file(tensors, part / MODEL_FILE)
         (part / CONFIG_FILE).write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
+        part.chmod(0o755)
+        (part / MODEL_FILE).chmod(0o644)
         part.rename(out)
     except OSError as error:
         raise WeightsError(f"{out}: cannot be written ({error})") from None

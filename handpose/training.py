@@ -41,19 +41,19 @@ class TrainingConfig:
     """How to train.
 
     Attributes:
-        minutes: length of the whole training; the learning rate's schedule is laid over it.
+        steps: length of the whole training; the learning rate's schedule is laid over it.
         batch: crops per step.
-        learning_rate: Adam's peak rate, reached after the first 3 % of the time and decayed as a cosine.
+        learning_rate: Adam's peak rate, reached after the first 3 % of the steps and decayed as a cosine.
         average: decay per step of the weight average that is evaluated and kept.
-        validate_every: minutes between checkpoints and evaluations.
+        validate_every: steps between checkpoints, each with a validation.
         seed: of weights and, with the source's own, of everything drawn.
     """
 
-    minutes: float
+    steps: int
     batch: int = 32
     learning_rate: float = 1.2e-3
     average: float = 0.998
-    validate_every: float = 5.0
+    validate_every: int = 500
     seed: int = 0
 
 
@@ -82,38 +82,46 @@ class Trainer:
         if (self.folder / "state.json").is_file():
             self._resume()
 
-    @property
-    def progress(self) -> float:
-        """Share of the training time that is over, 0..1."""
-        return min(1.0, self.seconds / (60.0 * self.config.minutes))
+    def run(
+        self,
+        validate: Callable[[JGRP2O], dict[str, float]],
+        report: Callable[[dict[str, float]], None],
+        max_minutes: float = math.inf,
+    ) -> None:
+        """Trains to the last step, or until `max_minutes` are over, and leaves a checkpoint.
 
-    def run(self, validate: Callable[[JGRP2O], dict[str, float]], report: Callable[[dict[str, float]], None]) -> None:
-        """Trains until the time is over; `validate` gets the averaged model, `report` what it found."""
+        Args:
+            validate: gets the averaged model, returns numbers.
+            report: gets these numbers and the training's own.
+            max_minutes: of this call.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        next_check = self.seconds + 60.0 * self.config.validate_every
-        recent: list[float] = []
-        while self.progress < 1.0:
-            begin = time.perf_counter()
-            recent.append(self._step())
-            self.seconds += time.perf_counter() - begin
-            if self.seconds >= next_check or self.progress >= 1.0:
-                next_check = self.seconds + 60.0 * self.config.validate_every
+        begin, before = time.monotonic(), self.seconds
+        losses: list[float] = []
+        while self.steps < self.config.steps:
+            losses.append(self._step())
+            self.seconds = before + time.monotonic() - begin
+            over = self.seconds - before > 60.0 * max_minutes
+            if over or self.steps % self.config.validate_every == 0 or self.steps == self.config.steps:
                 self._recompute_statistics()
                 row = {
                     "step": self.steps,
                     "crops": self.steps * self.config.batch,
                     "minutes": round(self.seconds / 60.0, 2),
-                    "loss": float(np.mean(recent)),
+                    "loss": float(np.mean(losses)),
                     **validate(self.averaged),
                 }
-                recent.clear()
+                losses.clear()
                 self._log(row)
                 self.save()
                 report(row)
+            if over:
+                return
 
     def _step(self) -> float:
-        warm = min(1.0, self.progress / 0.03 + 0.01)
-        rate = self.config.learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * self.progress))
+        progress = self.steps / self.config.steps
+        warm = min(1.0, progress / 0.03 + 0.01)
+        rate = self.config.learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * progress))
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         patches, uvz = self.source.batch(self.config.batch)
@@ -210,6 +218,7 @@ def train_synthetic(
     config: TrainingConfig,
     device: str,
     report: Callable[[dict[str, float]], None],
+    max_minutes: float = math.inf,
 ) -> None:
     """Trains on rendered hands, in poses and with noise that its own validation crops do not share.
 
@@ -219,6 +228,7 @@ def train_synthetic(
         config: how.
         device: where.
         report: gets the numbers of every validation.
+        max_minutes: when to stop, with a checkpoint to go on from.
     """
     hand = HandModel(cached_hand_file(), device)
     poses = cached_pose_bank(HandModel(cached_hand_file()))
@@ -235,7 +245,7 @@ def train_synthetic(
         within = (errors.amax(1) < 20.0).float().mean()
         return {"mean_mm": float(errors.mean()), "median_mm": float(errors.median()), "success_20mm": float(within)}
 
-    Trainer(run, model, config, train, device).run(validate, report)
+    Trainer(run, model, config, train, device).run(validate, report, max_minutes)
 
 
 def write_model(run: str | Path, out: str | Path) -> None:

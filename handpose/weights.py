@@ -72,7 +72,7 @@ WEIGHTS = {
             parameters=1_375_114,
             repo_id="handpose/jgr-p2o-msra",
             revision=None,
-            sha256="0b2d1663bcb0514cac601cc8351e1ed6258afaa5d06fa7691eedb9bd98100562",
+            sha256="3e02600016d3de7a45457881dc5353bf95e1341a25340a9736ebef73175160ca",
             licence="Apache-2.0",
             trained_on="synthetic depth rendered by handpose",
             error_mm={},
@@ -103,12 +103,13 @@ class Weights:
         from handpose.model import JGRP2O
 
         try:
-            tensors = load_file(self.model_file)
+            stored = load_file(self.model_file)
         except (SafetensorError, OSError, ValueError) as error:
             raise WeightsError(f"{self.model_file}: not a readable safetensors file ({error})") from None
         model = JGRP2O(self.config)
         expected = {key: value.shape for key, value in model.state_dict().items() if not _counts(key)}
-        given = {key: value.shape for key, value in tensors.items() if not _counts(key)}
+        tensors = {key: value for key, value in stored.items() if not _counts(key)}
+        given = {key: value.shape for key, value in tensors.items()}
         if given != expected:
             wrong = sorted(key for key in expected.keys() | given.keys() if expected.get(key) != given.get(key))
             key = wrong[0]
@@ -117,7 +118,7 @@ class Weights:
                 f"expected {_shape(expected.get(key))}, got {_shape(given.get(key))}"
             )
         for key, value in tensors.items():
-            if value.dtype not in (torch.float16, torch.float32, torch.float64) and not _counts(key):
+            if value.dtype not in (torch.float16, torch.float32, torch.float64):
                 raise WeightsError(f"{self.model_file}: {key} is {value.dtype}, expected float16 or float32")
             if not torch.isfinite(value).all():
                 raise WeightsError(f"{self.model_file}: {key} holds NaN or infinite numbers")
@@ -223,7 +224,8 @@ def _fetch(
         raise WeightsError(f"{at}: access must be granted first; ask on its page, then set HF_TOKEN") from None
     except hub.RepositoryNotFoundError:
         raise WeightsError(
-            f"{at}: no such repository on the Hub, or a private one; check the name or set HF_TOKEN"
+            f"{at}: no folder of that name here, and no such repository on the Hub, or a private one; "
+            "check the name or set HF_TOKEN"
         ) from None
     except (hub.RevisionNotFoundError, hub.RemoteEntryNotFoundError):
         raise WeightsError(
@@ -231,8 +233,8 @@ def _fetch(
         ) from None
     except (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled):
         raise WeightsError(
-            f"{at}: {file} is not in the cache and the Hub cannot be reached (offline?); run once with a network, "
-            "or use the built-in weights or a folder"
+            f"{at}: no folder of that name here, {file} is not in the cache, and the Hub cannot be reached; run once "
+            "with a network, or use the built-in weights or a folder"
         ) from None
     except (hub.HfHubHTTPError, hub.HFValidationError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]

@@ -26,7 +26,7 @@ FLOORS = [
     ],
     ["weights", "tf_checkpoint", "backends"],
     ["estimator", "batch", "records", "training", "evaluation", "testset"],
-    ["cli"],
+    ["cli", "__main__"],
 ]
 PLACE = {name: (floor, i) for floor, names in enumerate(FLOORS) for i, name in enumerate(names)}
 WITH_TORCH = {"model", "losses", "training", "testset", *(name for name in PLACE if name.startswith("synthetic."))}

@@ -60,6 +60,13 @@ distortion_model: "plumb_bob"
 D: [0.1, -0.2, 0.0, 0.0, 0.0]
 K: [476.007, 0.0, 313.683, 0.0, 475.5, 242.755, 0.0, 0.0, 1.0]
 R: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+P: [476.0, 0.0, 313.0, 0.0, 0.0, 475.0, 242.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+roi:
+  x_offset: 0
+  y_offset: 0
+  height: 0
+  width: 0
+  do_rectify: False
 """
 ROS_2 = """height: 480
 width: 640
@@ -75,6 +82,11 @@ k:
 - 0.0
 - 0.0
 - 1.0
+roi:
+  x_offset: 0
+  y_offset: 0
+  height: 0
+  width: 0
 """
 CALIBRATION = """image_width: 640
 image_height: 480
@@ -119,6 +131,8 @@ def test_other_spellings(tmp_path) -> None:
         ("a.json", '{"fx": 1, "fy": 2, "cx": 3}', "needs the numbers"),
         ("a.json", '{"fx": "1", "fy": 2, "cx": 3, "cy": 4}', "needs the numbers"),
         ("a.yaml", "width: 640\nheight: 480\n", "expected a ROS camera_info"),
+        ("a.yaml", "width: 640\nheight: 480\nK: [476.0, 0.0, 319.5]\n", r"a\.yaml: "),
+        ("a.yaml", "width: 640\nheight: 480\nK: [0, 0, 0, 0, 0, 0, 0, 0, 0]\n", "not nine numbers of a calibrated"),
     ],
 )
 def test_what_is_no_camera_is_refused(tmp_path, monkeypatch, name: str, content: str | None, message: str) -> None:

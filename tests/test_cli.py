@@ -21,7 +21,7 @@ OPEN = str(EXAMPLES / "open.png")
 
 def run(*arguments: object, cwd: Path | None = None) -> tuple[int, str, str]:
     """Runs `handpose` as a user would: (exit code, stdout, stderr)."""
-    command = [sys.executable, "-m", "handpose.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "handpose", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stdout, done.stderr
@@ -126,6 +126,48 @@ def test_the_centre_can_be_given(tmp_path: Path) -> None:
     assert (code, "has 2 centres for 1 images" in err) == (2, True)
 
 
+def test_raw_depth_is_never_overwritten(tmp_path: Path) -> None:
+    raw = tmp_path / "in.png"
+    raw.write_bytes(Path(OPEN).read_bytes())
+    for arguments in (["-o", raw], ["--draw", tmp_path], ["--draw", tmp_path / ".." / tmp_path.name]):
+        code, _, err = run("predict", raw, *CAMERA, *arguments, "--force")
+        assert (code, "is one of the inputs" in err) == (2, True)
+    assert raw.read_bytes() == Path(OPEN).read_bytes()
+
+
+def test_a_wrong_model_costs_no_results(tmp_path: Path) -> None:
+    (tmp_path / "out.jsonl").write_text("old")
+    arguments = [
+        "predict",
+        OPEN,
+        *CAMERA,
+        "-m",
+        "nothing",
+        "-o",
+        tmp_path / "out.jsonl",
+        "--draw",
+        tmp_path / "pictures",
+    ]
+    assert run(*arguments, "--force")[0] == 2
+    assert (tmp_path / "out.jsonl").read_text() == "old"
+    assert not (tmp_path / "pictures").exists()
+
+
+def test_one_bad_centre_fails_alone(tmp_path: Path) -> None:
+    (tmp_path / "centres.txt").write_text("10 10 500\n0 0 0\n10 10 500\n\n")
+    images = [EXAMPLES / f"{name}.png" for name in ("open", "thumb", "down")]
+    code, out, err = run("predict", *images, *CAMERA, "--center", tmp_path / "centres.txt")
+    assert code == 1
+    assert len(out.splitlines()) == 2
+    assert "thumb.png: a hand's centre is" in err
+
+
+def test_version_and_module() -> None:
+    import handpose
+
+    assert run("--version") == (0, f"{handpose.__version__}\n", "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -136,6 +178,9 @@ def test_the_centre_can_be_given(tmp_path: Path) -> None:
         (["predict", OPEN, "-c", "msra", "--unit", "cm"], 2, "--unit mm|m|nyu|NUMBER"),
         (["predict", OPEN, "-m", "nothing"], 2, "nothing: no such weights"),
         (["predict", OPEN, "--center", "1,2"], 2, "--center X,Y,Z"),
+        (["predict", OPEN, "-c", "msra", "--unit", "0"], 2, "above 0"),
+        (["predict", ""], 2, "an input is empty"),
+        (["predict", OPEN, "--format", "npz", "-o", "no/such/out.npz"], 2, "cannot be written"),
         (["predict", OPEN, "--box", "1,2"], 2, "--box X,Y,W,H"),
         (["predict", OPEN, "--center", "1,2,3", "--box", "1,2,3,4"], 2, "not both"),
         (["predict", OPEN, "--format", "npz"], 2, "give it a file with -o"),

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import SHARED, arm_with_hand, render_balls
+from conftest import EXAMPLES, SHARED, arm_with_hand, render_balls
 
 from handpose.camera import Camera
 from handpose.crop import HandCrop
@@ -73,7 +73,25 @@ def nothing(shape: tuple[int, int]) -> np.ndarray:
     ids=["empty", "wall", "slanted wall", "far", "specks", "one pixel"],
 )
 def test_no_hand_is_an_answer(camera: Camera, depth: np.ndarray) -> None:
+    if depth.shape == (1, 1):
+        camera = Camera(500.0, 500.0, 0.0, 0.0)
     assert localize_hands(depth, camera).shape == (0, 3)
+
+
+def test_images_that_are_not_the_cameras_are_refused(camera: Camera) -> None:
+    for depth, message in (
+        (nothing((240, 300)), "640 x 480 images.*300 x 240"),
+        (nothing((4, 4, 1)), r"must be \(H, W\)"),
+    ):
+        with pytest.raises(HandPoseError, match=message):
+            localize_hands(depth, camera)
+    assert localize_hands(nothing((2, 640)) + 500, Camera(500.0, 500.0, 320.0, 1.0)).shape == (0, 3)
+
+
+@pytest.mark.parametrize("name", ["thumb", "down"])
+def test_one_hand_is_one_hand(name: str) -> None:
+    depth, camera = read_depth(EXAMPLES / f"{name}.png"), Camera.parse(str(EXAMPLES / "camera.json"))
+    assert len(localize_hands(depth, camera, max_hands=4)) == 1
 
 
 def test_the_surface_in_a_box_gives_the_centre(camera: Camera) -> None:

@@ -1,0 +1,5 @@
+"""`python -m handpose`."""
+
+from handpose.cli import main
+
+main()

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from handpose.config import JGRP2OConfig
+from handpose.errors import HandPoseError
+from handpose.evaluation import Evaluation
+from handpose.training import Trainer, TrainingConfig, joint_errors, write_model
+from handpose.weights import find_weights
+
+MODEL = JGRP2OConfig("nyu", features=16)
+
+
+class Balls:
+    """Crops with one bright square; all joints sit at its middle."""
+
+    def __init__(self, seed: int) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def batch(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        place = torch.randint(24, 72, (count, 2), generator=self.generator)
+        z = torch.rand(count, generator=self.generator) - 0.5
+        patches = torch.ones(count, 1, 96, 96)
+        for i, (u, v) in enumerate(place.tolist()):
+            patches[i, 0, v - 12 : v + 13, u - 12 : u + 13] = z[i]
+        uvz = torch.cat([place / 95.0, z[:, None]], 1)
+        return patches, uvz[:, None].expand(-1, 14, -1).contiguous()
+
+
+def trainer(folder: Path, steps: int) -> Trainer:
+    config = TrainingConfig(steps, batch=16, learning_rate=3e-3, average=0.9, validate_every=20)
+    return Trainer(folder, MODEL, config, Balls(1), "cpu")
+
+
+def validate(model: torch.nn.Module) -> dict[str, float]:
+    patches, uvz = Balls(2).batch(64)
+    with torch.no_grad():
+        return {"mm": float(joint_errors(model(patches)[0], uvz, 250.0).mean())}
+
+
+def test_training_learns(tmp_path: Path) -> None:
+    rows: list[dict[str, float]] = []
+    trainer(tmp_path, 120).run(validate, rows.append)
+    assert rows[-1]["step"] == 120
+    assert rows[-1]["mm"] < 30.0 < 0.5 * rows[0]["mm"]
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    whole = trainer(tmp_path / "whole", 40)
+    whole.run(validate, lambda row: None)
+    stopped = trainer(tmp_path / "parts", 40)
+    stopped.run(validate, lambda row: None, max_minutes=0.0)
+    assert stopped.steps == 1
+    again = trainer(tmp_path / "parts", 40)
+    assert again.steps == 1
+    again.run(validate, lambda row: None)
+    assert {file.name for file in (tmp_path / "parts").iterdir()} == {
+        *("model.safetensors", "training.safetensors", "adam.safetensors", "state.json", "log.csv")
+    }
+    for mine, theirs in zip(again.model.state_dict().values(), whole.model.state_dict().values(), strict=True):
+        assert torch.allclose(mine.float(), theirs.float(), rtol=1e-3, atol=1e-4)
+    with pytest.raises(HandPoseError, match="holds a training of"):
+        Trainer(tmp_path / "parts", JGRP2OConfig("icvl", features=16), TrainingConfig(1), Balls(1), "cpu")
+
+
+def test_a_model_folder_is_written_from_a_run(tmp_path: Path) -> None:
+    trainer(tmp_path / "run", 3).run(validate, lambda row: None)
+    write_model(tmp_path / "run", tmp_path / "model")
+    model = find_weights(tmp_path / "model").load()
+    assert model.config == MODEL
+    with pytest.raises(HandPoseError, match="no checkpoint here"):
+        write_model(tmp_path, tmp_path / "other")
+
+
+def test_joint_errors_are_millimetres() -> None:
+    truth = torch.full((1, 1, 3), 0.5)
+    # One patch pixel is 1/95 of u, and 250 mm / 96; half the cube is 1 of z.
+    off = torch.tensor([[[3 / 95, 4 / 95, 0.0]]])
+    assert joint_errors(truth + off, truth, 250.0).item() == pytest.approx(5 * 250 / 96, rel=1e-5)
+    assert joint_errors(truth + torch.tensor([0, 0, 0.2]), truth, 250.0).item() == pytest.approx(25.0, rel=1e-5)
+
+
+def test_an_evaluation_counts_what_was_planted() -> None:
+    truth = np.zeros((4, 3, 3))
+    predicted = truth.copy()
+    predicted[0, :, 0] = 6.0
+    predicted[1, :, 1] = [0, 0, 24.0]
+    predicted[2, :] = [3.0, 4.0, 0.0]
+    predicted[3] = np.nan
+    result = Evaluation.of(predicted, truth)
+    assert result.mean == pytest.approx((6 * 3 + 24 + 5 * 3) / 9)
+    assert result.median == pytest.approx(6.0)
+    assert result.success_rate(10.0) == 0.5
+    assert result.success_rate(30.0) == 0.75
+    assert result.to_dict()["no_hand"] == 1
+    with pytest.raises(HandPoseError, match=r"\(4, 3, 3\), got \(4, 3\)"):
+        Evaluation.of(predicted[..., 0], truth)
