@@ -361,7 +361,3 @@ def _with_progress(results: Iterator[FileResult], length: int) -> Iterator[FileR
         return
     with typer.progressbar(results, length=length, file=sys.stderr) as bar:
         yield from bar
-
-
-if __name__ == "__main__":
-    main()

@@ -169,3 +169,15 @@ def test_the_drawing_has_every_finger_where_it_is(estimator: HandPoseEstimator) 
         u, v = pose.uvz[joints[-1], :2].round().astype(int)
         around = picture[v - 3 : v + 4, u - 3 : u + 4].reshape(-1, 3)
         assert np.abs(around - FINGER_COLOURS[finger]).sum(1).min() < 12, finger
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same_joints(estimator: HandPoseEstimator) -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    on_gpu = HandPoseEstimator.from_pretrained("msra", device="cuda")
+    for name in NAMES:
+        image = EXAMPLES / f"{name}.png"
+        one, other = (e.predict(image, camera=CAMERA).xyz for e in (estimator, on_gpu))
+        assert np.abs(one - other).max() < 0.5

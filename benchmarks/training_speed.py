@@ -1,0 +1,66 @@
+"""Crops per second of rendering and of training steps on this machine, as a Markdown table. Needs the extra `train`.
+
+python benchmarks/training_speed.py [--device cpu]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from handpose.config import JGRP2OConfig
+from handpose.layouts import MSRA21
+from handpose.losses import pose_loss
+from handpose.model import JGRP2O
+from handpose.synthetic.hand import HandModel, cached_hand_file
+from handpose.synthetic.poses import cached_pose_bank
+from handpose.synthetic.scene import SyntheticHands
+
+
+def per_second(call: Callable[[], object], crops: int, device: torch.device, repeats: int = 9) -> float:
+    """Crops per second, from the median of the repeats after two warm-ups."""
+    times = []
+    for _ in range(repeats + 2):
+        begin = time.perf_counter()
+        call()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - begin)
+    return crops / float(np.median(times[2:]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cpu")
+    device = torch.device(parser.parse_args().device)
+    batch = 32 if device.type == "cpu" else 1024
+    hand = HandModel(cached_hand_file(), device)
+    source = SyntheticHands(hand, cached_pose_bank(HandModel(cached_hand_file())), MSRA21, cube=250.0, uv_scale=95.0)
+    patches, uvz = source.batch(batch)
+    rendered = 4 * batch
+    print("| What | crops/s |\n|---|---|")
+    print(f"| render | {per_second(lambda: source.batch(rendered), rendered, device):.0f} |")
+    for name, half, layout in (
+        ("train, float32", False, torch.contiguous_format),
+        ("train, float32, channels-last", False, torch.channels_last),
+        ("train, bfloat16, channels-last", True, torch.channels_last),
+    ):
+        model = JGRP2O(JGRP2OConfig("msra")).to(device).to(memory_format=layout).train()
+        optimiser = torch.optim.Adam(model.parameters())
+
+        def step(model: JGRP2O = model, optimiser: torch.optim.Adam = optimiser, half: bool = half) -> None:
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+                outputs = model.stack_outputs(patches)
+            optimiser.zero_grad(set_to_none=True)
+            pose_loss(outputs, uvz, patches).backward()
+            optimiser.step()
+
+        print(f"| {name} | {per_second(step, batch, device):.0f} |")
+
+
+if __name__ == "__main__":
+    main()
