@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
 import torch
 
 from handpose.camera import Camera
+from handpose.depth_io import DepthUnitWarning
 from handpose.estimator import HandPoseEstimator
 from handpose.evaluation import Evaluation
 from handpose.layouts import JointLayout
@@ -56,7 +58,9 @@ def evaluate_synthetic(estimator: HandPoseEstimator, frames: int, *, true_center
     """
     predicted, truth = [], []
     for depth, camera, xyz in synthetic_testset(estimator.layout, frames):
-        pose = estimator.predict(depth, camera=camera, center=xyz.mean(axis=0) if true_center else None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DepthUnitWarning)  # these are millimetres, however near something stands
+            pose = estimator.predict(depth, camera=camera, center=xyz.mean(axis=0) if true_center else None)
         predicted.append(pose.xyz)
         truth.append(xyz)
     return Evaluation.of(np.array(predicted), np.array(truth))

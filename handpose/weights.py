@@ -72,10 +72,14 @@ WEIGHTS = {
             parameters=1_375_114,
             repo_id="handpose/jgr-p2o-msra",
             revision=None,
-            sha256="3e02600016d3de7a45457881dc5353bf95e1341a25340a9736ebef73175160ca",
+            sha256="bd9f5f4a9ffc77a1563851f762973a11aabcb87c9d9088e66f37fbaa1527943a",
             licence="Apache-2.0",
-            trained_on="synthetic depth rendered by handpose",
-            error_mm={},
+            trained_on="rendered depth only, 513,248 crops",
+            error_mm={
+                "joints of 400 rendered test images, centre given": 10.9,
+                "joints of 400 rendered test images, centre found": 39.4,
+                "fingertips of 8 labelled real images (SR305, one person)": 4.9,
+            },
         ),
     )
 }
