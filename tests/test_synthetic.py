@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from handpose.layouts import MSRA21
+from handpose.errors import HandPoseError
+from handpose.layouts import MSRA21, NYU14
 from handpose.synthetic.annotation import joint_weights
 from handpose.synthetic.hand import BONES, FINGER_NAMES, LANDMARKS, PARENTS, HandModel, compile_hand
 from handpose.synthetic.render import rasterise
@@ -98,6 +99,8 @@ def test_annotated_joints_are_mixtures_of_landmarks() -> None:
     for finger in FINGER_NAMES:
         tip = weights[MSRA21.joints.index(f"{finger}_tip")]
         assert tip[LANDMARKS.index(f"{finger}_tip")] == 1.0
+    with pytest.raises(HandPoseError, match="for msra only, not for nyu"):
+        joint_weights(NYU14)
 
 
 @pytest.fixture(scope="session")

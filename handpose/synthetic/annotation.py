@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from handpose.errors import HandPoseError
 from handpose.layouts import FINGERS, JointLayout
 from handpose.synthetic.hand import LANDMARKS
 
@@ -35,7 +36,13 @@ _ANNOTATIONS = {"msra": _msra}
 
 
 def joint_weights(layout: JointLayout) -> Tensor:
-    """(J, L) weights over `LANDMARKS`, each row summing to one, that give the layout's joints."""
+    """(J, L) weights over `LANDMARKS`, each row summing to one, that give the layout's joints.
+
+    Raises:
+        HandPoseError: nobody has said yet where this layout's joints lie.
+    """
+    if layout.name not in _ANNOTATIONS:
+        raise HandPoseError(f"rendered hands have joints for {', '.join(_ANNOTATIONS)} only, not for {layout.name}")
     mixtures = _ANNOTATIONS[layout.name]()
     weights = torch.zeros(len(layout), len(LANDMARKS))
     for row, joint in enumerate(layout.joints):
