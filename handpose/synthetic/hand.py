@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from handpose.errors import HandPoseError
+
 FINGER_NAMES = ("thumb", "index", "middle", "ring", "pinky")
 
 # The root is the hand (wrist); the forearm hangs on it like a finger that points backwards.
@@ -95,8 +97,14 @@ def compile_hand(
         shapes: how many are drawn; those outside `phenotypes.reach` are dropped.
         components: how many directions of variation are kept.
         seed: of the draw.
+
+    Raises:
+        HandPoseError: `anny` is not installed.
     """
-    from anny import Anny
+    try:
+        from anny import Anny
+    except ImportError:
+        raise HandPoseError("making the hand needs anny: pip install 'handpose[train]'") from None
 
     model = Anny(local_changes=_LOCAL_CHANGES, phenotypes="all", phenotype_blendshapes="original")
     names = list(model.bone_labels)
@@ -219,10 +227,7 @@ class HandModel:
         is_forearm: (V,) bool, vertices that follow the forearm.
     """
 
-    def __init__(self, path: str | Path | None = None, device: str | torch.device = "cpu") -> None:
-        path = default_hand_file() if path is None else Path(path)
-        if not path.is_file():
-            compile_hand(path)
+    def __init__(self, path: str | Path, device: str | torch.device = "cpu") -> None:
         with np.load(path) as data:
             arrays = {key: torch.from_numpy(data[key]) for key in data.files}
         self.device = torch.device(device)
