@@ -38,7 +38,7 @@ def main() -> None:
     source = SyntheticHands(
         hand, cached_pose_bank(hand)[:1000], MSRA21, cube=250.0, uv_scale=95.0, scenes=SCENES, seed=SEED
     )
-    depth, xyz = source.frames(48, CAMERA)
+    depth, xyz, _ = source.frames(48, CAMERA)
     for name, place in CHOSEN.items():
         cv2.imwrite(str(folder / f"{name}.png"), depth[place].round().numpy().astype(np.uint16))
         truth = {"joints": MSRA21.joints, "xyz_mm": np.round(xyz[place].numpy(), 2).tolist()}

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from handpose.errors import WeightsError
 from handpose.layouts import LAYOUTS, JointLayout
+
+Graph = Literal["skeleton", "similarity", "parameterized", "none"]
+Voting = Literal["graph", "mean", "attention", "heatmap"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,10 @@ class JGRP2OConfig:
         stacks: hourglasses, 2 in the paper.
         features: channels, 128 in the paper.
         cube: side of the metric cube that crops are cut with, mm.
+        graph: what joint features travel along (paper, Table 1): the `skeleton`, their own `similarity`, a
+            learned (`parameterized`) matrix, or `none`: no joint graph reasoning.
+        voting: how pixels' predictions become joints: weighted by `graph` reasoning's votes, by the plain `mean`,
+            by a separate `attention` branch, or through differentiable `heatmap`s (paper, Tables 2 and 4).
         uv_scale: patch pixels that a normalised u or v of 1 stands for. 95 (first to last pixel centre)
             for our own weights; the original implementation trains with 95 but decodes with 96, and
             checkpoints imported from it keep that.
@@ -28,12 +35,18 @@ class JGRP2OConfig:
     layout: str
     stacks: int = 2
     features: int = 128
+    graph: Graph = "skeleton"
+    voting: Voting = "graph"
     cube: float = 250.0
     uv_scale: float = 95.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.layout, str) or self.layout not in LAYOUTS:
             raise WeightsError(f"layout must be one of {', '.join(LAYOUTS)}, got {self.layout!r}")
+        if self.graph not in get_args(Graph) or self.voting not in get_args(Voting):
+            raise WeightsError(f"unknown graph {self.graph!r} or voting {self.voting!r}")
+        if (self.graph == "none") != (self.voting in ("mean", "attention")):
+            raise WeightsError(f"voting {self.voting!r} does not go with graph {self.graph!r}")
         for name, kind, low, high in (
             ("stacks", int, 1, 8),
             ("features", int, 4, 1024),

@@ -1,18 +1,20 @@
 """Where the hand is: from a bare depth image to the centre of each hand's cube.
 
-A hand is the far end of an arm. The nearest surfaces are followed from where their arm comes from (the
-image's border, the body, or whatever end is not the hand) to their other end; there the hand is cut off
-at the wrist, and its centre of mass is the centre. Everything runs on a coarse grid of a few thousand
-cells, since a centre needs no more than a centimetre.
+A small convolutional network looks at a coarse copy of the image, resampled to one focal length so that a hand's
+size says how far it is. Every cell tells whether it lies on a hand, and votes for that hand's centre from its own
+point in space: pixel-to-offset prediction (Fang et al. 2020, section 3.3) for a whole view. It runs in numpy, since
+a copy of ten thousand cells needs no more.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
+from safetensors.numpy import load_file
 
 from handpose.camera import Camera
 from handpose.errors import HandPoseError
@@ -20,24 +22,70 @@ from handpose.errors import HandPoseError
 NEAREST, FARTHEST = 100.0, 2000.0
 """Distances in mm between which hands are looked for."""
 
-_GRID_HEIGHT = 120  # cells down the image: 4 to 7 mm each where hands are
-_STEP = 45.0  # mm: neighbouring cells further apart in depth belong to different things
-_SMALLEST, _LARGEST = 1_200.0, 30_000.0  # mm^2 of visible surface that a hand can have
+VIEW_FOCAL = 80.0
+"""Focal length of the coarse copy, px."""
+
+VIEW_STRIDE = 32
+"""The coarse copy's sides are multiples of this."""
+
+CELL = 4
+"""Pixels of the coarse copy from one voting cell to the next."""
+
+OFFSET_MM = 100.0
+"""What an offset of one means."""
+
+WEIGHTS_FILE = Path(__file__).parent / "pretrained" / "localizer.safetensors"
+
 _HAND = 190.0  # mm from fingertip to wrist of a large hand
-_DOUBT = 300.0  # mm: how much nearer a doubtful thing must be to pass for the hand
-_SMOOTH = 0.15  # share of cells on the outline, below which a thing is rounder than hands are
-_MOST_SURFACES = 8
-_NEAR_SLAB = 320.0  # mm: how deep behind its nearest point a hand and its forearm are followed
-_ARM = 700.0  # mm: the same for an arm that comes from the camera's side
+_AGREE = 60.0  # mm: votes closer than this are for one centre
+_SURE = 0.1  # a cell with less probability does not vote
+_LEAST_AREA = 800.0  # mm^2 of surface, weighted by probability, that make a hand
+CHANNELS = {  # of each 3x3 convolution: in, out
+    "enter": (2, 16),
+    "quarter1": (16, 24),
+    "quarter2": (24, 32),
+    "eighth1": (32, 48),
+    "eighth2": (48, 48),
+    "sixteenth1": (48, 64),
+    "sixteenth2": (64, 64),
+    "thirtysecond1": (64, 64),
+    "thirtysecond2": (64, 64),
+    "up_sixteenth": (64, 48),
+    "up_eighth": (48, 32),
+    "up_quarter": (32, 24),
+    "votes": (24, 4),
+}
+"""The network's convolutions: input and output channels of each."""
+
+Array = Any  # of numpy or of torch
+
+
+def votes_network(x: Array, convolve: Callable[[str, Array, int], Array], double: Callable[[Array], Array]) -> Array:
+    """A probability's logit and an offset per cell: what the network computes, in any array library.
+
+    Args:
+        x: coarse copies with two channels, as from `coarse_channels`.
+        convolve: (name, x, stride) to the convolution of that name, with its ReLU unless it is the last.
+        double: nearest-neighbour upsampling by two.
+    """
+    x = convolve("quarter1", convolve("enter", x, 2), 2)
+    quarter = convolve("quarter2", x, 1)
+    eighth = convolve("eighth2", convolve("eighth1", quarter, 2), 1)
+    sixteenth = convolve("sixteenth2", convolve("sixteenth1", eighth, 2), 1)
+    x = convolve("thirtysecond2", convolve("thirtysecond1", sixteenth, 2), 1)
+    x = convolve("up_sixteenth", double(x) + sixteenth, 1)
+    x = convolve("up_eighth", double(x) + eighth, 1)
+    x = convolve("up_quarter", double(x) + quarter, 1)
+    return convolve("votes", x, 1)
 
 
 def localize_hands(depth: np.ndarray, camera: Camera, max_hands: int = 1) -> np.ndarray:
-    """The centres of the hands in a depth image, nearest first.
+    """The centres of the hands that show most in a depth image, nearest first.
 
     Args:
         depth: (H, W) mm, 0 = no reading.
         camera: of `depth`.
-        max_hands: how many to look for; above 1, other things of a hand's size may be among them.
+        max_hands: how many to look for.
 
     Returns:
         (N, 3) xyz of the camera's frame in mm, N between 0 and `max_hands`.
@@ -47,19 +95,90 @@ def localize_hands(depth: np.ndarray, camera: Camera, max_hands: int = 1) -> np.
     """
     if depth.ndim != 2:
         raise HandPoseError(f"depth must be (H, W) in mm, got {depth.shape}; read files with handpose.read_depth")
-    grid = _Grid.of(depth, camera.for_image(depth.shape[1], depth.shape[0]))
-    candidates: list[_Candidate] = []
-    for near, surface in _surfaces(grid)[:_MOST_SURFACES]:
-        if sum(candidate.distance < near for candidate in candidates) >= max_hands:
-            break  # nothing on a farther surface can come before these
-        candidates += _hands(grid, surface)
-    centres: list[np.ndarray] = []
-    for candidate in sorted(candidates, key=lambda candidate: candidate.distance):
-        if centres and candidate.doubts:
-            continue  # one thing may be taken for the hand on weak grounds, a second one not
-        if len(centres) < max_hands and all(np.linalg.norm(candidate.center - c) > _HAND / 2 for c in centres):
-            centres.append(candidate.center)
-    return np.array(sorted(centres, key=lambda c: c[2])).reshape(-1, 3)
+    view, points = _coarse_view(depth, camera.for_image(depth.shape[1], depth.shape[0]))
+    votes = votes_network(coarse_channels(view)[0].transpose(1, 2, 0), _convolve, _double)
+    probability = 1.0 / (1.0 + np.exp(-votes[..., 0]))
+    sure = (probability > _SURE) & (points[..., 2] > 0)
+    # What a cell stands for, mm^2: hands of all distances count alike.
+    area = probability[sure] * np.square(points[sure][:, 2] * (CELL / VIEW_FOCAL))
+    return _centres(points[sure] + votes[sure][:, 1:] * OFFSET_MM, area, max_hands)
+
+
+def coarse_channels(view: np.ndarray) -> np.ndarray:
+    """The network's input (1, 2, h, w) float32 from a coarse copy (h, w) in mm: log depth, and whether it is known."""
+    known = (view > NEAREST) & (view < FARTHEST)
+    logarithm = np.log(np.where(known, view, 400.0) / np.float32(400.0))
+    return np.stack([logarithm, known.astype(np.float32)])[None].astype(np.float32)
+
+
+def _coarse_view(depth: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """The image resampled to the coarse focal length, (h, w) mm, and the points of its cells, (h/4, w/4, 3) mm."""
+    axes, directions = [], []
+    for length, focal, middle in (
+        (depth.shape[0], camera.fy, camera.cy),
+        (depth.shape[1], camera.fx, camera.cx),
+    ):
+        pixels = np.arange(max(1, round(length * VIEW_FOCAL / focal)))
+        source = np.minimum(((pixels + 0.5) * (focal / VIEW_FOCAL)).astype(int), length - 1)
+        axes.append(source)
+        directions.append((source - middle) / focal)
+    inner = depth[np.ix_(*axes)]
+    view = np.zeros([-(-length // VIEW_STRIDE) * VIEW_STRIDE for length in inner.shape], np.float32)
+    view[: inner.shape[0], : inner.shape[1]] = np.where((inner > NEAREST) & (inner < FARTHEST), inner, 0.0)
+    z = view[CELL // 2 :: CELL, CELL // 2 :: CELL]
+    points = np.zeros((*z.shape, 3))
+    y, x = (direction[CELL // 2 :: CELL] for direction in directions)
+    points[: len(y), : len(x)] = np.stack([*np.meshgrid(x, y), np.ones((len(y), len(x)))], axis=-1)
+    return view, points * z[..., None]
+
+
+def _convolve(name: str, x: np.ndarray, stride: int) -> np.ndarray:
+    """A 3x3 convolution of (h, w, C), zero-padded by one, with ReLU unless it is the last."""
+    weight, bias = _weights()[name]
+    height, width, _ = x.shape
+    padded = np.zeros((height + 2, width + 2, x.shape[2]), np.float32)
+    padded[1:-1, 1:-1] = x
+    windows = np.concatenate(
+        [padded[i : i + height : stride, j : j + width : stride] for i in range(3) for j in range(3)], axis=2
+    )  # (h, w, 3*3*C)
+    out: np.ndarray = windows.reshape(-1, len(weight)) @ weight
+    out += bias
+    if name != "votes":
+        np.maximum(out, 0.0, out=out)
+    return out.reshape(*windows.shape[:2], -1)
+
+
+def _double(x: np.ndarray) -> np.ndarray:
+    return np.repeat(np.repeat(x, 2, axis=0), 2, axis=1)
+
+
+@functools.cache
+def _weights() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Per convolution its weight (3*3*C, O) and bias (O,), float32."""
+    tensors = load_file(WEIGHTS_FILE)
+    return {
+        name: (
+            np.ascontiguousarray(tensors[f"{name}.weight"].transpose(2, 3, 1, 0).reshape(-1, out), dtype=np.float32),
+            tensors[f"{name}.bias"].astype(np.float32),
+        )
+        for name, (_, out) in CHANNELS.items()
+    }
+
+
+def _centres(votes: np.ndarray, areas: np.ndarray, most: int) -> np.ndarray:
+    """Where votes (V, 3) in mm agree: the `most` places (N, 3) with most area behind them, nearest first."""
+    agree = np.linalg.norm(votes[:, None] - votes, axis=-1) < _AGREE
+    found: list[np.ndarray] = []
+    left = np.ones(len(votes), bool)
+    while left.any() and len(found) < most:
+        support = np.where(left, (agree & left) @ areas, 0.0)
+        best = int(support.argmax())
+        if support[best] < _LEAST_AREA:
+            break
+        members = agree[best] & left
+        found.append(np.average(votes[members], axis=0, weights=areas[members]))
+        left &= np.linalg.norm(votes - found[-1], axis=1) > _HAND / 2
+    return np.array(sorted(found, key=lambda centre: centre[2])).reshape(-1, 3)
 
 
 def center_in_box(depth: np.ndarray, camera: Camera, box: tuple[float, float, float, float]) -> np.ndarray | None:
@@ -108,186 +227,3 @@ def read_centers(path: str | Path, *, y_up: bool) -> np.ndarray:
             raise HandPoseError(f"{path}, line {number}: expected x y z in mm or invalid, got {line[:60]!r}") from None
         centres.append([x, -y if y_up else y, z])
     return np.array(centres).reshape(-1, 3)
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    center: np.ndarray  # (3,) mm
-    doubts: int  # how many things speak against it
-
-    @property
-    def distance(self) -> float:
-        """How far it is, mm, and more for every doubt."""
-        return float(self.center[2]) + _DOUBT * self.doubts
-
-
-@dataclass(frozen=True)
-class _Grid:
-    """A coarse copy of the image: points and the area each cell stands for."""
-
-    z: np.ndarray  # (h, w) mm, 0 = nothing here
-    xyz: np.ndarray  # (h, w, 3) mm
-    area: np.ndarray  # (h, w) mm^2
-    inside: np.ndarray  # (h, w) uint8: part of some surface within reach
-
-    @classmethod
-    def of(cls, depth: np.ndarray, camera: Camera) -> _Grid:
-        stride = max(1, round(min(depth.shape) / _GRID_HEIGHT))
-        z = depth[stride // 2 :: stride, stride // 2 :: stride]
-        z = np.where((z > NEAREST) & (z < FARTHEST), z, 0).astype(np.float32)
-        v, u = np.indices(z.shape, dtype=np.float32) * stride + stride // 2
-        x = (u - camera.cx) * z / camera.fx
-        y = (v - camera.cy) * z / camera.fy
-        # A cell much deeper than a neighbour lies behind an edge: taking it out parts the two surfaces.
-        filled = np.where(z > 0, z, np.float32(2 * FARTHEST))
-        before = cv2.erode(filled, np.ones((3, 3), np.uint8))
-        inside = ((z > 0) & (z - before <= _STEP)).astype(np.uint8)
-        return cls(z, np.stack([x, y, z], -1), z * z * (stride * stride / (camera.fx * camera.fy)), inside)
-
-
-def _surfaces(grid: _Grid) -> list[tuple[float, np.ndarray]]:
-    """Connected surfaces large enough to hold a hand: (nearest depth, mask), nearest first."""
-    count, labels = cv2.connectedComponents(grid.inside, connectivity=8)
-    if count == 1:
-        return []
-    areas = np.bincount(labels.ravel(), grid.area.ravel() * grid.inside.ravel(), count)
-    areas[0] = 0.0
-    found = []
-    for label in np.flatnonzero(areas >= _SMALLEST):
-        mask = labels == label
-        found.append((float(np.percentile(grid.z[mask], 3)), mask))
-    return sorted(found, key=lambda pair: pair[0])
-
-
-def _hands(grid: _Grid, surface: np.ndarray) -> list[_Candidate]:
-    """What may be a hand at the ends of one surface."""
-    near = float(np.percentile(grid.z[surface], 1))
-    nearest = surface & (grid.z <= near)
-    # An arm that is nearest where it enters the image reaches away from the camera: its hand lies deeper.
-    reach = _ARM if (nearest & _border(surface.shape)).any() else _NEAR_SLAB
-    slab = surface & (grid.z < near + reach)
-    _, labels = cv2.connectedComponents(slab.astype(np.uint8), connectivity=8)
-    # Of the slab only the piece with the nearest point: the rest hangs together through the body.
-    piece = labels == labels[nearest][0]
-    ends = _ends(grid, piece, _roots(surface, piece))
-    found = (_candidate(grid, surface, piece, _beyond_the_wrist(grid, piece, tip)) for tip in ends)
-    return [candidate for candidate in found if candidate is not None]
-
-
-def _roots(surface: np.ndarray, piece: np.ndarray) -> np.ndarray:
-    """Cells through which an arm comes in: at the image's border, or where the piece goes on behind the slab."""
-    behind: np.ndarray = cv2.dilate((surface & ~piece).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    roots: np.ndarray = piece & (_border(piece.shape) | behind)
-    return roots
-
-
-def _border(shape: tuple[int, ...]) -> np.ndarray:
-    border = np.ones(shape, bool)
-    border[2:-2, 2:-2] = False
-    return border
-
-
-def _walk(piece: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Steps (h, w) int32 within `piece` from `start`, -1 where it does not lead."""
-    steps = np.full(piece.shape, -1, np.int32)
-    allowed = piece.astype(np.uint8)
-    reached: np.ndarray = (start & piece).astype(np.uint8)
-    steps[reached > 0] = 0
-    cross, square = np.ones((3, 3), np.uint8), np.ones((3, 3), np.uint8)
-    cross[::2, ::2] = 0
-    size, step = int(reached.sum()), 0
-    while True:
-        step += 1
-        octagon = cross if step % 2 else square  # in turns: steps count nearly Euclidean distance
-        grown: np.ndarray = np.bitwise_and(cv2.dilate(reached, octagon), allowed, dtype=np.uint8)
-        grown_size = int(cv2.countNonZero(grown))
-        if grown_size == size and step % 2 == 0:
-            return steps
-        if grown_size != size:
-            steps[(grown > reached)] = step
-        reached, size = grown, grown_size
-
-
-def _ends(grid: _Grid, piece: np.ndarray, roots: np.ndarray) -> list[tuple[int, int]]:
-    """Cells (row, column) at those ends of the piece that may be fingertips."""
-    points = grid.xyz[piece]
-    if not roots.any():
-        extent = np.ptp(points, axis=0)
-        if np.linalg.norm(extent) < 1.3 * _HAND:
-            # A hand with no arm to speak of: any end does.
-            return [_cell(grid.z, piece, np.where(piece, -grid.z, -np.inf))]
-        first = _cell(
-            grid.z, piece, _walk(piece, _only(piece, _cell(grid.z, piece, np.where(piece, -grid.z, -np.inf))))
-        )
-        steps = _walk(piece, _only(piece, first))
-        second = _cell(grid.z, piece, steps)
-        # Two ends and nothing that says where the arm comes from: the hand is the raggeder one, or the nearer.
-        return [min(first, second, key=lambda end: grid.z[end] / 1500.0 - _outline(grid, piece, end))]
-    steps = _walk(piece, roots)
-    left = steps.copy()
-    ends = []
-    for _ in range(4):
-        row, column = _cell(grid.z, piece, left)
-        if left[row, column] <= 0.35 * steps.max():
-            break
-        distance = np.linalg.norm(grid.xyz - grid.xyz[row, column], axis=-1)
-        if steps[piece & (distance < 0.3 * _HAND)].max() <= steps[row, column] + 1:  # else midway up an arm
-            ends.append((row, column))
-        left[distance < 1.2 * _HAND] = -1
-    return ends
-
-
-def _cell(z: np.ndarray, piece: np.ndarray, score: np.ndarray) -> tuple[int, int]:
-    row, column = np.unravel_index(int(np.where(piece, score, -np.inf).argmax()), z.shape)
-    return int(row), int(column)
-
-
-def _only(piece: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
-    mask = np.zeros_like(piece)
-    mask[cell] = True
-    return mask
-
-
-def _outline(grid: _Grid, piece: np.ndarray, end: tuple[int, int]) -> float:
-    return _rim_share(piece, piece & (np.linalg.norm(grid.xyz - grid.xyz[end], axis=-1) < _HAND))
-
-
-def _beyond_the_wrist(grid: _Grid, piece: np.ndarray, tip: tuple[int, int]) -> np.ndarray:
-    """The cells of the piece between a fingertip and the wrist, found as the narrow place behind the palm."""
-    distance = np.linalg.norm(grid.xyz - grid.xyz[tip], axis=-1)
-    bins = 12
-    width = _HAND / bins
-    shells = np.minimum(distance[piece] / width, bins + 4).astype(int)
-    area = np.convolve(np.bincount(shells, grid.area[piece], bins + 5)[:-1], [0.25, 0.5, 0.25], mode="same")
-    palm = int(area[:9].argmax())  # farther from the tip the widest place is a sleeve
-    cut = 0.9 * _HAND
-    for shell in range(max(palm + 1, 5), bins + 3):
-        if area[shell] < 0.62 * area[palm] and area[shell] <= area[shell + 1] * 1.02:
-            cut = min(_HAND, (shell + 0.5) * width)
-            break
-    hand: np.ndarray = piece & (distance < cut)
-    return hand
-
-
-def _candidate(grid: _Grid, surface: np.ndarray, piece: np.ndarray, cells: np.ndarray) -> _Candidate | None:
-    """The hand that `cells` of a piece of a surface would be: its centre of mass, if they can be a hand at all."""
-    weights = grid.area[cells]
-    area = float(weights.sum())
-    if not _SMALLEST <= area <= _LARGEST:
-        return None
-    center = (grid.xyz[cells] * weights[:, None]).sum(0, dtype=np.float64) / area
-    # A hand ends in the air on most sides; a patch of wall or chest goes on all around.
-    distance = np.linalg.norm(grid.xyz - center.astype(np.float32), axis=-1)
-    ring = float(grid.area[surface & (distance > 100.0) & (distance < 140.0)].sum()) / (np.pi * (140.0**2 - 100.0**2))
-    if ring > 0.5:
-        return None
-    rim = _rim_share(piece, cells)
-    shreds = rim > 0.6 and area / cells.sum() < 6.0**2  # on coarser cells all fingers are rim
-    doubts = (area < 2_500.0, shreds, rim < _SMOOTH, ring > 0.2)  # an arm fills a tenth of the ring
-    return _Candidate(center, sum(map(int, doubts)))
-
-
-def _rim_share(piece: np.ndarray, cells: np.ndarray) -> float:
-    """Share of cells on the piece's outline: spread fingers 0.5, elbows 0.25, shreds of a chair 0.8."""
-    inner = cv2.erode(piece.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
-    return float((cells & ~inner).sum() / max(1, cells.sum()))

@@ -23,7 +23,7 @@ def offset_targets(uvz: Tensor, patches: Tensor) -> Tensor:
     return uvz.transpose(1, 2)[..., None] - pixel_grid(patches)
 
 
-def pose_loss(outputs: list[StackOutput], uvz: Tensor, patches: Tensor) -> Tensor:
+def pose_loss(outputs: list[StackOutput], uvz: Tensor, patches: Tensor, offset_weight: float = OFFSET_WEIGHT) -> Tensor:
     """The paper's loss (section 3.4): Huber on the joints and, lightly, on every offset, for every stack.
 
     Summed over joints, axes and the batch, as in the original. Weight decay is `regularisation`.
@@ -32,7 +32,7 @@ def pose_loss(outputs: list[StackOutput], uvz: Tensor, patches: Tensor) -> Tenso
     total = uvz.new_zeros(())
     for output in outputs:
         total = total + F.huber_loss(output.uvz, uvz, reduction="sum", delta=HUBER_DELTA)
-        total = total + OFFSET_WEIGHT * F.huber_loss(output.offsets, targets, reduction="sum", delta=HUBER_DELTA)
+        total = total + offset_weight * F.huber_loss(output.offsets, targets, reduction="sum", delta=HUBER_DELTA)
     return total
 
 

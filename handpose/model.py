@@ -7,7 +7,7 @@ boxes; where the original implementation differs from what one would expect, a c
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -98,18 +98,80 @@ class GraphReasoning(nn.Module):
         self.fuse = ConvBN(2 * features, features)
         self.register_buffer("adjacency", adjacency, persistent=False)
 
+    def relations(self, nodes: Tensor) -> Tensor:
+        """How much each joint tells each other one, (J, J) or (N, J, J), given their features (N, J, C)."""
+        return self.adjacency.to(nodes.dtype)
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Augmented features (N, C, H, W) and the voting weights (N, J, H*W), which sum to one over the pixels."""
+        """Augmented features (N, C, H, W) and voting weights (N, 1, J, H*W), which sum to one over the pixels."""
         joints = self.adjacency.shape[0]
-        # A reduced-precision softmax would cost millimetres: votes are summed over 576 pixels.
-        precise = torch.promote_types(x.dtype, torch.float32)
-        weights = self.vote(x).flatten(2).softmax(dim=2, dtype=precise).to(x.dtype)  # (N, J, H*W)
+        weights = _over_pixels(self.vote(x))  # (N, J, H*W)
         nodes = weights @ self.embed(x).flatten(2).transpose(1, 2)  # (N, J, C)
-        nodes = F.relu(self.adjacency.to(x.dtype) @ self.propagate(nodes))
+        nodes = F.relu(self.relations(nodes) @ self.propagate(nodes))
         # The original averages over the joints here where the paper writes a sum.
         context = nodes.transpose(1, 2) @ weights / joints  # (N, C, H*W)
-        context = self.context(context.unflatten(2, x.shape[2:]))
-        return self.fuse(torch.cat([x, context], dim=1)), weights
+        context = self.context(context.reshape(x.shape))
+        return self.fuse(torch.cat([x, context], dim=1)), weights[:, None]
+
+
+class SimilarityReasoning(GraphReasoning):
+    """Joint graph reasoning along the similarity of the joints' own features (paper, Table 1)."""
+
+    def __init__(self, features: int, adjacency: Tensor) -> None:
+        super().__init__(features, adjacency)
+        self.query = nn.Linear(features, features, bias=False)
+        self.key = nn.Linear(features, features, bias=False)
+
+    def relations(self, nodes: Tensor) -> Tensor:
+        """As in `GraphReasoning`."""
+        scores = self.query(nodes) @ self.key(nodes).transpose(1, 2)
+        return torch.softmax(scores / nodes.shape[2] ** 0.5, dim=2)
+
+
+class ParameterizedReasoning(GraphReasoning):
+    """Joint graph reasoning along a matrix that is learned, from the skeleton on (paper, Table 1)."""
+
+    def __init__(self, features: int, adjacency: Tensor) -> None:
+        super().__init__(features, adjacency)
+        self.matrix = nn.Parameter(adjacency.clone())
+
+    def relations(self, nodes: Tensor) -> Tensor:
+        """As in `GraphReasoning`."""
+        return self.matrix
+
+
+class MeanVotes(nn.Module):
+    """No joint graph reasoning: all pixels vote alike (paper, Table 2)."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """As in `GraphReasoning`."""
+        pixels = x.shape[2] * x.shape[3]
+        return x, x.new_full((1, 1, 1, pixels), 1.0 / pixels)
+
+
+class AttentionVotes(nn.Module):
+    """A branch of its own predicts how much each pixel counts for each coordinate (paper, Figure 3 and Table 4)."""
+
+    def __init__(self, features: int, joints: int) -> None:
+        super().__init__()
+        self.attention = nn.Sequential(Residual(features, features), nn.Conv2d(features, 3 * joints, 1, bias=False))
+        self.offsets = Residual(features, features)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (N, C, H, W) for the offsets and weights (N, 3, J, H*W)."""
+        return self.offsets(x), _by_coordinate(_over_pixels(self.attention(x)))
+
+
+def _by_coordinate(maps: Tensor) -> Tensor:
+    """(N, 3*J, H*W) as (N, 3, J, H*W)."""
+    return maps.reshape(len(maps), 3, -1, maps.shape[2])
+
+
+def _over_pixels(logits: Tensor) -> Tensor:
+    """Softmax over the pixels: (N, K, H, W) to (N, K, H*W)."""
+    # A reduced-precision softmax would cost millimetres: votes are summed over 576 pixels.
+    precise = torch.promote_types(logits.dtype, torch.float32)
+    return logits.flatten(2).softmax(dim=2, dtype=precise).to(logits.dtype)
 
 
 class PixelToOffset(nn.Module):
@@ -124,12 +186,31 @@ class PixelToOffset(nn.Module):
         """Normalised offsets (N, 3*J, H, W): all joints' du, then dv, then dz."""
         return self.offsets(x)  # type: ignore[no-any-return]
 
+    def decode(self, maps: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """The offsets (N, 3, J, H*W) that pixels vote with, and what their votes count, from `forward`'s maps."""
+        return _by_coordinate(maps.flatten(2)), weights
+
+
+class HeatMaps(PixelToOffset):
+    """Differentiable heat maps instead of offsets in the image plane (paper, Figure 3 and Table 4).
+
+    A joint's u and v are the mean place under its heat map; its z is pixels' depth plus offset, weighted by a
+    map of its own.
+    """
+
+    def decode(self, maps: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """As in `PixelToOffset`, with no offsets for u and v, and weights from the maps."""
+        heat, attention, dz = maps.chunk(3, dim=1)
+        place, depth = _over_pixels(heat), _over_pixels(attention)
+        nothing = torch.zeros_like(place)
+        return torch.stack([nothing, nothing, dz.flatten(2)], dim=1), torch.stack([place, place, depth], dim=1)
+
 
 class StackOutput(NamedTuple):
     """What one stack says of a patch.
 
     Attributes:
-        weights: voting weights (N, J, H*W).
+        weights: what pixels' votes count (N, 3, J, H*W); the middle axes may be 1 where they do not differ.
         offsets: offset maps (N, 3, J, H*W), normalised like uvz.
         uvz: the joints (N, J, 3), normalised.
     """
@@ -151,7 +232,21 @@ def pixel_grid(patches: Tensor) -> Tensor:
 def vote_spread(output: StackOutput, grid: Tensor) -> Tensor:
     """Weighted standard deviation of the pixels' votes, (N, J, 3), normalised like uvz."""
     deviation = output.offsets + grid - output.uvz.transpose(1, 2)[..., None]  # (N, 3, J, H*W)
-    return (output.weights[:, None] * deviation.square()).sum(3).sqrt().transpose(1, 2)
+    return (output.weights * deviation.square()).sum(3).sqrt().transpose(1, 2)
+
+
+def _votes(config: JGRP2OConfig, adjacency: Tensor) -> nn.Module:
+    """What turns a stack's features into votes."""
+    if config.voting == "mean":
+        return MeanVotes()
+    if config.voting == "attention":
+        return AttentionVotes(config.features, len(adjacency))
+    graphs: dict[str, type[GraphReasoning]] = {
+        "skeleton": GraphReasoning,
+        "similarity": SimilarityReasoning,
+        "parameterized": ParameterizedReasoning,
+    }
+    return graphs[config.graph](config.features, adjacency)
 
 
 class JGRP2O(nn.Module):
@@ -170,8 +265,9 @@ class JGRP2O(nn.Module):
         self.stem = Stem(width)
         self.hourglasses = nn.ModuleList(Hourglass(width, 3) for _ in range(config.stacks))
         self.residuals = nn.ModuleList(Residual(width, width) for _ in range(config.stacks))
-        self.reasonings = nn.ModuleList(GraphReasoning(width, adjacency) for _ in range(config.stacks))
-        self.heads = nn.ModuleList(PixelToOffset(width, joints) for _ in range(config.stacks))
+        self.reasonings = nn.ModuleList(_votes(config, adjacency) for _ in range(config.stacks))
+        head = HeatMaps if config.voting == "heatmap" else PixelToOffset
+        self.heads = nn.ModuleList(head(width, joints) for _ in range(config.stacks))
         self.from_offsets = nn.ModuleList(ConvBN(3 * joints, width) for _ in range(config.stacks - 1))
         self.from_features = nn.ModuleList(ConvBN(width, width) for _ in range(config.stacks - 1))
 
@@ -186,9 +282,10 @@ class JGRP2O(nn.Module):
             x, weights = reasoning(residual(hourglass(x)))
             maps = head(x)
             # Votes are summed in the patches' own precision, whatever the convolutions ran in.
-            offsets = maps.to(patches.dtype).unflatten(1, (3, -1)).flatten(3)  # (N, 3, J, H*W)
-            weights = weights.to(patches.dtype)
-            uvz = (weights[:, None] * (offsets + grid)).sum(3).transpose(1, 2)  # (N, J, 3)
+            offsets, weights = cast(PixelToOffset, head).decode(
+                maps.to(patches.dtype), weights.to(patches.dtype)
+            )  # (N, 3, J, H*W)
+            uvz = (weights * (offsets + grid)).sum(3).transpose(1, 2)  # (N, J, 3)
             outputs.append(StackOutput(weights, offsets, uvz))
             if stack + 1 < len(self.heads):
                 x = stem + self.from_offsets[stack](maps) + self.from_features[stack](x)

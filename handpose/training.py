@@ -1,33 +1,33 @@
-"""One training loop: the paper's loss, averaged weights, and checkpoints that resume exactly."""
+"""One training loop: the paper's loss, averaged weights, several processes, and checkpoints that resume exactly."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import json
 import math
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from handpose.config import JGRP2OConfig
 from handpose.errors import HandPoseError
-from handpose.losses import pose_loss
-from handpose.model import JGRP2O
-from handpose.synthetic.hand import HandModel, cached_hand_file
-from handpose.synthetic.poses import cached_pose_bank
-from handpose.synthetic.scene import SyntheticHands
+from handpose.losses import OFFSET_WEIGHT, WEIGHT_DECAY, decayed_parameters, pose_loss
+from handpose.model import JGRP2O, StackOutput
 from handpose.weights import CONFIG_FILE, MODEL_FILE
 
 
 class CropSource(Protocol):
-    """Where training crops come from; its generator's state is part of a checkpoint."""
+    """Where training crops come from: what it draws follows from its generator, which every step seeds anew."""
 
     generator: torch.Generator
 
@@ -38,23 +38,66 @@ class CropSource(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """How to train.
+    """How to train; the defaults are what trains best on rendered hands.
 
     Attributes:
         steps: length of the whole training; the learning rate's schedule is laid over it.
-        batch: crops per step.
-        learning_rate: Adam's peak rate, reached after the first 3 % of the steps and decayed as a cosine.
-        average: decay per step of the weight average that is evaluated and kept.
+        batch: crops per step, over all processes.
+        learning_rate: Adam's peak rate.
+        schedule: `cosine`: warmed up over the first 3 % of the steps, then decayed as a cosine;
+            `exponential`: times 0.96 after every epoch (paper, section 4.2).
+        epoch: steps per epoch, for `exponential`.
+        weight_decay: L2 penalty on kernels and BatchNorm gammas.
+        offset_weight: of the loss on every pixel's offsets (paper, section 3.4).
+        clip: largest norm of the gradient.
+        precision: of the convolutions' arithmetic.
+        average: decay per step of the weight average that is evaluated and kept; 0 keeps the weights themselves.
         validate_every: steps between checkpoints, each with a validation.
-        seed: of weights and, with the source's own, of everything drawn.
+        seed: of weights and of everything drawn.
     """
 
     steps: int
     batch: int = 32
     learning_rate: float = 1.2e-3
+    schedule: Literal["cosine", "exponential"] = "cosine"
+    epoch: int = 1
+    weight_decay: float = 0.0
+    offset_weight: float = OFFSET_WEIGHT
+    clip: float = 200.0
+    precision: Literal["bfloat16", "float32"] = "bfloat16"
     average: float = 0.998
     validate_every: int = 500
     seed: int = 0
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step."""
+        if self.schedule == "exponential":
+            return self.learning_rate * 0.96 ** (step // self.epoch)
+        progress = step / self.steps
+        return self.learning_rate * min(1.0, progress / 0.03 + 0.01) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+PAPER_EPOCHS = {"icvl": 8, "nyu": 58, "msra": 58}
+"""How often the paper goes through each data set."""
+
+
+def paper_recipe(layout: str, frames: int, seed: int = 0) -> TrainingConfig:
+    """The paper's settings (section 4.2) for a data set with that layout and so many training frames."""
+    batch = 32
+    epoch = max(1, frames // batch)
+    return TrainingConfig(
+        steps=PAPER_EPOCHS[layout] * epoch,
+        batch=batch,
+        learning_rate=1e-4,
+        schedule="exponential",
+        epoch=epoch,
+        weight_decay=WEIGHT_DECAY,
+        clip=math.inf,
+        precision="float32",
+        average=0.0,
+        validate_every=epoch,
+        seed=seed,
+    )
 
 
 def joint_errors(uvz: Tensor, truth: Tensor, cube: float) -> Tensor:
@@ -64,29 +107,96 @@ def joint_errors(uvz: Tensor, truth: Tensor, cube: float) -> Tensor:
     return errors
 
 
+@contextlib.contextmanager
+def process_group(device: str) -> Iterator[str]:
+    """This process's device, within the group that `torchrun` started; alone without `torchrun`."""
+    if "WORLD_SIZE" not in os.environ:
+        yield device
+        return
+    cuda = device.startswith("cuda")
+    torch.distributed.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield f"cuda:{os.environ['LOCAL_RANK']}" if cuda else device
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+class _Stacks(nn.Module):
+    """The network as training calls it."""
+
+    def __init__(self, model: JGRP2O) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, patches: Tensor) -> list[StackOutput]:
+        return self.model.stack_outputs(patches)
+
+
 class Trainer:
-    """Trains `model` on `source`, checkpointing into `folder`; a folder with a checkpoint is continued."""
+    """Trains `model` on `source`, checkpointing into `folder`; a folder with a checkpoint is continued.
+
+    Within a `process_group` each process takes its share of the batch, and the first one validates and writes.
+
+    Args:
+        folder: of the training.
+        model: what to train.
+        config: how.
+        source: on what.
+        device: where.
+        start: tensors to begin with, instead of random ones.
+        compile: run the network through `torch.compile`.
+    """
 
     def __init__(
-        self, folder: str | Path, model: JGRP2OConfig, config: TrainingConfig, source: CropSource, device: str
+        self,
+        folder: str | Path,
+        model: JGRP2OConfig,
+        config: TrainingConfig,
+        source: CropSource,
+        device: str,
+        *,
+        start: dict[str, Tensor] | None = None,
+        compile: bool = False,
     ) -> None:
         self.folder, self.config, self.source = Path(folder), config, source
         self.device = torch.device(device)
+        together = torch.distributed.is_available() and torch.distributed.is_initialized()
+        self.rank = torch.distributed.get_rank() if together else 0
+        self.share, rest = divmod(config.batch, torch.distributed.get_world_size() if together else 1)
+        if rest or self.share < 2:
+            raise HandPoseError(f"a batch of {config.batch} cannot be shared by the processes, two crops or more each")
         torch.manual_seed(config.seed)
         self.model = JGRP2O(model).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if start is not None:
+            self.model.load_state_dict(start)
         self.averaged = JGRP2O(model).to(self.device)
         self.averaged.load_state_dict(self.model.state_dict())
-        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate)
+        self.optimiser = torch.optim.Adam(self._groups(), lr=config.learning_rate)
         self.steps = 0
         self.seconds = 0.0
         if (self.folder / "state.json").is_file():
             self._resume()
+        stacks: nn.Module = _Stacks(self.model)
+        if together:
+            stacks = DistributedDataParallel(stacks)
+        if compile:
+            stacks.compile()
+        self._stacks = stacks
+
+    def _groups(self) -> list[dict[str, object]]:
+        """Parameters with weight decay and without."""
+        decayed = decayed_parameters(self.model)
+        known = {id(parameter) for parameter in decayed}
+        plain = [parameter for parameter in self.model.parameters() if id(parameter) not in known]
+        return [{"params": decayed, "weight_decay": self.config.weight_decay}, {"params": plain}]
 
     def run(
         self,
         validate: Callable[[JGRP2O], dict[str, float]],
         report: Callable[[dict[str, float]], None],
+        *,
         max_minutes: float = math.inf,
+        on_step: Callable[[int], None] = lambda step: None,
     ) -> None:
         """Trains to the last step, or until `max_minutes` are over, and leaves a checkpoint.
 
@@ -94,67 +204,84 @@ class Trainer:
             validate: gets the averaged model, returns numbers.
             report: gets these numbers and the training's own.
             max_minutes: of this call.
+            on_step: called after every step with its number.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         begin, before = time.monotonic(), self.seconds
-        losses: list[float] = []
+        losses: list[Tensor] = []
         while self.steps < self.config.steps:
             losses.append(self._step())
+            on_step(self.steps)
             self.seconds = before + time.monotonic() - begin
-            over = self.seconds - before > 60.0 * max_minutes
+            over = self._agreed(self.seconds - before > 60.0 * max_minutes)
             if over or self.steps % self.config.validate_every == 0 or self.steps == self.config.steps:
-                self._recompute_statistics()
-                row = {
-                    "step": self.steps,
-                    "crops": self.steps * self.config.batch,
-                    "minutes": round(self.seconds / 60.0, 2),
-                    "loss": float(np.mean(losses)),
-                    **validate(self.averaged),
-                }
+                if self.rank == 0:
+                    self._recompute_statistics()
+                    row = {
+                        "step": self.steps,
+                        "crops": self.steps * self.config.batch,
+                        "minutes": round(self.seconds / 60.0, 2),
+                        "loss": float(torch.stack(losses).mean()),
+                        **validate(self.averaged),
+                    }
+                    self._log(row)
+                    self.save()
+                    report(row)
                 losses.clear()
-                self._log(row)
-                self.save()
-                report(row)
             if over:
                 return
 
-    def _step(self) -> float:
-        progress = self.steps / self.config.steps
-        warm = min(1.0, progress / 0.03 + 0.01)
-        rate = self.config.learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * progress))
+    def _agreed(self, over: bool) -> bool:
+        """The first process's word on whether time is over: all must stop after the same step."""
+        if not isinstance(self._stacks, DistributedDataParallel):
+            return over
+        word = torch.tensor(float(over), device=self.device)
+        torch.distributed.broadcast(word, 0)
+        return bool(word)
+
+    def _step(self) -> Tensor:
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        patches, uvz = self.source.batch(self.config.batch)
-        self.model.train()
-        with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            outputs = self.model.stack_outputs(patches.to(memory_format=torch.channels_last))
-        loss = pose_loss(outputs, uvz, patches)
+            group["lr"] = self.config.rate(self.steps)
+        self._seed(self.steps)
+        patches, uvz = self.source.batch(self.share)
+        self._stacks.train()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+            outputs = self._stacks(patches.to(memory_format=torch.channels_last))
+        loss = pose_loss(outputs, uvz, patches, self.config.offset_weight)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.model.parameters(), 200.0)
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         self.optimiser.step()
         self.steps += 1
         decay = min(self.config.average, self.steps / (self.steps + 20.0))
         with torch.no_grad():
             averaged: list[Tensor] = list(self.averaged.parameters())
             torch._foreach_lerp_(averaged, list(self.model.parameters()), 1.0 - decay)
-        return float(loss.detach()) / len(patches)
+        return loss.detach() / len(patches)
+
+    def _seed(self, step: int) -> None:
+        """Makes what is drawn depend on nothing but seed, step and process, so that any run can go on anywhere."""
+        words = np.random.SeedSequence((self.config.seed, self.rank, step)).generate_state(2)
+        self.source.generator.manual_seed(int(words[0]) << 31 ^ int(words[1]))
 
     @torch.no_grad()
     def _recompute_statistics(self, batches: int = 12) -> None:
         """Gives the averaged weights BatchNorm statistics of their own, from fresh crops."""
-        state = self.source.generator.get_state()
+        if self.config.average == 0.0:
+            self.averaged.load_state_dict(self.model.state_dict())
+            self.averaged.eval()
+            return
         norms = [m for m in self.averaged.modules() if isinstance(m, nn.BatchNorm2d)]
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # a plain mean over the batches
         self.averaged.train()
+        self._seed(-1 % 2**32)
         for _ in range(batches):
             self.averaged(self.source.batch(64)[0])
         for norm in norms:
             norm.momentum = 0.05
         self.averaged.eval()
-        self.source.generator.set_state(state)
 
     def _log(self, row: dict[str, float]) -> None:
         path = self.folder / "log.csv"
@@ -174,7 +301,7 @@ class Trainer:
         }
         files = {
             "model": self.averaged.state_dict(),
-            "training": self.model.state_dict() | {"generator": self.source.generator.get_state()},
+            "training": self.model.state_dict(),
             "adam": moments,
         }
         for name, tensors in files.items():
@@ -200,9 +327,7 @@ class Trainer:
             )
         self.steps, self.seconds = state["steps"], state["seconds"]
         self.averaged.load_state_dict(load_file(self.folder / "model.safetensors"))
-        training = load_file(self.folder / "training.safetensors")
-        self.source.generator.set_state(training.pop("generator"))
-        self.model.load_state_dict(training)
+        self.model.load_state_dict(load_file(self.folder / "training.safetensors"))
         moments = load_file(self.folder / "adam.safetensors", device=str(self.device))
         for name, parameter in self.model.named_parameters():
             self.optimiser.state[parameter] = {
@@ -210,42 +335,6 @@ class Trainer:
                 "exp_avg": moments[f"exp_avg.{name}"],
                 "exp_avg_sq": moments[f"exp_avg_sq.{name}"],
             }
-
-
-def train_synthetic(
-    run: str | Path,
-    model: JGRP2OConfig,
-    config: TrainingConfig,
-    device: str,
-    report: Callable[[dict[str, float]], None],
-    max_minutes: float = math.inf,
-) -> None:
-    """Trains on rendered hands, in poses and with noise that its own validation crops do not share.
-
-    Args:
-        run: folder of the training; one that has a checkpoint is continued.
-        model: what to train.
-        config: how.
-        device: where.
-        report: gets the numbers of every validation.
-        max_minutes: when to stop, with a checkpoint to go on from.
-    """
-    hand = HandModel(cached_hand_file(), device)
-    poses = cached_pose_bank(HandModel(cached_hand_file()))
-    train, check = (
-        SyntheticHands(hand, bank, model.joint_layout, cube=model.cube, uv_scale=model.uv_scale, seed=seed)
-        for bank, seed in ((poses[1000:], 2 * config.seed), (poses[:1000], 2 * config.seed + 1))
-    )
-    patches, truth = check.batch(600)
-
-    @torch.no_grad()
-    def validate(network: JGRP2O) -> dict[str, float]:
-        uvz = torch.cat([network(part)[0] for part in torch.split(patches, 100)])
-        errors = joint_errors(uvz, truth, model.cube)
-        within = (errors.amax(1) < 20.0).float().mean()
-        return {"mean_mm": float(errors.mean()), "median_mm": float(errors.median()), "success_20mm": float(within)}
-
-    Trainer(run, model, config, train, device).run(validate, report, max_minutes)
 
 
 def write_model(run: str | Path, out: str | Path) -> None:

@@ -23,13 +23,27 @@ FLOORS = [
         "synthetic.sensor",
         "synthetic.poses",
         "synthetic.scene",
+        "synthetic.rooms",
     ],
     ["weights", "tf_checkpoint", "backends"],
-    ["estimator", "batch", "records", "training", "evaluation", "testset"],
+    [
+        "estimator",
+        "batch",
+        "records",
+        "training",
+        "synthetic_training",
+        "localizer_training",
+        "ablations",
+        "evaluation",
+        "testset",
+    ],
     ["cli", "__main__"],
 ]
 PLACE = {name: (floor, i) for floor, names in enumerate(FLOORS) for i, name in enumerate(names)}
-WITH_TORCH = {"model", "losses", "training", "testset", *(name for name in PLACE if name.startswith("synthetic."))}
+WITH_TORCH = {
+    *("model", "losses", "training", "synthetic_training", "localizer_training", "ablations", "testset"),
+    *(name for name in PLACE if name.startswith("synthetic.")),
+}
 
 
 def modules() -> dict[str, Path]:

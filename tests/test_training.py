@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,10 @@ import torch
 from handpose.config import JGRP2OConfig
 from handpose.errors import HandPoseError
 from handpose.evaluation import Evaluation
-from handpose.training import Trainer, TrainingConfig, joint_errors, write_model
+from handpose.losses import pose_loss, regularisation
+from handpose.model import JGRP2O
+from handpose.synthetic_training import adapt_joints
+from handpose.training import Trainer, TrainingConfig, joint_errors, paper_recipe, write_model
 from handpose.weights import find_weights
 
 MODEL = JGRP2OConfig("nyu", features=16)
@@ -65,6 +71,90 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
         assert torch.allclose(mine.float(), theirs.float(), rtol=1e-3, atol=1e-4)
     with pytest.raises(HandPoseError, match="holds a training of"):
         Trainer(tmp_path / "parts", JGRP2OConfig("icvl", features=16), TrainingConfig(1), Balls(1), "cpu")
+
+
+def test_the_paper_s_recipe_is_the_paper_s() -> None:
+    """One step in float64 is Adam's on the paper's loss with its L2 term, written out."""
+    config = paper_recipe("nyu", 72_757)
+    assert (config.steps, config.batch) == (58 * (72_757 // 32), 32)
+    assert config.rate(0) == config.rate(config.epoch - 1) == 1e-4
+    assert config.rate(3 * config.epoch) == pytest.approx(1e-4 * 0.96**3)
+    torch.set_default_dtype(torch.float64)
+    try:
+        source = Balls(1)
+        source.batch = lambda count: tuple(t.double() for t in Balls.batch(source, count))  # type: ignore[method-assign]
+        trainer = Trainer("unused", MODEL, config, source, "cpu")
+        model = JGRP2O(MODEL).train()
+        model.load_state_dict(trainer.model.state_dict())
+        trainer._seed(0)
+        patches, uvz = source.batch(32)
+        (pose_loss(model.stack_outputs(patches), uvz, patches) + regularisation(model)).backward()
+        trainer._step()
+        for ours, theirs in zip(trainer.model.parameters(), model.parameters(), strict=True):
+            gradient = theirs.grad
+            moved = theirs.detach() - 1e-4 * gradient / (gradient.abs() + 1e-8)  # Adam's first step
+            clear = gradient.abs() > 1e-6  # below, rounding decides
+            assert torch.allclose(ours.detach()[clear], moved[clear], atol=2e-7)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_weights_of_another_layout_start_a_training() -> None:
+    torch.manual_seed(0)
+    old = JGRP2O(JGRP2OConfig("msra", features=16)).eval()
+    rows = torch.arange(21).roll(3)[:14]
+    new = JGRP2O(MODEL).eval()
+    new.load_state_dict(adapt_joints(old.state_dict(), rows))
+    patches, _ = Balls(3).batch(4)
+    with torch.no_grad():
+        before, after = old.stack_outputs(patches)[0].uvz[:, rows], new.stack_outputs(patches)[0].uvz
+    assert torch.allclose(before, after, atol=1e-2)  # but for the graph, which is the new layout's
+    same = adapt_joints(old.state_dict(), torch.arange(21))
+    assert all(torch.equal(same[name], tensor) for name, tensor in old.state_dict().items())
+
+
+TOGETHER = """
+import sys, torch
+sys.path.insert(0, {tests!r})
+from test_training import Balls, MODEL, validate
+from handpose.training import Trainer, TrainingConfig, process_group
+with process_group("cpu") as device:
+    config = TrainingConfig(int(sys.argv[1]), batch=16, learning_rate=3e-3, validate_every=5)
+    trainer = Trainer(sys.argv[2], MODEL, config, Balls(0), device)
+    begun, crops = trainer.steps, []
+    draw = trainer.source.batch
+    trainer.source.batch = lambda count: crops.append(draw(count)) or crops[-1]
+    trainer.run(validate, lambda row: None)
+    flat = torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])
+    both = [torch.empty_like(flat), torch.empty_like(flat)]
+    torch.distributed.all_gather(both, flat)
+    first = [torch.empty_like(crops[0][1]) for _ in both]
+    torch.distributed.all_gather(first, crops[0][1])
+    if trainer.rank == 0:
+        print(begun, trainer.steps, len(crops[0][0]), torch.equal(*both), torch.equal(*first))
+"""
+
+
+@pytest.mark.slow
+def test_processes_train_one_model_on_different_crops_and_go_on(tmp_path: Path) -> None:
+    script = tmp_path / "together.py"
+    script.write_text(TOGETHER.format(tests=str(Path(__file__).parent)))
+
+    def run(steps: int) -> list[str]:
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+        done = subprocess.run(
+            [*command, str(script), str(steps), str(tmp_path / "run")],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()
+
+    assert run(5) == ["0", "5", "8", "True", "False"]
+    assert run(8) == ["5", "8", "8", "True", "False"]
 
 
 def test_a_model_folder_is_written_from_a_run(tmp_path: Path) -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from handpose.errors import HandPoseError
 from handpose.layouts import FINGERS, JointLayout
 from handpose.synthetic.hand import LANDMARKS
 
 _Mixture = dict[str, float]
 
 
+def _mixed(near: _Mixture, far: _Mixture, place: float) -> _Mixture:
+    return {name: near.get(name, 0.0) * (1.0 - place) + far.get(name, 0.0) * place for name in near | far}
+
+
 def _between(near: str, far: str, place: float) -> _Mixture:
-    return {near: 1.0 - place, far: place}
+    return _mixed({near: 1.0}, {far: 1.0}, place)
 
 
 # The body model bends its wrist in the forearm and its fingers at the webs; people mark the crease of the
@@ -32,17 +35,62 @@ def _msra() -> dict[str, _Mixture]:
     return joints
 
 
-_ANNOTATIONS = {"msra": _msra}
+# ICVL's annotators marked the middles of the segments. The shares along them (from the knuckle, or the landmark
+# before) and the palm give the proportions of its public test labels.
+_ICVL_SEGMENTS = {
+    "thumb": (0.41, 0.54, 0.46),
+    "index": (0.49, 0.65, 0.59),
+    "middle": (0.46, 0.67, 0.73),
+    "ring": (0.29, 0.42, 0.44),
+    "pinky": (0.30, 0.39, 0.77),
+}
+_ICVL_PALM = {
+    "hand": 0.368,
+    "index_metacarpal": 0.121,
+    "pinky_metacarpal": 0.132,
+    "index_1": 0.162,
+    "ring_1": 0.121,
+    "pinky_1": 0.096,
+}
+
+
+def _icvl() -> dict[str, _Mixture]:
+    joints = {"palm": _ICVL_PALM}
+    for finger, (root, mid, tip) in _ICVL_SEGMENTS.items():
+        base = {"thumb_1": 1.0} if finger == "thumb" else _msra()[f"{finger}_mcp"]
+        joints[f"{finger}_root"] = _mixed(base, {f"{finger}_2": 1.0}, root)
+        joints[f"{finger}_mid"] = _between(f"{finger}_2", f"{finger}_3", mid)
+        joints[f"{finger}_tip"] = _between(f"{finger}_3", f"{finger}_tip", tip)
+    return joints
+
+
+# NYU's are those of the hand model that its authors fitted; both subjects have the same proportions.
+_NYU_MIDS = {"index": 0.06, "middle": 0.03, "ring": 0.10, "pinky": 0.0}
+_NYU_HALF_WRIST = 0.68  # in widths between the index's and the pinky's metacarpal
+
+
+def _nyu() -> dict[str, _Mixture]:
+    knuckles = _between("middle_1", "pinky_1", 0.3)
+    side = _mixed({"index_metacarpal": 0.0}, {"index_metacarpal": 1.0, "pinky_metacarpal": -1.0}, _NYU_HALF_WRIST)
+    joints = {
+        "thumb_tip": {"thumb_tip": 1.0},
+        "thumb_mid": _between("thumb_3", "thumb_tip", 0.22),
+        "thumb_root": _between("thumb_2", "thumb_3", 0.08),
+        "wrist_ulnar": {"hand": 1.0} | {landmark: -weight for landmark, weight in side.items()},
+        "wrist_radial": {"hand": 1.0} | side,
+        "palm": _mixed({"hand": 1.0}, knuckles, 0.67),
+    }
+    for finger, place in _NYU_MIDS.items():
+        joints[f"{finger}_tip"] = {f"{finger}_tip": 1.0}
+        joints[f"{finger}_mid"] = _between(f"{finger}_2", f"{finger}_3", place)
+    return joints
+
+
+_ANNOTATIONS = {"icvl": _icvl, "nyu": _nyu, "msra": _msra}
 
 
 def joint_weights(layout: JointLayout) -> Tensor:
-    """(J, L) weights over `LANDMARKS`, each row summing to one, that give the layout's joints.
-
-    Raises:
-        HandPoseError: nobody has said yet where this layout's joints lie.
-    """
-    if layout.name not in _ANNOTATIONS:
-        raise HandPoseError(f"rendered hands have joints for {', '.join(_ANNOTATIONS)} only, not for {layout.name}")
+    """(J, L) weights over `LANDMARKS`, each row summing to one, that give the layout's joints."""
     mixtures = _ANNOTATIONS[layout.name]()
     weights = torch.zeros(len(layout), len(LANDMARKS))
     for row, joint in enumerate(layout.joints):

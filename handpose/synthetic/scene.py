@@ -17,6 +17,8 @@ from handpose.synthetic.hand import LANDMARKS, HandModel
 from handpose.synthetic.render import rasterise
 from handpose.synthetic.sensor import sense
 
+_SAME_SURFACE = 20.0  # mm: more than a sensor's error, less than what hides a hand is before it
+
 
 @dataclass(frozen=True)
 class SceneRange:
@@ -36,7 +38,7 @@ class SceneRange:
     border: float = 0.06
 
 
-class _Scene(NamedTuple):
+class Scene(NamedTuple):
     """Placed hands and the views they are drawn in."""
 
     vertices: Tensor  # (N, V, 3) mm
@@ -47,9 +49,14 @@ class _Scene(NamedTuple):
 
     def rays(self, size: int) -> Tensor:
         """Directions (N, size, size, 3) through the pixels' centres, with z = 1."""
-        grid = torch.arange(size, device=self.focal.device, dtype=self.focal.dtype)
-        x = ((grid - self.principal[:, 0, None]) / self.focal[:, None])[:, None, :].expand(-1, size, -1)
-        y = ((grid - self.principal[:, 1, None]) / self.focal[:, None])[:, :, None].expand(-1, -1, size)
+        return self.rays_of(self.focal, self.principal, size)
+
+    @staticmethod
+    def rays_of(focal: Tensor, principal: Tensor, size: int) -> Tensor:
+        """The same for focal lengths (N,) and principal points (N, 2) in px."""
+        grid = torch.arange(size, device=focal.device, dtype=focal.dtype)
+        x = ((grid - principal[:, 0, None]) / focal[:, None])[:, None, :].expand(-1, size, -1)
+        y = ((grid - principal[:, 1, None]) / focal[:, None])[:, :, None].expand(-1, -1, size)
         return torch.stack([x, y, torch.ones_like(x)], dim=-1)
 
 
@@ -89,18 +96,21 @@ class SyntheticHands:
         self.mass = torch.where(hand.is_forearm, 0.0, mass)
         self.mass /= self.mass.sum()
 
-    def _uniform(self, count: int, low: float, high: float, *shape: int) -> Tensor:
+    def uniform(self, count: int, low: float, high: float, *shape: int) -> Tensor:
+        """(count, *shape) numbers between `low` and `high`."""
         return low + (high - low) * torch.rand(count, *shape, generator=self.generator, device=self.device)
 
-    def _normal(self, *shape: int) -> Tensor:
+    def normal(self, *shape: int) -> Tensor:
+        """Normally distributed numbers."""
         return torch.randn(*shape, generator=self.generator, device=self.device)
 
-    def _happens(self, count: int, share: float) -> Tensor:
-        return self._uniform(count, 0.0, 1.0) < share
+    def happens(self, count: int, share: float) -> Tensor:
+        """(count,) bool, true for about `share` of them."""
+        return self.uniform(count, 0.0, 1.0) < share
 
     def batch(self, count: int) -> tuple[Tensor, Tensor]:
         """`count` patches (N, 1, 96, 96) in -1..1 and their joints (N, J, 3), normalised."""
-        vertices, landmarks, mass = self._placed(count)
+        vertices, landmarks, mass = self.placed(count)
         centre = self._localised(mass, landmarks)
         focal = PATCH * centre[:, 2] / self.cube
         principal = (PATCH - 1) / 2 - focal[:, None] * centre[:, :2] / centre[:, 2:]
@@ -114,22 +124,28 @@ class SyntheticHands:
         z = (joints[..., 2:] - centre[:, None, 2:]) / half
         return patches, torch.cat([uv / self.uv_scale, z], dim=-1)
 
-    def frames(self, count: int, camera: Camera) -> tuple[Tensor, Tensor]:
-        """Whole images (N, H, W) in mm, 0 = no reading, and their joints' xyz (N, J, 3) in mm.
+    def frames(self, count: int, camera: Camera) -> tuple[Tensor, Tensor, Tensor]:
+        """Whole images (N, H, W) in mm, 0 = no reading, their joints' xyz (N, J, 3) in mm, and how much is seen.
+
+        The last (N,) is the share of the hand's visible side that nothing hides, its own forearm neither.
 
         Args:
             count: how many.
             camera: whose images; its two focal lengths must agree.
         """
-        vertices, landmarks, mass = self._placed(count)
+        vertices, landmarks, mass = self.placed(count)
         focal = torch.full((count,), camera.fx, device=self.device)
         principal = torch.tensor([camera.cx, camera.cy], device=self.device).expand(count, 2)
         size = int(max(camera.width, camera.height))
         depth = self._rendered(vertices, landmarks, mass, focal, principal, size)
-        depth = depth[:, : int(camera.height), : int(camera.width)]
-        return torch.where(depth.isfinite(), depth, 0.0), self.weights @ landmarks
+        of_hand = self.hand.faces[~self.hand.is_forearm[self.hand.faces].any(dim=1)]
+        alone = rasterise(vertices, of_hand, focal, principal, size)
+        depth, alone = (image[:, : int(camera.height), : int(camera.width)] for image in (depth, alone))
+        seen = (depth - alone).abs() < _SAME_SURFACE  # false where either has nothing
+        share = seen.sum((1, 2)) / alone.isfinite().sum((1, 2)).clamp(min=1)
+        return torch.where(depth.isfinite(), depth, 0.0), self.weights @ landmarks, share
 
-    def _placed(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    def placed(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Hands before the camera: vertices, landmarks and centres of mass."""
         vertices, landmarks = self._hands(count)
         centre = self._place(vertices)
@@ -142,17 +158,17 @@ class SyntheticHands:
         """What a sensor sees of hands and scenes, (N, size, size) mm, `inf` where it has no reading."""
         depth = rasterise(vertices, self.hand.faces, focal, principal, size)
         depth = self._second_hands(depth, mass, focal, principal)
-        scene = _Scene(vertices, landmarks, mass, focal, principal)
+        scene = Scene(vertices, landmarks, mass, focal, principal)
         for share, draw in (
-            (self.scenes.upper_arm, self._upper_arm),
-            (self.scenes.body, self._body),
-            (self.scenes.table, self._table),
-            (self.scenes.held, self._held),
+            (self.scenes.upper_arm, self.upper_arm),
+            (self.scenes.body, self.body),
+            (self.scenes.table, self.table),
+            (self.scenes.held, self.held),
             (self.scenes.occluder, self._occluder),
         ):
-            images = self._happens(len(depth), share).nonzero()[:, 0]
+            images = self.happens(len(depth), share).nonzero()[:, 0]
             if len(images):
-                chosen = _Scene(*(field[images] for field in scene))
+                chosen = Scene(*(field[images] for field in scene))
                 depth[images] = torch.minimum(depth[images], draw(chosen, chosen.rays(size)))
         return sense(depth, mass[:, 2] / focal, self.generator)
 
@@ -160,27 +176,27 @@ class SyntheticHands:
         """Turned hands around their wrists: vertices (N, V, 3), landmarks (N, L, 3)."""
         pick = torch.randint(len(self.poses), (count,), generator=self.generator, device=self.device)
         angles = self.poses[pick]
-        angles = angles + 3.5 * self._normal(*angles.shape) * (angles != 0)
+        angles = angles + 3.5 * self.normal(*angles.shape) * (angles != 0)
         vertices, landmarks = self.hand.pose(self.hand.draw_shapes(count, self.generator), angles)
         vertices = self._sleeves(vertices, landmarks)
-        rotation = self._rotations(count).transpose(1, 2)
+        rotation = self.rotations(count).transpose(1, 2)
         return vertices @ rotation, landmarks @ rotation
 
-    def _rotations(self, count: int) -> Tensor:
+    def rotations(self, count: int) -> Tensor:
         """(N, 3, 3) from the hand's frame to the camera's: any, or palm or back before the camera."""
-        first, second = (_rotation(_unit(q)) for q in self._normal(2, count, 4))
+        first, second = (_rotation(unit(q)) for q in self.normal(2, count, 4))
         # An arm that reaches from the camera's side hides its own hand: seen, but seldom.
         anyhow = torch.where((first[:, 2, 1] > 0.6)[:, None, None], second, first)
         # The palm looks along -x of the hand; turn that to or from the camera, any way up, and tilt it.
-        facing = torch.where(self._happens(count, 0.5), 1.0, -1.0)
+        facing = torch.where(self.happens(count, 0.5), 1.0, -1.0)
         zero, one = torch.zeros_like(facing), torch.ones_like(facing)
         front = torch.stack(
             [torch.stack(row, -1) for row in ([zero, zero, facing], [zero, -one, zero], [facing, zero, zero])], -2
         )
-        roll = 0.7 * self._normal(count) + (self._happens(count, 0.3)) * self._uniform(count, -math.pi, math.pi)
-        tilt = 0.45 * self._normal(count, 2)
+        roll = 0.7 * self.normal(count) + (self.happens(count, 0.3)) * self.uniform(count, -math.pi, math.pi)
+        tilt = 0.45 * self.normal(count, 2)
         turn = _about(roll, 2) @ _about(tilt[:, 0], 0) @ _about(tilt[:, 1], 1)
-        upright = self._happens(count, self.scenes.upright)
+        upright = self.happens(count, self.scenes.upright)
         return torch.where(upright[:, None, None], turn @ front, anyhow)
 
     def _sleeves(self, vertices: Tensor, landmarks: Tensor) -> Tensor:
@@ -189,12 +205,12 @@ class SyntheticHands:
         arm = self.hand.is_forearm
         forearm = vertices[:, arm]
         wrist = landmarks[:, 0]
-        axis = _unit(forearm.mean(1) - wrist)
+        axis = unit(forearm.mean(1) - wrist)
         along = ((forearm - wrist[:, None]) * axis[:, None]).sum(-1, keepdim=True)
         radial = forearm - wrist[:, None] - along * axis[:, None]
-        start = self._uniform(count, -5.0, 90.0, 1, 1)
-        thick = self._uniform(count, 1.5, 18.0, 1, 1) * self._happens(count, self.scenes.sleeve)[:, None, None]
-        fold = 1.0 + 0.12 * torch.sin(along / self._uniform(count, 6.0, 25.0, 1, 1))
+        start = self.uniform(count, -5.0, 90.0, 1, 1)
+        thick = self.uniform(count, 1.5, 18.0, 1, 1) * self.happens(count, self.scenes.sleeve)[:, None, None]
+        fold = 1.0 + 0.12 * torch.sin(along / self.uniform(count, 6.0, 25.0, 1, 1))
         grown = forearm + radial / radial.norm(dim=-1, keepdim=True).clamp(min=1.0) * thick * fold * (
             (along - start) / 6.0
         ).clamp(0.0, 1.0)
@@ -206,106 +222,114 @@ class SyntheticHands:
         """Where the hands' centres of mass are put, (N, 3)."""
         count = len(vertices)
         low, high = self.scenes.distance
-        z = torch.exp(self._uniform(count, math.log(low), math.log(high)))
+        z = torch.exp(self.uniform(count, math.log(low), math.log(high)))
         # Nothing may lie behind the camera or too near for it to see.
         z = torch.maximum(z, 60.0 - (vertices[..., 2] - (self.mass @ vertices)[..., 2, None]).amin(1).clamp(min=-170.0))
-        ray = self._uniform(count, -1.0, 1.0, 2) * torch.tensor(self.scenes.half_view, device=self.device)
+        ray = self.uniform(count, -1.0, 1.0, 2) * torch.tensor(self.scenes.half_view, device=self.device)
         return torch.cat([ray * z[:, None], z[:, None]], dim=1)
 
     def _localised(self, mass: Tensor, landmarks: Tensor) -> Tensor:
-        """The centres as localisation finds them: on the seen side, drawn to the arm, off by a bit, rarely by more.
+        """The centres as users have them: found, marked by hand, or the mean of the points that are seen.
 
-        The numbers are what `handpose.localize` was measured to do on images of `frames`.
+        These lie on the seen side, drawn to the arm, off by a bit, rarely by more.
         """
         count = len(mass)
-        towards_arm = (0.15 + 0.2 * self._normal(count, 1)).clamp(-0.25, 0.6) * (landmarks[:, 0] - mass)
-        spread = torch.where(self._happens(count, 0.15), 2.0, 1.0)[:, None] * self.scenes.centre_noise
-        noise = (spread * self._normal(count, 3)).clamp(-28.0, 28.0)
-        seen_side = torch.tensor([0.0, 0.0, -15.0], device=self.device)
-        return mass + towards_arm + seen_side + noise
+        towards_arm = (0.08 + 0.18 * self.normal(count, 1)).clamp(-0.3, 0.5) * (landmarks[:, 0] - mass)
+        spread = torch.where(self.happens(count, 0.15), 2.0, 1.0)[:, None] * self.scenes.centre_noise
+        noise = (spread * self.normal(count, 3)).clamp(-28.0, 28.0)
+        noise[:, 2] -= self.uniform(count, 0.0, 20.0)
+        return mass + towards_arm + noise
 
     def _second_hands(self, depth: Tensor, centre: Tensor, focal: Tensor, principal: Tensor) -> Tensor:
-        images = self._happens(len(depth), self.scenes.second_hand).nonzero()[:, 0]
+        images = self.happens(len(depth), self.scenes.second_hand).nonzero()[:, 0]
         if len(images) == 0:
             return depth
         vertices, _ = self._hands(len(images))
-        away = self._normal(len(images), 3)
-        away = _unit(away) * self._uniform(len(images), 90.0, 190.0, 1)
+        away = self.normal(len(images), 3)
+        away = unit(away) * self.uniform(len(images), 90.0, 190.0, 1)
         away[:, 2].abs_()  # not before the first hand
-        vertices = vertices - (self.mass @ vertices)[:, None] + (centre[images] + away)[:, None]
-        other = rasterise(
-            vertices, self.hand.faces, focal[images], principal[images], depth.shape[1], images, len(depth)
-        )
+        # Somebody's other hand: the mirror image, whose faces turn the other way round.
+        vertices = (vertices - (self.mass @ vertices)[:, None]) * vertices.new_tensor([-1.0, 1.0, 1.0])
+        vertices = vertices + (centre[images] + away)[:, None]
+        faces = self.hand.faces.flip(1)
+        other = rasterise(vertices, faces, focal[images], principal[images], depth.shape[1], images, len(depth))
         return torch.minimum(depth, other)
 
-    def _upper_arm(self, scene: _Scene, rays: Tensor) -> Tensor:
+    def upper_arm(self, scene: Scene, rays: Tensor) -> Tensor:
         """From the elbow on, bent there, and long: arms end at bodies or leave the image, not in the air."""
         elbow = scene.vertices[:, -1]
-        along = _unit(_unit(elbow - scene.landmarks[:, 0]) + 0.4 * self._normal(len(elbow), 3))
-        girth = 0.9 * (scene.vertices[:, self.hand.is_forearm] - elbow[:, None]).norm(dim=-1)[:, :-1].amin(1)
-        girth = girth.clamp(min=25.0)
-        radii = torch.stack([torch.full_like(girth, 600.0), girth, girth], dim=1)
-        return _ellipsoid(rays, elbow + 550.0 * along, radii, _basis(along))
+        along = unit(unit(elbow - scene.landmarks[:, 0]) + 0.4 * self.normal(len(elbow), 3))
+        forearm = scene.vertices[:, self.hand.is_forearm]
+        round_end = (forearm - elbow[:, None]).norm(dim=-1)[:, :-1].amin(1).clamp(min=25.0)
+        girth = round_end * self.uniform(len(elbow), 1.1, 1.6)
+        basis = orthonormal(along)
+        muscle = torch.stack([torch.full_like(girth, 330.0), girth, girth], dim=1)
+        joint = round_end[:, None].expand(-1, 3)
+        return torch.minimum(
+            ellipsoid(rays, elbow + 310.0 * along, muscle, basis), ellipsoid(rays, elbow, joint, basis)
+        )
 
-    def _body(self, scene: _Scene, rays: Tensor) -> Tensor:
+    def body(self, scene: Scene, rays: Tensor) -> Tensor:
         """A torso or head, rounder or flatter, behind the farthest finger."""
         count = len(rays)
-        radii = self._uniform(count, 70.0, 320.0, 3)
-        behind = self._fingers(scene)[..., 2].amax(1) + self._uniform(count, -10.0, 90.0) + radii[:, 2]
-        beside = scene.mass[:, :2] + 110.0 * self._normal(count, 2)
+        radii = self.uniform(count, 70.0, 320.0, 3)
+        behind = self.fingers(scene)[..., 2].amax(1) + self.uniform(count, -10.0, 90.0) + radii[:, 2]
+        beside = scene.mass[:, :2] + 110.0 * self.normal(count, 2)
         flat = torch.eye(3, device=self.device).expand(count, 3, 3)
-        return _ellipsoid(rays, torch.cat([beside, behind[:, None]], dim=1), radii, flat)
+        return ellipsoid(rays, torch.cat([beside, behind[:, None]], dim=1), radii, flat)
 
-    def _table(self, scene: _Scene, rays: Tensor) -> Tensor:
+    def table(self, scene: Scene, rays: Tensor) -> Tensor:
         """A table or wall that the hand lies on or stands before."""
         count = len(rays)
-        normal = self._normal(count, 3) * 0.8
+        normal = self.normal(count, 3) * 0.8
         normal[:, 2] = normal[:, 2].abs() + 0.35
-        normal = _unit(normal)
-        farthest = (self._fingers(scene) * normal[:, None]).sum(-1).amax(1) + self._uniform(count, -4.0, 60.0)
+        normal = unit(normal)
+        farthest = (self.fingers(scene) * normal[:, None]).sum(-1).amax(1) + self.uniform(count, -4.0, 60.0)
         slope = (rays * normal[:, None, None]).sum(-1)
         return torch.where(slope > 0.05, farthest[:, None, None] / slope, torch.inf)
 
-    def _held(self, scene: _Scene, rays: Tensor) -> Tensor:
+    def held(self, scene: Scene, rays: Tensor) -> Tensor:
         """A thing in the hand: along the knuckles, on the palm's side."""
         count = len(rays)
         knuckles = scene.landmarks[:, [LANDMARKS.index(f"{f}_1") for f in ("index", "middle", "ring", "pinky")]]
-        across = _unit(knuckles[:, 0] - knuckles[:, 3])
-        palm_side = _unit(torch.linalg.cross(across, knuckles.mean(1) - scene.landmarks[:, 0]))
-        radius = self._uniform(count, 9.0, 36.0, 1)
-        centre = knuckles.mean(1) + palm_side * (radius + 12.0) + 6.0 * self._normal(count, 3)
-        length = self._uniform(count, 0.8, 5.0, 1)
+        across = unit(knuckles[:, 0] - knuckles[:, 3])
+        palm_side = unit(torch.linalg.cross(across, knuckles.mean(1) - scene.landmarks[:, 0]))
+        radius = self.uniform(count, 9.0, 36.0, 1)
+        centre = knuckles.mean(1) + palm_side * (radius + 12.0) + 6.0 * self.normal(count, 3)
+        length = self.uniform(count, 0.8, 5.0, 1)
         radii = radius * torch.cat([length, torch.ones_like(length), torch.ones_like(length)], dim=1)
-        return _ellipsoid(rays, centre, radii, _basis(across))
+        return ellipsoid(rays, centre, radii, orthonormal(across))
 
-    def _occluder(self, scene: _Scene, rays: Tensor) -> Tensor:
+    def _occluder(self, scene: Scene, rays: Tensor) -> Tensor:
         """Something between the camera and the hand."""
         count = len(rays)
-        before = self._fingers(scene)[..., 2].amin(1) - self._uniform(count, 40.0, 110.0)
-        beside = scene.mass[:, :2] + 65.0 * self._normal(count, 2)
-        radii = self._uniform(count, 6.0, 38.0, 3)
-        return _ellipsoid(rays, torch.cat([beside, before[:, None]], dim=1), radii, self._rotations(count))
+        before = self.fingers(scene)[..., 2].amin(1) - self.uniform(count, 40.0, 110.0)
+        beside = scene.mass[:, :2] + 65.0 * self.normal(count, 2)
+        radii = self.uniform(count, 6.0, 38.0, 3)
+        return ellipsoid(rays, torch.cat([beside, before[:, None]], dim=1), radii, self.rotations(count))
 
-    def _fingers(self, scene: _Scene) -> Tensor:
+    def fingers(self, scene: Scene) -> Tensor:
+        """The hand's vertices without the forearm's."""
         return scene.vertices[:, ~self.hand.is_forearm]
 
     def _cut_by_border(self, depth: Tensor) -> Tensor:
         count = len(depth)
-        margin = (self._uniform(count, 0.0, 0.33) * PATCH)[:, None, None]
+        margin = (self.uniform(count, 0.0, 0.33) * PATCH)[:, None, None]
         grid = torch.arange(PATCH, device=self.device)
-        horizontal = self._happens(count, 0.5)[:, None, None]
+        horizontal = self.happens(count, 0.5)[:, None, None]
         line = torch.where(horizontal, grid[None, None, :], grid[None, :, None])
-        line = torch.where(self._happens(count, 0.5)[:, None, None], line, PATCH - 1 - line)
-        cut = self._happens(count, self.scenes.border)[:, None, None] & (line < margin)
+        line = torch.where(self.happens(count, 0.5)[:, None, None], line, PATCH - 1 - line)
+        cut = self.happens(count, self.scenes.border)[:, None, None] & (line < margin)
         return torch.where(cut, torch.inf, depth)
 
 
-def _unit(vectors: Tensor) -> Tensor:
+def unit(vectors: Tensor) -> Tensor:
+    """Vectors (..., 3) of length one."""
     length: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
     return vectors / length
 
 
-def _ellipsoid(rays: Tensor, centre: Tensor, radii: Tensor, basis: Tensor) -> Tensor:
+def ellipsoid(rays: Tensor, centre: Tensor, radii: Tensor, basis: Tensor) -> Tensor:
     """Depth (N, S, S) at which rays (N, S, S, 3) with z = 1 enter an ellipsoid; `basis` rows are its axes."""
     scale = basis / radii[..., None]  # (N, 3, 3): camera to unit sphere
     direction = torch.einsum("nij,nyxj->nyxi", scale, rays)
@@ -317,10 +341,10 @@ def _ellipsoid(rays: Tensor, centre: Tensor, radii: Tensor, basis: Tensor) -> Te
     return torch.where((inside > 0) & (depth > 20.0), depth, torch.inf)
 
 
-def _basis(axis: Tensor) -> Tensor:
+def orthonormal(axis: Tensor) -> Tensor:
     """Orthonormal rows (N, 3, 3), the first of them `axis` (N, 3)."""
     other = torch.where(axis[:, :1].abs() < 0.7, axis.new_tensor([1.0, 0.0, 0.0]), axis.new_tensor([0.0, 1.0, 0.0]))
-    second = _unit(torch.linalg.cross(axis, other))
+    second = unit(torch.linalg.cross(axis, other))
     return torch.stack([axis, second, torch.linalg.cross(axis, second)], dim=1)
 
 

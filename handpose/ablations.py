@@ -1,0 +1,133 @@
+"""The paper's ablations: every variant of its Tables 1 to 4, under one training budget."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from handpose.config import JGRP2OConfig
+from handpose.model import JGRP2O
+from handpose.training import TrainingConfig
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of the paper's tables.
+
+    Attributes:
+        name: one word, for `handpose ablate --only`.
+        tables: of the paper, that have it.
+        what: in the paper's terms.
+        changes: to the paper's network, as fields of `JGRP2OConfig`.
+        offset_loss: whether every pixel's offsets are supervised.
+        paper_parameters: as printed there, in millions; none where it prints none.
+    """
+
+    name: str
+    tables: tuple[int, ...]
+    what: str
+    changes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    offset_loss: bool = True
+    paper_parameters: str | None = None
+
+    def config(self, layout: str, **common: Any) -> JGRP2OConfig:
+        """The variant's network for a joint layout."""
+        return JGRP2OConfig(layout, **common, **self.changes)
+
+    def parameters(self, layout: str) -> int:
+        """How many numbers training changes."""
+        with torch.device("meta"):
+            model = JGRP2O(self.config(layout))
+        return sum(parameter.numel() for parameter in model.parameters())
+
+
+_NO_GRAPH = {"graph": "none", "voting": "mean"}
+
+VARIANTS = {
+    variant.name: variant
+    for variant in (
+        Variant("skeleton", (1, 2, 3, 4), "JGR-P2O: skeleton graph, two stacks", paper_parameters="1.37"),
+        Variant("similarity", (1,), "graph of feature similarity", {"graph": "similarity"}, paper_parameters="1.43"),
+        Variant(
+            "parameterized", (1,), "parameterized graph matrix", {"graph": "parameterized"}, paper_parameters="1.37"
+        ),
+        Variant("p2o", (2,), "P2O alone: pixels averaged, no offset loss", _NO_GRAPH, offset_loss=False),
+        Variant("offsetloss", (2,), "P2O with the offset loss", _NO_GRAPH),
+        Variant("stacks1", (3,), "one stack", {"stacks": 1}, paper_parameters="0.72"),
+        Variant("stacks3", (3,), "three stacks", {"stacks": 3}, paper_parameters="2.02"),
+        Variant(
+            "attention",
+            (4,),
+            "attention baseline: a branch of its own weights the pixels",
+            {"graph": "none", "voting": "attention"},
+            paper_parameters="1.42",
+        ),
+        Variant("heatmap", (4,), "differentiable heat-map baseline", {"voting": "heatmap"}, paper_parameters="1.37"),
+    )
+}
+"""By name, in the order of the tables."""
+
+TITLES = {
+    1: "Graph structure",
+    2: "Components",
+    3: "Stacks",
+    4: "Prediction schemes",
+}
+"""What the paper's tables compare."""
+
+PAPER_ERROR_MM = {"skeleton": 8.29}
+"""The mean joint error on NYU that the paper's abstract gives."""
+
+Train = Callable[[Path, JGRP2OConfig, TrainingConfig, Callable[[dict[str, float]], None]], None]
+"""Trains a network in a folder, with numbers reported."""
+
+
+def run_variant(variant: Variant, folder: Path, layout: str, config: TrainingConfig, train: Train) -> dict[str, float]:
+    """Trains one variant, or goes on with it, and returns its last validation.
+
+    Args:
+        variant: which.
+        folder: of all variants' trainings; each has a folder in it.
+        layout: joint layout.
+        config: how to train; the same for all.
+        train: what trains.
+    """
+    if not variant.offset_loss:
+        config = dataclasses.replace(config, offset_weight=0.0)
+    train(folder / variant.name, variant.config(layout), config, lambda row: None)
+    with (folder / variant.name / "log.csv").open(newline="") as file:
+        return {name: float(value) for name, value in list(csv.DictReader(file))[-1].items()}
+
+
+def paper_tables(layout: str, results: dict[str, dict[str, float]]) -> str:
+    """The paper's four tables in Markdown, with our parameters and errors beside the paper's.
+
+    Args:
+        layout: joint layout that was trained.
+        results: by variant's name, what `run_variant` gave; variants without are left out.
+    """
+    lines = []
+    for table, title in TITLES.items():
+        lines += [
+            f"Table {table}. {title}",
+            "",
+            "| | Parameters | in the paper | Mean error, mm | Median, mm | in the paper, NYU |",
+            "|---|---|---|---|---|---|",
+        ]
+        for variant in VARIANTS.values():
+            if table not in variant.tables or variant.name not in results:
+                continue
+            row = results[variant.name]
+            paper = PAPER_ERROR_MM.get(variant.name)
+            lines.append(
+                f"| {variant.what} | {variant.parameters(layout) / 1e6:.2f} M | {variant.paper_parameters or '-'} M "
+                f"| {row['mean_mm']:.2f} | {row['median_mm']:.2f} | {'-' if paper is None else paper} |"
+            )
+        lines.append("")
+    return "\n".join(lines).replace("| - M |", "| - |")
