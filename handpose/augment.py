@@ -88,7 +88,9 @@ class Move:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """The range of moves for training; by default the paper's (section 4.1), drawn evenly and all at once.
+    """The range of moves for training; by default the paper's, drawn evenly.
+
+    Every crop is rotated, scaled and shifted; the original code picks one of the three, or none, for each.
 
     Attributes:
         degrees: largest rotation, either way.

@@ -355,7 +355,7 @@ def test_damaged_labels_say_where(
         ({"subject": 1}, "no subjects"),
         ({"name": "nyu", "rotated": False}, "for icvl"),
         ({"rotated": False}, "original training images"),
-        ({"centers": "refind"}, r"refind: cannot read hand centres"),
+        ({"centers": "refind"}, r"refind: no such folder; expected one with the file of hand centres; see"),
     ],
 )
 def test_wrong_questions_are_answered(tmp_path: Path, arguments: dict, message: str) -> None:

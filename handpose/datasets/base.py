@@ -155,8 +155,14 @@ class HandDataset:
         return depth
 
 
-def find(root: Path, candidates: Sequence[str], what: str) -> Path:
+def find(root: Path, candidates: Sequence[str], what: str, advice: str = "") -> Path:
     """The first of `candidates` below `root` that exists.
+
+    Args:
+        root: a folder.
+        candidates: relative paths.
+        what: they are, for the message.
+        advice: its end.
 
     Raises:
         HandPoseError: none does; says what was looked for and what is there.
@@ -165,10 +171,12 @@ def find(root: Path, candidates: Sequence[str], what: str) -> Path:
         if (root / candidate).exists():
             return root / candidate
     if not root.is_dir():
-        raise HandPoseError(f"{root}: no such folder; expected the folder of {what}")
+        raise HandPoseError(f"{root}: no such folder; expected one with the {what}{advice}")
     entries = sorted(entry.name + "/" * entry.is_dir() for entry in root.iterdir())
     found = ", ".join(entries[:8]) + (f" and {len(entries) - 8} more" if len(entries) > 8 else "")
-    raise HandPoseError(f"{root}: no {what} here; looked for {' or '.join(candidates)}, found {found or 'nothing'}")
+    raise HandPoseError(
+        f"{root}: no {what} here; looked for {' or '.join(candidates)}, found {found or 'nothing'}{advice}"
+    )
 
 
 def read_lines(path: Path) -> list[str]:
@@ -207,40 +215,38 @@ def read_joints(words: Sequence[str], count: int, path: Path, line: int) -> np.n
     return numbers.reshape(count, 3)
 
 
-def choose_centers(choice: str | Path, refined: Sequence[Path], xyz: np.ndarray, *, y_up: bool) -> np.ndarray | None:
-    """The centres (N, 3) mm that a user's word stands for, none if they are to be found in the images.
+def choose_centers(
+    choice: str | Path, root: Path, files: Sequence[Sequence[str]], xyz: np.ndarray, *, y_up: bool
+) -> tuple[np.ndarray | None, str]:
+    """The centres (N, 3) mm that a user's word stands for, none if they are to be found; and that word at length.
 
     Args:
-        choice: `refined`, `truth` (the mean of the true joints), `localize`, or a path.
-        refined: the files that `refined` or the path stands for; their lines one after the other.
+        choice: `refined`, `truth` (the mean of the true joints), `localize`, or the path of a file or folder.
+        root: where `refined` looks.
+        files: names that a file of centres goes by; for each of several, their lines one after the other.
         xyz: (N, J, 3) true joints, mm.
         y_up: the files' y axis points up.
 
     Raises:
-        HandPoseError: a file is damaged, or is for another number of frames.
+        HandPoseError: a file is missing, damaged, or for another number of frames.
     """
     if choice == "localize":
-        return None
+        return None, "localize (found in each image)"
     if choice == "truth":
-        return xyz.mean(axis=1)  # type: ignore[no-any-return]
-    centers = np.concatenate([read_centers(path, y_up=y_up) for path in refined])
+        return xyz.mean(axis=1), "truth (mean of the true joints)"
+    folder = root if choice == "refined" else Path(choice)
+    advice = "; see the data set's page in docs for where to get it, or choose the centres truth or localize"
+    what = "file of hand centres"
+    found = [folder if folder.is_file() else find(folder, names, what, advice) for names in files]
+    centers = np.concatenate([read_centers(path, y_up=y_up) for path in found])
     if len(centers) != len(xyz):
-        names = ", ".join(str(path) for path in refined)
+        names = ", ".join(str(path) for path in found)
         raise HandPoseError(
             f"{names}: {len(centers)} hand centres, but the labels list {len(xyz)} frames; expected one line for each. "
-            "Take the centres of this copy of the data set, or centers='truth' or 'localize'"
+            "Take the centres of this copy of the data set, or choose truth or localize"
         )
-    return centers
-
-
-def describe_centers(choice: str | Path, refined: Sequence[Path]) -> str:
-    """The choice in the words that results are printed with."""
-    if choice == "truth":
-        return "truth (mean of the true joints)"
-    if choice == "localize":
-        return "localize (found in each image)"
-    more = f" and {len(refined) - 1} more" if len(refined) > 1 else ""
-    return f"refined ({refined[0].name}{more})" if choice == "refined" else f"given ({refined[0]}{more})"
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return centers, f"refined ({found[0].name}{more})" if choice == "refined" else f"given ({found[0]}{more})"
 
 
 def find_damaged(root: Path, files: Sequence[str], centers: np.ndarray | None) -> dict[int, str]:

@@ -12,7 +12,6 @@ from handpose.datasets.base import (
     HandDataset,
     Split,
     choose_centers,
-    describe_centers,
     find,
     find_damaged,
     read_joints,
@@ -53,7 +52,7 @@ def open_icvl(root: str | Path, split: Split, *, centers: str | Path = "refined"
         path = find(folder, (file,), "ICVL labels")
         for number, line in enumerate(read_lines(path), 1):
             words = line.split()
-            if words:  # sequence 2 ends in empty lines
+            if words:  # empty lines are no frames
                 names.append(words[0])
                 uvz.append(read_joints(words[1:], len(ICVL16), path, number))
     if not names:
@@ -61,8 +60,12 @@ def open_icvl(root: str | Path, split: Split, *, centers: str | Path = "refined"
     xyz = CAMERAS["icvl"].unproject(np.array(uvz))
     images = folder / "Depth" if (folder / "Depth").is_dir() else folder
 
-    files = _center_files(root, split) if centers == "refined" else [Path(centers)]
-    known = choose_centers(centers, files, xyz, y_up=False)
+    candidates = (
+        f"center_{split}_refined.txt",
+        f"center/center_{split}_refined.txt",
+        f"icvl_center_3D_{split}_refined.txt",
+    )
+    known, said = choose_centers(centers, root, [candidates], xyz, y_up=False)
     notes = () if len(names) == FRAMES[split] else (f"{len(names)} frames; the published set has {FRAMES[split]}",)
     if not rotated:
         kept = [i for i, name in enumerate(names) if _ORIGINAL.match(name)]
@@ -78,18 +81,9 @@ def open_icvl(root: str | Path, split: Split, *, centers: str | Path = "refined"
         names,
         xyz,
         known,
-        describe_centers(centers, files),
+        said,
         np.full(len(names), CUBE),
         (CUBE, CUBE),
         damaged=find_damaged(images, names, known),
         notes=notes,
     )
-
-
-def _center_files(root: Path, split: Split) -> list[Path]:
-    candidates = (
-        f"center_{split}_refined.txt",
-        f"center/center_{split}_refined.txt",
-        f"icvl_center_3D_{split}_refined.txt",
-    )
-    return [find(root, candidates, "file of refined centres")]

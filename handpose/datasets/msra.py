@@ -10,7 +10,6 @@ from handpose.datasets.base import (
     HandDataset,
     Split,
     choose_centers,
-    describe_centers,
     find,
     find_damaged,
     read_joints,
@@ -64,11 +63,8 @@ def open_msra(root: str | Path, split: Split, *, subject: int, centers: str | Pa
             names += [f"P{person}/{gesture}/{i:06d}_depth.bin" for i in range(len(joints))]
             xyz.append(joints)
     truth = np.concatenate(xyz) * _TO_CAMERA
-    files: list[Path] = []
-    if centers not in ("truth", "localize"):
-        home = root if centers == "refined" else Path(centers)
-        files = [_center_file(home, person) for person in chosen]
-    known = choose_centers(centers, files, truth, y_up=True)
+    files = [f"center_test_{person}_refined.txt" for person in chosen]
+    known, said = choose_centers(centers, root, [(file, f"center/{file}") for file in files], truth, y_up=True)
     return HandDataset(
         "msra",
         split,
@@ -76,7 +72,7 @@ def open_msra(root: str | Path, split: Split, *, subject: int, centers: str | Pa
         names,
         truth,
         known,
-        describe_centers(centers, files),
+        said,
         np.full(len(names), CUBE),
         TRAIN_CUBES,
         damaged=find_damaged(root, names, known),
@@ -99,8 +95,3 @@ def _read_joints(path: Path) -> np.ndarray:
     if len(rows) != count:
         raise HandPoseError(f"{path}: says {count} frames and lists {len(rows)}; copy it again")
     return np.array(rows).reshape(-1, len(MSRA21), 3)
-
-
-def _center_file(home: Path, person: int) -> Path:
-    name = f"center_test_{person}_refined.txt"
-    return find(home, (name, f"center/{name}"), f"file of subject {person}'s refined centres")

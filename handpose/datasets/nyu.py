@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from handpose.camera import CAMERAS
-from handpose.datasets.base import HandDataset, Split, choose_centers, describe_centers, find, find_damaged
+from handpose.datasets.base import HandDataset, Split, choose_centers, find, find_damaged
 from handpose.datasets.matfile import read_mat, write_mat
 from handpose.errors import HandPoseError
 from handpose.layouts import NYU14
@@ -55,8 +55,8 @@ def open_nyu(root: str | Path, split: Split, *, centers: str | Path = "refined")
     if not np.isfinite(xyz).all():
         raise HandPoseError(f"{labels}: joint_xyz has numbers that are not finite; copy it again")
     names = [image_name(i) for i in range(len(xyz))]
-    files = _center_files(root, split) if centers == "refined" else [Path(centers)]
-    known = choose_centers(centers, files, xyz, y_up=True)
+    candidates = (f"center_{split}_refined.txt", f"center/center_{split}_refined.txt", f"{split}_center_NYU.txt")
+    known, said = choose_centers(centers, root, [candidates], xyz, y_up=True)
     cubes = np.full(len(xyz), CUBE)
     if split == "test":
         cubes[SECOND_SUBJECT:] = SECOND_CUBE
@@ -68,7 +68,7 @@ def open_nyu(root: str | Path, split: Split, *, centers: str | Path = "refined")
         names,
         xyz,
         known,
-        describe_centers(centers, files),
+        said,
         cubes,
         TRAIN_CUBES,
         unit="nyu",
@@ -118,8 +118,3 @@ def write_nyu(root: str | Path, split: Split, frames: Iterable[tuple[np.ndarray,
 def image_name(i: int) -> str:
     """The file of frame `i`, counted from 0, in view 1."""
     return f"depth_1_{i + 1:07d}.png"
-
-
-def _center_files(root: Path, split: Split) -> list[Path]:
-    candidates = (f"center_{split}_refined.txt", f"center/center_{split}_refined.txt", f"{split}_center_NYU.txt")
-    return [find(root, candidates, "file of refined centres")]
