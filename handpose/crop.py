@@ -48,31 +48,20 @@ class HandCrop:
         Raises:
             HandPoseError: the centre is not a point before the camera.
         """
-        center = np.asarray(center, dtype=np.float64)
-        if center.shape != (3,) or not np.isfinite(center).all() or center[2] <= 0:
-            raise HandPoseError(
-                f"a hand's centre is x, y, z in mm in the camera's frame with z above 0, got {center.tolist()}"
-            )
-        if not (np.isfinite(cube) and cube > 0):
-            raise HandPoseError(f"the cube's side must be above 0 mm, got {cube}")
+        center = check_cube(center, cube)
         camera = camera.for_image(depth.shape[1], depth.shape[0])
-        width, height = camera.fx * cube / center[2], camera.fy * cube / center[2]
-        u, v, z = camera.project(center)
-        x, y = u + 0.5 - width / 2, v + 0.5 - height / 2
-        view = camera.crop(x, y, width, height).resize(PATCH, PATCH)
+        view = patch_camera(camera, center, cube)
 
         # Nearest reading at each patch pixel's centre: averages across a silhouette would invent surfaces.
-        steps = (np.arange(PATCH) + 0.5) / PATCH
-        columns = np.floor(x + steps * width).clip(-1, depth.shape[1]).astype(np.intp)
-        rows = np.floor(y + steps * height).clip(-1, depth.shape[0]).astype(np.intp)
+        steps = np.arange(PATCH)
+        columns = np.floor((steps - view.cx) / view.fx * camera.fx + camera.cx + 0.5)
+        rows = np.floor((steps - view.cy) / view.fy * camera.fy + camera.cy + 0.5)
+        columns = columns.clip(-1, depth.shape[1]).astype(np.intp)
+        rows = rows.clip(-1, depth.shape[0]).astype(np.intp)
         inside_x, inside_y = (columns >= 0) & (columns < depth.shape[1]), (rows >= 0) & (rows < depth.shape[0])
-        patch = np.zeros((PATCH, PATCH), np.float32)
-        patch[np.ix_(inside_y, inside_x)] = depth[rows[inside_y, None], columns[inside_x]]
-        missing = ~(patch > 0)
-        patch -= np.float32(z)
-        patch /= np.float32(cube / 2)
-        np.clip(patch, -1.0, 1.0, out=patch)
-        patch[missing] = 1.0
+        z = np.zeros((PATCH, PATCH), np.float32)
+        z[np.ix_(inside_y, inside_x)] = depth[rows[inside_y, None], columns[inside_x]]
+        patch = normalize_depth(z, center[2], cube)
         return cls(patch[:, ::-1].copy() if mirror else patch, view, center, float(cube), mirror)
 
     def denormalize(self, uvz: np.ndarray, uv_scale: float = PATCH - 1) -> np.ndarray:
@@ -94,3 +83,42 @@ class HandCrop:
         if self.mirrored:
             u = PATCH - 1 - u
         return np.stack([u / uv_scale, v / uv_scale, (z - self.center[2]) / (self.cube / 2)], axis=-1)
+
+
+def check_cube(center: np.ndarray, cube: float) -> np.ndarray:
+    """The centre (3,) of a cube, once it is certain that the cube can be cut.
+
+    Raises:
+        HandPoseError: the centre is not a point before the camera, or the cube has no size.
+    """
+    center = np.asarray(center, dtype=np.float64)
+    if center.shape != (3,) or not np.isfinite(center).all() or center[2] <= 0:
+        raise HandPoseError(
+            f"a hand's centre is x, y, z in mm in the camera's frame with z above 0, got {center.tolist()}"
+        )
+    if not (np.isfinite(cube) and cube > 0):
+        raise HandPoseError(f"the cube's side must be above 0 mm, got {cube}")
+    return center
+
+
+def patch_camera(camera: Camera, center: np.ndarray, cube: float) -> Camera:
+    """The camera of the patch that shows a cube.
+
+    Args:
+        camera: of the whole image.
+        center: (3,) the cube's centre, camera frame, mm.
+        cube: side, mm.
+    """
+    width, height = camera.fx * cube / center[2], camera.fy * cube / center[2]
+    u, v, _ = camera.project(center)
+    return camera.crop(u + 0.5 - width / 2, v + 0.5 - height / 2, width, height).resize(PATCH, PATCH)
+
+
+def normalize_depth(z: np.ndarray, center_z: float, cube: float) -> np.ndarray:
+    """Depth (96, 96) mm, 0 = no reading, as a `HandCrop`'s patch (96, 96) float32."""
+    missing = ~(z > 0)
+    patch: np.ndarray = z.astype(np.float32) - np.float32(center_z)
+    patch /= np.float32(cube / 2)
+    np.clip(patch, -1.0, 1.0, out=patch)
+    patch[missing] = 1.0
+    return patch

@@ -1,0 +1,97 @@
+"""MSRA (Sun et al., CVPR 2015): 9 subjects, 17 gestures each, 21 joints, `.bin` depth of the hand's window."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from handpose.datasets.base import (
+    HandDataset,
+    Split,
+    choose_centers,
+    find,
+    find_damaged,
+    read_joints,
+    read_lines,
+)
+from handpose.errors import HandPoseError
+from handpose.layouts import MSRA21
+
+SUBJECTS = 9
+
+GESTURES = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "I", "IP", "L", "MP", "RP", "T", "TIP", "Y")
+"""In the order in which the files of centres list them."""
+
+CUBE = 175.0
+"""Side of the cube for evaluation, mm."""
+
+TRAIN_CUBES = (150.0, 200.0)
+
+_TO_CAMERA = np.array([1.0, -1.0, -1.0])  # the labels' y axis points up, their z axis towards the camera
+
+
+def open_msra(root: str | Path, split: Split, *, subject: int, centers: str | Path = "refined") -> HandDataset:
+    """One subject of MSRA to test on, or the eight others to train on.
+
+    Args:
+        root: the folder that holds `P0` to `P8`.
+        split: `test` is the subject, `train` all others.
+        subject: 0 to 8, the one left out of training.
+        centers: `refined`, `truth`, `localize`, or a folder of files `center_test_0_refined.txt` and so on
+            (y up). Of each subject those are taken that were found without training on it.
+
+    Raises:
+        HandPoseError: the folder, a label line or the centres are not what they should be.
+    """
+    root = Path(root)
+    if subject not in range(SUBJECTS):
+        raise HandPoseError(f"subject must be 0 to {SUBJECTS - 1}, the one that is left out, got {subject!r}")
+    chosen = [subject] if split == "test" else [other for other in range(SUBJECTS) if other != subject]
+    names: list[str] = []
+    xyz: list[np.ndarray] = []
+    notes = []
+    for person in chosen:
+        folder = find(root, (f"P{person}",), f"subject {person} of MSRA")
+        gestures = [gesture for gesture in GESTURES if (folder / gesture).is_dir()]
+        if not gestures:
+            find(folder, tuple(f"{gesture}/joint.txt" for gesture in GESTURES), "MSRA gestures")
+        if lacking := [gesture for gesture in GESTURES if gesture not in gestures]:
+            notes.append(f"P{person} lacks the gestures {', '.join(lacking)}")
+        for gesture in gestures:
+            joints = _read_joints(find(folder, (f"{gesture}/joint.txt",), "MSRA labels"))
+            names += [f"P{person}/{gesture}/{i:06d}_depth.bin" for i in range(len(joints))]
+            xyz.append(joints)
+    truth = np.concatenate(xyz) * _TO_CAMERA
+    files = [f"center_test_{person}_refined.txt" for person in chosen]
+    known, said = choose_centers(centers, root, [(file, f"center/{file}") for file in files], truth, y_up=True)
+    return HandDataset(
+        "msra",
+        split,
+        root,
+        names,
+        truth,
+        known,
+        said,
+        np.full(len(names), CUBE),
+        TRAIN_CUBES,
+        damaged=find_damaged(root, names, known),
+        notes=(f"subject {subject} is left out of training", *notes),
+    )
+
+
+def _read_joints(path: Path) -> np.ndarray:
+    """Joints (N, 21, 3) as stored: a line with their number, then one line per frame."""
+    lines = read_lines(path)
+    try:
+        count = int(lines[0])
+    except (ValueError, IndexError):
+        raise HandPoseError(
+            f"{path}, line 1: expected the number of frames, got {lines[0][:60] if lines else 'nothing'!r}"
+        ) from None
+    rows = [
+        read_joints(line.split(), len(MSRA21), path, number) for number, line in enumerate(lines[1:], 2) if line.strip()
+    ]
+    if len(rows) != count:
+        raise HandPoseError(f"{path}: says {count} frames and lists {len(rows)}; copy it again")
+    return np.array(rows).reshape(-1, len(MSRA21), 3)

@@ -1,0 +1,120 @@
+"""NYU (Tompson et al., TOG 2014): the first of its three views, 14 of its 36 joints; reading and writing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from handpose.camera import CAMERAS
+from handpose.datasets.base import HandDataset, Split, choose_centers, find, find_damaged
+from handpose.datasets.matfile import read_mat, write_mat
+from handpose.errors import HandPoseError
+from handpose.layouts import NYU14
+
+JOINTS = (0, 3, 6, 9, 12, 15, 18, 21, 24, 25, 27, 30, 31, 32)
+"""The evaluated joints among the data set's 36."""
+
+CUBE = 250.0
+"""Side of the cube for evaluation, mm."""
+
+SECOND_SUBJECT = 2440
+"""The first test frame of the second subject, whose hand is smaller."""
+
+SECOND_CUBE = CUBE * 5 / 6
+"""Side of the second subject's cube, mm: DeepPrior++'s two cubes, 300 and 250 mm, have this ratio."""
+
+TRAIN_CUBES = (250.0, 300.0)
+
+FRAMES = {"train": 72_757, "test": 8_252}
+"""How many the published files list."""
+
+_ALL_JOINTS = 36
+_UP = np.array([1.0, -1.0, 1.0])  # the labels' y axis points up
+
+
+def open_nyu(root: str | Path, split: Split, *, centers: str | Path = "refined") -> HandDataset:
+    """A split of NYU, view 1.
+
+    Args:
+        root: the folder that holds `train` and `test`, or the `dataset` folder with them.
+        split: which.
+        centers: `refined`, `truth`, `localize`, or a file of centres (y up).
+
+    Raises:
+        HandPoseError: the folder, the labels or the centres are not what they should be.
+    """
+    root = Path(root)
+    labels = find(root, (f"{split}/joint_data.mat", f"dataset/{split}/joint_data.mat"), f"NYU {split} data")
+    stored = read_mat(labels, "joint_xyz")
+    if stored.ndim != 4 or stored.shape[2:] != (_ALL_JOINTS, 3) or stored.size == 0:
+        raise HandPoseError(f"{labels}: joint_xyz must be (views, frames, 36, 3), got {stored.shape}; copy it again")
+    xyz = stored[0][:, JOINTS].astype(np.float64) * _UP
+    if not np.isfinite(xyz).all():
+        raise HandPoseError(f"{labels}: joint_xyz has numbers that are not finite; copy it again")
+    names = [image_name(i) for i in range(len(xyz))]
+    candidates = (f"center_{split}_refined.txt", f"center/center_{split}_refined.txt", f"{split}_center_NYU.txt")
+    known, said = choose_centers(centers, root, [candidates], xyz, y_up=True)
+    cubes = np.full(len(xyz), CUBE)
+    if split == "test":
+        cubes[SECOND_SUBJECT:] = SECOND_CUBE
+    folder = labels.parent
+    return HandDataset(
+        "nyu",
+        split,
+        folder,
+        names,
+        xyz,
+        known,
+        said,
+        cubes,
+        TRAIN_CUBES,
+        unit="nyu",
+        damaged=find_damaged(folder, names, known),
+        notes=() if len(xyz) == FRAMES[split] else (f"{len(xyz)} frames; the published set has {FRAMES[split]}",),
+    )
+
+
+def write_nyu(root: str | Path, split: Split, frames: Iterable[tuple[np.ndarray, np.ndarray]]) -> int:
+    """Writes frames as a split that `open_nyu` and other readers of NYU understand, and returns their number.
+
+    Joints other than the evaluated ones are 0, and there is one view. There are no refined centres:
+    open it with `centers="truth"` or `"localize"`.
+
+    Args:
+        root: a folder; `train` or `test` is made in it.
+        split: which.
+        frames: depth (480, 640) mm, seen by the camera `nyu`, and joints (14, 3) mm, camera frame (y down).
+
+    Raises:
+        HandPoseError: a frame has other shapes, or there is none.
+    """
+    folder = Path(root) / split
+    folder.mkdir(parents=True, exist_ok=True)
+    camera = CAMERAS["nyu"]
+    joints = []
+    for i, (depth, xyz) in enumerate(frames):
+        if depth.shape != (camera.height, camera.width) or xyz.shape != (len(NYU14), 3):
+            raise HandPoseError(
+                f"frame {i}: expected depth (480, 640) and joints (14, 3), got {depth.shape} and {xyz.shape}"
+            )
+        whole = np.clip(np.rint(depth), 0, 65_535).astype(np.uint16)
+        coded = np.stack([whole & 255, whole >> 8, np.zeros_like(whole)], axis=-1).astype(np.uint8)  # BGR
+        (folder / image_name(i)).write_bytes(cv2.imencode(".png", coded)[1].tobytes())
+        joints.append(xyz)
+    if not joints:
+        raise HandPoseError(f"{folder}: there are no frames to write")
+    truth = np.array(joints, dtype=np.float64)
+    arrays = {}
+    for name, values in (("joint_xyz", truth * _UP), ("joint_uvd", camera.project(truth))):
+        arrays[name] = np.zeros((1, len(truth), _ALL_JOINTS, 3))
+        arrays[name][0][:, JOINTS] = values
+    write_mat(folder / "joint_data.mat", arrays)
+    return len(truth)
+
+
+def image_name(i: int) -> str:
+    """The file of frame `i`, counted from 0, in view 1."""
+    return f"depth_1_{i + 1:07d}.png"
