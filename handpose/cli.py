@@ -5,21 +5,21 @@ from __future__ import annotations
 import contextlib
 import enum
 import glob
-import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from handpose.console import Layout, say
 from handpose.errors import HandPoseError
+from handpose.research import research
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from handpose.ablations import Variant
     from handpose.batch import FileResult
     from handpose.depth_io import DepthUnit
 
@@ -31,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # errors are plain lines
 )
+app.add_typer(research)
 
 
 class Hand(str, enum.Enum):
@@ -47,14 +48,6 @@ class Format(str, enum.Enum):
     json = "json"
     csv = "csv"
     npz = "npz"
-
-
-class Layout(str, enum.Enum):
-    """The joint layouts."""
-
-    icvl = "icvl"
-    nyu = "nyu"
-    msra = "msra"
 
 
 @app.callback()
@@ -128,7 +121,7 @@ def predict(
     # Files are looked at before the model is loaded: a wrong folder should not cost a wait.
     problems = {file: error for file in files if (error := _problem(file, parsed_unit))}
     for error in problems.values():
-        _say(f"error: {error}")
+        say(f"error: {error}")
     failed = len(problems)
     good = [i for i, file in enumerate(files) if file not in problems]
     if good:
@@ -148,13 +141,13 @@ def predict(
                 for result in _with_progress(results, len(good)):
                     if result.pose is None or result.depth is None:
                         failed += 1
-                        _say(f"error: {result.error}")
+                        say(f"error: {result.error}")
                         continue
                     writer.write(result.pose)
                     if result.path in pictures:
                         _draw(result.pose.draw(result.depth), pictures[result.path])
     if failed:
-        _say(f"{failed} of {len(files)} inputs failed")
+        say(f"{failed} of {len(files)} inputs failed")
         raise typer.Exit(1)
 
 
@@ -181,147 +174,7 @@ def convert(
     from handpose.tf_checkpoint import convert
 
     convert(prefix, out, layout.value)
-    _say(f"{out}: config.json and model.safetensors; use it with handpose predict -m {out}")
-
-
-@app.command()
-def train(
-    run: Annotated[Path, typer.Argument(help="Folder of the training; one that has a checkpoint is continued.")],
-    steps: Annotated[
-        int, typer.Option(min=1, help="Length of the whole training; the learning rate's schedule fits it.")
-    ],
-    layout: Annotated[Layout, typer.Option(help="Joint layout.")] = Layout.msra,
-    start: Annotated[
-        str | None, typer.Option(help="Weights to begin with, of any layout; as --model in `handpose predict`.")
-    ] = None,
-    batch: Annotated[int, typer.Option(min=2, help="Crops per step.")] = 32,
-    learning_rate: Annotated[float, typer.Option(help="Adam's peak learning rate.")] = 1.2e-3,
-    validate_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
-    max_minutes: Annotated[float, typer.Option(help="Stop then, with a checkpoint to go on from.")] = float("inf"),
-    seed: Annotated[int, typer.Option(help="Of weights and data.")] = 1,
-    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
-    compile: Annotated[bool, typer.Option("--compile", help="Run the network through torch.compile.")] = False,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Log for TensorBoard too. Needs the extra `tensorboard`.")
-    ] = False,
-    out: Annotated[Path | None, typer.Option("--output", "-o", help="Model folder to write in the end.")] = None,
-) -> None:
-    """Train on rendered hands. Needs the extra `train` the first time, to make the hand."""
-    from handpose.config import JGRP2OConfig
-    from handpose.synthetic_training import train_synthetic
-    from handpose.training import TrainingConfig, process_group, write_model
-    from handpose.weights import find_weights
-
-    config = TrainingConfig(steps, batch, learning_rate, validate_every=validate_every, seed=seed)
-    weights = None if start is None else find_weights(start)
-    log = _tensorboard(run) if tensorboard else None
-
-    def report(row: dict[str, float]) -> None:
-        _say_row(row)
-        if log is not None:
-            log(row)
-
-    with process_group(device) as own_device, _progress(steps) as on_step:
-        train_synthetic(
-            run,
-            JGRP2OConfig(layout.value),
-            config,
-            own_device,
-            report,
-            max_minutes=max_minutes,
-            on_step=on_step,
-            start=weights,
-            compile=compile,
-        )
-    if out is not None and os.environ.get("RANK", "0") == "0":
-        write_model(run, out)
-
-
-@app.command()
-def ablate(
-    folder: Annotated[Path | None, typer.Argument(help="Folder of the trainings; those begun are continued.")] = None,
-    listed: Annotated[bool, typer.Option("--list", help="Only list the variants and their parameters.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="List as JSON.")] = False,
-    layout: Annotated[Layout, typer.Option(help="Joint layout.")] = Layout.nyu,
-    only: Annotated[list[str] | None, typer.Option(help="A variant's name; may be given again.")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Length of each training.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Of weights and data, the same for all.")] = 1,
-    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
-) -> None:
-    """Train every variant of the paper's ablations alike, on rendered hands, and print the paper's tables with ours."""
-    from handpose.ablations import VARIANTS, paper_tables, run_variant
-
-    unknown = set(only or ()) - set(VARIANTS)
-    if unknown:
-        raise typer.BadParameter(f"no variant {', '.join(sorted(unknown))}; there are {', '.join(VARIANTS)}")
-    chosen = [variant for name, variant in VARIANTS.items() if not only or name in only]
-    if listed:
-        _list_variants(chosen, layout, as_json)
-        return
-    if folder is None:
-        raise typer.BadParameter("expected a folder for the trainings, or --list")
-
-    from handpose.synthetic_training import train_synthetic
-    from handpose.training import TrainingConfig
-
-    config = TrainingConfig(steps, validate_every=min(500, steps), seed=seed)
-    results = {}
-    for variant in chosen:
-        results[variant.name] = run_variant(
-            variant,
-            folder,
-            layout.value,
-            config,
-            lambda run, model, config, report: train_synthetic(run, model, config, device, report),
-        )
-        _say_row({"parameters": variant.parameters(layout.value)} | results[variant.name])
-    typer.echo(paper_tables(layout.value, results))
-
-
-def _list_variants(variants: list[Variant], layout: Layout, as_json: bool) -> None:
-    import json
-
-    rows = []
-    for variant in variants:
-        count, paper = variant.parameters(layout.value), variant.paper_parameters and f"{variant.paper_parameters}M"
-        names = ("name", "parameters", "paper_parameters", "tables", "what")
-        rows.append(dict(zip(names, (variant.name, count, paper, variant.tables, variant.what), strict=True)))
-        if not as_json:
-            tables = ", ".join(map(str, variant.tables))
-            typer.echo(f"{variant.name:14}{count:>10,}  paper {paper or '-':6}table {tables:11} {variant.what}")
-    if as_json:
-        typer.echo(json.dumps(rows, indent=2))
-
-
-@app.command()
-def train_localizer(
-    run: Annotated[Path, typer.Argument(help="Folder of the training; one that has a checkpoint is continued.")],
-    steps: Annotated[int, typer.Option(min=1, help="Length of the whole training.")],
-    seed: Annotated[int, typer.Option(help="Of weights and data.")] = 0,
-) -> None:
-    """Train the small network that finds hands, on rendered rooms. Needs the extra `train` the first time."""
-    from handpose.localizer_training import train_localizer
-
-    train_localizer(run, steps, _say_row, seed=seed)
-
-
-@app.command()
-def evaluate(
-    model: Annotated[str, typer.Option("--model", "-m", help="As in `handpose predict`.")] = "msra",
-    frames: Annotated[int, typer.Option(min=1, help="How many of the 2,000 rendered test images.")] = 2000,
-    true_center: Annotated[
-        bool, typer.Option("--true-center", help="Crop at the true hand, not the found one.")
-    ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
-) -> None:
-    """Measure a model on the fixed rendered test images, as JSON. Needs the extra `train` the first time."""
-    import json
-
-    from handpose.estimator import HandPoseEstimator
-    from handpose.testset import evaluate_synthetic
-
-    estimator = HandPoseEstimator.from_pretrained(model, device=device)
-    typer.echo(json.dumps(evaluate_synthetic(estimator, frames, true_center=true_center).to_dict()))
+    say(f"{out}: config.json and model.safetensors; use it with handpose predict -m {out}")
 
 
 def main() -> NoReturn:
@@ -329,16 +182,8 @@ def main() -> NoReturn:
     try:
         app()
     except HandPoseError as error:
-        _say(f"error: {error}")
+        say(f"error: {error}")
     sys.exit(2)
-
-
-def _say_row(row: dict[str, float]) -> None:
-    _say("  ".join(f"{name} {value:.6g}" for name, value in row.items()))
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)
 
 
 def _unit(text: str) -> DepthUnit:
@@ -427,7 +272,7 @@ def _warnings_as_lines() -> Iterator[None]:
     """Warnings as one line each on stderr, the same one once."""
     with warnings.catch_warnings():
         warnings.simplefilter("once", UserWarning)
-        warnings.showwarning = lambda message, *_: _say(f"warning: {message}")
+        warnings.showwarning = lambda message, *_: say(f"warning: {message}")
         yield
 
 
@@ -449,34 +294,6 @@ def _problem(file: Path, unit: DepthUnit) -> HandPoseError | None:
     except HandPoseError as error:
         return error
     return None
-
-
-@contextlib.contextmanager
-def _progress(steps: int) -> Iterator[Callable[[int], None]]:
-    """What shows how many of the steps are done, where a person watches."""
-    if not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0":
-        yield lambda step: None
-        return
-    with typer.progressbar(length=steps, file=sys.stderr) as bar:
-        yield lambda step: bar.update(step - bar.pos)
-
-
-def _tensorboard(run: Path) -> Callable[[dict[str, float]], None]:
-    """What writes a row of numbers into the run's folder for TensorBoard."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise HandPoseError(
-            "--tensorboard needs the package tensorboard: pip install 'handpose[tensorboard]'"
-        ) from None
-    writer = SummaryWriter(str(run))
-
-    def log(row: dict[str, float]) -> None:
-        for name, value in row.items():
-            writer.add_scalar(name, value, int(row["step"]))
-        writer.flush()
-
-    return log
 
 
 def _with_progress(results: Iterator[FileResult], length: int) -> Iterator[FileResult]:

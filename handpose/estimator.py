@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import overload
+from typing import NamedTuple, overload
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from handpose.crop import PATCH, HandCrop
 from handpose.depth_io import DepthUnit, millimetres_per_unit, read_depth, to_depth, warn_of_unit
 from handpose.errors import HandPoseError
 from handpose.layouts import JointLayout
-from handpose.localize import center_in_box, localize_hands
+from handpose.localize import center_in_box, hand_candidates, localize_hands
 from handpose.pose import Hand, HandPose
 from handpose.weights import find_weights
 
@@ -27,6 +27,15 @@ DepthImage = str | PathLike[str] | np.ndarray
 Box = tuple[float, float, float, float]
 
 _LARGEST_BATCH = 64
+_RIVALS = 3  # places that may be the hand in one image
+_RIVAL_AREA = 0.2  # of the most likely place's, below which one is no rival to it
+
+
+class _Choice(NamedTuple):
+    """A crop that may hold the hand, and how much of what is seen there looks like one, mm^2."""
+
+    crop: HandCrop
+    area: float = 1.0
 
 
 class AssumedCameraWarning(UserWarning):
@@ -155,14 +164,14 @@ class HandPoseEstimator:
         if box is not None and np.shape(box) != (4,):
             raise HandPoseError(f"a box is x, y, width, height in px, got {box}")
         centres = None if center is None else _centres(center, len(images))
-        crops: list[HandCrop | None] = []
+        choices: list[list[_Choice]] = []
         cameras: list[Camera] = []
         for i, image in enumerate(images):
             depth = _load(image, unit)
             cameras.append(_camera_of(depth, camera))
-            crops.append(self._cut(depth, cameras[-1], None if centres is None else centres[i], box, hand))
+            choices.append(self._choices(depth, cameras[-1], None if centres is None else centres[i], box, hand))
         sources = ["" if isinstance(image, np.ndarray) else str(image) for image in images]
-        return self._poses(crops, cameras, sources, hand)
+        return self._poses(choices, cameras, sources, hand)
 
     def predict_hands(
         self,
@@ -176,12 +185,12 @@ class HandPoseEstimator:
         """The poses of up to `max_hands` hands in one image, nearest first; empty if there is none."""
         depth = _load(image, unit)
         camera = _camera_of(depth, camera)
-        crops: list[HandCrop | None] = [
-            HandCrop.cut(depth, camera, centre, self.config.cube, mirror=hand == "left")
+        choices = [
+            [_Choice(HandCrop.cut(depth, camera, centre, self.config.cube, mirror=hand == "left"))]
             for centre in localize_hands(depth, camera, max_hands)
         ]
         source = "" if isinstance(image, np.ndarray) else str(image)
-        return self._poses(crops, [camera] * len(crops), [source] * len(crops), hand)
+        return self._poses(choices, [camera] * len(choices), [source] * len(choices), hand)
 
     def stream(
         self,
@@ -205,41 +214,54 @@ class HandPoseEstimator:
             raise HandPoseError(f"patches must be (N, 1, {PATCH}, {PATCH}), got {patches.shape}")
         return self._backend(patches)[0]
 
-    def _cut(
+    def predict_crops(self, crops: Sequence[HandCrop]) -> np.ndarray:
+        """The joints of crops, xyz (N, J, 3) in mm in the frame of the camera that each was cut from."""
+        cameras = [crop.camera for crop in crops]
+        choices = [[_Choice(crop)] for crop in crops]
+        return np.stack([pose.xyz for pose in self._poses(choices, cameras, [""] * len(crops), "right")])
+
+    def _choices(
         self, depth: np.ndarray, camera: Camera, center: np.ndarray | None, box: Box | None, hand: Hand
-    ) -> HandCrop | None:
+    ) -> list[_Choice]:
+        """The crops that may hold the hand: one if its place is given or clear, none if there is no hand."""
         if box is not None:
             center = center_in_box(depth, camera, box)
-        elif center is not None and np.isnan(center).all():
-            return None
         elif center is None:
-            found = localize_hands(depth, camera)
-            center = found[0] if len(found) else None
-        if center is None:
-            return None
+            centres, areas = hand_candidates(depth, camera, _RIVALS)
+            rivals = areas >= _RIVAL_AREA * areas.max(initial=0.0)
+            return [
+                _Choice(HandCrop.cut(depth, camera, place, self.config.cube, mirror=hand == "left"), float(area))
+                for place, area in zip(centres[rivals], areas[rivals], strict=True)
+            ]
+        if center is None or np.isnan(center).all():
+            return []
         crop = HandCrop.cut(depth, camera, center, self.config.cube, mirror=hand == "left")
         within = (crop.patch > -1.0) & (crop.patch < 1.0)
-        return crop if within.any() else None  # an empty cube has no hand in it, rather than random joints
+        return [_Choice(crop)] if within.any() else []  # an empty cube has no hand in it, rather than random joints
 
     def _poses(
-        self, crops: Sequence[HandCrop | None], cameras: Sequence[Camera], sources: Sequence[str], hand: Hand
+        self, choices: Sequence[list[_Choice]], cameras: Sequence[Camera], sources: Sequence[str], hand: Hand
     ) -> list[HandPose]:
+        """For each image the pose of that choice which shows most hand with the least doubt."""
         if hand not in ("right", "left"):
             raise HandPoseError(f"hand must be right or left, got {hand!r}")
-        patches = [crop.patch for crop in crops if crop is not None]
+        patches = [choice.crop.patch for rivals in choices for choice in rivals]
         results = (
             result
             for start in range(0, len(patches), _LARGEST_BATCH)
             for result in zip(*self._backend(np.stack(patches[start : start + _LARGEST_BATCH])[:, None]), strict=True)
         )
-        return [
-            HandPose.no_hand(
-                self.layout, hand=hand, cube=self.config.cube, camera=camera, model=self.name, source=source
+        poses = []
+        for rivals, camera, source in zip(choices, cameras, sources, strict=True):
+            seen = [(self._pose(choice.crop, *next(results), camera, source, hand), choice.area) for choice in rivals]
+            poses.append(
+                min(seen, key=lambda pair: np.square(pair[0].spread).sum() / pair[1])[0]
+                if seen
+                else HandPose.no_hand(
+                    self.layout, hand=hand, cube=self.config.cube, camera=camera, model=self.name, source=source
+                )
             )
-            if crop is None
-            else self._pose(crop, *next(results), camera, source, hand)
-            for crop, camera, source in zip(crops, cameras, sources, strict=True)
-        ]
+        return poses
 
     def _pose(
         self, crop: HandCrop, uvz: np.ndarray, spread: np.ndarray, camera: Camera, source: str, hand: Hand

@@ -93,6 +93,15 @@ def localize_hands(depth: np.ndarray, camera: Camera, max_hands: int = 1) -> np.
     Raises:
         HandPoseError: `depth` is no image, or not of the camera's size.
     """
+    centres, _ = hand_candidates(depth, camera, max_hands)
+    return centres[np.argsort(centres[:, 2])]
+
+
+def hand_candidates(depth: np.ndarray, camera: Camera, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where hands may be: centres (N, 3) in mm and the area (N,) in mm^2 that speaks for each, largest first.
+
+    Arguments and errors as in `localize_hands`; N is at most `most`.
+    """
     if depth.ndim != 2:
         raise HandPoseError(f"depth must be (H, W) in mm, got {depth.shape}; read files with handpose.read_depth")
     view, points = _coarse_view(depth, camera.for_image(depth.shape[1], depth.shape[0]))
@@ -100,8 +109,8 @@ def localize_hands(depth: np.ndarray, camera: Camera, max_hands: int = 1) -> np.
     probability = 1.0 / (1.0 + np.exp(-votes[..., 0]))
     sure = (probability > _SURE) & (points[..., 2] > 0)
     # What a cell stands for, mm^2: hands of all distances count alike.
-    area = probability[sure] * np.square(points[sure][:, 2] * (CELL / VIEW_FOCAL))
-    return _centres(points[sure] + votes[sure][:, 1:] * OFFSET_MM, area, max_hands)
+    areas = probability[sure] * np.square(points[sure][:, 2] * (CELL / VIEW_FOCAL))
+    return _agreed(points[sure] + votes[sure][:, 1:] * OFFSET_MM, areas, most)
 
 
 def coarse_channels(view: np.ndarray) -> np.ndarray:
@@ -165,20 +174,22 @@ def _weights() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     }
 
 
-def _centres(votes: np.ndarray, areas: np.ndarray, most: int) -> np.ndarray:
-    """Where votes (V, 3) in mm agree: the `most` places (N, 3) with most area behind them, nearest first."""
+def _agreed(votes: np.ndarray, areas: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where votes (V, 3) in mm agree, (N, 3), and how much area (N,) is behind each, largest first."""
     agree = np.linalg.norm(votes[:, None] - votes, axis=-1) < _AGREE
-    found: list[np.ndarray] = []
+    centres: list[np.ndarray] = []
+    behind: list[float] = []
     left = np.ones(len(votes), bool)
-    while left.any() and len(found) < most:
+    while left.any() and len(centres) < most:
         support = np.where(left, (agree & left) @ areas, 0.0)
         best = int(support.argmax())
         if support[best] < _LEAST_AREA:
             break
         members = agree[best] & left
-        found.append(np.average(votes[members], axis=0, weights=areas[members]))
-        left &= np.linalg.norm(votes - found[-1], axis=1) > _HAND / 2
-    return np.array(sorted(found, key=lambda centre: centre[2])).reshape(-1, 3)
+        centres.append(np.average(votes[members], axis=0, weights=areas[members]))
+        behind.append(float(support[best]))
+        left &= np.linalg.norm(votes - centres[-1], axis=1) > _HAND / 2
+    return np.array(centres).reshape(-1, 3), np.array(behind)
 
 
 def center_in_box(depth: np.ndarray, camera: Camera, box: tuple[float, float, float, float]) -> np.ndarray | None:

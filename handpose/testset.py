@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -53,19 +54,25 @@ def synthetic_testset(layout: JointLayout, frames: int = 2000) -> Iterator[tuple
             drawn += 1
 
 
-def evaluate_synthetic(estimator: HandPoseEstimator, frames: int, *, true_center: bool = False) -> Evaluation:
-    """The estimator's joint errors on the test set.
+class SyntheticResult(NamedTuple):
+    """Joint errors on the test set.
 
-    Args:
-        estimator: what to measure.
-        frames: how many images.
-        true_center: crop around the middle of the true joints instead of where the hand is found.
+    Attributes:
+        found: with crops around the hand that `localize_hands` finds; where it finds none, there is no prediction.
+        given: with crops around the middle of the true joints.
     """
-    predicted, truth = [], []
+
+    found: Evaluation
+    given: Evaluation
+
+
+def evaluate_synthetic(estimator: HandPoseEstimator, frames: int) -> SyntheticResult:
+    """The estimator's joint errors on the first `frames` images of the test set."""
+    found, given, truth = [], [], []
     for depth, camera, xyz in synthetic_testset(estimator.layout, frames):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DepthUnitWarning)  # these are millimetres, however near something stands
-            pose = estimator.predict(depth, camera=camera, center=xyz.mean(axis=0) if true_center else None)
-        predicted.append(pose.xyz)
+            found.append(estimator.predict(depth, camera=camera).xyz)
+            given.append(estimator.predict(depth, camera=camera, center=xyz.mean(axis=0)).xyz)
         truth.append(xyz)
-    return Evaluation.of(np.array(predicted), np.array(truth))
+    return SyntheticResult(*(Evaluation.of(np.array(xyz), np.array(truth)) for xyz in (found, given)))

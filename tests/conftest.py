@@ -42,9 +42,7 @@ def render_balls(camera: Camera, balls: list[tuple[np.ndarray, float]]) -> np.nd
     return np.where(np.isfinite(depth), depth, 0).astype(np.float32)
 
 
-def arm_with_hand(
-    towards: np.ndarray, wrist: np.ndarray, forearm: float, *, fist: bool = False
-) -> list[tuple[np.ndarray, float]]:
+def arm_with_hand(towards: np.ndarray, wrist: np.ndarray, forearm: float) -> list[tuple[np.ndarray, float]]:
     """Balls of a forearm that ends in a hand: `towards` is the unit direction from elbow to fingers."""
     side = np.cross(towards, [0.0, 0.0, 1.0])
     side /= np.linalg.norm(side)
@@ -52,11 +50,10 @@ def arm_with_hand(
     balls += [
         (wrist + towards * s + side * w, 22.0) for s in np.arange(20.0, 90.0, 10.0) for w in (-26, -13, 0, 13, 26)
     ]
-    if not fist:
-        for k, spread in enumerate((-0.33, -0.1, 0.1, 0.3)):
-            direction = towards + spread * side
-            base = wrist + towards * 90.0 + side * (-30.0 + 20.0 * k)
-            balls += [(base + direction * s, 9.0) for s in np.arange(0.0, 75.0, 5.0)]
-        thumb = towards * 0.5 - side
-        balls += [(wrist + towards * 35.0 - side * 30.0 + thumb * s, 11.0) for s in np.arange(0.0, 50.0, 5.0)]
+    for k, spread in enumerate((-0.33, -0.1, 0.1, 0.3)):
+        direction = towards + spread * side
+        base = wrist + towards * 90.0 + side * (-30.0 + 20.0 * k)
+        balls += [(base + direction * s, 9.0) for s in np.arange(0.0, 75.0, 5.0)]
+    thumb = towards * 0.5 - side
+    balls += [(wrist + towards * 35.0 - side * 30.0 + thumb * s, 11.0) for s in np.arange(0.0, 50.0, 5.0)]
     return balls

@@ -42,14 +42,16 @@ FLOORS = [
         "synthetic_training",
         "localizer_training",
         "ablations",
+        "dataset_training",
         "evaluation",
         "testset",
     ],
-    ["cli", "__main__"],
+    ["console", "research", "cli", "__main__"],
 ]
 PLACE = {name: (floor, i) for floor, names in enumerate(FLOORS) for i, name in enumerate(names)}
 WITH_TORCH = {
     *("model", "losses", "training", "synthetic_training", "localizer_training", "ablations", "testset"),
+    "dataset_training",
     *(name for name in PLACE if name.startswith("synthetic.")),
 }
 

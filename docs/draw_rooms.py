@@ -1,0 +1,41 @@
+"""Draws docs/images/localizer-rooms.jpg: rendered rooms, and in green the cells that lie on a hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from handpose.localize import CELL, VIEW_FOCAL
+from handpose.localizer_training import cell_points
+from handpose.synthetic.hand import HandModel, cached_hand_file
+from handpose.synthetic.poses import cached_pose_bank
+from handpose.synthetic.rooms import Rooms, hand_targets
+
+ROWS, COLUMNS, ZOOM = 3, 5, 2
+
+
+def main() -> None:
+    hand = HandModel(cached_hand_file())
+    rooms = Rooms(hand, cached_pose_bank(hand), focal=VIEW_FOCAL, size=(96, 128), seed=12)
+    for _ in range(2):
+        view, bones, centres = rooms.batch(32)
+    ours, _ = hand_targets(cell_points(view), bones, centres)
+    tiles = []
+    for depth, mask in zip(view.numpy(), ours.view(-1, 24, 32).numpy(), strict=True):
+        shade = 255 - 235 * np.clip(np.log(np.maximum(depth, 1) / 150) / np.log(2500 / 150), 0, 1)
+        picture = np.where(depth > 0, shade, 0).astype(np.uint8).repeat(ZOOM, 0).repeat(ZOOM, 1)
+        picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)
+        for row, column in zip(*np.nonzero(mask), strict=True):
+            place = (int((column * CELL + CELL // 2) * ZOOM), int((row * CELL + CELL // 2) * ZOOM))
+            cv2.circle(picture, place, 1, (0, 230, 0), -1)
+        tiles.append(picture)
+    grid = np.vstack([np.hstack(tiles[i * COLUMNS : (i + 1) * COLUMNS]) for i in range(ROWS)])
+    cv2.imwrite(
+        str(Path(__file__).parent / "images" / "localizer-rooms.jpg"), grid, [int(cv2.IMWRITE_JPEG_QUALITY), 70]
+    )
+
+
+if __name__ == "__main__":
+    main()

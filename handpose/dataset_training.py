@@ -1,0 +1,123 @@
+"""Training on real data, and measuring a model on it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from handpose.config import JGRP2OConfig
+from handpose.crop import HandCrop
+from handpose.datasets.base import HandDataset
+from handpose.datasets.crops import DatasetCrops, read_crops
+from handpose.errors import HandPoseError
+from handpose.estimator import HandPoseEstimator
+from handpose.model import JGRP2O
+from handpose.training import Trainer, TrainingConfig, joint_errors
+from handpose.weights import Weights
+
+_HELD_OUT = 50  # of so many training frames the last one is for validation
+_VALIDATION = 500
+_BATCH = 64
+
+
+def train_dataset(
+    run: str | Path,
+    model: JGRP2OConfig,
+    config: TrainingConfig,
+    dataset: HandDataset,
+    device: str,
+    report: Callable[[dict[str, float]], None],
+    *,
+    max_minutes: float = math.inf,
+    on_step: Callable[[int], None] = lambda step: None,
+    workers: int = 0,
+    start: Weights | None = None,
+    compile: bool = False,
+) -> None:
+    """Trains on a data set's training split; validation is on its own last frames, never on the test split.
+
+    Args:
+        run: folder of the training; one that has a checkpoint is continued.
+        model: what to train.
+        config: how.
+        dataset: the training split.
+        device: where.
+        report: gets the numbers of every validation.
+        max_minutes: when to stop, with a checkpoint to go on from.
+        on_step: called after every step with its number.
+        workers: processes that read and cut images.
+        start: weights to begin with, of the same layout.
+        compile: run the network through `torch.compile`.
+
+    Raises:
+        HandPoseError: too few frames can be used, or `start` is for other joints.
+    """
+    if start is not None and start.config.layout != model.layout:
+        raise HandPoseError(
+            f"{start.name} predicts the joints of {start.config.layout}, {dataset.name} needs {model.layout}"
+        )
+    tensors = None if start is None else start.load().state_dict()
+    frames = dataset.usable
+    held_out = frames[len(frames) - max(1, len(frames) // _HELD_OUT) :]
+    if len(frames) <= len(held_out):
+        raise HandPoseError(f"{dataset.root}: {len(frames)} of {len(dataset)} frames can be used, too few to train on")
+    chosen = held_out[np.linspace(0, len(held_out) - 1, min(_VALIDATION, len(held_out))).astype(int)]
+    items = [item for item in read_crops(dataset, chosen, workers=workers, uv_scale=model.uv_scale) if item.crop]
+    if not items:
+        raise HandPoseError(f"{dataset.root}: none of the {len(chosen)} frames held out for validation can be read")
+    patches = torch.from_numpy(np.stack([item.crop.patch for item in items if item.crop])[:, None]).to(device)
+    truth = torch.from_numpy(np.stack([item.uvz for item in items if item.uvz is not None])).float().to(device)
+
+    @torch.no_grad()
+    def validate(network: JGRP2O) -> dict[str, float]:
+        uvz = torch.cat([network(part)[0] for part in torch.split(patches, _BATCH)])
+        errors = joint_errors(uvz, truth, model.cube)
+        return {"mean_mm": float(errors.mean()), "median_mm": float(errors.median())}
+
+    part = dataset.subset(frames[: -len(held_out)])
+    source = DatasetCrops(part, uv_scale=model.uv_scale, seed=config.seed, workers=workers, device=device)
+    try:
+        trainer = Trainer(run, model, config, source, device, start=tensors, compile=compile)
+        trainer.run(validate, report, max_minutes=max_minutes, on_step=on_step)
+    finally:
+        source.close()
+
+
+def predict_dataset(
+    estimator: HandPoseEstimator, dataset: HandDataset, workers: int = 0
+) -> tuple[np.ndarray, dict[int, str]]:
+    """The model's joints xyz (N, J, 3) in mm for every frame, NaN where there is none, and why, by frame number.
+
+    Raises:
+        HandPoseError: the model predicts other joints than the data set has.
+    """
+    if estimator.layout.name != dataset.layout.name:
+        raise HandPoseError(
+            f"{estimator.name} predicts the joints of {estimator.layout.name}, {dataset.name} has those of "
+            f"{dataset.layout.name}; choose a model for {dataset.layout.name}"
+        )
+    joints = np.full((len(dataset), len(dataset.layout), 3), np.nan)
+    problems: dict[int, str] = {}
+    numbers: list[int] = []
+    crops: list[HandCrop] = []
+
+    def flush() -> None:
+        if crops:
+            joints[numbers] = estimator.predict_crops(crops)
+            numbers.clear()
+            crops.clear()
+
+    for item in read_crops(dataset, workers=workers):
+        if item.crop is None:
+            problems[item.index] = item.problem or "no crop"
+            continue
+        numbers.append(item.index)
+        crops.append(item.crop)
+        if len(crops) == _BATCH:
+            flush()
+    flush()
+    return joints, problems
