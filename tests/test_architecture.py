@@ -25,7 +25,7 @@ FLOORS = [
         "synthetic.scene",
     ],
     ["weights", "tf_checkpoint", "backends"],
-    ["estimator", "batch", "records", "training", "evaluation", "testset"],
+    ["estimator", "batch", "records", "training", "evaluation", "predictions", "plots", "report", "testset"],
     ["cli", "__main__"],
 ]
 PLACE = {name: (floor, i) for floor, names in enumerate(FLOORS) for i, name in enumerate(names)}
