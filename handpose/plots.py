@@ -1,0 +1,131 @@
+"""Pictures of evaluations side by side. Needs matplotlib, the extra `plot`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from handpose.errors import HandPoseError
+from handpose.evaluation import CURVE_LIMIT, Evaluation
+from handpose.layouts import JointLayout
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Evaluations = Mapping[str, Evaluation]
+
+# Okabe and Ito's palette without its yellow: told apart by colour-blind readers. Later rounds change the line.
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
+_LINES = ("-", "--", "-.", ":")
+_STYLE: dict[Any, Any] = {
+    "font.size": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#888888",
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "legend.edgecolor": "none",
+    "legend.framealpha": 0.9,
+    "text.parse_math": False,  # names are not formulas
+    "svg.hashsalt": "handpose",  # else the names inside are random
+    "figure.constrained_layout.use": True,
+}
+
+
+def draw_evaluations(evaluations: Evaluations, layout: JointLayout) -> dict[str, Figure]:
+    """Figures by name: `success_rate`, `per_joint`, `per_finger` and `error_histogram`.
+
+    Args:
+        evaluations: by the name that the legends show.
+        layout: of the evaluated joints.
+
+    Raises:
+        HandPoseError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise HandPoseError("plots need matplotlib: pip install 'handpose[plot]'") from None
+
+    shown = {" " + name if name.startswith("_") else name: e for name, e in evaluations.items()}  # "_" hides a label
+    joints = {name: np.append(e.per_joint, e.mean) for name, e in shown.items()}
+    fingers = {name: np.append(list(e.per_finger(layout).values()), e.mean) for name, e in shown.items()}
+    first = next(iter(evaluations.values()))
+    plots: dict[str, tuple[float, Callable[[Axes], None]]] = {
+        "success_rate": (6.0, lambda axes: _success_rate(axes, shown)),
+        "per_joint": (9.0, lambda axes: _bars(axes, joints, [*layout.joints, "mean"])),
+        "per_finger": (6.0, lambda axes: _bars(axes, fingers, [*first.per_finger(layout), "mean"])),
+        "error_histogram": (6.0, lambda axes: _histogram(axes, shown)),
+    }
+    figures = {}
+    with mpl.rc_context(_STYLE):
+        for name, (width, draw) in plots.items():
+            figures[name] = Figure(figsize=(width, 3.6))
+            draw(figures[name].add_subplot())
+    return figures
+
+
+def save_figure(figure: Figure, file: Path | BinaryIO, format: str) -> None:
+    """Writes one of `draw_evaluations`' figures as `png` or `svg`."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(_STYLE):
+        # Without the date and the program, the same evaluations make the same file.
+        metadata = dict.fromkeys(("Date", "Creator", "Format", "Type")) if format == "svg" else {"Software": None}
+        figure.savefig(file, format=format, dpi=150, metadata=metadata)
+
+
+def _success_rate(axes: Axes, evaluations: Evaluations) -> None:
+    thresholds = np.linspace(0, CURVE_LIMIT, 4 * CURVE_LIMIT + 1)
+    for i, (name, evaluation) in enumerate(evaluations.items()):
+        rate = 100 * evaluation.success_curve(thresholds)
+        axes.plot(thresholds, rate, _line(i), color=_color(i), label=f"{name} (AUC {evaluation.auc:.3f})")
+    axes.set(
+        xlim=(0, CURVE_LIMIT),
+        ylim=(0, 100),
+        xlabel="threshold on the error of a frame's worst joint [mm]",
+        ylabel="share of frames within it [%]",
+    )
+    axes.legend(loc="lower right")
+
+
+def _bars(axes: Axes, values: Mapping[str, np.ndarray], labels: Sequence[str]) -> None:
+    places = np.arange(len(labels), dtype=float)
+    places[-1] += 0.5  # the mean stands apart
+    width = 0.8 / len(values)
+    for i, (name, heights) in enumerate(values.items()):
+        offset = (i - (len(values) - 1) / 2) * width
+        axes.bar(places + offset, heights, width, color=_color(i), edgecolor="white", linewidth=0.5, label=name)
+    readable = [label.replace("_", " ") for label in labels]
+    crowded = len(labels) > 8
+    axes.set_xticks(places, readable, rotation=45 if crowded else 0, ha="right" if crowded else "center")
+    axes.tick_params(axis="x", length=0)
+    axes.set(xlim=(places[0] - 0.6, places[-1] + 0.6), ylabel="mean joint error [mm]")
+    axes.grid(visible=False, axis="x")
+    # Above the bars: inside it would cover some of them.
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=min(3, len(values)))
+
+
+def _histogram(axes: Axes, evaluations: Evaluations) -> None:
+    edges = np.arange(0, CURVE_LIMIT + 1)
+    for i, (name, evaluation) in enumerate(evaluations.items()):
+        counts, _ = np.histogram(evaluation.errors, edges)  # infinite errors are in no bin
+        share = 100 * counts / evaluation.errors.size
+        axes.stairs(share, edges, color=_color(i), linestyle=_line(i), linewidth=1.2, label=name)
+    axes.set(xlim=(0, CURVE_LIMIT), xlabel="joint error [mm]", ylabel="share of joints per mm [%]")
+    axes.set_ylim(bottom=0)
+    axes.legend(loc="upper right")
+
+
+def _color(i: int) -> str:
+    return _COLORS[i % len(_COLORS)]
+
+
+def _line(i: int) -> str:
+    return _LINES[i // len(_COLORS) % len(_LINES)]

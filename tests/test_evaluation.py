@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from handpose.errors import HandPoseError
+from handpose.evaluation import Evaluation
+from handpose.layouts import ICVL16, LAYOUTS, NYU14, JointLayout
+
+
+def evaluation(offsets: np.ndarray) -> Evaluation:
+    truth = np.random.default_rng(1).normal([0, 0, 500], 50, offsets.shape)
+    return Evaluation.of(truth + offsets, truth)
+
+
+def worst(distances: list[float]) -> Evaluation:
+    """One frame per distance, whose worst joint is that far off; the others are right."""
+    offsets = np.zeros((len(distances), 14, 3))
+    offsets[:, 5, 1] = distances
+    return evaluation(offsets)
+
+
+def test_errors_are_split_by_joint_finger_and_axis() -> None:
+    offsets = np.zeros((10, 14, 3))
+    offsets[:, :, 0] = np.arange(14)  # joint j is j mm off along x
+    result = evaluation(offsets)
+    assert result.per_joint == pytest.approx(np.arange(14))
+    assert result.per_finger(NYU14) == pytest.approx(
+        {"thumb": 9, "index": 6.5, "middle": 4.5, "ring": 2.5, "pinky": 0.5, "palm": 12}
+    )
+    offsets[...] = [3.0, -4.0, 12.0]
+    result = evaluation(offsets)
+    assert result.per_axis == pytest.approx([3, 4, 12])
+    assert (result.mean, result.median, result.p95) == pytest.approx((13, 13, 13))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=str)
+def test_fingers_and_palm_make_up_the_mean(layout: JointLayout) -> None:
+    result = evaluation(np.random.default_rng(2).normal(0, 5, (30, len(layout), 3)))
+    fingers = result.per_finger(layout)
+    counts = {name: len(joints) for name, joints in layout.fingers.items()}
+    counts["palm"] = len(layout) - sum(counts.values())
+    assert sum(fingers[name] * count for name, count in counts.items()) / len(layout) == pytest.approx(result.mean)
+
+
+def test_a_shift_of_the_hand_is_no_error_of_the_centred_pose() -> None:
+    rng = np.random.default_rng(3)
+    shift = rng.normal(0, 20, (40, 1, 3))
+    result = evaluation(np.broadcast_to(shift, (40, 14, 3)))
+    assert result.mean_centered == pytest.approx(0, abs=1e-9)
+    assert result.mean_z_centered == pytest.approx(np.hypot(shift[..., 0], shift[..., 1]).mean())
+    pose = rng.normal(0, 5, (40, 14, 3))
+    pose -= pose.mean(axis=1, keepdims=True)
+    assert evaluation(pose + shift).mean_centered == pytest.approx(evaluation(pose).mean)
+    assert evaluation(pose + shift * [0, 0, 1]).mean_z_centered == pytest.approx(evaluation(pose).mean)
+
+
+def test_the_success_curve_and_the_area_under_it() -> None:
+    result = worst([4.0, 12.0, 12.0, 36.0, 100.0])
+    assert result.success_curve(np.array([0, 3.9, 4.1, 12.1, 36.1, 80])) == pytest.approx([0, 0, 0.2, 0.6, 0.8, 0.8])
+    # A frame counts from its worst joint's error on: the area is the mean of what is left up to 80 mm.
+    assert result.auc == pytest.approx((76 + 68 + 68 + 44 + 0) / 5 / 80)
+    fine = np.linspace(0, 80, 80_001)
+    assert result.auc == pytest.approx(result.success_curve(fine).mean(), abs=1e-4)
+    assert [result.success_rate(t) for t in fine[::10_000]] == pytest.approx(result.success_curve(fine[::10_000]))
+    # Uniform from 0 to 80: the curve is the diagonal.
+    assert worst(list((np.arange(400) + 0.5) / 5)).auc == pytest.approx(0.5)
+
+
+def test_percentiles_are_those_of_the_planted_errors() -> None:
+    offsets = np.zeros((100, 10, 3))
+    offsets[..., 2] = np.random.default_rng(4).permutation(np.arange(1, 1001)).reshape(100, 10)
+    result = evaluation(offsets)
+    assert result.p95 == pytest.approx(950)
+    assert result.median == pytest.approx(500.5)
+
+
+def test_missing_frames_fail_but_stay_out_of_the_means() -> None:
+    offsets = np.zeros((10, 16, 3))
+    offsets[..., 0] = 7.0
+    offsets[[2, 6], 3, 1] = np.nan  # one joint is enough
+    result = evaluation(offsets)
+    assert result.missing.tolist() == [2, 6]
+    assert result.mean == pytest.approx(7)
+    assert result.mean_interval() == pytest.approx((7, 7))
+    assert result.per_joint == pytest.approx(np.full(16, 7))
+    assert result.success_rate(1000) == 0.8
+    assert result.auc == pytest.approx(0.8 * 73 / 80)
+    assert math.isinf(result.p95)
+    values = result.to_dict(ICVL16)
+    assert (values["no_hand"], values["no_hand_frames"], values["p95_mm"]) == (2, [2, 6], None)
+    assert values["per_finger_mm"]["thumb"] == 7
+
+
+def test_no_prediction_at_all_has_no_numbers() -> None:
+    values = evaluation(np.full((3, 16, 3), np.nan)).to_dict(ICVL16)
+    for key in ("mean_mm", "median_mm", "p95_mm", "x_mm", "centered_mm", "z_centered_mm"):
+        assert values[key] is None
+    assert values["mean_interval95_mm"] == [None, None]
+    assert values["success_40mm"] == values["auc_80mm"] == 0
+    assert set(values["per_joint_mm"].values()) == {None}
+
+
+def test_the_interval_covers_the_mean_of_a_known_distribution() -> None:
+    # Exponential errors of mean 10 mm: the interval of one sample in twenty may miss it.
+    rng = np.random.default_rng(5)
+    covered = 0
+    for sample in rng.exponential(10.0, (200, 300)):
+        low, high = worst(list(sample)).mean_interval()  # one joint of 14 is off
+        covered += low <= 10 / 14 <= high
+    assert 180 <= covered <= 199
+
+
+def test_the_interval_of_many_frames_is_that_of_the_central_limit() -> None:
+    frames = np.random.default_rng(6).uniform(0, 20, 8252)
+    result = worst(list(frames))
+    low, high = result.mean_interval()
+    half = 1.96 * frames.std() / 14 / math.sqrt(len(frames))
+    assert (low, high) == pytest.approx((result.mean - half, result.mean + half), abs=0.06 * half)
+    assert (low, high) == result.mean_interval()
+    assert (low, high) != result.mean_interval(seed=1)
+
+
+def test_what_cannot_be_evaluated_is_said() -> None:
+    truth = np.zeros((3, 14, 3))
+    truth[1, 2, 0] = np.nan
+    with pytest.raises(HandPoseError, match=r"NaN or infinity in 1 frames, the first is 1"):
+        Evaluation.of(np.zeros((3, 14, 3)), truth)
+    with pytest.raises(HandPoseError, match="at least one frame"):
+        Evaluation.of(truth[:0], truth[:0])
