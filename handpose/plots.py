@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
 Evaluations = Mapping[str, Evaluation]
 
-# Okabe and Ito's palette without its yellow: told apart by colour-blind readers. Later rounds change the line.
+# Okabe and Ito's palette without its yellow: told apart by colour-blind readers. Further rounds of colours change
+# the lines and hatch the bars.
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
 _LINES = ("-", "--", "-.", ":")
+_HATCHES = ("", "////", "....", "xxxx")
+_LEGEND_INSIDE = 5  # more names would cover the curves
 _STYLE: dict[Any, Any] = {
     "font.size": 9.0,
     "axes.spines.top": False,
@@ -57,11 +60,12 @@ def draw_evaluations(evaluations: Evaluations, layout: JointLayout) -> dict[str,
     joints = {name: np.append(e.per_joint, e.mean) for name, e in shown.items()}
     fingers = {name: np.append(list(e.per_finger(layout).values()), e.mean) for name, e in shown.items()}
     first = next(iter(evaluations.values()))
+    curve_width = 6.0 if len(evaluations) <= _LEGEND_INSIDE else 9.0
     plots: dict[str, tuple[float, Callable[[Axes], None]]] = {
-        "success_rate": (6.0, lambda axes: _success_rate(axes, shown)),
+        "success_rate": (curve_width, lambda axes: _success_rate(axes, shown)),
         "per_joint": (9.0, lambda axes: _bars(axes, joints, [*layout.joints, "mean"])),
         "per_finger": (6.0, lambda axes: _bars(axes, fingers, [*first.per_finger(layout), "mean"])),
-        "error_histogram": (6.0, lambda axes: _histogram(axes, shown)),
+        "error_histogram": (curve_width, lambda axes: _histogram(axes, shown)),
     }
     figures = {}
     with mpl.rc_context(_STYLE):
@@ -85,14 +89,14 @@ def _success_rate(axes: Axes, evaluations: Evaluations) -> None:
     thresholds = np.linspace(0, CURVE_LIMIT, 4 * CURVE_LIMIT + 1)
     for i, (name, evaluation) in enumerate(evaluations.items()):
         rate = 100 * evaluation.success_curve(thresholds)
-        axes.plot(thresholds, rate, _line(i), color=_color(i), label=f"{name} (AUC {evaluation.auc:.3f})")
+        axes.plot(thresholds, rate, _line(i), color=_pick(_COLORS, i), label=f"{name} (AUC {evaluation.auc:.3f})")
     axes.set(
         xlim=(0, CURVE_LIMIT),
         ylim=(0, 100),
         xlabel="threshold on the error of a frame's worst joint [mm]",
         ylabel="share of frames within it [%]",
     )
-    axes.legend(loc="lower right")
+    _legend(axes, "lower right")
 
 
 def _bars(axes: Axes, values: Mapping[str, np.ndarray], labels: Sequence[str]) -> None:
@@ -101,7 +105,16 @@ def _bars(axes: Axes, values: Mapping[str, np.ndarray], labels: Sequence[str]) -
     width = 0.8 / len(values)
     for i, (name, heights) in enumerate(values.items()):
         offset = (i - (len(values) - 1) / 2) * width
-        axes.bar(places + offset, heights, width, color=_color(i), edgecolor="white", linewidth=0.5, label=name)
+        axes.bar(
+            places + offset,
+            heights,
+            width,
+            color=_pick(_COLORS, i),
+            hatch=_pick(_HATCHES, i // len(_COLORS)),
+            edgecolor="white",
+            linewidth=0.5,
+            label=name,
+        )
     readable = [label.replace("_", " ") for label in labels]
     crowded = len(labels) > 8
     axes.set_xticks(places, readable, rotation=45 if crowded else 0, ha="right" if crowded else "center")
@@ -117,15 +130,24 @@ def _histogram(axes: Axes, evaluations: Evaluations) -> None:
     for i, (name, evaluation) in enumerate(evaluations.items()):
         counts, _ = np.histogram(evaluation.errors, edges)  # infinite errors are in no bin
         share = 100 * counts / evaluation.errors.size
-        axes.stairs(share, edges, color=_color(i), linestyle=_line(i), linewidth=1.2, label=name)
+        axes.stairs(share, edges, color=_pick(_COLORS, i), linestyle=_line(i), linewidth=1.2, label=name)
     axes.set(xlim=(0, CURVE_LIMIT), xlabel="joint error [mm]", ylabel="share of joints per mm [%]")
     axes.set_ylim(bottom=0)
-    axes.legend(loc="upper right")
+    _legend(axes, "upper right")
 
 
-def _color(i: int) -> str:
-    return _COLORS[i % len(_COLORS)]
+def _legend(axes: Axes, corner: Literal["lower right", "upper right"]) -> None:
+    """The legend in a free corner of the curves, beside them where it would cover them."""
+    handles, _ = axes.get_legend_handles_labels()
+    if len(handles) <= _LEGEND_INSIDE:
+        axes.legend(loc=corner)
+    else:
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _line(i: int) -> str:
-    return _LINES[i // len(_COLORS) % len(_LINES)]
+    return _pick(_LINES, i // len(_COLORS))
+
+
+def _pick(choices: Sequence[str], i: int) -> str:
+    return choices[i % len(choices)]

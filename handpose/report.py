@@ -392,13 +392,14 @@ dt {{ color: #666; }}
 dd {{ margin: 0; overflow-wrap: anywhere; }}
 div {{ overflow-x: auto; }}
 table {{ width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; break-inside: avoid; }}
-th, td {{ padding: .25rem .9rem; text-align: right; white-space: nowrap; }}
+th, td {{ padding: .25rem 0 .25rem 1.2rem; text-align: right; white-space: nowrap; }}
 th:first-child, td:first-child {{ padding-left: 0; text-align: left; }}
-thead th {{ border-top: 1.5px solid #1b1b1b; border-bottom: 1px solid #1b1b1b; font-weight: 600; }}
+thead th {{ white-space: normal; vertical-align: bottom; font-weight: 600;
+  border-top: 1.5px solid #1b1b1b; border-bottom: 1px solid #1b1b1b; }}
 tbody tr:last-child td {{ border-bottom: 1.5px solid #1b1b1b; }}
 .best {{ font-weight: 700; }}
 figure {{ margin: 1rem 0; break-inside: avoid; }}
-img {{ max-width: 100%; }}
+img {{ display: block; max-width: 100%; margin: auto; }}
 footer {{ margin-top: 2.5rem; color: #666; font-size: .85rem; }}
 </style>
 </head>

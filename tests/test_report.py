@@ -17,6 +17,7 @@ from handpose.camera import CAMERAS
 from handpose.errors import HandPoseError
 from handpose.evaluation import Evaluation
 from handpose.layouts import NYU14
+from handpose.plots import draw_evaluations
 from handpose.report import Entry, Report
 
 HOSTILE = '_<script src="http://example.org/x.js">$\\frac{1}$ --> & "\'</script>'
@@ -121,10 +122,21 @@ def test_plots_are_written_as_png(report: Report, tmp_path: Path) -> None:
     assert [path.name for path in paths] == [
         "success_rate.png", "per_joint.png", "per_finger.png", "error_histogram.png"
     ]  # fmt: skip
+    again = report.plot(tmp_path / "again")
+    assert [path.read_bytes() for path in paths] == [path.read_bytes() for path in again]
     for path in paths:
         image = cv2.imread(str(path))
         assert min(image.shape[:2]) > 400
         assert image.std() > 5
+
+
+def test_predictions_beyond_the_colours_are_told_apart() -> None:
+    figures = draw_evaluations({f"method {i}": offsets(i + 1.0) for i in range(16)}, NYU14)
+    lines = figures["success_rate"].axes[0].get_lines()
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 16
+    bars = [container.patches[0] for container in figures["per_finger"].axes[0].containers]
+    assert len({(bar.get_facecolor(), bar.get_hatch()) for bar in bars}) == 16
+    assert [bar.get_height() for bar in bars] == pytest.approx(np.arange(1, 17))
 
 
 def test_the_best_of_a_table_is_bold(report: Report, tmp_path: Path) -> None:
