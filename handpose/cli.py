@@ -48,6 +48,7 @@ class Format(str, enum.Enum):
     json = "json"
     csv = "csv"
     npz = "npz"
+    uvd = "uvd"
 
 
 @app.callback()

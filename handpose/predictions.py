@@ -50,7 +50,7 @@ def read_ground_truth(path: str | Path, layout: JointLayout) -> np.ndarray:
     if len(unusable):
         raise HandPoseError(
             f"{path}:{unusable[0] + 1}: expected true joints as pixels and depths above 0 mm, got "
-            f"{_format(uvz[unusable[0]][:1])} ...; coordinates in mm (x y z) must be projected first"
+            f"{prediction_line(uvz[unusable[0]][:1])} ...; coordinates in mm (x y z) must be projected first"
         )
     return uvz
 
@@ -63,7 +63,7 @@ def write_predictions(path: str | Path, frames: Iterable[np.ndarray]) -> None:
     """
     try:
         with Path(path).open("w", encoding="utf-8") as file:
-            file.writelines(_format(uvz) + "\n" for uvz in frames)
+            file.writelines(prediction_line(uvz) + "\n" for uvz in frames)
     except OSError as error:
         raise HandPoseError(f"{path}: cannot be written ({error})") from None
 
@@ -84,5 +84,6 @@ def _parse(line: str, layout: JointLayout, place: str) -> np.ndarray:
     )
 
 
-def _format(uvz: np.ndarray) -> str:
+def prediction_line(uvz: np.ndarray) -> str:
+    """A frame's joints `uvz` (J, 3) [px, px, mm] as a line of the format, without its end."""
     return " ".join("nan" if math.isnan(number) else f"{number:.3f}" for number in np.ravel(uvz).tolist())

@@ -1,4 +1,4 @@
-"""Writing many poses to one file: JSON lines, JSON, CSV or npz."""
+"""Writing many poses to one file: JSON lines, JSON, CSV, npz, or the field's text format."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import numpy as np
 
 from handpose.errors import HandPoseError
 from handpose.pose import HandPose
+from handpose.predictions import prediction_line
 
-Format = Literal["jsonl", "json", "csv", "npz"]
+Format = Literal["jsonl", "json", "csv", "npz", "uvd"]
 
 _CSV_COLUMNS = (
     *("source", "status", "model", "layout", "hand", "joint"),
@@ -40,7 +41,8 @@ def open_writer(format: Format, path: Path | None) -> Iterator[PoseWriter]:
     """The writer of a format, completed at the end even if what happens in between fails.
 
     Args:
-        format: `jsonl` and `csv` are written as poses come; `json` and `npz` in the end.
+        format: `jsonl`, `csv` and `uvd` (`u v d` of all joints, a line per pose) are written as poses come; `json`
+            and `npz` in the end.
         path: the file; None for stdout, which takes text only.
 
     Raises:
@@ -53,6 +55,7 @@ def open_writer(format: Format, path: Path | None) -> Iterator[PoseWriter]:
         "json": _Json,
         "csv": _Csv,
         "npz": _Npz,
+        "uvd": _Lines,
     }
     try:
         with contextlib.ExitStack() as stack:
@@ -106,6 +109,20 @@ class _Csv:
             numbers = np.concatenate([pose.xyz[i], pose.uvz[i, :2], pose.spread[i]])
             cells = ("" if np.isnan(number) else f"{number:.2f}" for number in numbers)
             self._writer.writerow((*head, joint, *cells))
+
+    def close(self) -> None:
+        pass
+
+
+class _Lines:
+    """A line per pose, as `handpose.predictions` reads them."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, pose: HandPose) -> None:
+        self._stream.write(prediction_line(pose.uvz) + "\n")
+        self._stream.flush()
 
     def close(self) -> None:
         pass

@@ -37,7 +37,6 @@ FLOORS = [
     [
         "estimator",
         "batch",
-        "records",
         "training",
         "synthetic_training",
         "localizer_training",
@@ -45,6 +44,7 @@ FLOORS = [
         "dataset_training",
         "evaluation",
         "predictions",
+        "records",
         "plots",
         "report",
         "testset",

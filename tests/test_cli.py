@@ -14,6 +14,7 @@ from conftest import EXAMPLES, SHARED
 
 from handpose import HandPose
 from handpose.layouts import MSRA21
+from handpose.predictions import read_predictions
 
 CAMERA = ["-c", str(EXAMPLES / "camera.json")]
 OPEN = str(EXAMPLES / "open.png")
@@ -63,7 +64,7 @@ def test_one_broken_file_fails_alone(tmp_path: Path) -> None:
     assert err.splitlines()[-1] == "3 of 6 inputs failed"
 
 
-@pytest.mark.parametrize("form", ["jsonl", "json", "csv", "npz"])
+@pytest.mark.parametrize("form", ["jsonl", "json", "csv", "npz", "uvd"])
 def test_every_format_says_the_same(tmp_path: Path, form: str) -> None:
     inputs = [OPEN, str(EXAMPLES / "thumb.png")]
     _, expected, _ = run("predict", *inputs, *CAMERA)
@@ -81,6 +82,9 @@ def test_every_format_says_the_same(tmp_path: Path, form: str) -> None:
         got = np.array([[float(row[f"{axis}_mm"]) for axis in "xyz"] for row in rows]).reshape(xyz.shape)
         assert np.allclose(got, xyz)
         assert [row["joint"] for row in rows] == [*MSRA21.joints] * 2
+    elif form == "uvd":
+        uvz = np.array([record["uvz"] for record in records])
+        assert np.allclose(read_predictions(file, MSRA21), uvz, atol=0.006)
     else:
         with np.load(file) as arrays:
             assert np.allclose(arrays["xyz_mm"], xyz, atol=0.006)
