@@ -81,6 +81,20 @@ WEIGHTS = {
                 "fingertips of 8 labelled real images (SR305, one person)": 4.8,
             },
         ),
+        WeightsRecord(
+            name="nyu",
+            layout="nyu",
+            parameters=1_365_244,
+            repo_id="handpose/jgr-p2o-nyu",
+            revision=None,
+            sha256="e94eb1626680303e8a1ba20fe6cc04f2d89952c37c0bc8e7e805bd882046f5f4",
+            licence="Apache-2.0",
+            trained_on="rendered depth only, 76,800 crops after those of msra",
+            error_mm={
+                "joints of 2,000 rendered test images, centre given": 9.6,
+                "joints of 2,000 rendered test images, centre found": 15.3,
+            },
+        ),
     )
 }
 """The weights that `from_pretrained` knows by name."""

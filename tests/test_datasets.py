@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED, render_balls
+from conftest import SHARED, arm_with_hand, render_balls
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -247,11 +247,11 @@ def test_nyus_second_subject_has_a_smaller_cube(tmp_path: Path) -> None:
 
 
 def test_centres_can_be_found_in_the_images(tmp_path: Path) -> None:
-    hand = [(np.array([x, y, 500.0]), 22.0) for x in range(-30, 31, 15) for y in range(-30, 120, 15)]
+    hand = arm_with_hand(np.array([0.0, -1.0, 0.0]), np.array([0.0, 60.0, 500.0]), 300.0)
     nyu.write_nyu(tmp_path, "test", [(render_balls(CAMERAS["nyu"], hand), joints(14, 0))])
     dataset = open_dataset("nyu", tmp_path, "test", centers="localize")
     assert dataset.centers == "localize (found in each image)"
-    assert dataset[0].center == pytest.approx([0.0, 45.0, 485.0], abs=40.0)
+    assert dataset[0].center == pytest.approx([0.0, -20.0, 490.0], abs=40.0)
 
 
 # ---------------------------------------------------------------------------------------------- damaged
