@@ -39,6 +39,7 @@ WEIGHTS_FILE = Path(__file__).parent / "pretrained" / "localizer.safetensors"
 _HAND = 190.0  # mm from fingertip to wrist of a large hand
 _AGREE = 60.0  # mm: votes closer than this are for one centre
 _SURE = 0.1  # a cell with less probability does not vote
+_ANOTHER = 0.25  # of the first hand's area, that a second one must have
 _LEAST_AREA = 800.0  # mm^2 of surface, weighted by probability, that make a hand
 CHANNELS = {  # of each 3x3 convolution: in, out
     "enter": (2, 16),
@@ -93,8 +94,10 @@ def localize_hands(depth: np.ndarray, camera: Camera, max_hands: int = 1) -> np.
     Raises:
         HandPoseError: `depth` is no image, or not of the camera's size.
     """
-    centres, _ = hand_candidates(depth, camera, max_hands)
-    return centres[np.argsort(centres[:, 2])]
+    centres, areas = hand_candidates(depth, camera, max_hands)
+    centres = centres[areas >= _ANOTHER * areas.max(initial=0.0)]
+    ordered: np.ndarray = centres[np.argsort(centres[:, 2])]
+    return ordered
 
 
 def hand_candidates(depth: np.ndarray, camera: Camera, most: int) -> tuple[np.ndarray, np.ndarray]:
