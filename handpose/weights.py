@@ -95,6 +95,20 @@ WEIGHTS = {
                 "joints of 2,000 rendered test images, centre found": 15.3,
             },
         ),
+        WeightsRecord(
+            name="icvl",
+            layout="icvl",
+            parameters=1_368_064,
+            repo_id="handpose/jgr-p2o-icvl",
+            revision=None,
+            sha256="6070108855c6ce5ce2fb212e88f46043cae5bd9bb48a37670db6f932d1d9033a",
+            licence="Apache-2.0",
+            trained_on="rendered depth only, 40,000 crops after those of msra",
+            error_mm={
+                "joints of 2,000 rendered test images, centre given": 8.5,
+                "joints of 2,000 rendered test images, centre found": 14.1,
+            },
+        ),
     )
 }
 """The weights that `from_pretrained` knows by name."""

@@ -15,11 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import EXAMPLES
 from safetensors.numpy import load_file, save_file
 
 from handpose import weights as module
+from handpose.camera import Camera
 from handpose.config import JGRP2OConfig
+from handpose.depth_io import read_depth
 from handpose.errors import WeightsError
+from handpose.estimator import HandPoseEstimator
 from handpose.layouts import LAYOUTS
 from handpose.weights import WEIGHTS, WeightsRecord, find_weights
 
@@ -221,3 +225,18 @@ def test_a_record_without_its_built_in_copy_is_fetched_and_checked(tmp_path: Pat
 def test_records_are_values() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         WEIGHTS["msra"].sha256 = ""  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_built_in_weights_are_what_their_record_says(name: str) -> None:
+    record, weights = WEIGHTS[name], find_weights(name)
+    assert weights.config.layout == record.layout
+    assert sum(parameter.numel() for parameter in weights.load().parameters()) == record.parameters
+    depth, camera = read_depth(EXAMPLES / "open.png"), Camera.parse(str(EXAMPLES / "camera.json"))
+    pose = HandPoseEstimator.from_pretrained(name, device="cpu").predict(depth, camera=camera)
+    truth = json.loads((EXAMPLES / "open.truth.json").read_text())
+    xyz = dict(zip(truth["joints"], np.array(truth["xyz_mm"]), strict=True))
+    for finger in ("thumb", "index", "middle", "ring", "pinky"):  # each near its own true fingertip, and no other's
+        tip = {other: np.linalg.norm(pose[f"{finger}_tip"] - xyz[f"{other}_tip"]) for other in pose.layout.fingers}
+        assert min(tip, key=tip.__getitem__) == finger
+        assert tip[finger] < 20.0
