@@ -117,6 +117,7 @@ def process_group(device: str) -> Iterator[str]:
     torch.distributed.init_process_group("nccl" if cuda else "gloo")
     try:
         yield f"cuda:{os.environ['LOCAL_RANK']}" if cuda else device
+        torch.distributed.barrier()  # none may leave while another still talks to it
     finally:
         torch.distributed.destroy_process_group()
 
