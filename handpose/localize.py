@@ -40,6 +40,7 @@ _HAND = 190.0  # mm from fingertip to wrist of a large hand
 _AGREE = 60.0  # mm: votes closer than this are for one centre
 _SURE = 0.1  # a cell with less probability does not vote
 _ANOTHER = 0.25  # of the first hand's area, that a second one must have
+_SMALL_PRODUCT = 250_000  # multiplications that OpenBLAS still does in one thread
 _LEAST_AREA = 800.0  # mm^2 of surface, weighted by probability, that make a hand
 CHANNELS = {  # of each 3x3 convolution: in, out
     "enter": (2, 16),
@@ -153,11 +154,13 @@ def _convolve(name: str, x: np.ndarray, stride: int) -> np.ndarray:
     windows = np.concatenate(
         [padded[i : i + height : stride, j : j + width : stride] for i in range(3) for j in range(3)], axis=2
     )  # (h, w, 3*3*C)
-    out: np.ndarray = windows.reshape(-1, len(weight)) @ weight
+    # Row by row and in small products: larger ones wake the threads of numpy's BLAS, which then keep torch's waiting.
+    step = max(1, _SMALL_PRODUCT // windows[0].size)
+    out = np.concatenate([windows @ weight[:, i : i + step] for i in range(0, len(bias), step)], axis=2)
     out += bias
     if name != "votes":
         np.maximum(out, 0.0, out=out)
-    return out.reshape(*windows.shape[:2], -1)
+    return out
 
 
 def _double(x: np.ndarray) -> np.ndarray:
