@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from handpose.console import Layout, say, say_row
+from handpose.commands.console import Layout, say, say_row
 from handpose.errors import HandPoseError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from handpose.datasets.base import HandDataset
     from handpose.report import Report
 
-research = typer.Typer()
+app = typer.Typer()
 
 
 class Data(str, enum.Enum):
@@ -47,7 +47,7 @@ _Subject = Annotated[int | None, typer.Option(help="MSRA's test subject, 0 to 8.
 _Workers = Annotated[int, typer.Option(min=0, help="Processes that read images.")]
 
 
-@research.command()
+@app.command()
 def train(
     run: Annotated[Path, typer.Argument(help="Folder of the training; one that has a checkpoint is continued.")],
     data: Annotated[Data, typer.Option(help="Rendered hands, or a data set on your disk.")] = Data.synthetic,
@@ -119,7 +119,7 @@ def train(
         write_model(run, out)
 
 
-@research.command()
+@app.command()
 def evaluate(
     model: Annotated[
         list[str] | None, typer.Option("--model", "-m", help="As in `handpose predict`; may repeat.")
@@ -221,7 +221,7 @@ def _evaluate_dataset(names: list[str], dataset: HandDataset, workers: int, devi
     return Report(f"{dataset.name} {dataset.split}", dataset.layout, entries, notes=notes)
 
 
-@research.command()
+@app.command()
 def ablate(
     folder: Annotated[Path | None, typer.Argument(help="Folder of the trainings; those begun are continued.")] = None,
     listed: Annotated[bool, typer.Option("--list", help="Only list the variants and their parameters.")] = False,
@@ -277,7 +277,7 @@ def _list_variants(variants: list[Variant], layout: Layout, as_json: bool) -> No
         typer.echo(json.dumps(rows, indent=2))
 
 
-@research.command()
+@app.command()
 def train_localizer(
     run: Annotated[Path, typer.Argument(help="Folder of the training; one that has a checkpoint is continued.")],
     steps: Annotated[int, typer.Option(min=1, help="Length of the whole training.")],

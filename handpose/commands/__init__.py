@@ -1,0 +1,1 @@
+"""The commands of `handpose`, by what they are for."""

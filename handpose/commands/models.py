@@ -1,0 +1,38 @@
+"""The command line for weights: list, convert."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from handpose.commands.console import Layout, say
+
+app = typer.Typer()
+
+
+@app.command()
+def models() -> None:
+    """List the weights: layout, parameters, licence, measured error, and where the file is."""
+    from handpose.weights import WEIGHTS
+
+    for record in WEIGHTS.values():
+        typer.echo(f"{record.name}  {record.layout} layout, {record.parameters:,} parameters, {record.licence}")
+        typer.echo(f"    trained on  {record.trained_on}")
+        for test, error in record.error_mm.items():
+            typer.echo(f"    error       {error:.1f} mm mean, {test}")
+        typer.echo(f"    file        {record.where}")
+
+
+@app.command()
+def convert(
+    prefix: Annotated[Path, typer.Argument(help="The checkpoint's path without .index / .data-00000-of-00001.")],
+    out: Annotated[Path, typer.Argument(help="The model folder to make.")],
+    layout: Annotated[Layout, typer.Option(help="What the checkpoint was trained for.")],
+) -> None:
+    """Turn the original authors' TensorFlow checkpoint into a model folder. TensorFlow is not needed."""
+    from handpose.tf_checkpoint import convert
+
+    convert(prefix, out, layout.value)
+    say(f"{out}: config.json and model.safetensors; use it with handpose predict -m {out}")
