@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from handpose.camera import Camera
 from handpose.depth_io import DepthUnitWarning
@@ -37,11 +38,7 @@ def synthetic_testset(layout: JointLayout, frames: int = 2000) -> Iterator[tuple
     The hands are right hands, and hidden by no more than two thirds. The set is
     the same on every machine up to the rounding of float32.
     """
-    file = default_hand_file().with_name("hand-test.npz")
-    if not file.is_file():
-        compile_hand(file, phenotypes=_PHENOTYPES, shapes=200, seed=SEED)
-    hand = HandModel(file)
-    poses = cached_pose_bank(hand, count=2_000, seed=SEED)
+    hand, poses = testset_hand()
     source = SyntheticHands(hand, poses, layout, cube=250.0, uv_scale=95.0, scenes=_SCENES, seed=SEED)
     drawn = 0
     for camera in itertools.cycle(_CAMERAS):
@@ -52,6 +49,15 @@ def synthetic_testset(layout: JointLayout, frames: int = 2000) -> Iterator[tuple
                 return
             yield depth[i].numpy(), camera, xyz[i].double().numpy()
             drawn += 1
+
+
+def testset_hand() -> tuple[HandModel, Tensor]:
+    """The hand of the test set and its poses (P, B, 3) in degrees; made the first time, with the extra `train`."""
+    file = default_hand_file().with_name("hand-test.npz")
+    if not file.is_file():
+        compile_hand(file, phenotypes=_PHENOTYPES, shapes=200, seed=SEED)
+    hand = HandModel(file)
+    return hand, cached_pose_bank(hand, count=2_000, seed=SEED)
 
 
 class SyntheticResult(NamedTuple):

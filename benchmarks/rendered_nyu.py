@@ -1,0 +1,47 @@
+"""Writes rendered hands as a data set in NYU's format, to try training, evaluation and reports from end to end.
+
+    python benchmarks/rendered_nyu.py FOLDER [TRAINING_FRAMES TEST_FRAMES]
+
+Test frames have other shapes and poses than the training's, as in `handpose.testset`.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from handpose.camera import CAMERAS, Camera
+from handpose.datasets.nyu import write_nyu
+from handpose.layouts import NYU14
+from handpose.synthetic.hand import HandModel, cached_hand_file
+from handpose.synthetic.poses import cached_pose_bank
+from handpose.synthetic.scene import SceneRange, SyntheticHands
+from handpose.testset import testset_hand
+
+NYU = CAMERAS["nyu"]
+ROUND = Camera(NYU.fx, NYU.fx, NYU.cx, NYU.cy, NYU.width, NYU.height)  # the renderer has one focal length
+SCENES = SceneRange(distance=(500.0, 900.0), half_view=(0.2, 0.15))
+
+
+def frames(count: int, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Depth (480, 640) and joints (14, 3) in mm of hands that show at least a third of their near side."""
+    if split == "train":
+        hand, seed = HandModel(cached_hand_file()), 1
+        poses = cached_pose_bank(hand)
+    else:
+        hand, poses, seed = *testset_hand(), 2
+    source = SyntheticHands(hand, poses, NYU14, cube=250.0, uv_scale=95.0, scenes=SCENES, seed=seed)
+    while count:
+        with torch.inference_mode():
+            depth, xyz, seen = source.frames(8, ROUND)
+        for i in (seen > 1 / 3).nonzero()[:count, 0].tolist():
+            yield depth[i].numpy(), xyz[i].double().numpy()
+            count -= 1
+
+
+folder = Path(sys.argv[1])
+train, test = (int(word) for word in sys.argv[2:4]) if len(sys.argv) > 2 else (2000, 500)
+for split, count in (("train", train), ("test", test)):
+    print(f"{folder}: {write_nyu(folder, split, frames(count, split))} {split} frames")  # type: ignore[arg-type]
