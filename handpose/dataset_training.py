@@ -37,6 +37,7 @@ def train_dataset(
     workers: int = 0,
     start: Weights | None = None,
     compile: bool = False,
+    sync_batchnorm: bool = False,
 ) -> None:
     """Trains on a data set's training split; validation is on its own last frames, never on the test split.
 
@@ -52,6 +53,7 @@ def train_dataset(
         workers: processes that read and cut images.
         start: weights to begin with, of the same layout.
         compile: run the network through `torch.compile`.
+        sync_batchnorm: as in `Trainer`.
 
     Raises:
         HandPoseError: too few frames can be used, or `start` is for other joints.
@@ -81,7 +83,9 @@ def train_dataset(
     part = dataset.subset(frames[: -len(held_out)])
     source = DatasetCrops(part, uv_scale=model.uv_scale, seed=config.seed, workers=workers, device=device)
     try:
-        trainer = Trainer(run, model, config, source, device, start=tensors, compile=compile)
+        trainer = Trainer(
+            run, model, config, source, device, start=tensors, compile=compile, sync_batchnorm=sync_batchnorm
+        )
         trainer.run(validate, report, max_minutes=max_minutes, on_step=on_step)
     finally:
         source.close()

@@ -30,6 +30,7 @@ def train_synthetic(
     on_step: Callable[[int], None] = lambda step: None,
     start: Weights | None = None,
     compile: bool = False,
+    sync_batchnorm: bool = False,
 ) -> None:
     """Trains on rendered hands, in poses and with noise that its own validation crops do not share.
 
@@ -43,6 +44,7 @@ def train_synthetic(
         on_step: called after every step with its number.
         start: weights to begin with, of this or another layout.
         compile: run the network through `torch.compile`.
+        sync_batchnorm: as in `Trainer`.
     """
     hand = HandModel(cached_hand_file(), device)
     poses = cached_pose_bank(HandModel(cached_hand_file()))
@@ -62,7 +64,7 @@ def train_synthetic(
     tensors = None
     if start is not None:
         tensors = adapt_joints(start.load().state_dict(), _nearest_joints(hand, start.config, model))
-    trainer = Trainer(run, model, config, train, device, start=tensors, compile=compile)
+    trainer = Trainer(run, model, config, train, device, start=tensors, compile=compile, sync_batchnorm=sync_batchnorm)
     trainer.run(validate, report, max_minutes=max_minutes, on_step=on_step)
 
 

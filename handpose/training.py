@@ -146,6 +146,11 @@ class Trainer:
         device: where.
         start: tensors to begin with, instead of random ones.
         compile: run the network through `torch.compile`.
+        sync_batchnorm: take BatchNorm's statistics over all processes' crops; on GPUs only.
+
+    Raises:
+        HandPoseError: the folder holds another training, the processes cannot share the batch, or
+            `sync_batchnorm` without GPUs.
     """
 
     def __init__(
@@ -158,14 +163,18 @@ class Trainer:
         *,
         start: dict[str, Tensor] | None = None,
         compile: bool = False,
+        sync_batchnorm: bool = False,
     ) -> None:
         self.folder, self.config, self.source = Path(folder), config, source
         self.device = torch.device(device)
         together = torch.distributed.is_available() and torch.distributed.is_initialized()
         self.rank = torch.distributed.get_rank() if together else 0
-        self.share, rest = divmod(config.batch, torch.distributed.get_world_size() if together else 1)
+        self.processes = torch.distributed.get_world_size() if together else 1
+        self.share, rest = divmod(config.batch, self.processes)
         if rest or self.share < 2:
             raise HandPoseError(f"a batch of {config.batch} cannot be shared by the processes, two crops or more each")
+        if sync_batchnorm and self.device.type != "cuda":
+            raise HandPoseError(f"synchronised BatchNorm needs GPUs, got device {device}; leave it out")
         torch.manual_seed(config.seed)
         self.model = JGRP2O(model).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if start is not None:
@@ -178,6 +187,8 @@ class Trainer:
         if (self.folder / "state.json").is_file():
             self._resume()
         stacks: nn.Module = _Stacks(self.model)
+        if sync_batchnorm:
+            stacks = nn.SyncBatchNorm.convert_sync_batchnorm(stacks)  # type: ignore[no-untyped-call]
         if together:
             stacks = DistributedDataParallel(stacks)
         if compile:
@@ -216,29 +227,36 @@ class Trainer:
             self.seconds = before + time.monotonic() - begin
             over = self._agreed(self.seconds - before > 60.0 * max_minutes)
             if over or self.steps % self.config.validate_every == 0 or self.steps == self.config.steps:
+                loss = self._mean(torch.stack(losses).mean())
+                losses.clear()
                 if self.rank == 0:
                     self._recompute_statistics()
                     row = {
                         "step": self.steps,
                         "crops": self.steps * self.config.batch,
                         "minutes": round(self.seconds / 60.0, 2),
-                        "loss": float(torch.stack(losses).mean()),
+                        "loss": float(loss),
                         **validate(self.averaged),
                     }
                     self._log(row)
                     self.save()
                     report(row)
-                losses.clear()
             if over:
                 return
 
     def _agreed(self, over: bool) -> bool:
         """The first process's word on whether time is over: all must stop after the same step."""
-        if not isinstance(self._stacks, DistributedDataParallel):
+        if self.processes == 1:
             return over
         word = torch.tensor(float(over), device=self.device)
         torch.distributed.broadcast(word, 0)
         return bool(word)
+
+    def _mean(self, value: Tensor) -> Tensor:
+        """The mean over all processes."""
+        if self.processes > 1:
+            torch.distributed.all_reduce(value)
+        return value / self.processes
 
     def _step(self) -> Tensor:
         for group in self.optimiser.param_groups:
@@ -250,7 +268,8 @@ class Trainer:
             outputs = self._stacks(patches.to(memory_format=torch.channels_last))
         loss = pose_loss(outputs, uvz, patches, self.config.offset_weight)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        # Gradients are averaged over the processes; the paper's loss is a sum over the batch.
+        (self.processes * loss).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         self.optimiser.step()
         self.steps += 1

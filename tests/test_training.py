@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import os
 import subprocess
 import sys
@@ -113,50 +114,109 @@ def test_weights_of_another_layout_start_a_training() -> None:
     assert all(torch.equal(same[name], tensor) for name, tensor in old.state_dict().items())
 
 
+class Halves(Balls):
+    """The first or the second half of what a whole batch would be, or twice the same half."""
+
+    def __init__(self, rank: int, processes: int, same: bool) -> None:
+        super().__init__(0)
+        self.rank, self.processes, self.same = rank, processes, same
+
+    def batch(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if count == 64:  # for the averaged weights' statistics, which one process draws
+            return super().batch(count)
+        drawn = super().batch(8 if self.same else count * self.processes)
+        half = slice(self.rank * count, (self.rank + 1) * count)
+        whole = (torch.cat([tensor, tensor]) if self.same else tensor for tensor in drawn)
+        patches, uvz = (tensor[half] for tensor in whole)
+        return patches, uvz
+
+
 TOGETHER = """
-import sys, torch
+import os, signal, sys, torch
 sys.path.insert(0, {tests!r})
-from test_training import Balls, MODEL, validate
+from test_training import Balls, Halves, MODEL, validate
 from handpose.training import Trainer, TrainingConfig, process_group
+steps, folder, what = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+torch.set_default_dtype(torch.float64)  # Adam's first steps make much of the sign of a rounding error
 def main(device):  # a function, since what uses a process group must be gone before the group is
-    config = TrainingConfig(int(sys.argv[1]), batch=16, learning_rate=3e-3, validate_every=5)
-    trainer = Trainer(sys.argv[2], MODEL, config, Balls(0), device)
+    config = TrainingConfig(steps, batch=16, learning_rate=3e-3, validate_every=5, precision="float32")
+    trainer = Trainer(folder, MODEL, config, Balls(0), device)
+    if what != "own":
+        trainer.source = Halves(trainer.rank, trainer.processes, what == "same")
+        trainer._seed = lambda step: trainer.source.generator.manual_seed(step)  # the same for all
     begun, crops = trainer.steps, []
     draw = trainer.source.batch
     trainer.source.batch = lambda count: crops.append(draw(count)) or crops[-1]
-    trainer.run(validate, lambda row: None)
-    flat = torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])
-    both = [torch.empty_like(flat), torch.empty_like(flat)]
-    torch.distributed.all_gather(both, flat)
-    first = [torch.empty_like(crops[0][1]) for _ in both]
-    torch.distributed.all_gather(first, crops[0][1])
-    if trainer.rank == 0:
-        print(begun, trainer.steps, len(crops[0][0]), torch.equal(*both), torch.equal(*first))
+    def die(step):
+        if what == "die" and begun == 0 and trainer.rank == 1 and step == 7:
+            os.kill(os.getpid(), signal.SIGKILL)
+    trainer.run(validate, lambda row: None, on_step=die)
+    if trainer.processes > 1:
+        flat = torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])
+        both = [torch.empty_like(flat), torch.empty_like(flat)]
+        torch.distributed.all_gather(both, flat)
+        first = [torch.empty_like(crops[0][1]) for _ in both]
+        torch.distributed.all_gather(first, crops[0][1])
+        if trainer.rank == 0:
+            print(begun, trainer.steps, len(crops[0][0]), torch.equal(*both), torch.equal(*first))
 with process_group("cpu") as device:
     main(device)
 """
 
 
-@pytest.mark.slow
-def test_processes_train_one_model_on_different_crops_and_go_on(tmp_path: Path) -> None:
+def together(tmp_path: Path, processes: int, steps: int, what: str = "own", *options: str) -> list[str]:
+    """Trains in so many processes, in a folder for each kind, and returns what the first one prints."""
     script = tmp_path / "together.py"
     script.write_text(TOGETHER.format(tests=str(Path(__file__).parent)))
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", *options]
+    done = subprocess.run(
+        [sys.executable, *(launch if processes > 1 else []), script, str(steps), tmp_path / f"{what}{processes}", what],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
 
-    def run(steps: int) -> list[str]:
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-        done = subprocess.run(
-            [*command, str(script), str(steps), str(tmp_path / "run")],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.split()
 
-    assert run(5) == ["0", "5", "8", "True", "False"]
-    assert run(8) == ["5", "8", "8", "True", "False"]
+def losses(folder: Path) -> np.ndarray:
+    """The loss at every checkpoint of a training."""
+    with (folder / "log.csv").open(newline="") as file:
+        return np.array([float(row["loss"]) for row in csv.DictReader(file)])
+
+
+@pytest.mark.slow
+def test_processes_train_one_model_on_different_crops_and_go_on(tmp_path: Path) -> None:
+    assert together(tmp_path, 2, 5) == ["0", "5", "8", "True", "False"]
+    assert together(tmp_path, 2, 8) == ["5", "8", "8", "True", "False"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("what", "tolerance"), [("same", 1e-6), ("parts", 0.15)])
+def test_two_processes_have_the_loss_curve_of_one_with_the_whole_batch(
+    tmp_path: Path, what: str, tolerance: float
+) -> None:
+    """To rounding where both halves have the same BatchNorm statistics, and nearly where they have not."""
+    for processes in (1, 2):
+        together(tmp_path, processes, 20, what)
+    one, two = (losses(tmp_path / f"{what}{processes}") for processes in (1, 2))
+    assert len(one) == 4
+    assert one[-1] < 0.7 * one[0]
+    assert two == pytest.approx(one, rel=tolerance)
+
+
+@pytest.mark.slow
+def test_training_goes_on_when_a_process_is_killed(tmp_path: Path) -> None:
+    """torchrun starts all of them again, and they continue from the checkpoint at step 5."""
+    assert together(tmp_path, 2, 10, "die", "--max-restarts=1") == ["5", "10", "8", "True", "False"]
+    assert len(losses(tmp_path / "die2")) == 2
+
+
+def test_synchronised_batchnorm_asks_for_gpus() -> None:
+    with pytest.raises(HandPoseError, match="needs GPUs, got device cpu"):
+        Trainer("unused", MODEL, TrainingConfig(1), Balls(1), "cpu", sync_batchnorm=True)
 
 
 def test_a_model_folder_is_written_from_a_run(tmp_path: Path) -> None:

@@ -72,6 +72,9 @@ def train(
     seed: Annotated[int, typer.Option(help="Of weights and data.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
     compile: Annotated[bool, typer.Option("--compile", help="Run the network through torch.compile.")] = False,
+    sync_batchnorm: Annotated[
+        bool, typer.Option("--sync-batchnorm", help="With torchrun: BatchNorm statistics over all GPUs.")
+    ] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Log for TensorBoard too. Needs the extra `tensorboard`.")
     ] = False,
@@ -106,7 +109,8 @@ def train(
             log(row)
 
     with process_group(device) as own_device, _progress(config.steps) as on_step:
-        common: dict[str, Any] = {"max_minutes": max_minutes, "on_step": on_step, "start": weights, "compile": compile}
+        common: dict[str, Any] = {"max_minutes": max_minutes, "on_step": on_step, "start": weights}
+        common |= {"compile": compile, "sync_batchnorm": sync_batchnorm}
         if dataset is None:
             from handpose.synthetic_training import train_synthetic
 
