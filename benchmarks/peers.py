@@ -1,0 +1,240 @@
+"""Times JGR-P2O beside models of its field, on one machine, in one precision: random weights, right shapes.
+
+    python benchmarks/peers.py [--device cpu] [--batches 1 8] [--rounds 7] [--json OUT]
+
+The peers are built from their papers' descriptions for timing only; they cannot predict anything. All run in PyTorch
+as it is (`inference_mode`, channels-last where 2D, BatchNorm not folded), so that ratios compare networks and nothing
+else. In every round each model has its turn, and medians are taken over the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from handpose.config import JGRP2OConfig
+from handpose.model import JGRP2O
+
+JOINTS = 14  # NYU's, in all of them
+
+
+def conv(inside: int, outside: int, kernel: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+    """Convolution and BatchNorm."""
+    padding = dilation * (kernel // 2)
+    layer = nn.Conv2d(inside, outside, kernel, stride, padding, dilation, bias=False)
+    return nn.Sequential(layer, nn.BatchNorm2d(outside))
+
+
+class Bottleneck(nn.Module):
+    """ResNet's residual of 1x1, 3x3, 1x1 (He et al. 2016); the stride is the 3x3's."""
+
+    def __init__(self, inside: int, width: int, stride: int = 1, dilation: int = 1) -> None:
+        super().__init__()
+        self.down, self.middle = conv(inside, width, 1), conv(width, width, 3, stride, dilation)
+        self.up = conv(width, 4 * width, 1)
+        changes = inside != 4 * width or stride > 1
+        self.skip = conv(inside, 4 * width, 1, stride) if changes else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.up(F.relu(self.middle(F.relu(self.down(x)))))
+        return F.relu(inner + self.skip(x))
+
+
+class ResNet50(nn.Module):
+    """ResNet-50 without its classifier: the features of its third and fourth stage, with 1024 and 2048 channels."""
+
+    def __init__(self, *, dilate_last: bool) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(conv(3, 64, 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
+        stages, inside = [], 64
+        for stage, (width, count) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3))):
+            dilation = 2 if dilate_last and stage == 3 else 1
+            stride = 1 if stage == 0 or dilation > 1 else 2
+            blocks = [Bottleneck(inside, width, stride, dilation)]
+            blocks += [Bottleneck(4 * width, width, 1, dilation) for _ in range(count - 1)]
+            stages.append(nn.Sequential(*blocks))
+            inside = 4 * width
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, depth: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.stem(depth.expand(-1, 3, -1, -1))
+        for stage in self.stages[:3]:
+            x = stage(x)
+        return x, self.stages[3](x)
+
+
+class A2JTiming(nn.Module):
+    """A2J (Xiong et al., ICCV 2019), 176 x 176: 16 anchors at each cell of ResNet-50's stride-16 features.
+
+    Three branches of four 3x3 convolutions give every anchor's offset in the plane, depth, and weight per joint.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = ResNet50(dilate_last=True)
+        self.offset, self.depth, self.weight = (
+            self._branch(inside, 16 * JOINTS * numbers) for inside, numbers in ((2048, 2), (2048, 1), (1024, 1))
+        )
+        cells = (torch.arange(11.0) * 16.0 + 8.0)[:, None] + torch.tensor([-6.0, -2.0, 2.0, 6.0])
+        grid = torch.cartesian_prod(cells.flatten(), cells.flatten())
+        self.register_buffer("anchors", grid, persistent=False)  # (1936, 2)
+
+    @staticmethod
+    def _branch(inside: int, outside: int) -> nn.Sequential:
+        layers: list[nn.Module] = []
+        for start in (inside, 256, 256, 256):
+            layers += [nn.Conv2d(start, 256, 3, padding=1), nn.BatchNorm2d(256), nn.ReLU()]
+        return nn.Sequential(*layers, nn.Conv2d(256, outside, 3, padding=1))
+
+    def forward(self, depth: Tensor) -> Tensor:
+        common, deep = self.trunk(depth)
+        count = len(depth)
+        offset = self.offset(deep).reshape(count, JOINTS, 2, -1).transpose(2, 3)  # (N, J, 1936, 2)
+        z = self.depth(deep).reshape(count, JOINTS, -1)
+        weight = self.weight(common).reshape(count, JOINTS, -1).softmax(-1)
+        uv = (weight[..., None] * (offset + self.anchors)).sum(2)
+        return torch.cat([uv, (weight * z).sum(-1, keepdim=True)], dim=-1)
+
+
+def conv3(inside: int, outside: int, kernel: int) -> nn.Sequential:
+    """3D convolution and BatchNorm."""
+    return nn.Sequential(nn.Conv3d(inside, outside, kernel, padding=kernel // 2), nn.BatchNorm3d(outside))
+
+
+class Residual3(nn.Module):
+    """V2V-PoseNet's residual block of two 3x3x3 convolutions."""
+
+    def __init__(self, inside: int, outside: int) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(conv3(inside, outside, 3), nn.ReLU(), conv3(outside, outside, 3))
+        self.skip = nn.Identity() if inside == outside else conv3(inside, outside, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.inner(x) + self.skip(x))
+
+
+class V2VTiming(nn.Module):
+    """V2V-PoseNet (Moon et al., CVPR 2018), one model of its ensemble: 88^3 voxels to a 44^3 heat map per joint."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.front = nn.Sequential(
+            *(conv3(1, 16, 7), nn.ReLU(), nn.MaxPool3d(2)),
+            *(Residual3(16, 32), Residual3(32, 32), Residual3(32, 32)),
+        )
+        self.skip1, self.skip2 = Residual3(32, 32), Residual3(64, 64)
+        self.down1, self.down2, self.middle = Residual3(32, 64), Residual3(64, 128), Residual3(128, 128)
+        self.back2, self.back1 = Residual3(128, 128), Residual3(64, 64)
+        self.up2, self.up1 = (
+            nn.Sequential(nn.ConvTranspose3d(inside, inside // 2, 2, 2), nn.BatchNorm3d(inside // 2), nn.ReLU())
+            for inside in (128, 64)
+        )
+        self.heads = nn.Sequential(
+            *(Residual3(32, 32), conv3(32, 32, 1), nn.ReLU(), conv3(32, 32, 1), nn.ReLU()), nn.Conv3d(32, JOINTS, 1)
+        )
+
+    def forward(self, voxels: Tensor) -> Tensor:
+        x = self.front(voxels)
+        half = self.down1(F.max_pool3d(x, 2))
+        quarter = self.back2(self.middle(self.down2(F.max_pool3d(half, 2))))
+        half = self.back1(self.up2(quarter) + self.skip2(half))
+        return self.heads(self.up1(half) + self.skip1(x))
+
+
+class ResNetRegressorTiming(nn.Module):
+    """The least a ResNet-50 regressor on 96 x 96 can be: trunk, mean over the image, one linear layer.
+
+    CrossInfoNet (Du et al., CVPR 2019) and others build on this trunk and this input, and do more.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = ResNet50(dilate_last=False)
+        self.joints = nn.Linear(2048, 3 * JOINTS)
+
+    def forward(self, depth: Tensor) -> Tensor:
+        return self.joints(self.trunk(depth)[1].mean((2, 3)))
+
+
+MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "JGR-P2O": (lambda: JGRP2O(JGRP2OConfig("nyu")), (1, 96, 96)),
+    "A2J (timing model)": (A2JTiming, (1, 176, 176)),
+    "ResNet-50 regressor (timing model)": (ResNetRegressorTiming, (1, 96, 96)),
+    "V2V-PoseNet (timing model)": (V2VTiming, (1, 88, 88, 88)),
+}
+
+
+def size_of(make: Callable[[], nn.Module], shape: tuple[int, ...]) -> tuple[int, float]:
+    """Parameters, and 10^9 multiplications with their additions for one input."""
+    with torch.device("meta"):
+        model, x = make().eval(), torch.zeros(1, *shape)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(x)
+    return sum(parameter.numel() for parameter in model.parameters()), counter.get_total_flops() / 2e9
+
+
+def seconds(model: nn.Module, x: Tensor) -> float:
+    """What one pass takes."""
+    cuda = x.device.type == "cuda"
+    if cuda:
+        torch.cuda.synchronize()
+    begin = time.perf_counter()
+    with torch.inference_mode():
+        model(x)
+    if cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter() - begin
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+
+    torch.manual_seed(0)
+    ready = {}
+    for name, (make, shape) in MODELS.items():
+        layout = torch.channels_last if len(shape) == 3 else torch.channels_last_3d
+        model = make().eval().to(options.device, memory_format=layout)
+        inputs = {b: torch.rand(b, *shape, device=options.device).to(memory_format=layout) for b in options.batches}
+        seconds(model, inputs[options.batches[0]])
+        ready[name] = model, inputs, size_of(make, shape)
+    taken: dict[tuple[str, int], list[float]] = {}
+    for _ in range(options.rounds):
+        for name, (model, inputs, _) in ready.items():
+            for batch, x in inputs.items():
+                taken.setdefault((name, batch), []).append(seconds(model, x))
+
+    first, rows = next(iter(ready)), []
+    print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, {options.device}, {platform.machine()}")
+    print("| | Input | Parameters | GMAC | ms, one | Crops/s, best batch | JGR-P2O is faster by |")
+    print("|---|---|---|---|---|---|---|")
+    best = {name: max(b / statistics.median(taken[name, b]) for b in options.batches) for name in ready}
+    for name, (_, _, (parameters, work)) in ready.items():
+        one = 1000.0 * statistics.median(taken[name, options.batches[0]])
+        shape = " x ".join(map(str, MODELS[name][1][1:]))
+        rows.append({"model": name, "input": shape, "parameters": parameters, "gmac": work, "ms": one})
+        rows[-1] |= {"crops_per_s": best[name], "ratio": best[first] / best[name]}
+        print(
+            f"| {name} | {shape} | {parameters / 1e6:.2f} M | {work:.2f} | {one:.1f} | {best[name]:.1f} "
+            f"| {best[first] / best[name]:.1f} |"
+        )
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()
