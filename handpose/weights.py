@@ -122,6 +122,11 @@ class Weights:
     config: JGRP2OConfig
     model_file: Path
 
+    @property
+    def sha256(self) -> str:
+        """Of the model file."""
+        return _sha256(self.model_file)
+
     def load(self) -> JGRP2O:
         """The network with these weights, in inference mode.
 

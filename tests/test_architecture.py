@@ -44,6 +44,7 @@ FLOORS = [
         "dataset_training",
         "evaluation",
         "predictions",
+        "durable",
         "records",
         "plots",
         "report",
