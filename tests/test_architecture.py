@@ -33,7 +33,7 @@ FLOORS = [
         "synthetic.scene",
         "synthetic.rooms",
     ],
-    ["weights", "tf_checkpoint", "backends"],
+    ["hub", "weights", "tf_checkpoint", "backends"],
     [
         "estimator",
         "batch",
