@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from handpose.camera import Camera
+from handpose.config import JGRP2OConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
@@ -22,6 +24,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def reference() -> Callable[[str], np.lib.npyio.NpzFile]:
     return lambda name: np.load(SHARED / "reference" / name)
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that takes no time; what it says is as good as any other for these tests."""
+    import torch
+    from safetensors.torch import save_file
+
+    from handpose.model import JGRP2O
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("small")
+    config = JGRP2OConfig("nyu", stacks=1, features=8)
+    save_file(JGRP2O(config).state_dict(), folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config.to_dict()))
+    return folder
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from conftest import EXAMPLES
 from handpose.backends import load_backend
 from handpose.batch import predict_files
 from handpose.camera import Camera
-from handpose.config import JGRP2OConfig
 from handpose.estimator import HandPoseEstimator
 from handpose.weights import find_weights
 
@@ -33,22 +32,6 @@ def make_frames(folder: Path, count: int) -> list[Path]:
     for frame in frames:
         cv2.imwrite(str(frame), noise.integers(400, 600, (48, 64), np.uint16))
     return frames
-
-
-@pytest.fixture(scope="module")
-def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network that takes no time; what it says is as good as any other for these tests."""
-    torch = pytest.importorskip("torch")
-    from safetensors.torch import save_file
-
-    from handpose.model import JGRP2O
-
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("small")
-    config = JGRP2OConfig("nyu", stacks=1, features=8)
-    save_file(JGRP2O(config).state_dict(), folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(config.to_dict()))
-    return folder
 
 
 def job(model: Path, frames: Path, out: Path, *options: str) -> list[str]:
