@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from faults_jobs import make_small_model
 
 from handpose.camera import Camera
-from handpose.config import JGRP2OConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
@@ -28,18 +27,7 @@ def reference() -> Callable[[str], np.lib.npyio.NpzFile]:
 
 @pytest.fixture(scope="session")
 def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network that takes no time; what it says is as good as any other for these tests."""
-    import torch
-    from safetensors.torch import save_file
-
-    from handpose.model import JGRP2O
-
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("small")
-    config = JGRP2OConfig("nyu", stacks=1, features=8)
-    save_file(JGRP2O(config).state_dict(), folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(config.to_dict()))
-    return folder
+    return make_small_model(tmp_path_factory.mktemp("small"))
 
 
 @pytest.fixture

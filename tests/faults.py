@@ -23,8 +23,10 @@ FAULTS: list[Fault] = []
 def main(word: str = "") -> int:
     """Runs the faults and prints their rows as they come."""
     print(f"{'fault':60}{'tried':>8}{'survived':>10}{'lost':>6}")
+    from faults_jobs import JOB_FAULTS  # here, since it needs `Fault`
+
     total = 0
-    for fault in FAULTS:
+    for fault in [*FAULTS, *JOB_FAULTS]:
         if word in fault.name:
             tried, survived, lost = fault.run()
             print(f"{fault.name:60}{tried:8,}{survived:10,}{lost:6,}", flush=True)

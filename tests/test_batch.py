@@ -1,50 +1,30 @@
 from __future__ import annotations
 
+import csv
 import itertools
 import json
-import random
 import signal
 import subprocess
-import sys
 import threading
-import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from conftest import EXAMPLES
+from faults_jobs import disk_full, disk_of, job, killed, make_frames, wait_for_more
+from typer.testing import CliRunner
 
 from handpose.backends import load_backend
 from handpose.batch import predict_files
 from handpose.camera import Camera
+from handpose.cli import app
+from handpose.errors import HandPoseError
 from handpose.estimator import HandPoseEstimator
+from handpose.layouts import NYU14
+from handpose.predictions import read_predictions
 from handpose.weights import find_weights
 
 CAMERA = Camera(200.0, 200.0, 31.5, 23.5, 64, 48)
-
-
-def make_frames(folder: Path, count: int) -> list[Path]:
-    """Small depth frames, no two alike."""
-    folder.mkdir()
-    noise = np.random.default_rng(0)
-    frames = [folder / f"{i:06}.png" for i in range(count)]
-    for frame in frames:
-        cv2.imwrite(str(frame), noise.integers(400, 600, (48, 64), np.uint16))
-    return frames
-
-
-def job(model: Path, frames: Path, out: Path, *options: str) -> list[str]:
-    camera = "200,200,31.5,23.5,64,48"
-    program = [sys.executable, "-m", "handpose", "predict", str(frames), "-m", str(model), "-c", camera]
-    return [*program, "--center", "0,0,500", "-o", str(out), *options]
-
-
-def wait_for_more(out: Path, process: subprocess.Popen[str]) -> None:
-    """Until the job has written something more, or ended."""
-    before = out.stat().st_size if out.exists() else 0
-    while process.poll() is None and not (out.exists() and out.stat().st_size > before):
-        time.sleep(0.002)
 
 
 def sources(out: Path) -> list[str]:
@@ -59,7 +39,7 @@ def stopped(command: list[str], out: Path, number: int) -> tuple[int, str]:
 
 
 def test_a_stopped_job_goes_on_with_every_frame_once(small_model: Path, tmp_path: Path) -> None:
-    frames = make_frames(tmp_path / "frames", 3000)
+    frames = make_frames(tmp_path / "frames", 600)
     out = tmp_path / "out.jsonl"
     command = job(small_model, tmp_path / "frames", out)
     assert stopped(command, out, signal.SIGKILL)[0] == -signal.SIGKILL
@@ -70,33 +50,89 @@ def test_a_stopped_job_goes_on_with_every_frame_once(small_model: Path, tmp_path
         assert said == f"stopped after {len(done)} of {len(frames)} inputs\n"
         assert done == [frame.name for frame in frames[: len(done)]]
         assert 0 < len(done) < len(frames)
-    for frame in frames[len(done) + 10 :]:  # this test has not all day
-        frame.unlink()
     assert subprocess.run([*command, "--resume"], check=True, capture_output=True, text=True).stderr == ""
-    assert sources(out) == [frame.name for frame in frames[: len(done) + 10]]
+    assert sources(out) == [frame.name for frame in frames]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["jsonl", "csv", "uvd"])
-def test_a_job_killed_at_twenty_moments_has_every_frame_once(small_model: Path, tmp_path: Path, form: str) -> None:
-    frames = make_frames(tmp_path / "frames", 2000)
-    out, whole = tmp_path / "out", tmp_path / "whole"
-    subprocess.run(job(small_model, tmp_path / "frames", whole, "--format", form), check=True)
-    command = job(small_model, tmp_path / "frames", out, "--format", form, "--resume")
-    moments = random.Random(0)
-    for kill in range(20):
-        process = subprocess.Popen(command)
-        if kill % 4:  # else at start-up, whatever it is doing then
-            wait_for_more(out, process)
-            time.sleep(moments.uniform(0.0, 0.15))
-        else:
-            time.sleep(moments.uniform(0.0, 5.0))
-        assert process.poll() is None, "the job was done before it was killed"
-        process.kill()
-        process.wait()
-    subprocess.run(command, check=True)
-    assert out.read_bytes() == whole.read_bytes()
-    assert len(frames) == len((tmp_path / "out.manifest.jsonl").read_text().splitlines()) - 1
+def test_a_job_killed_at_twenty_moments_has_every_frame_once(form: str) -> None:
+    assert killed(form) == (20, 20, 0)
+
+
+@pytest.mark.slow
+def test_a_job_on_a_full_disk_keeps_what_it_wrote_and_goes_on() -> None:
+    assert disk_full() == (3, 3, 0)
+
+
+def predict(*arguments: object):
+    return CliRunner().invoke(app, ["predict", *map(str, arguments)])
+
+
+def test_what_cannot_be_resumed_is_one_line(small_model: Path, tmp_path: Path) -> None:
+    frames, out = tmp_path / "frames", tmp_path / "out.csv"
+    (make_frames(frames, 4)[2]).write_bytes(b"\x89PNG")
+    command = [
+        frames,
+        "-m",
+        small_model,
+        "-c",
+        "200,200,31.5,23.5",
+        "--center",
+        "0,0,500",
+        "--format",
+        "csv",
+        "-o",
+        out,
+    ]
+    first = predict(*command)
+    assert (first.exit_code, first.stdout) == (1, "")
+    assert first.stderr.splitlines()[1] == "1 of 4 inputs failed"
+    rows = list(csv.DictReader(out.open()))
+    assert [row["status"] for row in rows] == ["ok"] * 28 + ["error"] + ["ok"] * 14
+    assert "000002.png: expected a PNG" in rows[28]["reason"]
+    before = out.read_bytes()
+    again = predict(*command, "--resume")
+    assert (again.exit_code, again.stderr) == (1, "1 of 4 inputs failed\n")
+    for more, message in (
+        ([], "give --force to overwrite it, or --resume to go on"),
+        (["--resume", "--force"], "not both"),
+        (["--resume", "--unit", "2"], "was begun with unit 'mm', now it is 2.0"),
+        (["--resume", "--hand", "left"], "was begun with hand 'right', now it is 'left'"),
+        (["--resume", "--format", "npz"], "only jsonl, csv and uvd with -o can be resumed"),
+        (["--force", "-o", "/dev/null"], "is no regular file"),
+    ):
+        refused = predict(*command, *more)
+        assert refused.exit_code
+        assert message in " ".join((refused.stderr + str(refused.exception)).split())
+        assert out.read_bytes() == before
+    with disk_of(before.index(b"000001.png") + 100):
+        failed = predict(*command, "--force")
+    assert isinstance(failed.exception, HandPoseError)
+    assert "cannot be written" in str(failed.exception)
+    assert "kept, go on with --resume" in str(failed.exception)
+    assert before.startswith(out.read_bytes())
+    assert predict(*command, "--resume").exit_code == 1
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize("form", ["json", "npz", "uvd"])
+def test_a_failed_frame_is_a_record_in_every_format(small_model: Path, tmp_path: Path, form: str) -> None:
+    frames, out = tmp_path / "frames", tmp_path / "out"
+    make_frames(frames, 3)[0].write_bytes(b"\x89PNG")
+    assert predict(frames, "-m", small_model, "-c", "200,200,31.5,23.5", "--format", form, "-o", out).exit_code == 1
+    if form == "json":
+        records = json.loads(out.read_text())
+        assert [record["status"] for record in records] == ["error", *(2 * ["no_hand"])]
+        assert "expected a PNG" in records[0]["reason"]
+    elif form == "npz":
+        with np.load(out) as arrays:
+            assert arrays["status"].tolist() == ["error", *(2 * ["no_hand"])]
+            assert "expected a PNG" in arrays["reason"][0]
+            assert np.isnan(arrays["xyz_mm"]).all()
+            assert arrays["xyz_mm"].shape == (3, 14, 3)
+    else:
+        assert np.isnan(read_predictions(out, NYU14)).all()
 
 
 def test_the_reader_of_the_output_may_go_away(small_model: Path, tmp_path: Path) -> None:

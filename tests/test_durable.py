@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from faults_jobs import disk_of
 
 from handpose.durable import GrowingFile, write_atomically
 from handpose.errors import HandPoseError
@@ -41,17 +40,6 @@ def grow(path: Path, frames: list[Path], *, resume: bool = True, settings: objec
     finally:
         file.close()
     return file
-
-
-@contextlib.contextmanager
-def disk_of(size: int) -> Iterator[None]:
-    """No file can become larger than `size` bytes: as with a full disk, a part of a write may still be done."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_job_cut_at_any_byte_is_finished_with_every_frame_once(tmp_path: Path, frames: list[Path]) -> None:

@@ -11,21 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from faults_jobs import FETCH
 from hub_server import HubServer, serving
 
 from handpose.weights import WEIGHTS
 
 BUILT_IN = WEIGHTS["msra"].built_in
 FILES = {name: (BUILT_IN / name).read_bytes() for name in ("config.json", "model.safetensors")}
-FETCH = """
-import sys
-from handpose import WeightsError
-from handpose.weights import find_weights
-for name in sys.argv[1:]:
-    name, _, options = name.partition(" ")
-    try: print(find_weights(name, **eval(f"dict({options})")).sha256[:8])
-    except WeightsError as error: print(error)
-"""
 GOOD = hashlib.sha256(FILES["model.safetensors"]).hexdigest()[:8]
 
 
