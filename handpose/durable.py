@@ -125,7 +125,7 @@ class GrowingFile:
             self._sync()
 
     def _append(self, text: str) -> None:
-        data = text.encode()
+        data = text.encode(errors="surrogateescape")  # as the names of files are
         try:
             _write(self._file, data)
         except OSError:
