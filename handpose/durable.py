@@ -71,22 +71,22 @@ class GrowingFile:
         try:
             self._lock()
             if resume and self._manifest_path.exists():
-                manifest_end = self._read_manifest(wanted)
+                self._manifest_end = self._read_manifest(wanted)
             elif resume and path.stat().st_size:
                 raise HandPoseError(f"{path}: has no manifest to resume from; give --force to start again")
             else:
                 first = json.dumps(wanted) + "\n"
                 write_atomically(self._manifest_path, first.encode())
-                manifest_end = len(first)
+                self._manifest_end = len(first)
             self._file.truncate(self._end)
             self._manifest = FileIO(self._manifest_path, "a")
-            self._manifest.truncate(manifest_end)
+            self._manifest.truncate(self._manifest_end)
         except BaseException:
             self._file.close()
             raise
         self._next_sync = 0.0
         if self._end == 0:
-            self._append(header)
+            self._end = _append(self._file, header, 0)
 
     def holds(self, frame: Path) -> bool:
         """Whether the frame was finished before.
@@ -107,7 +107,7 @@ class GrowingFile:
         Raises:
             OSError: they cannot be written; the file ends with the frame before.
         """
-        self._append(text)
+        self._end = _append(self._file, text, self._end)
         self.failed += status == "error"
         size, mtime_ns = _identity(frame)
         entry = {"file": _key(frame), "size": size, "mtime_ns": mtime_ns, "status": status, "end": self._end}
@@ -124,19 +124,10 @@ class GrowingFile:
         with self._file, self._manifest:
             self._sync()
 
-    def _append(self, text: str) -> None:
-        data = text.encode(errors="surrogateescape")  # as the names of files are
-        try:
-            _write(self._file, data)
-        except OSError:
-            self._file.truncate(self._end)
-            raise
-        self._end += len(data)
-
     def _sync(self) -> None:
         start = time.monotonic()
         os.fsync(self._file.fileno())
-        _write(self._manifest, "".join(self._entries).encode())
+        self._manifest_end = _append(self._manifest, "".join(self._entries), self._manifest_end)
         os.fsync(self._manifest.fileno())
         self._entries.clear()
         end = time.monotonic()
@@ -182,6 +173,17 @@ class GrowingFile:
                     f"{self._path}: was begun with {name} {old.get(name)!r}, now it is {new.get(name)!r}; give what it "
                     "was begun with, another output, or --force to start again"
                 )
+
+
+def _append(file: FileIO, text: str, end: int) -> int:
+    """Writes `text` after the first `end` bytes, all of it or nothing, and returns where it ends."""
+    data = text.encode(errors="surrogateescape")  # as the names of files are
+    try:
+        _write(file, data)
+    except OSError:
+        file.truncate(end)
+        raise
+    return end + len(data)
 
 
 def _write(file: FileIO, data: bytes) -> None:

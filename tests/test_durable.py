@@ -76,6 +76,16 @@ def test_a_full_disk_keeps_whole_frames(tmp_path: Path, frames: list[Path]) -> N
     assert stopped > 50
 
 
+def test_room_that_comes_back_is_used(tmp_path: Path, frames: list[Path]) -> None:
+    out = tmp_path / "out"
+    file = GrowingFile(out, "head\n", SETTINGS, resume=True)
+    with disk_of((tmp_path / "out.manifest.jsonl").stat().st_size + 10), pytest.raises(OSError, match="large"):
+        file.write(frames[0], LINES[0], "ok")
+    file.close()
+    assert grow(out, frames).failed == 0
+    assert out.read_text() == WHOLE
+
+
 def test_what_is_no_part_of_the_job_is_refused(tmp_path: Path, frames: list[Path]) -> None:
     out = tmp_path / "out"
     grow(out, frames[:4])
