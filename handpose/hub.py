@@ -39,6 +39,7 @@ def fetch(
     from huggingface_hub import hf_hub_download
 
     at = f"{repo_id}@{revision}" if revision else repo_id
+    damaged = ""
     for _ in range(2):
         try:
             path = Path(
@@ -55,8 +56,9 @@ def fetch(
                 return path
             for copy in (path.resolve(), path):  # a snapshot in the cache is a link to the content
                 copy.unlink(missing_ok=True)
+            damaged = "the copy in the cache was damaged and is deleted; "
         except Exception as error:
-            raise WeightsError(f"{at}: cannot fetch {file}: {_reason(error)}") from None
+            raise WeightsError(f"{at}: cannot fetch {file}: {damaged}{_reason(error)}") from None
     wanted = f"sha256 is not {sha256}" if sha256 else "hash is not the one that the Hub names"
     raise WeightsError(
         f"{at}: fetched {file} twice and its {wanted}; nothing was kept, use built-in weights or a folder"

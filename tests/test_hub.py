@@ -125,7 +125,8 @@ def test_a_damaged_copy_in_the_cache_is_fetched_once_more(tmp_path: Path, hub: H
         assert fetch(hub, tmp_path, name) == [GOOD]
         assert sum(request.startswith("GET") and file.name in request for request in hub.requests) == 1
         file.write_bytes(damaged)
-        assert "not in the cache" in fetch(hub, tmp_path, f"{name} local_files_only=True")[0]
+        (line,) = fetch(hub, tmp_path, f"{name} local_files_only=True")
+        assert "the copy in the cache was damaged and is deleted; it is not in the cache" in line
         assert fetch(hub, tmp_path, name) == [GOOD]
 
 
