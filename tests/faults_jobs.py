@@ -113,7 +113,7 @@ def killed(form: str = "jsonl", kills: int = 20, frames: int = 2000) -> Counts:
     return hit, hit if not lost else 0, lost
 
 
-def stopped() -> Counts:
+def interrupted() -> Counts:
     """Ctrl-C and SIGTERM in the middle of a job."""
     lost = survived = 0
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -187,7 +187,7 @@ def hub_fails(fault: object) -> Counts:
 
 JOB_FAULTS = [
     *(Fault(f"a {form} job killed at any moment", lambda form=form: killed(form)) for form in ("jsonl", "csv", "uvd")),
-    Fault("a job stopped by Ctrl-C or SIGTERM", stopped),
+    Fault("a job stopped by Ctrl-C or SIGTERM", interrupted),
     Fault("a disk that fills up under a job", disk_full),
     *(Fault(f"the Hub: {name}", lambda fault=fault: hub_fails(fault)) for name, fault in HUB_FAULTS.items()),
 ]
