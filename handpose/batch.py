@@ -1,24 +1,31 @@
-"""Many files: read, predict in batches, and let one bad file fail alone."""
+"""Many files: read, crop and predict at the same time, in constant memory, and let one bad file fail alone."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice, repeat
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from handpose.camera import Camera
-from handpose.depth_io import DepthUnit, DepthUnitWarning, read_depth
-from handpose.errors import HandPoseError
-from handpose.estimator import Box, HandPoseEstimator
+from handpose.depth_io import DepthUnit, read_depth
+from handpose.errors import DepthReadError, HandPoseError
+from handpose.estimator import Box, Candidates, HandPoseEstimator
 from handpose.pose import Hand, HandPose
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, eq=False)
 class FileResult:
-    """What became of one file: a pose and the depth image (H, W) mm it was found in, or an error."""
+    """What became of one file: a pose, and the depth image (H, W) mm if it is kept, or an error."""
 
     path: Path
     pose: HandPose | None = None
@@ -28,16 +35,20 @@ class FileResult:
 
 def predict_files(
     estimator: HandPoseEstimator,
-    paths: Sequence[Path],
+    paths: Iterable[Path],
     *,
     camera: Camera | None = None,
-    centers: np.ndarray | None = None,
+    centers: Iterable[np.ndarray] | None = None,
     box: Box | None = None,
     hand: Hand = "right",
     unit: DepthUnit = "mm",
     batch_size: int = 16,
-) -> Iterator[FileResult]:
-    """The results of all files, in order, a batch at a time.
+    keep_depth: bool = False,
+) -> Generator[FileResult, None, None]:
+    """The results of all files, in order.
+
+    Threads read and crop the next files while the network is busy with a batch and the caller with the one before.
+    Only so many files are on their way that memory does not grow with their number.
 
     Args:
         estimator: what predicts.
@@ -46,39 +57,55 @@ def predict_files(
         box: see `camera`.
         hand: see `camera`.
         unit: see `camera`.
-        centers: (N, 3) mm, one per file; NaN for a file without a hand.
+        centers: (3,) mm for each file; NaN for a file without a hand.
         batch_size: files per pass through the network.
+        keep_depth: give the depth images too, in the results.
+
+    Raises:
+        MemoryError: the device has no room for a single crop.
     """
-    for start in range(0, len(paths), batch_size):
-        chunk = [_read(path, unit) for path in paths[start : start + batch_size]]
-        places = [start + i for i, result in enumerate(chunk) if result.depth is not None]
 
-        def predict(places: list[int], chunk: list[FileResult] = chunk, start: int = start) -> list[HandPose]:
-            depths = [depth for place in places if (depth := chunk[place - start].depth) is not None]
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DepthUnitWarning)  # reading has already warned
-                return estimator.predict_batch(
-                    depths, camera=camera, center=None if centers is None else centers[places], box=box, hand=hand
-                )
-
-        poses: dict[int, HandPose] = {}
+    def find(job: tuple[Path, np.ndarray | None]) -> tuple[FileResult, Candidates | None]:
+        path, center = job
         try:
-            poses = dict(zip(places, predict(places), strict=True))
-        except HandPoseError:
-            # One of them is to blame: the others must not suffer for it.
-            for place in places:
-                try:
-                    poses[place] = predict([place])[0]
-                except HandPoseError as error:
-                    path = paths[place]
-                    chunk[place - start] = FileResult(path, error=HandPoseError(f"{path}: {error}"))
-        for i, result in enumerate(chunk):
-            pose = poses.get(start + i)
-            yield result if pose is None else replace(result, pose=replace(pose, source=str(result.path)))
+            depth = read_depth(path, unit)
+            found = estimator.find(depth, camera=camera, center=center, box=box, hand=hand)
+        except DepthReadError as error:
+            return FileResult(path, error=error), None
+        except HandPoseError as error:
+            return FileResult(path, error=HandPoseError(f"{path}: {error}")), None
+        return FileResult(path, depth=depth if keep_depth else None), found
 
+    def predict(batch: list[tuple[FileResult, Candidates | None]]) -> list[FileResult]:
+        there = [(result, found) for result, found in batch if found is not None]
+        try:
+            poses = iter(estimator.poses([found for _, found in there], [str(one.path) for one, _ in there], hand))
+        except HandPoseError as error:
+            if len(batch) == 1:
+                return [FileResult(batch[0][0].path, error=HandPoseError(f"{batch[0][0].path}: {error}"))]
+            return [result for one in batch for result in predict([one])]  # the others must not suffer for it
+        return [result if found is None else replace(result, pose=next(poses)) for result, found in batch]
 
-def _read(path: Path, unit: DepthUnit) -> FileResult:
+    readers, network = ThreadPoolExecutor(os.cpu_count()), ThreadPoolExecutor(1)
     try:
-        return FileResult(path, depth=read_depth(path, unit))
-    except HandPoseError as error:
-        return FileResult(path, error=error)
+        jobs = zip(paths, repeat(None) if centers is None else centers)  # noqa: B905 - `repeat` has no end
+        found = _ahead(readers, find, jobs, 2 * batch_size)
+        batches = iter(lambda: list(islice(found, batch_size)), [])
+        for results in _ahead(network, predict, batches, 1):
+            yield from results
+    finally:
+        for pool in (readers, network):
+            pool.shutdown(cancel_futures=True)
+
+
+def _ahead(
+    pool: Executor, function: Callable[[_Item], _Result], items: Iterable[_Item], most: int
+) -> Iterator[_Result]:
+    """`function` of each item, in order; the pool works on at most `most` items more than were asked for."""
+    pending: deque[Future[_Result]] = deque()
+    for item in items:
+        pending.append(pool.submit(function, item))
+        if len(pending) > most:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()

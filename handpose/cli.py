@@ -41,6 +41,6 @@ def main() -> NoReturn:
     """The entry point: an error that the caller can put right is one line and exit code 2, a bug a traceback."""
     try:
         app()
-    except HandPoseError as error:
+    except (HandPoseError, MemoryError) as error:
         say(f"error: {error}")
     sys.exit(2)

@@ -81,17 +81,6 @@ def to_depth(array: np.ndarray, unit: DepthUnit = "mm") -> np.ndarray:
     return depth
 
 
-def check_depth_file(path: str | Path, unit: DepthUnit = "mm") -> None:
-    """Reads a file's header only, and raises what `read_depth` would raise about it."""
-    path = Path(path)
-    try:
-        if _check_suffix(path) == ".png":
-            with path.open("rb") as file:
-                _png_header(path, file.read(33), unit == "nyu")
-    except OSError as error:
-        raise DepthReadError(f"{path}: cannot be read ({error})") from None
-
-
 def millimetres_per_unit(unit: DepthUnit) -> float:
     """What one stored unit is, in mm."""
     if unit in ("mm", "nyu"):

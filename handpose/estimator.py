@@ -38,6 +38,13 @@ class _Choice(NamedTuple):
     area: float = 1.0
 
 
+class Candidates(NamedTuple):
+    """The crops of one image that may hold its hand, and the image's camera."""
+
+    choices: list[_Choice]
+    camera: Camera
+
+
 class AssumedCameraWarning(UserWarning):
     """No camera was given, so that distances across the image are approximate."""
 
@@ -48,10 +55,12 @@ class HandPoseEstimator:
     Attributes:
         config: the network's dimensions and scales.
         name: what the weights are called.
+        sha256: of the weights' file, or empty.
     """
 
-    def __init__(self, backend: Backend, config: JGRP2OConfig, name: str) -> None:
-        self._backend, self.config, self.name = backend, config, name
+    def __init__(self, backend: Backend, config: JGRP2OConfig, name: str, sha256: str = "") -> None:
+        self._backend, self.config, self.name, self.sha256 = backend, config, name, sha256
+        self._largest_batch = _LARGEST_BATCH
 
     @property
     def layout(self) -> JointLayout:
@@ -89,7 +98,7 @@ class HandPoseEstimator:
         weights = find_weights(
             str(name), revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
         )
-        return cls(load_backend(weights, backend, device), weights.config, weights.name)
+        return cls(load_backend(weights, backend, device), weights.config, weights.name, weights.sha256)
 
     @overload
     def predict(
@@ -159,19 +168,35 @@ class HandPoseEstimator:
 
         `center` may also be (N, 3), one centre per image, NaN for an image without a hand.
         """
+        centres = None if center is None else _centres(center, len(images))
+        found = [
+            self.find(
+                _load(image, unit), camera=camera, center=None if centres is None else centres[i], box=box, hand=hand
+            )
+            for i, image in enumerate(images)
+        ]
+        sources = ["" if isinstance(image, np.ndarray) else str(image) for image in images]
+        return self.poses(found, sources, hand)
+
+    def find(
+        self,
+        depth: np.ndarray,
+        *,
+        camera: Camera | None = None,
+        center: np.ndarray | None = None,
+        box: Box | None = None,
+        hand: Hand = "right",
+    ) -> Candidates:
+        """The crops of a depth image (H, W) mm that may hold the hand: what `predict` does before the network.
+
+        Arguments and errors as in `predict`; `center` is (3,). Threads may do this side by side, and beside `poses`.
+        """
         if center is not None and box is not None:
             raise HandPoseError("give the hand's center or its box, not both")
         if box is not None and np.shape(box) != (4,):
             raise HandPoseError(f"a box is x, y, width, height in px, got {box}")
-        centres = None if center is None else _centres(center, len(images))
-        choices: list[list[_Choice]] = []
-        cameras: list[Camera] = []
-        for i, image in enumerate(images):
-            depth = _load(image, unit)
-            cameras.append(_camera_of(depth, camera))
-            choices.append(self._choices(depth, cameras[-1], None if centres is None else centres[i], box, hand))
-        sources = ["" if isinstance(image, np.ndarray) else str(image) for image in images]
-        return self._poses(choices, cameras, sources, hand)
+        camera = _camera_of(depth, camera)
+        return Candidates(self._choices(depth, camera, center, box, hand), camera)
 
     def predict_hands(
         self,
@@ -185,12 +210,12 @@ class HandPoseEstimator:
         """The poses of up to `max_hands` hands in one image, nearest first; empty if there is none."""
         depth = _load(image, unit)
         camera = _camera_of(depth, camera)
-        choices = [
-            [_Choice(HandCrop.cut(depth, camera, centre, self.config.cube, mirror=hand == "left"))]
+        found = [
+            Candidates([_Choice(HandCrop.cut(depth, camera, centre, self.config.cube, mirror=hand == "left"))], camera)
             for centre in localize_hands(depth, camera, max_hands)
         ]
         source = "" if isinstance(image, np.ndarray) else str(image)
-        return self._poses(choices, [camera] * len(choices), [source] * len(choices), hand)
+        return self.poses(found, [source] * len(found), hand)
 
     def stream(
         self,
@@ -216,9 +241,8 @@ class HandPoseEstimator:
 
     def predict_crops(self, crops: Sequence[HandCrop]) -> np.ndarray:
         """The joints of crops, xyz (N, J, 3) in mm in the frame of the camera that each was cut from."""
-        cameras = [crop.camera for crop in crops]
-        choices = [[_Choice(crop)] for crop in crops]
-        return np.stack([pose.xyz for pose in self._poses(choices, cameras, [""] * len(crops), "right")])
+        found = [Candidates([_Choice(crop)], crop.camera) for crop in crops]
+        return np.stack([pose.xyz for pose in self.poses(found, [""] * len(crops), "right")])
 
     def _choices(
         self, depth: np.ndarray, camera: Camera, center: np.ndarray | None, box: Box | None, hand: Hand
@@ -239,21 +263,23 @@ class HandPoseEstimator:
         within = (crop.patch > -1.0) & (crop.patch < 1.0)
         return [_Choice(crop)] if within.any() else []  # an empty cube has no hand in it, rather than random joints
 
-    def _poses(
-        self, choices: Sequence[list[_Choice]], cameras: Sequence[Camera], sources: Sequence[str], hand: Hand
-    ) -> list[HandPose]:
-        """For each image the pose of that choice which shows most hand with the least doubt."""
+    def poses(self, found: Sequence[Candidates], sources: Sequence[str], hand: Hand) -> list[HandPose]:
+        """For each image the pose of that candidate which shows most hand with the least doubt.
+
+        Args:
+            found: what `find` gave for each image.
+            sources: the images' names.
+            hand: which hand they show, as `find` was told.
+
+        Raises:
+            MemoryError: the device has no room for a single crop.
+        """
         if hand not in ("right", "left"):
             raise HandPoseError(f"hand must be right or left, got {hand!r}")
-        patches = [choice.crop.patch for rivals in choices for choice in rivals]
-        results = (
-            result
-            for start in range(0, len(patches), _LARGEST_BATCH)
-            for result in zip(*self._backend(np.stack(patches[start : start + _LARGEST_BATCH])[:, None]), strict=True)
-        )
+        results = self._network([choice.crop.patch for image in found for choice in image.choices])
         poses = []
-        for rivals, camera, source in zip(choices, cameras, sources, strict=True):
-            seen = [(self._pose(choice.crop, *next(results), camera, source, hand), choice.area) for choice in rivals]
+        for (choices, camera), source in zip(found, sources, strict=True):
+            seen = [(self._pose(choice.crop, *next(results), camera, source, hand), choice.area) for choice in choices]
             poses.append(
                 min(seen, key=lambda pair: np.square(pair[0].spread).sum() / pair[1])[0]
                 if seen
@@ -262,6 +288,23 @@ class HandPoseEstimator:
                 )
             )
         return poses
+
+    def _network(self, patches: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Normalised joints and spread, each (J, 3), of patches (96, 96), in batches that the device has room for."""
+        at = 0
+        while at < len(patches):
+            batch = patches[at : at + self._largest_batch]
+            try:
+                results = self._backend(np.stack(batch)[:, None])
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise
+                if len(batch) == 1:
+                    raise MemoryError(f"the device has no memory for a single crop ({error}); use the cpu") from None
+                self._largest_batch = len(batch) // 2
+                continue
+            yield from zip(*results, strict=True)
+            at += len(batch)
 
     def _pose(
         self, crop: HandCrop, uvz: np.ndarray, spread: np.ndarray, camera: Camera, source: str, hand: Hand
@@ -284,6 +327,12 @@ class HandPoseEstimator:
             model=self.name,
             source=source,
         )
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    import torch  # here, since other backends do without
+
+    return isinstance(error, torch.cuda.OutOfMemoryError)
 
 
 def _load(image: DepthImage, unit: DepthUnit) -> np.ndarray:
@@ -311,6 +360,6 @@ def _camera_of(depth: np.ndarray, camera: Camera | None) -> Camera:
         f"no camera given: assuming a 67 degree wide view for this {width} x {height} image, so that positions are "
         "approximate; give the camera's fx, fy, cx, cy",
         AssumedCameraWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
     return Camera.assumed(width, height)

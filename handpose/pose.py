@@ -102,8 +102,10 @@ class HandPose:
         """The pose that `to_dict` wrote (numbers to a hundredth).
 
         Raises:
-            HandPoseError: a field is missing or not what it should be.
+            HandPoseError: a field is missing or not what it should be, or it is the record of a frame that failed.
         """
+        if isinstance(values, dict) and values.get("status") == "error":
+            raise HandPoseError(f"{values.get('source')}: has no pose, since the frame failed: {values.get('reason')}")
         try:
             arrays = {
                 name: np.array(values[key], dtype=np.float64)

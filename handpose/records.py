@@ -1,18 +1,23 @@
-"""Writing many poses to one file: JSON lines, JSON, CSV, npz, or the field's text format."""
+"""Writing many results to one file: JSON lines, JSON, CSV, npz, or the field's text format."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import json
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from handpose.durable import GrowingFile, write_atomically
 from handpose.errors import HandPoseError
+from handpose.layouts import JointLayout
 from handpose.pose import HandPose
 from handpose.predictions import prediction_line
 
@@ -20,137 +25,215 @@ Format = Literal["jsonl", "json", "csv", "npz", "uvd"]
 
 _CSV_COLUMNS = (
     *("source", "status", "model", "layout", "hand", "joint"),
-    *("x_mm", "y_mm", "z_mm", "u", "v", "spread_x_mm", "spread_y_mm", "spread_z_mm"),
+    *("x_mm", "y_mm", "z_mm", "u", "v", "spread_x_mm", "spread_y_mm", "spread_z_mm", "reason"),
 )
 
 
-class PoseWriter(Protocol):
-    """Takes poses one by one; `close` completes the file."""
+@dataclass(frozen=True)
+class FailedFrame:
+    """A frame that has no pose because something is wrong with it.
 
-    def write(self, pose: HandPose) -> None:
-        """Adds one pose."""
+    Attributes:
+        source: the image's path.
+        reason: what is wrong, one line.
+        layout: of the joints that a pose would have.
+    """
+
+    source: str
+    reason: str
+    layout: JointLayout
+    status: Literal["error"] = "error"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record, as JSON's types."""
+        return {"source": self.source, "status": self.status, "reason": self.reason}
+
+
+Record = HandPose | FailedFrame
+
+
+class RecordWriter(Protocol):
+    """Takes records one by one."""
+
+    @property
+    def failed(self) -> int:
+        """How many records so far are `FailedFrame`s, those of the job that is resumed among them."""
+        ...
+
+    def holds(self, frame: Path) -> bool:
+        """Whether the job that is resumed has written the frame's record."""
+        ...
+
+    def write(self, frame: Path, record: Record) -> None:
+        """Adds the record of a depth file."""
         ...
 
     def close(self) -> None:
-        """Completes the file."""
+        """Completes the output."""
         ...
 
 
 @contextlib.contextmanager
-def open_writer(format: Format, path: Path | None) -> Iterator[PoseWriter]:
+def open_writer(
+    format: Format, path: Path | None, settings: Mapping[str, Any], *, resume: bool = False
+) -> Iterator[RecordWriter]:
     """The writer of a format, completed at the end even if what happens in between fails.
 
     Args:
-        format: `jsonl`, `csv` and `uvd` (`u v d` of all joints, a line per pose) are written as poses come; `json`
-            and `npz` in the end.
-        path: the file; None for stdout, which takes text only.
+        format: `jsonl`, `csv` and `uvd` (`u v d` of all joints, a line per record) grow record by record, with a
+            manifest beside them; `json` and `npz` are written in the end, all or nothing.
+        path: the file; None for stdout, which takes text only and has no manifest.
+        settings: what the records depend on: those of a job that is resumed must be the same.
+        resume: go on with what is in the file.
 
     Raises:
-        HandPoseError: the file cannot be written, or `npz` without a path.
+        HandPoseError: the output cannot be written, `npz` has no path, or there is nothing that can be resumed.
     """
     if format == "npz" and path is None:
         raise HandPoseError("npz is not text: give it a file with -o")
-    writers: dict[Format, Callable[[IO[Any]], PoseWriter]] = {
-        "jsonl": _JsonLines,
-        "json": _Json,
-        "csv": _Csv,
-        "npz": _Npz,
-        "uvd": _Lines,
-    }
+    if path is not None and path.exists() and not path.is_file():
+        raise HandPoseError(f"{path}: is no regular file; without -o results go to stdout")
+    if resume and (path is None or format in _WHOLE):
+        raise HandPoseError("only jsonl, csv and uvd with -o can be resumed, since the others are written in the end")
+    kept = ""
     try:
-        with contextlib.ExitStack() as stack:
-            stream: IO[Any] = sys.stdout
-            if path is not None and format == "npz":
-                stream = stack.enter_context(path.open("wb"))
-            elif path is not None:
-                stream = stack.enter_context(path.open("w", encoding="utf-8"))
-            writer = writers[format](stream)
-            stack.callback(writer.close)
+        writer: RecordWriter
+        if format in _WHOLE:
+            writer = _Whole(_WHOLE[format], path)
+        elif path is None:
+            writer = _Stream(*_LINES[format])
+        else:
+            writer = _Growing(path, *_LINES[format], settings, resume=resume)
+            kept = "; the frames written before are kept, go on with --resume"
+        with contextlib.closing(writer):
             yield writer
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise HandPoseError(f"{path or 'stdout'}: cannot be written ({error})") from None
+        raise HandPoseError(f"{path or 'stdout'}: cannot be written ({error}){kept}") from None
 
 
-class _JsonLines:
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
+class _Stream:
+    """To stdout, so that the next program has each record at once."""
 
-    def write(self, pose: HandPose) -> None:
-        self._stream.write(json.dumps(pose.to_dict()) + "\n")
-        self._stream.flush()
+    def __init__(self, header: str, lines: Callable[[Record], str]) -> None:
+        self._lines, self.failed = lines, 0
+        sys.stdout.write(header)
 
-    def close(self) -> None:
-        pass
+    def holds(self, frame: Path) -> bool:
+        return False
 
-
-class _Json:
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream, self._poses = stream, list[object]()
-
-    def write(self, pose: HandPose) -> None:
-        self._poses.append(pose.to_dict())
+    def write(self, frame: Path, record: Record) -> None:
+        self.failed += record.status == "error"
+        sys.stdout.write(self._lines(record))
+        sys.stdout.flush()
 
     def close(self) -> None:
-        self._stream.write(json.dumps(self._poses, indent=1) + "\n")
+        sys.stdout.flush()
 
 
-class _Csv:
-    """One row per joint."""
+class _Growing:
+    def __init__(
+        self, path: Path, header: str, lines: Callable[[Record], str], settings: Mapping[str, Any], *, resume: bool
+    ) -> None:
+        self._lines, self._file = lines, GrowingFile(path, header, settings, resume=resume)
 
-    def __init__(self, stream: IO[str]) -> None:
-        self._writer = csv.writer(stream, lineterminator="\n")
-        self._writer.writerow(_CSV_COLUMNS)
+    @property
+    def failed(self) -> int:
+        return self._file.failed
 
-    def write(self, pose: HandPose) -> None:
-        head = (pose.source, pose.status, pose.model, pose.layout.name, pose.hand)
-        for i, joint in enumerate(pose.layout.joints):
-            numbers = np.concatenate([pose.xyz[i], pose.uvz[i, :2], pose.spread[i]])
-            cells = ("" if np.isnan(number) else f"{number:.2f}" for number in numbers)
-            self._writer.writerow((*head, joint, *cells))
+    def holds(self, frame: Path) -> bool:
+        return self._file.holds(frame)
 
-    def close(self) -> None:
-        pass
-
-
-class _Lines:
-    """A line per pose, as `handpose.predictions` reads them."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
-
-    def write(self, pose: HandPose) -> None:
-        self._stream.write(prediction_line(pose.uvz) + "\n")
-        self._stream.flush()
+    def write(self, frame: Path, record: Record) -> None:
+        self._file.write(frame, self._lines(record), record.status)
 
     def close(self) -> None:
-        pass
+        self._file.close()
 
 
-class _Npz:
-    """Arrays over all N poses, named as in the record, and the joints' names (J,)."""
+class _Whole:
+    def __init__(self, encode: Callable[[Sequence[Record]], bytes], path: Path | None) -> None:
+        self._encode, self._path, self._records, self.failed = encode, path, list[Record](), 0
+        if path is not None:
+            tempfile.TemporaryFile(dir=path.parent).close()  # what cannot be written in the end should fail now
 
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream, self._poses = stream, list[HandPose]()
+    def holds(self, frame: Path) -> bool:
+        return False
 
-    def write(self, pose: HandPose) -> None:
-        self._poses.append(pose)
+    def write(self, frame: Path, record: Record) -> None:
+        self.failed += record.status == "error"
+        self._records.append(record)
 
     def close(self) -> None:
-        poses = self._poses
-        np.savez_compressed(
-            self._stream,
-            source=np.array([pose.source for pose in poses]),
-            status=np.array([pose.status for pose in poses]),
-            model=np.array([pose.model for pose in poses]),
-            layout=np.array([pose.layout.name for pose in poses]),
-            hand=np.array([pose.hand for pose in poses]),
-            xyz_mm=np.array([pose.xyz for pose in poses]),
-            uvz=np.array([pose.uvz for pose in poses]),
-            spread_mm=np.array([pose.spread for pose in poses]),
-            center_mm=np.array([pose.center for pose in poses]),
-            cube_mm=np.array([pose.cube for pose in poses]),
-            joints=np.array(poses[0].layout.joints if poses else []),
-            camera=np.array([[p.camera.fx, p.camera.fy, p.camera.cx, p.camera.cy] for p in poses]),
-        )
+        data = self._encode(self._records)
+        if self._path is None:
+            sys.stdout.write(data.decode())
+        else:
+            write_atomically(self._path, data)
+
+
+def _json_line(record: Record) -> str:
+    return json.dumps(record.to_dict()) + "\n"
+
+
+def _csv_rows(record: Record) -> str:
+    """One row per joint, or one with the reason."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if isinstance(record, FailedFrame):
+        nothing = [""] * (len(_CSV_COLUMNS) - 3)
+        writer.writerow((record.source, record.status, *nothing, record.reason))
+        return text.getvalue()
+    head = (record.source, record.status, record.model, record.layout.name, record.hand)
+    for i, joint in enumerate(record.layout.joints):
+        numbers = np.concatenate([record.xyz[i], record.uvz[i, :2], record.spread[i]])
+        cells = ("" if np.isnan(number) else f"{number:.2f}" for number in numbers)
+        writer.writerow((*head, joint, *cells, ""))
+    return text.getvalue()
+
+
+def _uvd_line(record: Record) -> str:
+    """As `handpose.predictions` reads it: no numbers are `nan`, so that lines stay one per frame."""
+    missing = np.full((len(record.layout), 3), np.nan)
+    return prediction_line(missing if isinstance(record, FailedFrame) else record.uvz) + "\n"
+
+
+def _json(records: Sequence[Record]) -> bytes:
+    return (json.dumps([record.to_dict() for record in records], indent=1) + "\n").encode()
+
+
+def _npz(records: Sequence[Record]) -> bytes:
+    """Arrays over all N records, named as in the record, and the joints' names (J,)."""
+    joints = records[0].layout.joints if records else ()
+    nothing = np.full((len(joints), 3), np.nan)
+
+    def column(of: Callable[[HandPose], Any], missing: Any) -> np.ndarray:
+        return np.array([missing if isinstance(record, FailedFrame) else of(record) for record in records])
+
+    data = io.BytesIO()
+    np.savez_compressed(
+        data,
+        source=np.array([record.source for record in records]),
+        status=np.array([record.status for record in records]),
+        reason=np.array([record.reason if isinstance(record, FailedFrame) else "" for record in records]),
+        model=column(lambda pose: pose.model, ""),
+        layout=np.array([record.layout.name for record in records]),
+        hand=column(lambda pose: pose.hand, ""),
+        xyz_mm=column(lambda pose: pose.xyz, nothing),
+        uvz=column(lambda pose: pose.uvz, nothing),
+        spread_mm=column(lambda pose: pose.spread, nothing),
+        center_mm=column(lambda pose: pose.center, [np.nan] * 3),
+        cube_mm=column(lambda pose: pose.cube, np.nan),
+        joints=np.array(joints),
+        camera=column(lambda pose: [pose.camera.fx, pose.camera.fy, pose.camera.cx, pose.camera.cy], [np.nan] * 4),
+    )
+    return data.getvalue()
+
+
+_LINES: dict[str, tuple[str, Callable[[Record], str]]] = {
+    "jsonl": ("", _json_line),
+    "csv": (",".join(_CSV_COLUMNS) + "\n", _csv_rows),
+    "uvd": ("", _uvd_line),
+}
+_WHOLE: dict[str, Callable[[Sequence[Record]], bytes]] = {"json": _json, "npz": _npz}

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 from handpose.config import JGRP2OConfig
 from handpose.errors import WeightsError
+from handpose.hub import fetch, publish
 
 if TYPE_CHECKING:
     from handpose.model import JGRP2O
 
-MODEL_FILE, CONFIG_FILE = "model.safetensors", "config.json"
+MODEL_FILE, CONFIG_FILE, CARD_FILE = "model.safetensors", "config.json", "README.md"
 
 _BUILT_IN = Path(__file__).parent / "pretrained"
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".tar", ".onnx", ".h5")
@@ -122,6 +123,11 @@ class Weights:
     config: JGRP2OConfig
     model_file: Path
 
+    @property
+    def sha256(self) -> str:
+        """Of the model file."""
+        return _sha256(self.model_file)
+
     def load(self) -> JGRP2O:
         """The network with these weights, in inference mode.
 
@@ -210,14 +216,35 @@ def find_weights(
         raise WeightsError(f"{text}: names revision {pinned}, and revision={revision} is given; drop one")
     chosen = revision or pinned or (record.revision if record else None)
     config_file, model_file = (
-        _fetch(repo_id, file, chosen, cache_dir, local_files_only, token) for file in (CONFIG_FILE, MODEL_FILE)
-    )
-    if record is not None and revision is None and _sha256(model_file) != record.sha256:
-        raise WeightsError(
-            f"{model_file}: sha256 is not {record.sha256}, which {record.name} has at {chosen}; "
-            "delete the file and try again"
+        fetch(
+            repo_id,
+            file,
+            chosen,
+            sha256=record.sha256 if record and not revision and file == MODEL_FILE else None,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
         )
+        for file in (CONFIG_FILE, MODEL_FILE)
+    )
     return Weights(record.name if record else text, _read_config(config_file), model_file)
+
+
+def publish_weights(folder: Path, repo_id: str) -> tuple[str, str]:
+    """Uploads a model folder to the Hub and returns what pins it there: the commit, and the model file's sha256.
+
+    Args:
+        folder: with `config.json`, `model.safetensors` and `README.md`, the model card. Nothing else is uploaded.
+        repo_id: owner/repo, which is made if need be.
+
+    Raises:
+        WeightsError: the folder is no model that loads, has no card, or the Hub does not take it.
+    """
+    weights = _in_folder(folder, str(folder))
+    weights.load()
+    if not (folder / CARD_FILE).is_file():
+        raise WeightsError(f"{folder}: no {CARD_FILE}; say there what the weights were trained on, and their licence")
+    return publish(folder, (CONFIG_FILE, MODEL_FILE, CARD_FILE), repo_id), weights.sha256
 
 
 def _in_folder(folder: Path, name: str) -> Weights:
@@ -236,38 +263,3 @@ def _read_config(path: Path) -> JGRP2OConfig:
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-
-
-def _fetch(
-    repo_id: str, file: str, revision: str | None, cache_dir: str | Path | None, local_only: bool, token: str | None
-) -> Path:
-    # Imported here: it takes longer than everything else that `import handpose` needs.
-    from huggingface_hub import errors as hub
-    from huggingface_hub import hf_hub_download
-
-    at = f"{repo_id}@{revision}" if revision else repo_id
-    try:
-        return Path(
-            hf_hub_download(
-                repo_id, file, revision=revision, cache_dir=cache_dir, local_files_only=local_only, token=token
-            )
-        )
-    except hub.GatedRepoError:
-        raise WeightsError(f"{at}: access must be granted first; ask on its page, then set HF_TOKEN") from None
-    except hub.RepositoryNotFoundError:
-        raise WeightsError(
-            f"{at}: no folder of that name here, and no such repository on the Hub, or a private one; "
-            "check the name or set HF_TOKEN"
-        ) from None
-    except (hub.RevisionNotFoundError, hub.RemoteEntryNotFoundError):
-        raise WeightsError(
-            f"{at}: has no {file} there; check the revision, or whether it is a handpose model"
-        ) from None
-    except (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled):
-        raise WeightsError(
-            f"{at}: no folder of that name here, {file} is not in the cache, and the Hub cannot be reached; run once "
-            "with a network, or use the built-in weights or a folder"
-        ) from None
-    except (hub.HfHubHTTPError, hub.HFValidationError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise WeightsError(f"{at}: cannot fetch {file} ({reason}); try again later or use a folder") from None

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from faults_jobs import make_small_model
 
 from handpose.camera import Camera
 
@@ -22,6 +23,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def reference() -> Callable[[str], np.lib.npyio.NpzFile]:
     return lambda name: np.load(SHARED / "reference" / name)
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_small_model(tmp_path_factory.mktemp("small"))
 
 
 @pytest.fixture

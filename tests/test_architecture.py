@@ -33,7 +33,7 @@ FLOORS = [
         "synthetic.scene",
         "synthetic.rooms",
     ],
-    ["weights", "tf_checkpoint", "backends"],
+    ["hub", "weights", "tf_checkpoint", "backends"],
     [
         "estimator",
         "batch",
@@ -44,6 +44,7 @@ FLOORS = [
         "dataset_training",
         "evaluation",
         "predictions",
+        "durable",
         "records",
         "plots",
         "report",

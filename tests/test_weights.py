@@ -2,15 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import http.server
 import json
-import os
 import pickle
 import shutil
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -130,96 +124,6 @@ def test_a_damaged_built_in_copy_is_not_used(folder: Path, monkeypatch) -> None:
 def test_a_config_survives_json(layout: str) -> None:
     config = JGRP2OConfig(layout, cube=175.0, uv_scale=96.0)
     assert JGRP2OConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
-
-
-# ------------------------------------------------------------ the real Hub client against a loopback server
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-@pytest.fixture
-def hub() -> Iterator[tuple[str, list[str]]]:
-    """A server with the built-in weights as `someone/hand`, main and `COMMIT`, in the Hub's HTTP form."""
-    source, requests = WEIGHTS["msra"].built_in, []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self.answer(body=False)
-
-        def do_GET(self) -> None:
-            self.answer(body=True)
-
-        def answer(self, *, body: bool) -> None:
-            requests.append(self.path)
-            parts = self.path.strip("/").split("/")
-            file = source / parts[-1]
-            if parts[:2] != ["someone", "hand"] or parts[3] not in ("main", COMMIT):
-                code = "RepoNotFound" if parts[:2] != ["someone", "hand"] else "RevisionNotFound"
-                self.send_response(404)
-                self.send_header("X-Error-Code", code)
-                self.end_headers()
-                return
-            data = file.read_bytes()
-            self.send_response(200)
-            self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
-            self.send_header("X-Repo-Commit", COMMIT)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            if body:
-                self.wfile.write(data)
-
-        def log_message(self, *_) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", requests
-    server.shutdown()
-    server.server_close()
-
-
-def fetch(cache: Path, endpoint: str, name: str, **options: object) -> str:
-    """Loads in a new process, as a user's would: the client reads its environment when imported."""
-    program = (
-        "from handpose import WeightsError\nfrom handpose.weights import find_weights\n"
-        f"try: print(find_weights({name!r}, **{options!r}).load().config.layout)\n"
-        "except WeightsError as error: print(error)"
-    )
-    environment = os.environ | {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1"}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
-
-
-def test_weights_come_from_the_hub_once_and_then_from_the_cache(tmp_path: Path, hub) -> None:
-    endpoint, requests = hub
-    assert fetch(tmp_path, endpoint, f"someone/hand@{COMMIT}") == "msra"
-    assert any("model.safetensors" in path for path in requests)
-    requests.clear()
-    assert fetch(tmp_path, endpoint, "someone/hand", revision=COMMIT, local_files_only=True) == "msra"
-    assert not any("someone" in path for path in requests)
-    assert "drop one" in fetch(tmp_path, endpoint, f"someone/hand@{COMMIT}", revision="main")
-
-
-def test_what_the_hub_does_not_have_is_one_line(tmp_path: Path, hub) -> None:
-    endpoint, _ = hub
-    assert "no such repository" in fetch(tmp_path, endpoint, "nobody/hand")
-    assert "check the revision" in fetch(tmp_path, endpoint, "someone/hand@v9")
-    assert "not in the cache" in fetch(tmp_path, endpoint, "someone/hand", local_files_only=True)
-
-
-def test_a_record_without_its_built_in_copy_is_fetched_and_checked(tmp_path: Path, hub, monkeypatch) -> None:
-    endpoint, _ = hub
-    program = (
-        "import dataclasses, pathlib, sys\nfrom handpose import weights as w, WeightsError\n"
-        "r = dataclasses.replace(w.WEIGHTS['msra'], repo_id='someone/hand', revision=sys.argv[1], sha256=sys.argv[2])\n"
-        "w.WEIGHTS['msra'] = r\nw._BUILT_IN = pathlib.Path('nowhere')\n"
-        "try: print(w.find_weights('msra').load().config.layout)\nexcept WeightsError as error: print(error)"
-    )
-    environment = os.environ | {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_XET": "1"}
-    for sha256, expected in ((WEIGHTS["msra"].sha256, "msra"), ("0" * 64, "sha256 is not 0000")):
-        command = [sys.executable, "-c", program, COMMIT, sha256]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        assert expected in done.stdout
 
 
 def test_records_are_values() -> None:

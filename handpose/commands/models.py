@@ -1,4 +1,4 @@
-"""The command line for weights: list, convert."""
+"""The command line for weights: list, download, publish, convert."""
 
 from __future__ import annotations
 
@@ -23,6 +23,30 @@ def models() -> None:
         for test, error in record.error_mm.items():
             typer.echo(f"    error       {error:.1f} mm mean, {test}")
         typer.echo(f"    file        {record.where}")
+
+
+@app.command()
+def download(
+    name: Annotated[str, typer.Argument(help="A name from `handpose models`, or owner/repo[@revision] on the Hub.")],
+) -> None:
+    """Fetch weights into the local cache, check that they load, and print their file and its sha256."""
+    from handpose.weights import find_weights
+
+    weights = find_weights(name)
+    weights.load()
+    typer.echo(f"{weights.model_file}  sha256 {weights.sha256}")
+
+
+@app.command()
+def publish(
+    folder: Annotated[Path, typer.Argument(help="With config.json, model.safetensors and README.md, the model card.")],
+    repo: Annotated[str, typer.Argument(metavar="OWNER/REPO", help="The repository; made if need be.")],
+) -> None:
+    """Upload a model folder to the Hub, and print the revision and the sha256 to pin. HF_TOKEN says who you are."""
+    from handpose.weights import publish_weights
+
+    revision, sha256 = publish_weights(folder, repo)
+    typer.echo(f"{repo}@{revision}  sha256 {sha256}")
 
 
 @app.command()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import enum
 import glob
+import hashlib
+import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -73,15 +76,20 @@ def predict(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Images per pass through the network.")] = 16,
     force: Annotated[bool, typer.Option("--force", help="Overwrite results that are there.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the results that an interrupted run wrote to --output.")
+    ] = False,
 ) -> None:
     """Find the hand in each depth image and write its joints in millimetres.
 
-    Exit code: 0 all fine, 1 some inputs failed, 2 wrong usage.
+    Exit code: 0 all fine, 1 some inputs failed, 2 wrong usage or nothing could be done, 130 Ctrl-C, 141 the reader of
+    the output went away, 143 SIGTERM.
     """
+    import handpose
     from handpose.batch import predict_files
     from handpose.camera import Camera
     from handpose.estimator import HandPoseEstimator
-    from handpose.records import open_writer
+    from handpose.records import FailedFrame, open_writer
 
     parsed_unit = _unit(unit)
     parsed_camera = None if camera is None else Camera.parse(camera)
@@ -95,40 +103,84 @@ def predict(
     for path in [output, *pictures.values()]:
         if path is not None and path.resolve() in raw:
             raise typer.BadParameter(f"{path}: is one of the inputs; results must go elsewhere")
-        if path is not None and path.exists() and not force:
-            raise typer.BadParameter(f"{path}: is there already; give --force to overwrite it")
+        if path is not None and path.exists() and not (force or resume):
+            raise typer.BadParameter(f"{path}: is there already; give --force to overwrite it, or --resume to go on")
+    if force and resume:
+        raise typer.BadParameter("give --force to start again or --resume to go on, not both")
 
-    # Files are looked at before the model is loaded: a wrong folder should not cost a wait.
-    problems = {file: error for file in files if (error := _problem(file, parsed_unit))}
-    for error in problems.values():
-        say(f"error: {error}")
-    failed = len(problems)
-    good = [i for i, file in enumerate(files) if file not in problems]
-    if good:
-        with _warnings_as_lines():
-            estimator = HandPoseEstimator.from_pretrained(model, device=device)
+    with _warnings_as_lines():
+        estimator = HandPoseEstimator.from_pretrained(model, device=device)
+        settings = {
+            "handpose": handpose.__version__,
+            "model": estimator.name,
+            "sha256": estimator.sha256,
+            "camera": parsed_camera and parsed_camera.to_dict(),
+            "unit": parsed_unit,
+            "hand": hand.value,
+            "center": [_centre_setting(center), y_up],
+            "box": parsed_box,
+            "format": format.value,
+            "draw": draw and str(draw),
+        }
+        with (
+            _stop_requests() as stops,
+            open_writer(format.value, output, settings, resume=resume) as writer,
+        ):
+            left = [i for i, file in enumerate(files) if not writer.holds(file)]
             results = predict_files(
                 estimator,
-                [files[i] for i in good],
+                [files[i] for i in left],
                 camera=parsed_camera,
-                centers=None if centres is None else centres[good],
+                centers=None if centres is None else centres[left],
                 box=parsed_box,
                 hand=hand.value,
                 unit=parsed_unit,
                 batch_size=batch_size,
+                keep_depth=draw is not None,
             )
-            with open_writer(format.value, output) as writer:
-                for result in _with_progress(results, len(good)):
-                    if result.pose is None or result.depth is None:
-                        failed += 1
+            done = len(files) - len(left)
+            with contextlib.closing(results):
+                for result in _with_progress(results, len(left)):
+                    if result.pose is None:
                         say(f"error: {result.error}")
-                        continue
-                    writer.write(result.pose)
-                    if result.path in pictures:
-                        _draw(result.pose.draw(result.depth), pictures[result.path])
-    if failed:
-        say(f"{failed} of {len(files)} inputs failed")
+                        writer.write(result.path, FailedFrame(str(result.path), str(result.error), estimator.layout))
+                    else:
+                        if result.depth is not None:
+                            _draw(result.pose.draw(result.depth), pictures[result.path])
+                        writer.write(result.path, result.pose)
+                    done += 1
+                    if stops:
+                        break
+    if writer.failed:
+        say(f"{writer.failed} of {done} inputs failed")
+    if stops:
+        say(f"stopped after {done} of {len(files)} inputs")
+        raise typer.Exit(128 + stops[0])
+    if writer.failed:
         raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def _stop_requests() -> Iterator[list[int]]:
+    """Collects Ctrl-C and SIGTERM, so that a write is finished before the end; the second one ends at once.
+
+    If the reader of stdout goes away, nobody needs to hear of it.
+    """
+    stops: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        stops.append(number)
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stops
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where Python flushes to in the end
+        raise typer.Exit(141) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _unit(text: str) -> DepthUnit:
@@ -196,6 +248,13 @@ def _centres(text: str | None, y_up: bool, images: int) -> np.ndarray | None:
     return centres
 
 
+def _centre_setting(text: str | None) -> str | None:
+    """What `--center` says, or its file's sha256."""
+    if text is None or not Path(text).is_file():
+        return text
+    return hashlib.sha256(Path(text).read_bytes()).hexdigest()
+
+
 def _pictures(files: list[Path], folder: Path | None) -> dict[Path, Path]:
     """Where each file's picture goes; files of one name from different folders get numbers."""
     if folder is None:
@@ -224,21 +283,13 @@ def _warnings_as_lines() -> Iterator[None]:
 def _draw(picture: np.ndarray, path: Path) -> None:
     import cv2
 
+    from handpose.durable import write_atomically
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+        write_atomically(path, cv2.imencode(".png", picture)[1].tobytes())
     except OSError as error:
         raise HandPoseError(f"{path}: the picture cannot be written ({error})") from None
-
-
-def _problem(file: Path, unit: DepthUnit) -> HandPoseError | None:
-    from handpose.depth_io import check_depth_file
-
-    try:
-        check_depth_file(file, unit)
-    except HandPoseError as error:
-        return error
-    return None
 
 
 def _with_progress(results: Iterator[FileResult], length: int) -> Iterator[FileResult]:
