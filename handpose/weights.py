@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MODEL_FILE, CONFIG_FILE = "model.safetensors", "config.json"
 
 _BUILT_IN = Path(__file__).parent / "pretrained"
-_PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".tar", ".onnx", ".h5")
+_PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".tar", ".h5")
 _REPO = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "handpose"
 
 # Later floors may import earlier ones; on one floor, later names may import earlier names.
 FLOORS = [
-    ["errors", "layouts", "camera", "depth_io", "localize", "crop", "draw", "pose", "config"],
+    ["errors", "cache", "layouts", "camera", "depth_io", "localize", "crop", "draw", "pose", "config"],
     ["model", "losses"],
     [
         "augment",
@@ -33,7 +33,16 @@ FLOORS = [
         "synthetic.scene",
         "synthetic.rooms",
     ],
-    ["weights", "tf_checkpoint", "backends"],
+    [
+        "weights",
+        "tf_checkpoint",
+        "backends.base",
+        "backends.pytorch",
+        "backends.onnx_runtime",
+        "backends.openvino_runtime",
+        "export",
+        "backends.loading",
+    ],
     [
         "estimator",
         "batch",
@@ -53,7 +62,7 @@ FLOORS = [
 ]
 PLACE = {name: (floor, i) for floor, names in enumerate(FLOORS) for i, name in enumerate(names)}
 WITH_TORCH = {
-    *("model", "losses", "training", "synthetic_training", "localizer_training", "ablations", "testset"),
+    *("model", "losses", "export", "training", "synthetic_training", "localizer_training", "ablations", "testset"),
     "dataset_training",
     *(name for name in PLACE if name.startswith("synthetic.")),
 }
