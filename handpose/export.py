@@ -44,12 +44,12 @@ class Exported:
 
     Attributes:
         file: the file.
-        largest_mm: the largest distance of a joint from where PyTorch has it, on made-up patches.
+        largest_mm: for float32, the largest distance of a joint from where PyTorch has it, on made-up patches.
         int8_error_mm: for int8, the mean joint error on rendered crops before and after rounding.
     """
 
     file: Path
-    largest_mm: float
+    largest_mm: float | None = None
     int8_error_mm: tuple[float, float] | None = None
 
 
@@ -99,12 +99,6 @@ def _compared(
             uvz, spread = model(torch.from_numpy(patches))
         return uvz.numpy(), spread.numpy()
 
-    patches = _made_up_patches(max(_BATCHES))
-    expected = np.stack(pytorch(patches))
-    largest = max(
-        float(_distances(np.stack(backend(patches[:count])), expected[:, :count], weights.config).max())
-        for count in _BATCHES
-    )
     if rendered is not None:
         crops, truth = (array[_CALIBRATION:] for array in rendered)
         before, after = (
@@ -113,7 +107,13 @@ def _compared(
             )
             for run in (pytorch, backend)
         )
-        return Exported(file, largest, (before, after))
+        return Exported(file, int8_error_mm=(before, after))
+    patches = _made_up_patches(max(_BATCHES))
+    expected = np.stack(pytorch(patches))
+    largest = max(
+        float(_distances(np.stack(backend(patches[:count])), expected[:, :count], weights.config).max())
+        for count in _BATCHES
+    )
     if not largest <= TOLERANCE:
         raise HandPoseError(f"{file}: not written, since its joints are up to {largest:.3g} mm from PyTorch's")
     return Exported(file, largest)

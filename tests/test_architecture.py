@@ -57,8 +57,17 @@ FLOORS = [
         "plots",
         "report",
         "testset",
+        "benchmark",
     ],
-    ["commands.console", "commands.predict", "commands.models", "commands.research", "cli", "__main__"],
+    [
+        "commands.console",
+        "commands.predict",
+        "commands.models",
+        "commands.deploy",
+        "commands.research",
+        "cli",
+        "__main__",
+    ],
 ]
 PLACE = {name: (floor, i) for floor, names in enumerate(FLOORS) for i, name in enumerate(names)}
 WITH_TORCH = {

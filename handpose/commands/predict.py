@@ -71,6 +71,7 @@ def predict(
     format: Annotated[Format, typer.Option(help="How results are written.")] = Format.jsonl,
     draw: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for pictures of the results.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    backend: Annotated[str, typer.Option(help="What runs the network: auto, torch, onnxruntime, openvino.")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Images per pass through the network.")] = 16,
     force: Annotated[bool, typer.Option("--force", help="Overwrite results that are there.")] = False,
 ) -> None:
@@ -83,7 +84,7 @@ def predict(
     from handpose.estimator import HandPoseEstimator
     from handpose.records import open_writer
 
-    parsed_unit = _unit(unit)
+    parsed_unit = parse_unit(unit)
     parsed_camera = None if camera is None else Camera.parse(camera)
     parsed_box = None if box is None else _box(box)
     files = _files(inputs)
@@ -106,7 +107,7 @@ def predict(
     good = [i for i, file in enumerate(files) if file not in problems]
     if good:
         with _warnings_as_lines():
-            estimator = HandPoseEstimator.from_pretrained(model, device=device)
+            estimator = HandPoseEstimator.from_pretrained(model, device=device, backend=backend)  # type: ignore[arg-type]
             results = predict_files(
                 estimator,
                 [files[i] for i in good],
@@ -131,7 +132,8 @@ def predict(
         raise typer.Exit(1)
 
 
-def _unit(text: str) -> DepthUnit:
+def parse_unit(text: str) -> DepthUnit:
+    """What `--unit` means."""
     if text in ("mm", "m", "nyu"):
         return text  # type: ignore[return-value]
     (unit,) = _numbers(text, 1, "--unit mm|m|nyu|NUMBER")
