@@ -161,7 +161,9 @@ def _convolve(name: str, x: np.ndarray, stride: int) -> np.ndarray:
     ).reshape(height // stride, width // stride, 9 * channels)
     # Row by row and in small products: larger ones wake the threads of numpy's BLAS, which then keep torch's waiting.
     step = max(1, _SMALL_PRODUCT // windows[0].size)
-    out = np.concatenate([windows @ weight[:, i : i + step] for i in range(0, len(bias), step)], axis=2)
+    out = np.empty((*windows.shape[:2], len(bias)), np.float32)
+    for i in range(0, len(bias), step):
+        np.matmul(windows, weight[:, i : i + step], out=out[..., i : i + step])
     out += bias
     if name != "votes":
         np.maximum(out, 0.0, out=out)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,23 @@ def reference() -> Callable[[str], np.lib.npyio.NpzFile]:
 @pytest.fixture
 def camera() -> Camera:
     return Camera(476.0, 480.0, 313.5, 243.0, 640, 480)
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A freshly exported file of the built-in `msra`, by its ending."""
+    folder = tmp_path_factory.mktemp("exported")
+
+    @functools.cache
+    def export_as(suffix: str) -> Path:
+        for package in {".onnx": ("onnxruntime", "onnxscript"), ".xml": ("openvino",)}[suffix]:
+            pytest.importorskip(package)
+        from handpose.export import export
+        from handpose.weights import find_weights
+
+        return export(find_weights("msra"), folder / f"hand{suffix}").file
+
+    return export_as
 
 
 def render_balls(camera: Camera, balls: list[tuple[np.ndarray, float]]) -> np.ndarray:

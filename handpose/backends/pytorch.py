@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -63,7 +64,9 @@ class _Frozen:
         import torch
 
         self._device = device
-        with torch.inference_mode():
+        # torch.jit is deprecated, but what shall replace it needs a compiler on the user's machine.
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
             example = torch.zeros(1, 1, PATCH, PATCH, device=device)
             traced = torch.jit.trace(model, example, check_trace=False)  # type: ignore[no-untyped-call]
             self._graph = torch.jit.freeze(traced)
