@@ -1,13 +1,14 @@
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from handpose.backends.loading import cached_graph
 from handpose.camera import Camera
+from handpose.weights import find_weights
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
@@ -31,20 +32,15 @@ def camera() -> Camera:
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A freshly exported file of the built-in `msra`, by its ending."""
-    folder = tmp_path_factory.mktemp("exported")
+def exported() -> Callable[[str], Path]:
+    """The exported file of the built-in `msra`, by its ending; what made it is part of its key in the cache."""
 
-    @functools.cache
-    def export_as(suffix: str) -> Path:
+    def file(suffix: str) -> Path:
         for package in {".onnx": ("onnxruntime", "onnxscript"), ".xml": ("openvino",)}[suffix]:
             pytest.importorskip(package)
-        from handpose.export import export
-        from handpose.weights import find_weights
+        return cached_graph(find_weights("msra"), suffix)
 
-        return export(find_weights("msra"), folder / f"hand{suffix}").file
-
-    return export_as
+    return file
 
 
 def render_balls(camera: Camera, balls: list[tuple[np.ndarray, float]]) -> np.ndarray:

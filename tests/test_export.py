@@ -22,8 +22,8 @@ CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
 
 @pytest.mark.parametrize("suffix", [".onnx", pytest.param(".xml", marks=pytest.mark.slow)])
 def test_the_file_alone_is_an_estimator(exported: Callable[[str], Path], tmp_path: Path, suffix: str) -> None:
-    for file in exported(suffix).parent.glob("hand.*"):
-        shutil.copy(file, tmp_path)
+    for file in exported(suffix).parent.glob(f"{exported(suffix).stem}.*"):
+        shutil.copy(file, tmp_path / f"hand{file.suffix}")
     estimator = HandPoseEstimator.from_pretrained(tmp_path / f"hand{suffix}")
     reference = HandPoseEstimator.from_pretrained("msra", backend="torch", device="cpu")
     assert (estimator.config, estimator.name) == (reference.config, "msra")

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, get_args
 
-from handpose import __version__
 from handpose.backends.base import Backend, BackendName, GraphBackend
 from handpose.backends.onnx_runtime import OnnxRuntimeBackend
 from handpose.backends.openvino_runtime import OpenVinoBackend
@@ -66,7 +65,7 @@ def load_backend(weights: Weights, name: BackendName, device: str) -> Backend:
         return TorchBackend(weights, device)
     _check(name, device)
     runtime = _RUNTIMES[name]
-    return runtime.load(_cached_graph(weights, runtime.suffix))
+    return runtime.load(cached_graph(weights, runtime.suffix))
 
 
 def load_graph(file: Path, name: BackendName, device: str) -> tuple[Backend, JGRP2OConfig, str]:
@@ -114,10 +113,12 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def _cached_graph(weights: Weights, suffix: str) -> Path:
+def cached_graph(weights: Weights, suffix: str) -> Path:
     """The weights' exported graph, made now if it is not in the cache."""
-    contents = weights.model_file.read_bytes() + json.dumps([weights.config.to_dict(), __version__]).encode()
-    file = cache_folder() / "graphs" / f"{hashlib.sha256(contents).hexdigest()}{suffix}"
+    made_by = [(Path(__file__).parents[1] / name).read_bytes() for name in ("model.py", "export.py")]
+    config = json.dumps(weights.config.to_dict()).encode()
+    key = hashlib.sha256(b"".join([weights.model_file.read_bytes(), config, *made_by])).hexdigest()
+    file = cache_folder() / "graphs" / f"{key}{suffix}"
     if not file.is_file():
         from handpose.export import export
 

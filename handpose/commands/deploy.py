@@ -74,12 +74,14 @@ def benchmark(
     import dataclasses
     import json
 
-    from handpose.backends.loading import installed_backends
+    from handpose.backends.loading import GRAPH_SUFFIXES, installed_backends
     from handpose.benchmark import machine, measure, peak_memory_mb
     from handpose.camera import Camera
     from handpose.commands.predict import parse_unit
 
-    names: list[BackendName] = [choice.value for choice in backend] if backend else installed_backends()
+    names: list[BackendName] = ["auto"] if Path(model).suffix in GRAPH_SUFFIXES else installed_backends()
+    if backend:
+        names = [choice.value for choice in backend]
     sizes = batch_size or [1, 16, 64]
     report: dict[str, Any]
     if len(names) == 1:
