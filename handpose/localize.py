@@ -160,7 +160,8 @@ def _convolve(name: str, x: np.ndarray, stride: int) -> np.ndarray:
         (down * stride, right * stride, down, padded.itemsize),
     ).reshape(height // stride, width // stride, 9 * channels)
     # Row by row and in small products: larger ones wake the threads of numpy's BLAS, which then keep torch's waiting.
-    step = max(1, _SMALL_PRODUCT // windows[0].size)
+    pieces = -(-windows[0].size * len(bias) // _SMALL_PRODUCT)
+    step = -(-len(bias) // pieces)
     out = np.empty((*windows.shape[:2], len(bias)), np.float32)
     for i in range(0, len(bias), step):
         np.matmul(windows, weight[:, i : i + step], out=out[..., i : i + step])
