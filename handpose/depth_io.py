@@ -75,9 +75,9 @@ def to_depth(array: np.ndarray, unit: DepthUnit = "mm") -> np.ndarray:
         depth = np.ascontiguousarray(array, dtype=np.float32)
         if factor != 1.0:
             depth = depth * np.float32(factor)
-        bad = ~((depth >= 0) & (depth < np.inf))
-    if bad.any():
-        depth = np.where(bad, np.float32(0), depth)
+        good = depth.min() >= 0 and depth.max() < np.inf  # false with NaN, too
+        if not good:
+            depth = np.where((depth >= 0) & (depth < np.inf), depth, np.float32(0))
     return depth
 
 

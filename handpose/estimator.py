@@ -10,7 +10,8 @@ from typing import NamedTuple, overload
 
 import numpy as np
 
-from handpose.backends import Backend, BackendName, load_backend
+from handpose.backends.base import Backend, BackendName
+from handpose.backends.loading import GRAPH_SUFFIXES, load_backend, load_graph
 from handpose.camera import Camera
 from handpose.config import JGRP2OConfig
 from handpose.crop import PATCH, HandCrop
@@ -19,7 +20,7 @@ from handpose.errors import HandPoseError
 from handpose.layouts import JointLayout
 from handpose.localize import center_in_box, hand_candidates, localize_hands
 from handpose.pose import Hand, HandPose
-from handpose.weights import find_weights
+from handpose.weights import file_sha256, find_weights
 
 DepthImage = str | PathLike[str] | np.ndarray
 """A path to a depth file, or an array (H, W) of depth."""
@@ -83,9 +84,9 @@ class HandPoseEstimator:
 
         Args:
             name: a name that `handpose models` lists, a folder with `config.json` and `model.safetensors`,
-                or `owner/repo[@revision]` on the Hugging Face Hub.
+                a file of `handpose export`, or `owner/repo[@revision]` on the Hugging Face Hub.
             device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
-            backend: what runs the network.
+            backend: what runs the network: `torch`, `onnxruntime`, `openvino`, or `auto` for the fastest installed.
             revision: branch, tag or commit on the Hub.
             cache_dir: where the Hub's files are kept.
             local_files_only: never reach for the network.
@@ -95,6 +96,8 @@ class HandPoseEstimator:
             WeightsError: no such weights, or they cannot be fetched or trusted.
             HandPoseError: the backend or device is not there.
         """
+        if Path(name).suffix.lower() in GRAPH_SUFFIXES:
+            return cls(*load_graph(Path(name), backend, device), file_sha256(Path(name)))
         weights = find_weights(
             str(name), revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
         )

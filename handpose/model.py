@@ -75,9 +75,8 @@ class Hourglass(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (N, C, H, W) to features of the same size."""
-        # 3x3 stride 2 with SAME padding: one more row at the bottom, one more column at the right.
-        # Every x here comes out of a ReLU, so that padding with zeros is padding with minus infinity.
-        lower = F.max_pool2d(F.pad(x, (0, 1, 0, 1)), 3, stride=2)
+        # SAME padding of 3x3 stride 2 on even sides: one more row at the bottom, one more column at the right.
+        lower = F.max_pool2d(x, 3, stride=2, ceil_mode=True)
         lower = self.lower3(self.inner(self.lower1(lower)))
         return self.upper(x) + F.interpolate(lower, scale_factor=2.0, mode="nearest")  # type: ignore[no-any-return]
 
@@ -164,7 +163,7 @@ class AttentionVotes(nn.Module):
 
 def _by_coordinate(maps: Tensor) -> Tensor:
     """(N, 3*J, H*W) as (N, 3, J, H*W)."""
-    return maps.reshape(len(maps), 3, -1, maps.shape[2])
+    return maps.reshape(maps.shape[0], 3, -1, maps.shape[2])
 
 
 def _over_pixels(logits: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MODEL_FILE, CONFIG_FILE, CARD_FILE = "model.safetensors", "config.json", "README.md"
 
 _BUILT_IN = Path(__file__).parent / "pretrained"
-_PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".tar", ".onnx", ".h5")
+_PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".tar", ".h5")
 _REPO = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 
@@ -126,7 +126,7 @@ class Weights:
     @property
     def sha256(self) -> str:
         """Of the model file."""
-        return _sha256(self.model_file)
+        return file_sha256(self.model_file)
 
     def load(self) -> JGRP2O:
         """The network with these weights, in inference mode.
@@ -195,7 +195,7 @@ def find_weights(
     """
     text = str(name)
     record = WEIGHTS.get(text)
-    if record is not None and revision is None and _sha256(record.built_in / MODEL_FILE) == record.sha256:
+    if record is not None and revision is None and file_sha256(record.built_in / MODEL_FILE) == record.sha256:
         return _in_folder(record.built_in, record.name)
     if record is not None and revision is None and record.revision is None:
         raise WeightsError(f"{record.built_in}: the built-in weights are missing or damaged; reinstall handpose")
@@ -261,5 +261,6 @@ def _read_config(path: Path) -> JGRP2OConfig:
         raise WeightsError(f"{path}: {error}") from None
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """The file's sha256, nothing if there is no file."""
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from faults_jobs import make_small_model
 
+from handpose.backends.loading import cached_graph
 from handpose.camera import Camera
+from handpose.weights import find_weights
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
@@ -33,6 +35,18 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def camera() -> Camera:
     return Camera(476.0, 480.0, 313.5, 243.0, 640, 480)
+
+
+@pytest.fixture(scope="session")
+def exported() -> Callable[[str], Path]:
+    """The exported file of the built-in `msra`, by its ending; what made it is part of its key in the cache."""
+
+    def file(suffix: str) -> Path:
+        for package in {".onnx": ("onnxruntime", "onnxscript"), ".xml": ("openvino",)}[suffix]:
+            pytest.importorskip(package)
+        return cached_graph(find_weights("msra"), suffix)
+
+    return file
 
 
 def render_balls(camera: Camera, balls: list[tuple[np.ndarray, float]]) -> np.ndarray:

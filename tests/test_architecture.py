@@ -14,7 +14,7 @@ PACKAGE = ROOT / "handpose"
 
 # Later floors may import earlier ones; on one floor, later names may import earlier names.
 FLOORS = [
-    ["errors", "layouts", "camera", "depth_io", "localize", "crop", "draw", "pose", "config"],
+    ["errors", "cache", "layouts", "camera", "depth_io", "localize", "crop", "draw", "pose", "config"],
     ["model", "losses"],
     [
         "augment",
@@ -33,7 +33,17 @@ FLOORS = [
         "synthetic.scene",
         "synthetic.rooms",
     ],
-    ["hub", "weights", "tf_checkpoint", "backends"],
+    [
+        "hub",
+        "weights",
+        "tf_checkpoint",
+        "backends.base",
+        "backends.pytorch",
+        "backends.onnx_runtime",
+        "backends.openvino_runtime",
+        "export",
+        "backends.loading",
+    ],
     [
         "estimator",
         "batch",
@@ -49,12 +59,21 @@ FLOORS = [
         "plots",
         "report",
         "testset",
+        "benchmark",
     ],
-    ["commands.console", "commands.predict", "commands.models", "commands.research", "cli", "__main__"],
+    [
+        "commands.console",
+        "commands.predict",
+        "commands.models",
+        "commands.deploy",
+        "commands.research",
+        "cli",
+        "__main__",
+    ],
 ]
 PLACE = {name: (floor, i) for floor, names in enumerate(FLOORS) for i, name in enumerate(names)}
 WITH_TORCH = {
-    *("model", "losses", "training", "synthetic_training", "localizer_training", "ablations", "testset"),
+    *("model", "losses", "export", "training", "synthetic_training", "localizer_training", "ablations", "testset"),
     "dataset_training",
     *(name for name in PLACE if name.startswith("synthetic.")),
 }

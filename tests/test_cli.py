@@ -227,6 +227,6 @@ def test_models_lists_what_the_records_say() -> None:
 def test_convert_then_predict(tmp_path: Path) -> None:
     prefix = SHARED / "reference" / "tf-icvl" / "3D_Detection.model-1"
     assert run("convert", prefix, tmp_path / "icvl", "--layout", "icvl")[0] == 0
-    code, out, _ = run("predict", OPEN, *CAMERA, "-m", tmp_path / "icvl")
+    code, out, _ = run("predict", OPEN, *CAMERA, "-m", tmp_path / "icvl", "--backend", "torch")
     assert code == 0
     assert json.loads(out)["layout"] == "icvl"

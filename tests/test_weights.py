@@ -137,7 +137,7 @@ def test_built_in_weights_are_what_their_record_says(name: str) -> None:
     assert weights.config.layout == record.layout
     assert sum(parameter.numel() for parameter in weights.load().parameters()) == record.parameters
     depth, camera = read_depth(EXAMPLES / "open.png"), Camera.parse(str(EXAMPLES / "camera.json"))
-    pose = HandPoseEstimator.from_pretrained(name, device="cpu").predict(depth, camera=camera)
+    pose = HandPoseEstimator.from_pretrained(name, device="cpu", backend="torch").predict(depth, camera=camera)
     truth = json.loads((EXAMPLES / "open.truth.json").read_text())
     xyz = dict(zip(truth["joints"], np.array(truth["xyz_mm"]), strict=True))
     for finger in ("thumb", "index", "middle", "ring", "pinky"):  # each near its own true fingertip, and no other's

@@ -74,6 +74,7 @@ def predict(
     format: Annotated[Format, typer.Option(help="How results are written.")] = Format.jsonl,
     draw: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for pictures of the results.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    backend: Annotated[str, typer.Option(help="What runs the network: auto, torch, onnxruntime, openvino.")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Images per pass through the network.")] = 16,
     force: Annotated[bool, typer.Option("--force", help="Overwrite results that are there.")] = False,
     resume: Annotated[
@@ -91,7 +92,7 @@ def predict(
     from handpose.estimator import HandPoseEstimator
     from handpose.records import FailedFrame, open_writer
 
-    parsed_unit = _unit(unit)
+    parsed_unit = parse_unit(unit)
     parsed_camera = None if camera is None else Camera.parse(camera)
     parsed_box = None if box is None else _box(box)
     files = _files(inputs)
@@ -109,11 +110,12 @@ def predict(
         raise typer.BadParameter("give --force to start again or --resume to go on, not both")
 
     with _warnings_as_lines():
-        estimator = HandPoseEstimator.from_pretrained(model, device=device)
+        estimator = HandPoseEstimator.from_pretrained(model, device=device, backend=backend)  # type: ignore[arg-type]
         settings = {
             "handpose": handpose.__version__,
             "model": estimator.name,
             "sha256": estimator.sha256,
+            "backend": backend,
             "camera": parsed_camera and parsed_camera.to_dict(),
             "unit": parsed_unit,
             "hand": hand.value,
@@ -183,7 +185,8 @@ def _stop_requests() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _unit(text: str) -> DepthUnit:
+def parse_unit(text: str) -> DepthUnit:
+    """What `--unit` means."""
     if text in ("mm", "m", "nyu"):
         return text  # type: ignore[return-value]
     (unit,) = _numbers(text, 1, "--unit mm|m|nyu|NUMBER")

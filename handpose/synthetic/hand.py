@@ -10,7 +10,6 @@ The hand's frame: origin at the wrist, axes of the wrist bone of the mean shape,
 from __future__ import annotations
 
 import functools
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from handpose.cache import cache_folder
 from handpose.errors import HandPoseError
 
 FINGER_NAMES = ("thumb", "index", "middle", "ring", "pinky")
@@ -77,8 +77,8 @@ _LOCAL_CHANGES = [
 
 
 def default_hand_file() -> Path:
-    """Where the compiled hand is kept: `HANDPOSE_CACHE`, else `~/.cache/handpose`."""
-    return Path(os.environ.get("HANDPOSE_CACHE", Path.home() / ".cache" / "handpose")) / "hand.npz"
+    """Where the compiled hand is kept."""
+    return cache_folder() / "hand.npz"
 
 
 def compile_hand(

@@ -1,0 +1,1 @@
+"""What runs the network: one module per runtime, and one that chooses."""

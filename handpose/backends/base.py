@@ -1,0 +1,30 @@
+"""What every backend is: numpy in, numpy out."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import numpy as np
+
+BackendName = Literal["auto", "torch", "onnxruntime", "openvino"]
+
+METADATA_KEY = "handpose"
+"""Under which an exported file keeps the name and the config of its weights, as JSON."""
+
+
+class Backend(Protocol):
+    """A loaded network."""
+
+    def __call__(self, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """From patches (N, 1, 96, 96) float32 to normalised joints and their spread, each (N, J, 3) float32."""
+        ...
+
+
+class GraphBackend(Backend, Protocol):
+    """A network loaded from an exported file.
+
+    Attributes:
+        metadata: what the file holds under `METADATA_KEY`, empty if nothing.
+    """
+
+    metadata: str

@@ -1,0 +1,126 @@
+"""Which runtime runs which weights."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib.util
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, get_args
+
+from handpose.backends.base import Backend, BackendName, GraphBackend
+from handpose.backends.onnx_runtime import OnnxRuntimeBackend
+from handpose.backends.openvino_runtime import OpenVinoBackend
+from handpose.backends.pytorch import TorchBackend
+from handpose.cache import cache_folder
+from handpose.config import JGRP2OConfig
+from handpose.errors import HandPoseError, WeightsError
+from handpose.weights import Weights
+
+
+class _Runtime(NamedTuple):
+    """A runtime of exported graphs: their files' suffix, what loads them, and what making and running them needs."""
+
+    suffix: str
+    load: Callable[[Path], GraphBackend]
+    extra: str
+    packages: tuple[str, ...]
+
+
+_RUNTIMES: dict[BackendName, _Runtime] = {
+    "onnxruntime": _Runtime(".onnx", OnnxRuntimeBackend, "onnx", ("onnxruntime", "onnx", "onnxscript")),
+    "openvino": _Runtime(".xml", OpenVinoBackend, "openvino", ("openvino",)),
+}
+GRAPH_SUFFIXES = tuple(runtime.suffix for runtime in _RUNTIMES.values())
+"""The endings of files that `handpose export` writes."""
+
+
+def installed_backends() -> list[BackendName]:
+    """The backends that can run here, the fastest on a CPU first."""
+    return [*(name for name, runtime in _RUNTIMES.items() if all(map(_installed, runtime.packages))), "torch"]
+
+
+def load_backend(weights: Weights, name: BackendName, device: str) -> Backend:
+    """The backend of that name with these weights.
+
+    ONNX Runtime and OpenVINO run an exported graph, which is made the first time and kept in the cache.
+
+    Args:
+        weights: what to load.
+        name: `auto` (torch on a GPU, else the fastest that is installed), or which.
+        device: `auto` (a CUDA GPU if there is one), `cpu`, `cuda`, `cuda:1`, ...
+
+    Raises:
+        HandPoseError: unknown backend, it is not installed, or the device is not there.
+    """
+    if name not in get_args(BackendName):
+        raise HandPoseError(f"backend must be {', '.join(get_args(BackendName))}, got {name!r}")
+    if name == "auto":
+        on_cpu = device == "cpu" or (device == "auto" and not _has_gpu())
+        name = installed_backends()[0] if on_cpu else "torch"
+    if name == "torch":
+        return TorchBackend(weights, device)
+    _check(name, device)
+    runtime = _RUNTIMES[name]
+    return runtime.load(cached_graph(weights, runtime.suffix))
+
+
+def load_graph(file: Path, name: BackendName, device: str) -> tuple[Backend, JGRP2OConfig, str]:
+    """The backend for a file that `handpose export` wrote, and its weights' config and name.
+
+    Raises:
+        HandPoseError: another backend or device is asked for, or the runtime is not installed.
+        WeightsError: the file was not written by `handpose export`.
+    """
+    own = next(own for own, runtime in _RUNTIMES.items() if runtime.suffix == file.suffix.lower())
+    if name not in ("auto", own):
+        raise HandPoseError(f"{file}: runs with backend {own} or auto, got {name!r}")
+    _check(own, device)
+    if not file.is_file():
+        raise WeightsError(f"{file}: no such file; expected one that handpose export wrote")
+    backend = _RUNTIMES[own].load(file)
+    try:
+        values = json.loads(backend.metadata)
+        return backend, JGRP2OConfig.from_dict(values["config"]), str(values["name"])
+    except (ValueError, KeyError, TypeError, WeightsError):
+        raise WeightsError(f"{file}: does not say which network it holds; expected a file of handpose export") from None
+
+
+def _check(name: BackendName, device: str) -> None:
+    if not _installed(name):
+        raise HandPoseError(
+            f"backend {name} is not installed; pip install 'handpose[{_RUNTIMES[name].extra}]', or use torch"
+        )
+    if device not in ("auto", "cpu"):
+        raise HandPoseError(f"backend {name} runs on the CPU, got device {device!r}; use backend torch there")
+
+
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def _has_gpu() -> bool:
+    """Whether torch can use a GPU. Without a driver torch is not asked: importing it takes a second."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def cached_graph(weights: Weights, suffix: str) -> Path:
+    """The weights' exported graph, made now if it is not in the cache."""
+    made_by = [(Path(__file__).parents[1] / name).read_bytes() for name in ("model.py", "export.py")]
+    config = json.dumps(weights.config.to_dict()).encode()
+    key = hashlib.sha256(b"".join([weights.model_file.read_bytes(), config, *made_by])).hexdigest()
+    file = cache_folder() / "graphs" / f"{key}{suffix}"
+    if not file.is_file():
+        from handpose.export import export
+
+        export(weights, file)
+    return file

@@ -1,0 +1,170 @@
+"""The network in PyTorch: always there, and the only backend for GPUs."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import warnings
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from handpose.crop import PATCH
+from handpose.errors import HandPoseError
+from handpose.weights import Weights
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from handpose.model import JGRP2O
+
+_LARGEST_GRAPH = 512  # patches
+
+
+class TorchBackend:
+    """float32 on the CPU; on a CUDA GPU convolutions in float16, and votes summed in float32.
+
+    Args:
+        weights: what to load.
+        device: `auto` (a CUDA GPU if there is one), `cpu`, `cuda`, `cuda:1`, ...
+
+    Raises:
+        HandPoseError: the device is not there.
+    """
+
+    def __init__(self, weights: Weights, device: str = "auto") -> None:
+        # Imported here, so that looking at weights and reading depth never wait for torch.
+        import torch
+
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        model = weights.load()
+        try:
+            place = torch.device(device)
+            model = model.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise HandPoseError(f"device {device!r} cannot be used ({reason}); use auto or cpu") from None
+        self._run = _CudaGraphs(model, place) if place.type == "cuda" else _Frozen(model, place)
+
+    def __call__(self, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `Backend` says."""
+        import torch
+
+        with torch.inference_mode():
+            uvz, spread = self._run(torch.from_numpy(patches))
+            return uvz.numpy(), spread.numpy()
+
+
+class _Frozen:
+    """The network as one traced graph: BatchNorm, ReLU and sums become part of the convolutions before them."""
+
+    def __init__(self, model: JGRP2O, device: torch.device) -> None:
+        import torch
+
+        self._device = device
+        # torch.jit is deprecated, but what shall replace it needs a compiler on the user's machine.
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            example = torch.zeros(1, 1, PATCH, PATCH, device=device)
+            traced = torch.jit.trace(model, example, check_trace=False)  # type: ignore[no-untyped-call]
+            self._graph = torch.jit.freeze(traced)
+
+    def __call__(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        uvz, spread = self._graph(patches.to(self._device))
+        return uvz.cpu(), spread.cpu()
+
+
+class _CudaGraphs:
+    """The network as CUDA graphs, one per batch size: starting its kernels takes longer than one hand's arithmetic.
+
+    Batches are filled up to a power of two. Two graphs take turns, each with its own pinned memory, so that one
+    batch is copied while the GPU computes the one before.
+    """
+
+    def __init__(self, model: JGRP2O, device: torch.device) -> None:
+        self._model, self._device = fold_batch_norms(model).half(), device
+        # The patches stay float32, since votes are summed in their precision.
+        self._model.stem.register_forward_pre_hook(lambda _, patches: (patches[0].half(),))
+        self._captured: dict[tuple[int, int], _Captured] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        import torch
+
+        done: list[Tensor] = []
+        running: list[tuple[_Captured, int]] = []
+        with self._lock, torch.cuda.device(self._device):
+            for turn, part in enumerate(torch.split(patches, _LARGEST_GRAPH)):
+                if len(running) == 2:
+                    done.append(_finished(*running.pop(0)))
+                running.append((self._start(part, turn % 2), len(part)))
+            done += [_finished(*each) for each in running]
+        uvz, spread = torch.cat(done, dim=1)
+        return uvz, spread
+
+    def _start(self, patches: Tensor, turn: int) -> _Captured:
+        key = 1 << (len(patches) - 1).bit_length(), turn
+        if key not in self._captured:
+            self._captured[key] = self._capture(key[0])
+        captured = self._captured[key]
+        captured.host_patches[: len(patches)] = patches
+        captured.patches.copy_(captured.host_patches, non_blocking=True)
+        captured.graph.replay()
+        captured.host_results.copy_(captured.results, non_blocking=True)
+        captured.done.record()
+        return captured
+
+    def _capture(self, size: int) -> _Captured:
+        import torch
+
+        patches = torch.zeros(size, 1, PATCH, PATCH, device=self._device)
+        graph = torch.cuda.CUDAGraph()
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True):
+            # cuDNN chooses its algorithms before the capture, which allows no trials.
+            aside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(aside):
+                for _ in range(3):
+                    self._model(patches)
+            torch.cuda.current_stream().wait_stream(aside)
+            with torch.cuda.graph(graph):
+                results = torch.stack(self._model(patches))
+        return _Captured(
+            graph,
+            patches,
+            results,
+            torch.zeros(patches.shape, pin_memory=True),
+            torch.zeros(results.shape, pin_memory=True),
+            torch.cuda.Event(),  # type: ignore[no-untyped-call]
+        )
+
+
+class _Captured(NamedTuple):
+    """A graph, what it reads and writes on the GPU, their twins in pinned memory, and when all is copied back."""
+
+    graph: torch.cuda.CUDAGraph
+    patches: Tensor  # (N, 1, 96, 96)
+    results: Tensor  # (2, N, J, 3) joints and spread
+    host_patches: Tensor
+    host_results: Tensor
+    done: torch.cuda.Event
+
+
+def _finished(captured: _Captured, count: int) -> Tensor:
+    captured.done.synchronize()
+    return captured.host_results[:, :count].clone()
+
+
+def fold_batch_norms(model: JGRP2O) -> JGRP2O:
+    """The same network, changed in place: every BatchNorm is part of the convolution before it."""
+    from torch import nn
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    for module in list(model.modules()):
+        for (name, layer), (after, norm) in itertools.pairwise(list(module.named_children())):
+            if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, name, fuse_conv_bn_eval(layer, norm))
+                setattr(module, after, nn.Identity())
+    return model

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import EXAMPLES, SHARED
+
+from handpose import Camera, HandCrop, HandPoseError, HandPoseEstimator, localize_hands, read_depth
+from handpose.backends import loading
+from handpose.backends.base import Backend
+from handpose.backends.onnx_runtime import OnnxRuntimeBackend
+from handpose.backends.openvino_runtime import OpenVinoBackend
+from handpose.backends.pytorch import TorchBackend, fold_batch_norms
+from handpose.weights import find_weights
+
+SR305 = Camera(476.007, 476.007, 313.683, 242.755, 640, 480)
+MILLIMETRES = np.array([95 / 96 * 250, 95 / 96 * 250, 125])  # of normalised coordinates of the built-in weights
+
+
+def crops_of(paths: list[Path], camera: Camera, unit: float) -> np.ndarray:
+    """64 patches of the hands in depth files, moved about and mirrored."""
+    patches = []
+    for path in paths:
+        depth = read_depth(path, unit)
+        center = localize_hands(depth, camera)[0]
+        for i in range(-(-64 // len(paths))):
+            shift = np.array([8.0 * (i % 4), 5.0 * (i % 3), 3.0 * i])
+            patches.append(HandCrop.cut(depth, camera, center + shift, 250.0, mirror=bool(i % 2)).patch)
+    return np.stack(patches[:64])[:, None]
+
+
+def load(name: str, exported: Callable[[str], Path]) -> Backend:
+    if name == "torch":
+        return TorchBackend(find_weights("msra"), "cpu")
+    return OnnxRuntimeBackend(exported(".onnx")) if name == "onnxruntime" else OpenVinoBackend(exported(".xml"))
+
+
+@pytest.mark.parametrize("name", ["torch", "onnxruntime", pytest.param("openvino", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("images", ["rendered", pytest.param("real", marks=pytest.mark.shared)])
+def test_all_backends_are_the_network_in_float32(exported: Callable[[str], Path], name: str, images: str) -> None:
+    if images == "real":
+        patches = crops_of(sorted((SHARED / "frames" / "sr305").glob("*.png")), SR305, 0.125)
+    else:
+        patches = crops_of(sorted(EXAMPLES.glob("*.png")), Camera.parse(str(EXAMPLES / "camera.json")), 1.0)
+    with torch.inference_mode():
+        expected = [output.numpy() for output in find_weights("msra").load()(torch.from_numpy(patches))]
+    assert np.ptp(expected[0] * MILLIMETRES, axis=0).max() > 20.0  # the patches are not all alike
+    backend = load(name, exported)
+    for count in (1, 3, 64):
+        for output, reference in zip(backend(patches[:count]), expected, strict=True):
+            assert output.dtype == np.float32
+            assert output.shape == (count, 21, 3)
+            assert np.linalg.norm((output - reference[:count]) * MILLIMETRES, axis=-1).max() < 0.05
+
+
+@pytest.mark.slow
+def test_results_are_not_overwritten_by_the_next_call(exported: Callable[[str], Path]) -> None:
+    patches = crops_of(sorted(EXAMPLES.glob("*.png")), Camera.parse(str(EXAMPLES / "camera.json")), 1.0)
+    for name in loading.installed_backends():
+        backend = load(name, exported)
+        first, _ = backend(patches[:1])
+        kept = first.copy()
+        backend(patches[20:21])
+        assert (first == kept).all(), name
+
+
+def test_folding_changes_nothing_but_leaves_no_batch_norm() -> None:
+    torch.manual_seed(0)
+    model = find_weights("msra").load().double()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.uniform_(module.running_mean, -0.5, 0.5)
+    folded = fold_batch_norms(copy.deepcopy(model))
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
+    patches = torch.rand(2, 1, 96, 96, dtype=torch.float64) * 2 - 1
+    with torch.inference_mode():
+        assert torch.allclose(folded(patches)[0], model(patches)[0], atol=1e-9)
+
+
+def test_auto_is_the_fastest_that_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert loading.installed_backends()[-1] == "torch"
+    monkeypatch.setattr(loading, "_installed", lambda package: package == "openvino")
+    assert loading.installed_backends() == ["openvino", "torch"]
+    monkeypatch.setattr(loading, "_installed", lambda package: False)
+    backend = loading.load_backend(find_weights("msra"), "auto", "cpu")
+    assert isinstance(backend, TorchBackend)
+    with pytest.raises(HandPoseError, match=r"pip install 'handpose\[onnx\]'"):
+        HandPoseEstimator.from_pretrained("msra", backend="onnxruntime")
+
+
+def test_a_graph_is_made_once_for_its_weights(
+    exported: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    content = exported(".onnx").read_bytes()
+    made = []
+
+    def export(weights: object, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        made.append(file)
+
+    monkeypatch.setenv("HANDPOSE_CACHE", str(tmp_path))
+    monkeypatch.setattr("handpose.export.export", export)
+    for name in ("msra", "msra", "nyu", "msra"):
+        loading.load_backend(find_weights(name), "onnxruntime", "cpu")
+    assert len(made) == len(set(made)) == 2
+    assert all(file.is_relative_to(tmp_path) for file in made)
+
+
+def test_graphs_run_on_the_cpu_only() -> None:
+    pytest.importorskip("onnxruntime")
+    with pytest.raises(HandPoseError, match="runs on the CPU, got device 'cuda'"):
+        HandPoseEstimator.from_pretrained("msra", backend="onnxruntime", device="cuda")
+
+
+@pytest.mark.gpu
+def test_half_precision_on_a_gpu_moves_joints_by_hundredths_of_a_millimetre() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    patches = crops_of(sorted(EXAMPLES.glob("*.png")), Camera.parse(str(EXAMPLES / "camera.json")), 1.0)
+    patches = np.concatenate([patches] * 20)[:1200]  # more than two graphs take in turns
+    on_cpu, on_gpu = (TorchBackend(find_weights("msra"), device) for device in ("cpu", "cuda"))
+    for count in (1, 3, 64, 1200):
+        (expected, _), (uvz, _) = on_cpu(patches[:count]), on_gpu(patches[:count])
+        distances = np.linalg.norm((uvz - expected) * MILLIMETRES, axis=-1)
+        assert distances.mean() < 0.05
+        assert distances.max() < 0.5
