@@ -9,6 +9,7 @@ a copy of ten thousand cells needs no more.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from safetensors.numpy import load_file
 
 from handpose.camera import Camera
 from handpose.errors import HandPoseError
+from handpose.textfile import LABELS, read_text
 
 NEAREST, FARTHEST = 100.0, 2000.0
 """Distances in mm between which hands are looked for."""
@@ -229,18 +231,16 @@ def read_centers(path: str | Path, *, y_up: bool) -> np.ndarray:
     """
     path = Path(path)
     centres = []
-    try:
-        lines = path.read_text(encoding="utf-8").rstrip().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise HandPoseError(f"{path}: cannot read hand centres ({error})") from None
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text(path, LABELS).rstrip().splitlines(), 1):
         words = line.split()
         if words and words[0].lower() == "invalid":
             centres.append([np.nan] * 3)
             continue
         try:
-            x, y, z = (float(word) for word in words)
+            x, y, z = centre = [float(word) for word in words]
         except ValueError:
-            raise HandPoseError(f"{path}, line {number}: expected x y z in mm or invalid, got {line[:60]!r}") from None
+            centre = [math.nan]
+        if not all(map(math.isfinite, centre)):
+            raise HandPoseError(f"{path}, line {number}: expected x y z in mm or invalid, got {line[:60]!r}")
         centres.append([x, -y if y_up else y, z])
     return np.array(centres).reshape(-1, 3)

@@ -8,12 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from handpose.config import JGRP2OConfig
 from handpose.errors import WeightsError
+from handpose.textfile import SETTINGS
 
 if TYPE_CHECKING:
     from handpose.model import JGRP2O
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 MODEL_FILE, CONFIG_FILE = "model.safetensors", "config.json"
 
 _BUILT_IN = Path(__file__).parent / "pretrained"
+_LARGEST_HEADER = 1 << 20
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".tar", ".onnx", ".h5")
 _REPO = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
@@ -134,26 +138,35 @@ class Weights:
 
         from handpose.model import JGRP2O
 
+        with torch.device("meta"):  # shapes alone: a config that lies must not cost memory
+            expected = {key: value.shape for key, value in JGRP2O(self.config).state_dict().items() if not _counts(key)}
+        largest = 8 * sum(shape.numel() for shape in expected.values()) + _LARGEST_HEADER
         try:
+            if (size := self.model_file.stat().st_size) > largest:
+                raise WeightsError(
+                    f"{self.model_file}: {size} bytes do not fit the {self.config.layout} network of {CONFIG_FILE}, "
+                    f"which takes {largest} at most"
+                )
             stored = load_file(self.model_file)
-        except (SafetensorError, OSError, ValueError) as error:
-            raise WeightsError(f"{self.model_file}: not a readable safetensors file ({error})") from None
-        model = JGRP2O(self.config)
-        expected = {key: value.shape for key, value in model.state_dict().items() if not _counts(key)}
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            raise WeightsError(f"{self.model_file}: not a readable safetensors file ({str(error)[:200]})") from None
         tensors = {key: value for key, value in stored.items() if not _counts(key)}
         given = {key: value.shape for key, value in tensors.items()}
         if given != expected:
             wrong = sorted(key for key in expected.keys() | given.keys() if expected.get(key) != given.get(key))
             key = wrong[0]
             raise WeightsError(
-                f"{self.model_file}: {len(wrong)} tensors do not fit the {self.config.layout} network, first {key}: "
-                f"expected {_shape(expected.get(key))}, got {_shape(given.get(key))}"
+                f"{self.model_file}: {len(wrong)} tensors do not fit the {self.config.layout} network, first "
+                f"{key[:100]}: expected {_shape(expected.get(key))}, got {_shape(given.get(key))}"
             )
         for key, value in tensors.items():
             if value.dtype not in (torch.float16, torch.float32, torch.float64):
                 raise WeightsError(f"{self.model_file}: {key} is {value.dtype}, expected float16 or float32")
-            if not torch.isfinite(value).all():
+            if not torch.isfinite(value.float()).all():
                 raise WeightsError(f"{self.model_file}: {key} holds NaN or infinite numbers")
+            if key.endswith("running_var") and (value < 0).any():
+                raise WeightsError(f"{self.model_file}: {key} holds variances below 0")
+        model = JGRP2O(self.config)
         model.load_state_dict(tensors, strict=False)  # all but BatchNorm's step counters, as checked above
         return model.eval()
 
@@ -209,15 +222,47 @@ def find_weights(
     if pinned and revision:
         raise WeightsError(f"{text}: names revision {pinned}, and revision={revision} is given; drop one")
     chosen = revision or pinned or (record.revision if record else None)
+    pinned_sha256 = record.sha256 if record is not None and revision is None else None
     config_file, model_file = (
-        _fetch(repo_id, file, chosen, cache_dir, local_files_only, token) for file in (CONFIG_FILE, MODEL_FILE)
+        _sound(partial(_fetch, repo_id, file, chosen, cache_dir, local_files_only, token), sha256)
+        for file, sha256 in ((CONFIG_FILE, None), (MODEL_FILE, pinned_sha256))
     )
-    if record is not None and revision is None and _sha256(model_file) != record.sha256:
-        raise WeightsError(
-            f"{model_file}: sha256 is not {record.sha256}, which {record.name} has at {chosen}; "
-            "delete the file and try again"
-        )
     return Weights(record.name if record else text, _read_config(config_file), model_file)
+
+
+def _sound(fetch: Callable[[], Path], sha256: str | None) -> Path:
+    """The file that `fetch` finds or downloads; a damaged one is deleted and fetched once more."""
+    path = fetch()
+    if _is_sound(path, sha256):
+        return path
+    _delete(path)
+    try:
+        path = fetch()
+    except WeightsError as error:
+        raise WeightsError(f"{path}: was damaged and is deleted; {error}") from None
+    if not _is_sound(path, sha256):
+        _delete(path)
+        raise WeightsError(
+            f"{path}: does not have the sha256 {sha256 or 'that the Hub says'}, although it was fetched again; what "
+            "the Hub sends is damaged or changed, use a folder or the built-in weights"
+        )
+    return path
+
+
+def _is_sound(path: Path, sha256: str | None) -> bool:
+    """Whether a file of the Hub's cache has this sha256, or else the hash that the cache has named it by."""
+    data, name = path.read_bytes(), sha256 or path.resolve().name
+    if len(name) == 40:  # git's, of small files
+        return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() == name
+    return len(name) != 64 or hashlib.sha256(data).hexdigest() == name
+
+
+def _delete(path: Path) -> None:
+    try:
+        for file in (path.resolve(), path):  # the content, and the link to it
+            file.unlink(missing_ok=True)
+    except OSError as error:
+        raise WeightsError(f"{path}: is damaged and cannot be deleted ({error}); delete it by hand") from None
 
 
 def _in_folder(folder: Path, name: str) -> Weights:
@@ -229,8 +274,9 @@ def _in_folder(folder: Path, name: str) -> Weights:
 
 def _read_config(path: Path) -> JGRP2OConfig:
     try:
-        return JGRP2OConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (WeightsError, ValueError, OSError) as error:
+        with path.open("rb") as file:
+            return JGRP2OConfig.from_dict(json.loads(file.read(SETTINGS)))
+    except (WeightsError, ValueError, OSError, RecursionError) as error:
         raise WeightsError(f"{path}: {error}") from None
 
 

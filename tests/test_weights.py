@@ -89,9 +89,9 @@ class TestRefused:
             ("[]", "expected an object"),
             ('{"layout": "mano"}', "layout must be one of"),
             ('{"layout": "msra", "depth": 3}', "expected an object with layout, stacks"),
-            ('{"layout": "msra", "cube": -1}', "cube must be between"),
+            ('{"layout": "msra", "cube": -1}', "cube must be a number between"),
             ('{"layout": "msra", "cube": NaN}', "cube must be a number"),
-            ('{"layout": "msra", "features": 1e9}', "features must be a number"),
+            ('{"layout": "msra", "features": 1e9}', "features must be a whole number"),
             ('{"layout": "icvl"}', "do not fit the icvl network"),
         ],
     )
