@@ -73,7 +73,7 @@ def _parse(line: str, layout: JointLayout, place: str) -> np.ndarray:
     except ValueError:
         numbers = [math.inf]
     if math.inf in map(abs, numbers):
-        raise HandPoseError(f"{place}: expected numbers, or nan, with spaces between them, got {line[:60]!r}")
+        raise HandPoseError(f"{place}: expected numbers with spaces between them (nan for none), got {line[:60]!r}")
     if len(numbers) == 3 * len(layout):
         return np.reshape(numbers, (-1, 3))
     others = [name for name, (other, _) in EVALUATORS.items() if 3 * len(other) == len(numbers)]

@@ -187,7 +187,7 @@ def read_variables(prefix: str | Path) -> dict[str, np.ndarray]:
     for name, entry in entries.items():
         if entry.dtype != _DT_FLOAT or entry.shard != 0 or len(entry.shape) > 4 or 0 in entry.shape:
             raise WeightsError(
-                f"{index_path}: {name[:100]} is not a float32 tensor of a one-file checkpoint; "
+                f"{index_path}: {name!r:.100} is not a float32 tensor of a one-file checkpoint; "
                 "expected the original JGR-P2O checkpoint"
             )
         raw = data[entry.offset : entry.offset + entry.size]
@@ -287,7 +287,7 @@ def state_dict(variables: dict[str, np.ndarray], layout: str) -> dict[str, np.nd
     if wrong:
         raise WeightsError(
             f"not the original JGR-P2O checkpoint: {len(wrong)} variables are missing or unknown, first "
-            f"{wrong[0][:100]}"
+            f"{wrong[0]!r:.100}"
         )
     vote = next(theirs for theirs, ours in names.items() if ours == "reasonings.0.vote.bias")
     if variables[vote].shape != (joints,):

@@ -157,7 +157,7 @@ class Weights:
             key = wrong[0]
             raise WeightsError(
                 f"{self.model_file}: {len(wrong)} tensors do not fit the {self.config.layout} network, first "
-                f"{key[:100]}: expected {_shape(expected.get(key))}, got {_shape(given.get(key))}"
+                f"{key!r:.100}: expected {_shape(expected.get(key))}, got {_shape(given.get(key))}"
             )
         for key, value in tensors.items():
             if value.dtype not in (torch.float16, torch.float32, torch.float64):

@@ -370,7 +370,7 @@ def formats() -> dict[str, Format]:
         "model/model.safetensors", (tensors,), lambda p: read_weights(p.parent), {"model/config.json": CONFIG}
     )
     config = Format(
-        "model/config.json", (CONFIG,), lambda p: read_weights(p.parent), {"model/model.safetensors": tensors}
+        "lying/config.json", (CONFIG,), lambda p: read_weights(p.parent), {"lying/model.safetensors": tensors}
     )
     icvl = lines(3, 48, "test_seq_1/image_0000.png ")
     return {

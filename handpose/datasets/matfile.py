@@ -18,7 +18,7 @@ _MATRIX, _COMPRESSED = 14, 15
 _INT32, _UINT32, _INT8, _DOUBLE = 5, 6, 1, 9
 _HEADER = 128
 _NAME_WITHIN = 512  # bytes: flags, up to 32 dimensions and a name of 63 letters end before
-_LARGEST_ARRAY = 1 << 29  # bytes: three times NYU's labels
+_LARGEST_ARRAY = 1 << 28  # bytes; NYU's labels are 188 MB
 
 
 def read_mat(path: str | Path, name: str) -> np.ndarray:
