@@ -100,7 +100,7 @@ def millimetres_per_unit(unit: DepthUnit) -> float:
         return 1.0
     if unit == "m":
         return 1000.0
-    if isinstance(unit, (int, float)) and not isinstance(unit, bool) and 0 < unit < float("inf"):
+    if isinstance(unit, (int, float)) and not isinstance(unit, bool) and 1e-6 <= unit <= 1e6:
         return float(unit)
     raise HandPoseError(f"unit must be mm, m, nyu or a number of millimetres per stored unit, got {unit!r}")
 

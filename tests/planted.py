@@ -317,7 +317,7 @@ def _models() -> Iterator[Planted]:
     (length,) = struct.unpack("<Q", good[:8])
     entries: dict[str, Any] = json.loads(good[8 : 8 + length])
     body = good[8 + length :]
-    first = "stem.bn.bias"
+    first = "stem.residual3.shortcut.1.weight"
 
     fault = "hostile safetensors"
     for cut in (0, 7, 8, 100, length, len(good) - 1):
