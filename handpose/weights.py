@@ -243,8 +243,8 @@ def _sound(fetch: Callable[[], Path], sha256: str | None) -> Path:
     if not _is_sound(path, sha256):
         _delete(path)
         raise WeightsError(
-            f"{path}: does not have the sha256 {sha256 or 'that the Hub says'}, although it was fetched again; what "
-            "the Hub sends is damaged or changed, use a folder or the built-in weights"
+            f"{path}: its sha256 is not {sha256 or 'what the Hub says'}, although it was fetched again; what the Hub "
+            "sends is damaged or changed, use a folder or the built-in weights"
         )
     return path
 

@@ -200,6 +200,54 @@ def test_weights_come_from_the_hub_once_and_then_from_the_cache(tmp_path: Path, 
     assert "drop one" in fetch(tmp_path, endpoint, f"someone/hand@{COMMIT}", revision="main")
 
 
+def test_a_damaged_cached_file_is_fetched_once_more(tmp_path: Path, hub) -> None:
+    endpoint, requests = hub
+    name = f"someone/hand@{COMMIT}"
+    assert fetch(tmp_path, endpoint, name) == "msra"
+    (cached,) = tmp_path.rglob("snapshots/*/model.safetensors")
+    files = [cached, cached.with_name("config.json")]
+    whole = [file.read_bytes() for file in files]
+    for file, content in zip(files, whole, strict=True):
+        file.write_bytes(content[:-9])  # a full disk, long ago
+    requests.clear()
+    assert fetch(tmp_path, endpoint, name) == "msra"
+    assert [file.read_bytes() for file in files] == whole
+    assert all(any(file.name in path for path in requests) for file in files)
+    cached.write_bytes(bytes(9))
+    said = fetch(tmp_path, endpoint, name, local_files_only=True)
+    assert "was damaged and is deleted; " in said
+    assert "\n" not in said
+    assert not cached.exists()
+
+
+def test_what_the_hub_sends_damaged_twice_is_reported(tmp_path: Path, monkeypatch) -> None:
+    record = dataclasses.replace(WEIGHTS["msra"], name="gone", revision=COMMIT)
+    monkeypatch.setitem(WEIGHTS, "gone", record)  # it has no built-in copy
+    calls = []
+
+    def send(repo_id: str, file: str, *_) -> Path:
+        calls.append(file)
+        path = tmp_path / file
+        path.write_bytes((WEIGHTS["msra"].built_in / file).read_bytes() + b" " * (file == "model.safetensors"))
+        return path
+
+    monkeypatch.setattr(module, "_fetch", send)
+    with pytest.raises(WeightsError, match=f"sha256 is not {record.sha256}, although it was fetched again"):
+        find_weights("gone")
+    assert calls == ["config.json", "model.safetensors", "model.safetensors"]
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"model", b"\x80\x04K\x01."])
+@pytest.mark.parametrize(
+    "name", ["model.pth", "MODEL.PT", "a.ckpt", "a.pkl", "pytorch_model.bin", "a.tar", "model.safetensors"]
+)
+def test_a_file_is_no_model(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    refuse(tmp_path / name, "not opened|no such weights")
+    refuse(tmp_path, "no config.json")
+
+
 def test_what_the_hub_does_not_have_is_one_line(tmp_path: Path, hub) -> None:
     endpoint, _ = hub
     assert "no such repository" in fetch(tmp_path, endpoint, "nobody/hand")
