@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -287,6 +288,7 @@ def _sha256(path: Path) -> str:
 def _fetch(
     repo_id: str, file: str, revision: str | None, cache_dir: str | Path | None, local_only: bool, token: str | None
 ) -> Path:
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # which the client looks at when it is imported
     # Imported here: it takes longer than everything else that `import handpose` needs.
     from huggingface_hub import errors as hub
     from huggingface_hub import hf_hub_download

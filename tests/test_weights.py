@@ -194,6 +194,7 @@ def test_weights_come_from_the_hub_once_and_then_from_the_cache(tmp_path: Path, 
     endpoint, requests = hub
     assert fetch(tmp_path, endpoint, f"someone/hand@{COMMIT}") == "msra"
     assert any("model.safetensors" in path for path in requests)
+    assert not [path for path in requests if "/someone/hand/" not in path]  # no telemetry
     requests.clear()
     assert fetch(tmp_path, endpoint, "someone/hand", revision=COMMIT, local_files_only=True) == "msra"
     assert not any("someone" in path for path in requests)

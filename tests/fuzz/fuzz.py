@@ -23,6 +23,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+if "atheris" in sys.argv:  # which counts only what it has seen imported
+    import atheris
+
+    with atheris.instrument_imports(include=["handpose"]):
+        import hostile  # noqa: F401
+
 from hostile import Format, Lost, formats, watch
 
 NUMBERS = [0, 1, 2, 7, 8, 16, 127, 128, 255, 256, 32767, 65535, 65536, 1 << 24, (1 << 31) - 1, 1 << 31, (1 << 32) - 1]
