@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 
 from handpose.errors import HandPoseError
+from handpose.textfile import SETTINGS, read_text
+
+_LARGEST = 1e9  # px, beyond which (or below whose inverse) no camera is, and arithmetic begins to fail
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,14 @@ class Camera:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):  # numpy's numbers would not survive JSON
-            value = float(getattr(self, field.name))
+            try:
+                value = float(getattr(self, field.name))
+            except (TypeError, ValueError, OverflowError):
+                value = math.nan
             whole = field.name in ("width", "height") and value.is_integer()
             object.__setattr__(self, field.name, int(value) if whole else value)
         values = dataclasses.astuple(self)
-        if not all(math.isfinite(value) for value in values) or self.fx <= 0 or self.fy <= 0:
+        if not all(abs(value) <= _LARGEST for value in values) or min(self.fx, self.fy) < 1 / _LARGEST:
             raise HandPoseError(
                 f"a camera needs finite numbers and focal lengths above 0, got fx,fy,cx,cy = {values[:4]}"
             )
@@ -94,14 +100,16 @@ class Camera:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Camera:
+    def from_dict(cls, values: object) -> Camera:
         """The camera with the fields `fx, fy, cx, cy` and, if known, `width, height`."""
+        given: dict[str, Any] = values if isinstance(values, dict) else {}
         try:
-            numbers = {field.name: values[field.name] for field in dataclasses.fields(cls) if field.name in values}
+            numbers = {field.name: given[field.name] for field in dataclasses.fields(cls) if field.name in given}
             return cls(**{name: _number(value) for name, value in numbers.items()})
-        except (TypeError, ValueError):
+        except TypeError:
             raise HandPoseError(
-                f"a camera needs the numbers fx, fy, cx, cy and, if known, width, height; got {sorted(values)}"
+                "a camera needs the numbers fx, fy, cx, cy and, if known, width, height; got "
+                f"{str(list(given) or values)[:100]}"
             ) from None
 
     @classmethod
@@ -132,10 +140,7 @@ class Camera:
                 pass
         path = Path(text)
         if path.suffix.lower() in (".json", ".yaml", ".yml"):
-            try:
-                content = path.read_text(encoding="utf-8-sig")
-            except (OSError, UnicodeDecodeError) as error:
-                raise HandPoseError(f"{path}: cannot read the camera ({error})") from None
+            content = read_text(path, SETTINGS)
             return _from_json(path, content) if path.suffix.lower() == ".json" else _from_ros(path, content)
         raise HandPoseError(
             f"camera must be one of {', '.join(CAMERAS)}, or fx,fy,cx,cy[,width,height], or a .json or ROS .yaml file; "
@@ -160,7 +165,7 @@ def _number(value: object) -> float:
 def _from_json(path: Path, content: str) -> Camera:
     try:
         values = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise HandPoseError(f"{path}: not JSON ({error})") from None
     if not isinstance(values, dict):
         raise HandPoseError(f"{path}: expected an object with fx, fy, cx, cy, got {type(values).__name__}")
@@ -172,7 +177,10 @@ def _from_json(path: Path, content: str) -> Camera:
 
 # A camera_info message is flat and of fixed keys; `K` (ROS 1), `k` (ROS 2) or camera_calibration's
 # `camera_matrix: {rows, cols, data}` hold nine numbers, row by row, in either of YAML's list styles.
-_ROS_MATRIX = re.compile(r"^\s*(?:[Kk]\s*:|camera_matrix\s*:.*?data\s*:)((?:[\s,\[\]-]*[\d.eE+-]+){9})", re.M | re.S)
+# Every repetition is bounded or of one kind, so that no file takes long.
+_ROS_MATRIX = re.compile(
+    r"^[ \t]*(?:[Kk][ \t]*:|camera_matrix[ \t]*:.{,200}?data[ \t]*:)((?:[\s,\[\]-]*[\d.eE+-]+){9})", re.M | re.S
+)
 # At the line's start: the message's own size, not that of its `roi`.
 _ROS_SIZE = re.compile(r"^(?:image_)?(width|height)\s*:\s*(\d+)\b", re.M)
 
@@ -182,8 +190,9 @@ def _from_ros(path: Path, content: str) -> Camera:
     size = dict(_ROS_SIZE.findall(content))
     if matrix is None or set(size) != {"width", "height"}:
         raise HandPoseError(f"{path}: expected a ROS camera_info with width, height and K (or camera_matrix)")
-    k = [float(number) for number in re.findall(r"(?<![\d.eE])-?\d[\d.]*(?:[eE][+-]?\d+)?", matrix.group(1))]
     try:
-        return Camera(k[0], k[4], k[2], k[5], int(size["width"]), int(size["height"]))
-    except (HandPoseError, IndexError):
-        raise HandPoseError(f"{path}: its K is not nine numbers of a calibrated camera, got {k}") from None
+        k = [float(number) for number in re.findall(r"(?<![\d.eE])-?\d[\d.]*(?:[eE][+-]?\d+)?", matrix.group(1))]
+        return Camera(k[0], k[4], k[2], k[5], float(size["width"]), float(size["height"]))
+    except (HandPoseError, IndexError, ValueError):
+        got = " ".join(matrix.group(1).split())[:100]
+        raise HandPoseError(f"{path}: its K is not nine numbers of a calibrated camera, got {got}") from None

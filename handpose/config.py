@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -42,9 +41,9 @@ class JGRP2OConfig:
 
     def __post_init__(self) -> None:
         if not isinstance(self.layout, str) or self.layout not in LAYOUTS:
-            raise WeightsError(f"layout must be one of {', '.join(LAYOUTS)}, got {self.layout!r}")
+            raise WeightsError(f"layout must be one of {', '.join(LAYOUTS)}, got {self.layout!r:.40}")
         if self.graph not in get_args(Graph) or self.voting not in get_args(Voting):
-            raise WeightsError(f"unknown graph {self.graph!r} or voting {self.voting!r}")
+            raise WeightsError(f"unknown graph {self.graph!r:.40} or voting {self.voting!r:.40}")
         if (self.graph == "none") != (self.voting in ("mean", "attention")):
             raise WeightsError(f"voting {self.voting!r} does not go with graph {self.graph!r}")
         for name, kind, low, high in (
@@ -54,10 +53,9 @@ class JGRP2OConfig:
             ("uv_scale", (int, float), 90.0, 100.0),
         ):
             value = getattr(self, name)
-            if not isinstance(value, kind) or isinstance(value, bool) or not math.isfinite(value):
-                raise WeightsError(f"{name} must be a number, got {value!r}")
-            if not low <= value <= high:
-                raise WeightsError(f"{name} must be between {low} and {high}, got {value}")
+            if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
+                what = "a whole number" if kind is int else "a number"
+                raise WeightsError(f"{name} must be {what} between {low} and {high}, got {value!r:.40}")
 
     @property
     def joint_layout(self) -> JointLayout:
@@ -77,6 +75,6 @@ class JGRP2OConfig:
         """
         names = [field.name for field in dataclasses.fields(cls)]
         if not isinstance(values, dict) or "layout" not in values or not set(values) <= set(names):
-            got = sorted(values) if isinstance(values, dict) else type(values).__name__
+            got = str(list(values))[:200] if isinstance(values, dict) else type(values).__name__
             raise WeightsError(f"expected an object with {', '.join(names)}, got {got}")
         return cls(**values)

@@ -12,6 +12,8 @@ from handpose.errors import HandPoseError
 PATCH = 96
 """Side of a patch, px."""
 
+_NEAREST, _FARTHEST = 1.0, 1e6  # mm, beyond which no centre is meant
+
 
 @dataclass(frozen=True, eq=False)
 class HandCrop:
@@ -92,9 +94,10 @@ def check_cube(center: np.ndarray, cube: float) -> np.ndarray:
         HandPoseError: the centre is not a point before the camera, or the cube has no size.
     """
     center = np.asarray(center, dtype=np.float64)
-    if center.shape != (3,) or not np.isfinite(center).all() or center[2] <= 0:
+    if center.shape != (3,) or not (np.abs(center) <= _FARTHEST).all() or center[2] < _NEAREST:
         raise HandPoseError(
-            f"a hand's centre is x, y, z in mm in the camera's frame with z above 0, got {center.tolist()}"
+            "a hand's centre is x, y, z in mm in the camera's frame with z above 0, between a millimetre and a "
+            f"kilometre, got {center.tolist()}"
         )
     if not (np.isfinite(cube) and cube > 0):
         raise HandPoseError(f"the cube's side must be above 0 mm, got {cube}")

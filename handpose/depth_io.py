@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import struct
+import threading
 import warnings
 import zipfile
 import zlib
@@ -64,7 +66,7 @@ def to_depth(array: np.ndarray, unit: DepthUnit = "mm") -> np.ndarray:
     Raises:
         HandPoseError: it is not a two-dimensional array of numbers.
     """
-    array = np.asarray(array)
+    array = np.asarray(np.ma.filled(array, 0))  # what a mask hides is no reading
     if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "uif" or array.dtype.itemsize == 1:
         raise HandPoseError(
             f"depth must be (H, W) numbers of 16 bits or more, got {array.shape} {array.dtype}; "
@@ -87,7 +89,7 @@ def millimetres_per_unit(unit: DepthUnit) -> float:
         return 1.0
     if unit == "m":
         return 1000.0
-    if isinstance(unit, (int, float)) and not isinstance(unit, bool) and 0 < unit < float("inf"):
+    if isinstance(unit, (int, float)) and not isinstance(unit, bool) and 1e-6 <= unit <= 1e6:
         return float(unit)
     raise HandPoseError(f"unit must be mm, m, nyu or a number of millimetres per stored unit, got {unit!r}")
 
@@ -114,12 +116,10 @@ def _check_size(path: Path, height: int, width: int) -> None:
 
 
 def _decode(data: bytes) -> np.ndarray | None:
-    # OpenCV writes its own lines about damaged files to stderr; ours says it all.
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    finally:
-        cv2.utils.logging.setLogLevel(level)
+    except cv2.error:
+        return None
 
 
 def _refuse_picture(path: Path, what: str) -> DepthReadError:
@@ -132,30 +132,42 @@ def _refuse_picture(path: Path, what: str) -> DepthReadError:
 # ---------------------------------------------------------------------------------------------- PNG
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_PNG_HEADER = 33  # bytes: the magic number and the first chunk
+_PASSES = {  # first column and row, and steps from one to the next, of the images that an image is stored as
+    0: [(0, 0, 1, 1)],
+    1: [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)],
+}
 
 
-def _png_header(path: Path, head: bytes, nyu: bool) -> tuple[int, int, int]:
-    """Height, width and bytes per pixel."""
-    if len(head) < 33 or head[:8] != _PNG_MAGIC or head[12:16] != b"IHDR":
+def _png_header(path: Path, head: bytes, nyu: bool) -> list[tuple[int, int]]:
+    """Rows, and bytes per row, of each pass over the image; checks that it is depth."""
+    if len(head) < _PNG_HEADER or head[:8] != _PNG_MAGIC or head[8:16] != b"\0\0\0\rIHDR":
         raise DepthReadError(f"{path}: expected a PNG, got {len(head)} bytes of something else or cut short")
-    width, height, bits, colour = struct.unpack(">IIBB", head[16:26])
+    width, height, bits, colour, compression, filtering, interlace = struct.unpack(">II5B", head[16:29])
     _check_size(path, height, width)
-    if nyu:
-        if (bits, colour) != (8, 2):
-            raise DepthReadError(f"{path}: NYU's coding is an 8-bit RGB PNG, got {bits}-bit, colour type {colour}")
-        return height, width, 3
-    if (bits, colour) != (16, 0):
+    if nyu and (bits, colour) != (8, 2):
+        raise DepthReadError(f"{path}: NYU's coding is an 8-bit RGB PNG, got {bits}-bit, colour type {colour}")
+    if not nyu and (bits, colour) != (16, 0):
         kind = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}.get(colour, "unknown")
         raise _refuse_picture(path, f"a {bits}-bit {kind} PNG")
-    return height, width, 2
+    if (compression, filtering) != (0, 0) or interlace not in _PASSES:
+        raise DepthReadError(f"{path}: the PNG's header is damaged; copy or record it again")
+    sizes = [(-((y - height) // dy), -((x - width) // dx)) for x, y, dx, dy in _PASSES[interlace]]
+    return [(rows, 1 + columns * (3 if nyu else 2)) for rows, columns in sizes if rows > 0 and columns > 0]
 
 
 def _read_png(path: Path, nyu: bool) -> np.ndarray:
     data = path.read_bytes()
-    height, width, pixel_bytes = _png_header(path, data[:33], nyu)
-    _check_png_body(path, data, height * (1 + width * pixel_bytes), interlaced=data[28] != 0)
-    image = _decode(data)
-    if image is None or image.shape[:2] != (height, width):
+    passes = _png_header(path, data[:_PNG_HEADER], nyu)
+    pixels = _png_pixels(path, data, sum(rows * length for rows, length in passes))
+    start = 0
+    for rows, length in passes:
+        if max(pixels[start : start + rows * length : length]) > 4:
+            raise DepthReadError(f"{path}: a row of the PNG has no known filter; copy or record it again")
+        start += rows * length
+    # Other chunks can change what is decoded, and libpng writes its own lines about them: it never sees them.
+    image = _decode(data[:_PNG_HEADER] + _png_chunk(b"IDAT", zlib.compress(pixels, 0)) + _png_chunk(b"IEND", b""))
+    if image is None:
         raise DepthReadError(f"{path}: the PNG does not decode; copy or record it again")
     if nyu:
         coded: np.ndarray = image[..., 1].astype(np.uint16) * 256 + image[..., 0]  # green, blue
@@ -163,62 +175,90 @@ def _read_png(path: Path, nyu: bool) -> np.ndarray:
     return image
 
 
-def _check_png_body(path: Path, data: bytes, expected: int, *, interlaced: bool) -> None:
-    """Chunk by chunk: lengths, checksums, the end mark, and that the pixels are all there.
+def _png_pixels(path: Path, data: bytes, expected: int) -> bytes:
+    """The filtered rows: chunk by chunk, lengths, checksums, the end mark, and that `expected` bytes are all there.
 
     libpng hands out half an image from a broken file with no more than a line on stderr.
     """
-    at, ended = 8, False
+    at, kind, packed = 8, b"", []
     stream = zlib.decompressobj()
-    left = expected
     try:
-        while not ended:
+        while kind != b"IEND":
             length, kind = struct.unpack_from(">I4s", data, at)
             body = memoryview(data)[at + 8 : at + 8 + length]
             (crc,) = struct.unpack_from(">I", data, at + 8 + length)
             if zlib.crc32(body, zlib.crc32(kind)) != crc:
                 raise DepthReadError(f"{path}: the checksum of a PNG chunk is wrong; copy or record it again")
-            if kind == b"IDAT" and not interlaced:
-                left -= len(stream.decompress(body, max(left, 0) + 1))
-            ended = kind == b"IEND"
+            if kind == b"IDAT":
+                packed.append(body)
+            elif kind[:1].isupper() and kind not in (b"IHDR", b"PLTE", b"IEND"):
+                raise DepthReadError(f"{path}: has a PNG chunk {kind!r} that must be understood and is unknown")
             at += 12 + length
+        pixels = stream.decompress(b"".join(packed), expected + 1)
     except (struct.error, zlib.error):
         raise DepthReadError(f"{path}: the PNG is cut short or damaged; copy or record it again") from None
-    if left != 0 and not interlaced:
+    if len(pixels) != expected or not stream.eof:
         raise DepthReadError(f"{path}: the PNG holds fewer or more pixels than it says; copy or record it again")
+    return pixels
+
+
+def _png_chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))
 
 
 # --------------------------------------------------------------------------------------------- TIFF
 
 _TIFF_TYPES = {1: "B", 3: "H", 4: "I"}
 _WIDTH, _HEIGHT, _BITS, _SAMPLES, _FORMAT = 256, 257, 258, 277, 339
+_STRIPS, _STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES = 273, 279, 322, 323, 324, 325
+_READ_TAGS = {_WIDTH, _HEIGHT, _BITS, _SAMPLES, _FORMAT, _STRIPS, _STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILES}
+_READ_TAGS |= {_TILE_BYTES}
+_MOST_STRIPS = 1 << 20
+
+_QUIET = threading.Lock()  # OpenCV has one level of logging for all threads
 
 
-def _tiff_header(path: Path, data: bytes) -> tuple[int, int, np.dtype]:
-    """Height, width and type of the first image of a TIFF file."""
+def _tiff_tags(path: Path, data: bytes) -> dict[int, tuple[int, ...]]:
+    """What is needed of the tags of a TIFF's first image; each may be there once."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
     if order is None:
         raise DepthReadError(f"{path}: expected a TIFF, got something else (BigTIFF is not read)")
-    tags = {_BITS: 1, _SAMPLES: 1, _FORMAT: 1}
+    tags: dict[int, tuple[int, ...]] = {}
+    (at,) = struct.unpack_from(order + "I", data, 4)
+    (entries,) = struct.unpack_from(order + "H", data, at)
+    for entry in range(at + 2, at + 2 + 12 * entries, 12):
+        tag, kind, count = struct.unpack_from(order + "HHI", data, entry)
+        if tag not in _READ_TAGS:
+            continue
+        if tag in tags or kind not in _TIFF_TYPES or not 0 < count <= _MOST_STRIPS:
+            raise ValueError
+        values = f"{order}{count}{_TIFF_TYPES[kind]}"
+        place = entry + 8 if struct.calcsize(values) <= 4 else struct.unpack_from(order + "I", data, entry + 8)[0]
+        tags[tag] = struct.unpack_from(values, data, place)
+    return tags
+
+
+def _tiff_header(path: Path, data: bytes) -> tuple[int, int, np.dtype]:
+    """Height, width and type of the first image of a TIFF file, whose pixels all lie within the file."""
     try:
-        (at,) = struct.unpack_from(order + "I", data, 4)
-        (count,) = struct.unpack_from(order + "H", data, at)
-        for entry in range(count):
-            tag, kind, values = struct.unpack_from(order + "HHI", data, at + 2 + 12 * entry)
-            if kind in _TIFF_TYPES and values == 1:
-                (tags[tag],) = struct.unpack_from(order + _TIFF_TYPES[kind], data, at + 10 + 12 * entry)
-            elif tag in (_BITS, _FORMAT):
-                tags[tag] = 0  # one value per channel: a colour image
-        height, width = tags[_HEIGHT], tags[_WIDTH]
-    except (struct.error, KeyError):
+        tags = _tiff_tags(path, data)
+        (width,), (height,) = tags[_WIDTH], tags[_HEIGHT]
+        (tile_width,), (tile_height,) = tags.get(_TILE_WIDTH, (1,)), tags.get(_TILE_HEIGHT, (1,))
+        places = tags[_TILES] if _TILES in tags else tags[_STRIPS]
+        lengths = tags.get(_TILE_BYTES) or tags.get(_STRIP_BYTES) or (1,) * len(places)
+        if any(not 0 < place < place + length <= len(data) for place, length in zip(places, lengths, strict=True)):
+            raise ValueError
+    except (struct.error, KeyError, ValueError):
         raise DepthReadError(f"{path}: the TIFF is cut short or damaged; copy or record it again") from None
     _check_size(path, height, width)
+    _check_size(path, tile_height, tile_width)
+    bits, samples, kind = tags.get(_BITS, (1,)), tags.get(_SAMPLES, (1,)), tags.get(_FORMAT, (1,))
     types = {(16, 1): np.uint16, (16, 2): np.int16, (32, 3): np.float32}
-    dtype = types.get((tags[_BITS], tags[_FORMAT]))
-    if dtype is None and tags[_SAMPLES] == 1 and tags[_BITS] > 16:
-        raise DepthReadError(f"{path}: TIFFs of {tags[_BITS]} bits are not read; save 16-bit integers or 32-bit floats")
-    if dtype is None or tags[_SAMPLES] != 1:
-        raise _refuse_picture(path, f"a TIFF of {tags[_SAMPLES]} channels, {tags[_BITS]} bits")
+    dtype = types.get((bits[0], kind[0])) if len(bits) == len(kind) == 1 else None
+    if dtype is None and samples == (1,) and bits[0] > 16:
+        raise DepthReadError(f"{path}: TIFFs of {bits[0]} bits are not read; save 16-bit integers or 32-bit floats")
+    if dtype is None or samples != (1,):
+        raise _refuse_picture(path, f"a TIFF of {samples[0]} channels, {bits[0]} bits")
     return height, width, np.dtype(dtype)
 
 
@@ -226,7 +266,10 @@ def _read_tiff(path: Path, nyu: bool) -> np.ndarray:
     _only_png_is_nyu(path, nyu)
     data = path.read_bytes()
     height, width, dtype = _tiff_header(path, data)
-    image = _decode(data)
+    with _QUIET:  # its lines about damaged files would go to stderr; ours says it all
+        level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        image = _decode(data)
+        cv2.utils.logging.setLogLevel(level)
     if image is None or image.shape != (height, width) or image.dtype.itemsize != dtype.itemsize:
         raise DepthReadError(f"{path}: the TIFF does not decode; copy or record it again")
     return image.view(dtype)
@@ -235,40 +278,47 @@ def _read_tiff(path: Path, nyu: bool) -> np.ndarray:
 # -------------------------------------------------------------------------------------------- numpy
 
 
-def _read_npy_stream(path: Path, file: BinaryIO, length: int) -> np.ndarray:
-    """One `.npy` from an open file of `length` bytes, its header checked before its pixels are read."""
-    try:
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-        else:
-            shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
-    except OSError:
-        raise
-    except Exception as error:  # numpy evaluates the header's text, and a damaged one can fail in any way
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DepthReadError(f"{path}: not a numpy array file ({reason})") from None
-    if len(shape) != 2 or dtype.kind not in "uif":
-        raise DepthReadError(f"{path}: expected an (H, W) array of numbers, got {shape} {dtype}")
-    _check_size(path, *shape)
+# The header is the text of a dictionary, which numpy evaluates; three values are all that is needed of it.
+_NPY_HEADER = 10_000  # bytes, more than any header of a depth image
+_NPY_VALUES = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rb"'descr':\s*'([<>=|]?[uif][1248])'",
+        rb"'fortran_order':\s*(True|False)",
+        rb"'shape':\s*\((\d{1,9})L?,\s*(\d{1,9})L?,?\s*\)",
+    )
+)
+
+
+def _read_npy_stream(path: Path, file: BinaryIO) -> np.ndarray:
+    """One `.npy` from an open file, its header checked before its pixels are read."""
+    head = file.read(_NPY_HEADER)
+    start = 12 if head[6:7] in (b"\2", b"\3") else 10
+    if head[:6] != b"\x93NUMPY" or head[6:7] not in (b"\1", b"\2", b"\3") or len(head) < start:
+        raise DepthReadError(f"{path}: not a numpy array file, or cut short")
+    start += int.from_bytes(head[8:start], "little")
+    text = head[:start]
+    descr, fortran, shape = (pattern.search(text) for pattern in _NPY_VALUES)
+    if start > len(head) or not (descr and fortran and shape):
+        raise DepthReadError(f"{path}: expected an (H, W) array of numbers, got {text[10:200]!r}")
+    dtype, height, width = np.dtype(descr[1].decode()), int(shape[1]), int(shape[2])
+    _check_size(path, height, width)
     if dtype.itemsize == 1:
         raise _refuse_picture(path, f"an array of {dtype}")
-    wanted = shape[0] * shape[1] * dtype.itemsize
-    if wanted > length:
-        raise DepthReadError(f"{path}: {shape} {dtype} needs {wanted} bytes, the file has {length}; it is cut short")
-    try:
-        data = file.read(wanted)
-    except (OSError, zlib.error, zipfile.BadZipFile) as error:
-        raise DepthReadError(f"{path}: damaged ({error}); copy or record it again") from None
+    wanted = height * width * dtype.itemsize
+    data = head[start:] + file.read(max(0, wanted + 1 - (len(head) - start)))
     if len(data) != wanted:
-        raise DepthReadError(f"{path}: {shape} {dtype} needs {wanted} bytes, got {len(data)}; it is cut short")
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+        raise DepthReadError(
+            f"{path}: ({height}, {width}) {dtype} needs {wanted} bytes, the file has "
+            f"{'fewer' if len(data) < wanted else 'more'}; copy or record it again"
+        )
+    return np.frombuffer(data, dtype).reshape((height, width), order="F" if fortran[1] == b"True" else "C")
 
 
 def _read_npy(path: Path, nyu: bool) -> np.ndarray:
     _only_png_is_nyu(path, nyu)
     with path.open("rb") as file:
-        return _read_npy_stream(path, file, path.stat().st_size)
+        return _read_npy_stream(path, file)
 
 
 def _read_npz(path: Path, nyu: bool) -> np.ndarray:
@@ -278,11 +328,15 @@ def _read_npz(path: Path, nyu: bool) -> np.ndarray:
             names = archive.namelist()
             wanted = "depth.npy" if "depth.npy" in names else names[0] if len(names) == 1 else None
             if wanted is None:
-                raise DepthReadError(f"{path}: expected one array, or one named depth, got {names}")
+                raise DepthReadError(f"{path}: expected one array, or one named depth, got {str(names)[:100]}")
+            if archive.getinfo(wanted).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise DepthReadError(f"{path}: not packed as numpy packs; save it with numpy.savez_compressed")
             with archive.open(wanted) as file:
-                return _read_npy_stream(path, file, archive.getinfo(wanted).file_size)  # type: ignore[arg-type]
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
-        raise DepthReadError(f"{path}: not a readable .npz ({error}); copy or record it again") from None
+                return _read_npy_stream(path, file)  # type: ignore[arg-type]
+    except DepthReadError:
+        raise
+    except Exception as error:  # damaged archives make zipfile fail in ways it does not document
+        raise DepthReadError(f"{path}: not a readable .npz ({str(error)[:100]}); copy or record it again") from None
 
 
 # --------------------------------------------------------------------------------------------- MSRA

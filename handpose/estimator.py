@@ -196,7 +196,7 @@ class HandPoseEstimator:
         """
         if center is not None and box is not None:
             raise HandPoseError("give the hand's center or its box, not both")
-        if box is not None and np.shape(box) != (4,):
+        if box is not None and _numbers(box).shape != (4,):
             raise HandPoseError(f"a box is x, y, width, height in px, got {box}")
         camera = _camera_of(depth, camera)
         return Candidates(self._choices(depth, camera, center, box, hand), camera)
@@ -238,8 +238,8 @@ class HandPoseEstimator:
         u and v count in units of `config.uv_scale` patch pixels, z in halves of the cube.
         """
         patches = np.ascontiguousarray(patches, dtype=np.float32)
-        if patches.ndim != 4 or patches.shape[1:] != (1, PATCH, PATCH):
-            raise HandPoseError(f"patches must be (N, 1, {PATCH}, {PATCH}), got {patches.shape}")
+        if patches.ndim != 4 or patches.shape[1:] != (1, PATCH, PATCH) or not np.isfinite(patches).all():
+            raise HandPoseError(f"patches must be (N, 1, {PATCH}, {PATCH}) finite numbers, got {patches.shape}")
         return self._backend(patches)[0]
 
     def predict_crops(self, crops: Sequence[HandCrop]) -> np.ndarray:
@@ -312,6 +312,8 @@ class HandPoseEstimator:
     def _pose(
         self, crop: HandCrop, uvz: np.ndarray, spread: np.ndarray, camera: Camera, source: str, hand: Hand
     ) -> HandPose:
+        if not (np.isfinite(uvz).all() and np.isfinite(spread).all()):
+            raise HandPoseError(f"{self.name}: the network gives numbers that are not finite; its weights are damaged")
         in_patch = crop.denormalize(uvz, self.config.uv_scale)
         xyz = crop.camera.unproject(in_patch)
         # At a joint's depth a patch pixel covers depth / focal length.
@@ -346,8 +348,15 @@ def _load(image: DepthImage, unit: DepthUnit) -> np.ndarray:
     return depth
 
 
+def _numbers(values: object) -> np.ndarray:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise HandPoseError(f"expected numbers, got {values!r:.100}") from None
+
+
 def _centres(center: Sequence[float] | np.ndarray, images: int) -> np.ndarray:
-    centres = np.asarray(center, dtype=np.float64)
+    centres = _numbers(center)
     if centres.shape not in ((3,), (images, 3)):
         raise HandPoseError(f"center must be x, y, z in mm, or one per image, got {centres.shape} for {images} images")
     return np.broadcast_to(centres, (images, 3))

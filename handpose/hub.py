@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def fetch(
     Raises:
         WeightsError: the file cannot be had, or is not what it should be.
     """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # which the client looks at when it is imported
     from huggingface_hub import hf_hub_download
 
     at = f"{repo_id}@{revision}" if revision else repo_id

@@ -9,6 +9,7 @@ a copy of ten thousand cells needs no more.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from safetensors.numpy import load_file
 
 from handpose.camera import Camera
 from handpose.errors import HandPoseError
+from handpose.textfile import LABELS, read_text
 
 NEAREST, FARTHEST = 100.0, 2000.0
 """Distances in mm between which hands are looked for."""
@@ -41,6 +43,8 @@ _HAND = 190.0  # mm from fingertip to wrist of a large hand
 _AGREE = 60.0  # mm: votes closer than this are for one centre
 _SURE = 0.1  # a cell with less probability does not vote
 _ANOTHER = 0.25  # of the first hand's area, that a second one must have
+_LARGEST_VIEW = 1 << 17  # px of the coarse copy: 138 degrees across at 4:3
+_MOST_VOTES = 2000  # of a hand that fills the image at the nearest distance
 _SMALL_PRODUCT = 250_000  # multiplications that OpenBLAS still does in one thread
 _LEAST_AREA = 800.0  # mm^2 of surface, weighted by probability, that make a hand
 CHANNELS = {  # of each 3x3 convolution: in, out
@@ -112,10 +116,13 @@ def hand_candidates(depth: np.ndarray, camera: Camera, most: int) -> tuple[np.nd
     view, points = _coarse_view(depth, camera.for_image(depth.shape[1], depth.shape[0]))
     votes = votes_network(coarse_channels(view)[0].transpose(1, 2, 0), _convolve, _double)
     probability = 1.0 / (1.0 + np.exp(-votes[..., 0]))
-    sure = (probability > _SURE) & (points[..., 2] > 0)
+    sure = np.flatnonzero((probability > _SURE) & (points[..., 2] > 0))
+    if len(sure) > _MOST_VOTES:
+        sure = sure[np.argsort(-probability.ravel()[sure])[:_MOST_VOTES]]
+    likely, places, offsets = probability.ravel()[sure], points.reshape(-1, 3)[sure], votes.reshape(-1, 4)[sure, 1:]
     # What a cell stands for, mm^2: hands of all distances count alike.
-    areas = probability[sure] * np.square(points[sure][:, 2] * (CELL / VIEW_FOCAL))
-    return _agreed(points[sure] + votes[sure][:, 1:] * OFFSET_MM, areas, most)
+    areas = likely * np.square(places[:, 2] * (CELL / VIEW_FOCAL))
+    return _agreed(places + offsets * OFFSET_MM, areas, most)
 
 
 def coarse_channels(view: np.ndarray) -> np.ndarray:
@@ -127,6 +134,11 @@ def coarse_channels(view: np.ndarray) -> np.ndarray:
 
 def _coarse_view(depth: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     """The image resampled to the coarse focal length, (h, w) mm, and the points of its cells, (h/4, w/4, 3) mm."""
+    if depth.size * (VIEW_FOCAL / camera.fx) * (VIEW_FOCAL / camera.fy) > _LARGEST_VIEW:
+        raise HandPoseError(
+            f"a camera of focal lengths {camera.fx:g}, {camera.fy:g} px sees {depth.shape[1]} x {depth.shape[0]} px "
+            "too wide for a pinhole; give the intrinsics of this very stream, or the hand's centre"
+        )
     axes, directions = [], []
     for length, focal, middle in (
         (depth.shape[0], camera.fy, camera.cy),
@@ -209,7 +221,7 @@ def _agreed(votes: np.ndarray, areas: np.ndarray, most: int) -> tuple[np.ndarray
 def center_in_box(depth: np.ndarray, camera: Camera, box: tuple[float, float, float, float]) -> np.ndarray | None:
     """The centre (3,) of the nearest surface inside `box` (x, y, width, height in px), or none if it is empty."""
     x, y, width, height = box
-    if not (np.isfinite(box).all() and width > 0 and height > 0):
+    if not (np.abs(box) <= 1e9).all() or width <= 0 or height <= 0:
         raise HandPoseError(f"a box is x, y, width, height in px with a size above 0, got {box}")
     left, top = max(0, round(x)), max(0, round(y))
     window = depth[top : max(0, round(y + height)), left : max(0, round(x + width))]
@@ -237,18 +249,16 @@ def read_centers(path: str | Path, *, y_up: bool) -> np.ndarray:
     """
     path = Path(path)
     centres = []
-    try:
-        lines = path.read_text(encoding="utf-8").rstrip().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise HandPoseError(f"{path}: cannot read hand centres ({error})") from None
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text(path, LABELS).rstrip().splitlines(), 1):
         words = line.split()
         if words and words[0].lower() == "invalid":
             centres.append([np.nan] * 3)
             continue
         try:
-            x, y, z = (float(word) for word in words)
+            x, y, z = centre = [float(word) for word in words]
         except ValueError:
-            raise HandPoseError(f"{path}, line {number}: expected x y z in mm or invalid, got {line[:60]!r}") from None
+            centre = [math.nan]
+        if not all(map(math.isfinite, centre)):
+            raise HandPoseError(f"{path}, line {number}: expected x y z in mm or invalid, got {line[:60]!r}")
         centres.append([x, -y if y_up else y, z])
     return np.array(centres).reshape(-1, 3)

@@ -52,7 +52,7 @@ class HandPose:
         if self.status not in get_args(Status) or self.hand not in get_args(Hand):
             raise HandPoseError(
                 f"status must be one of {get_args(Status)} and hand one of {get_args(Hand)}, "
-                f"got {self.status!r} and {self.hand!r}"
+                f"got {self.status!r:.40} and {self.hand!r:.40}"
             )
         if not 0 < self.cube < float("inf"):
             raise HandPoseError(f"the cube's side must be above 0 mm, got {self.cube}")
@@ -61,8 +61,10 @@ class HandPose:
             array = getattr(self, name)
             if array.shape != shape:
                 raise HandPoseError(f"{name} of a {self.layout.name} pose must be {shape}, got {array.shape}")
-            if np.isfinite(array).all() != (self.status == "ok"):
-                raise HandPoseError(f"{name} must be all finite if and only if the status is ok, got {self.status}")
+            if not (np.isfinite(array) if self.status == "ok" else np.isnan(array)).all():
+                raise HandPoseError(
+                    f"{name} must be all finite if the status is ok and all NaN if not, got {self.status}"
+                )
 
     @classmethod
     def no_hand(
@@ -121,8 +123,8 @@ class HandPose:
                 model=values["model"],
                 source=values["source"],
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise HandPoseError(f"not a hand pose record: {type(error).__name__} {error}") from None
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise HandPoseError(f"not a hand pose record: {type(error).__name__} {str(error)[:100]}") from None
 
     def save(self, path: str | Path) -> None:
         """Writes the record `to_dict` as a JSON file."""

@@ -14,6 +14,7 @@ import numpy as np
 from handpose.camera import CAMERAS, Camera
 from handpose.errors import HandPoseError
 from handpose.layouts import ICVL16, MSRA21, NYU14, JointLayout
+from handpose.textfile import LABELS, read_text
 
 EVALUATORS: dict[str, tuple[JointLayout, Camera]] = {
     "nyu": (NYU14, CAMERAS["nyu"]),
@@ -30,10 +31,7 @@ def read_predictions(path: str | Path, layout: JointLayout) -> np.ndarray:
         HandPoseError: the file cannot be read, or a line does not hold the layout's joints.
     """
     path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise HandPoseError(f"{path}: cannot be read as text ({error})") from None
+    lines = read_text(path, LABELS).rstrip().splitlines()
     if not lines:
         raise HandPoseError(f"{path}: expected a line of {len(layout)} x (u v d) per frame, got an empty file")
     return np.array([_parse(line, layout, f"{path}:{i}") for i, line in enumerate(lines, start=1)])
@@ -72,8 +70,10 @@ def _parse(line: str, layout: JointLayout, place: str) -> np.ndarray:
     words = line.split()
     try:
         numbers = [float(word) for word in words]
-    except ValueError as error:
-        raise HandPoseError(f"{place}: expected numbers with spaces between them ({error})") from None
+    except ValueError:
+        numbers = [math.inf]
+    if math.inf in map(abs, numbers):
+        raise HandPoseError(f"{place}: expected numbers with spaces between them (nan for none), got {line[:60]!r}")
     if len(numbers) == 3 * len(layout):
         return np.reshape(numbers, (-1, 3))
     others = [name for name, (other, _) in EVALUATORS.items() if 3 * len(other) == len(numbers)]

@@ -28,6 +28,7 @@ _TABLE_MAGIC = 0xDB4775248B80FB57
 _FOOTER_BYTES = 48
 _BLOCK_TRAILER_BYTES = 5  # one byte of compression type, four of checksum
 _DT_FLOAT = 1
+_LARGEST_INDEX, _LARGEST_DATA, _LONGEST_KEY = 1 << 20, 1 << 26, 1 << 10  # bytes; the original's are far smaller
 
 
 def _crc_table() -> tuple[int, ...]:
@@ -110,6 +111,8 @@ def _block(table: bytes, handle: bytes) -> Iterator[tuple[bytes, bytes]]:
         shared, at = _varint(body, at)
         fresh, at = _varint(body, at)
         length, at = _varint(body, at)
+        if shared + fresh > _LONGEST_KEY or at + fresh + length > end:
+            raise ValueError("an entry runs past its block")
         key = key[:shared] + body[at : at + fresh]
         yield key, body[at + fresh : at + fresh + length]
         at += fresh + length
@@ -173,13 +176,18 @@ def read_variables(prefix: str | Path) -> dict[str, np.ndarray]:
     for path in (index_path, data_path):
         if not path.is_file():
             raise WeightsError(f"{path}: no such file; give the checkpoint's path without .index or .data-...")
+    for path, largest in ((index_path, _LARGEST_INDEX), (data_path, _LARGEST_DATA)):
+        if path.stat().st_size > largest:
+            raise WeightsError(f"{path}: {path.stat().st_size} bytes; the original JGR-P2O checkpoint is far smaller")
     entries = _read_index(index_path)
     data = data_path.read_bytes()
+    if sum(entry.size for entry in entries.values()) > len(data):
+        raise WeightsError(f"{data_path}: {len(data)} bytes do not hold what {index_path.name} lists; it is cut short")
     variables = {}
     for name, entry in entries.items():
-        if entry.dtype != _DT_FLOAT or entry.shard != 0:
+        if entry.dtype != _DT_FLOAT or entry.shard != 0 or len(entry.shape) > 4 or 0 in entry.shape:
             raise WeightsError(
-                f"{index_path}: {name} is not a float32 tensor of a one-file checkpoint; "
+                f"{index_path}: {name!r:.100} is not a float32 tensor of a one-file checkpoint; "
                 "expected the original JGR-P2O checkpoint"
             )
         raw = data[entry.offset : entry.offset + entry.size]
@@ -278,12 +286,13 @@ def state_dict(variables: dict[str, np.ndarray], layout: str) -> dict[str, np.nd
     wrong = sorted((names.keys() ^ variables.keys()) - _NOT_WEIGHTS)
     if wrong:
         raise WeightsError(
-            f"not the original JGR-P2O checkpoint: {len(wrong)} variables are missing or unknown, first {wrong[0]}"
+            f"not the original JGR-P2O checkpoint: {len(wrong)} variables are missing or unknown, first "
+            f"{wrong[0]!r:.100}"
         )
     vote = next(theirs for theirs, ours in names.items() if ours == "reasonings.0.vote.bias")
     if variables[vote].shape != (joints,):
         raise WeightsError(
-            f"the checkpoint predicts {variables[vote].shape[-1]} joints, layout {layout} has {joints}; "
+            f"the checkpoint predicts {variables[vote].size} joints, layout {layout} has {joints}; "
             "give the layout it was trained for"
         )
     tensors = {}
@@ -294,6 +303,8 @@ def state_dict(variables: dict[str, np.ndarray], layout: str) -> dict[str, np.nd
         tensors[ours] = value
     for stack in range(2):
         maps = [tensors.pop(f"heads.{stack}.offsets.{axis}.weight") for axis in "uvz"]
+        if len({each.shape for each in maps}) > 1 or maps[0].ndim != 4:
+            raise WeightsError(f"the checkpoint's offset kernels have unlike shapes {[each.shape for each in maps]}")
         tensors[f"heads.{stack}.offsets.weight"] = np.concatenate(maps)
     return {name: np.ascontiguousarray(value) for name, value in tensors.items()}
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from handpose.config import JGRP2OConfig
 from handpose.errors import WeightsError
 from handpose.hub import fetch, publish
+from handpose.textfile import SETTINGS
 
 if TYPE_CHECKING:
     from handpose.model import JGRP2O
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 MODEL_FILE, CONFIG_FILE, CARD_FILE = "model.safetensors", "config.json", "README.md"
 
 _BUILT_IN = Path(__file__).parent / "pretrained"
+_LARGEST_HEADER = 1 << 20
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".tar", ".h5")
 _REPO = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
@@ -140,26 +142,35 @@ class Weights:
 
         from handpose.model import JGRP2O
 
+        with torch.device("meta"):  # shapes alone: a config that lies must not cost memory
+            expected = {key: value.shape for key, value in JGRP2O(self.config).state_dict().items() if not _counts(key)}
+        largest = 8 * sum(shape.numel() for shape in expected.values()) + _LARGEST_HEADER
         try:
+            if (size := self.model_file.stat().st_size) > largest:
+                raise WeightsError(
+                    f"{self.model_file}: {size} bytes do not fit the {self.config.layout} network of {CONFIG_FILE}, "
+                    f"which takes {largest} at most"
+                )
             stored = load_file(self.model_file)
-        except (SafetensorError, OSError, ValueError) as error:
-            raise WeightsError(f"{self.model_file}: not a readable safetensors file ({error})") from None
-        model = JGRP2O(self.config)
-        expected = {key: value.shape for key, value in model.state_dict().items() if not _counts(key)}
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            raise WeightsError(f"{self.model_file}: not a readable safetensors file ({str(error)[:200]})") from None
         tensors = {key: value for key, value in stored.items() if not _counts(key)}
         given = {key: value.shape for key, value in tensors.items()}
         if given != expected:
             wrong = sorted(key for key in expected.keys() | given.keys() if expected.get(key) != given.get(key))
             key = wrong[0]
             raise WeightsError(
-                f"{self.model_file}: {len(wrong)} tensors do not fit the {self.config.layout} network, first {key}: "
-                f"expected {_shape(expected.get(key))}, got {_shape(given.get(key))}"
+                f"{self.model_file}: {len(wrong)} tensors do not fit the {self.config.layout} network, first "
+                f"{key!r:.100}: expected {_shape(expected.get(key))}, got {_shape(given.get(key))}"
             )
         for key, value in tensors.items():
             if value.dtype not in (torch.float16, torch.float32, torch.float64):
                 raise WeightsError(f"{self.model_file}: {key} is {value.dtype}, expected float16 or float32")
-            if not torch.isfinite(value).all():
+            if not torch.isfinite(value.float()).all():
                 raise WeightsError(f"{self.model_file}: {key} holds NaN or infinite numbers")
+            if key.endswith("running_var") and (value < 0).any():
+                raise WeightsError(f"{self.model_file}: {key} holds variances below 0")
+        model = JGRP2O(self.config)
         model.load_state_dict(tensors, strict=False)  # all but BatchNorm's step counters, as checked above
         return model.eval()
 
@@ -256,8 +267,9 @@ def _in_folder(folder: Path, name: str) -> Weights:
 
 def _read_config(path: Path) -> JGRP2OConfig:
     try:
-        return JGRP2OConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (WeightsError, ValueError, OSError) as error:
+        with path.open("rb") as file:
+            return JGRP2OConfig.from_dict(json.loads(file.read(SETTINGS)))
+    except (WeightsError, ValueError, OSError, RecursionError) as error:
         raise WeightsError(f"{path}: {error}") from None
 
 

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "handpose"
 
 # Later floors may import earlier ones; on one floor, later names may import earlier names.
 FLOORS = [
-    ["errors", "cache", "layouts", "camera", "depth_io", "localize", "crop", "draw", "pose", "config"],
+    ["errors", "cache", "textfile", "layouts", "camera", "depth_io", "localize", "crop", "draw", "pose", "config"],
     ["model", "losses"],
     [
         "augment",

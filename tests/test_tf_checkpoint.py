@@ -117,7 +117,7 @@ class TestRefused:
         variables = read_variables(checkpoint)
         del variables["conv2d_17/kernel"]
         monkeypatch.setattr("handpose.tf_checkpoint.read_variables", lambda _: variables)
-        refuse(checkpoint, "icvl", "1 variables are missing or unknown, first conv2d_17/kernel")
+        refuse(checkpoint, "icvl", "1 variables are missing or unknown, first 'conv2d_17/kernel")
 
     def test_a_folder_that_is_there(self, checkpoint: Path) -> None:
         with pytest.raises(WeightsError, match="is there already"):

@@ -54,11 +54,11 @@ class TestRefused:
 
     def test_missing_extra_and_misshapen_tensors(self, folder: Path) -> None:
         self.change(folder, lambda t: t.pop("stem.conv.weight"))
-        refuse(folder, r"1 tensors do not fit.*stem.conv.weight: expected \(32, 1, 7, 7\), got nothing")
+        refuse(folder, r"1 tensors do not fit.*stem.conv.weight': expected \(32, 1, 7, 7\), got nothing")
         self.change(
             folder, lambda t: t.update({"stem.conv.weight": np.zeros((32, 1, 7, 7), "f4"), "more": np.zeros(2, "f4")})
         )
-        refuse(folder, r"more: expected nothing, got \(2,\)")
+        refuse(folder, r"more': expected nothing, got \(2,\)")
         self.change(folder, lambda t: (t.pop("more"), t.update({"stem.conv.weight": np.zeros((32, 1, 7, 5), "f4")})))
         refuse(folder, r"expected \(32, 1, 7, 7\), got \(32, 1, 7, 5\)")
 
@@ -83,9 +83,9 @@ class TestRefused:
             ("[]", "expected an object"),
             ('{"layout": "mano"}', "layout must be one of"),
             ('{"layout": "msra", "depth": 3}', "expected an object with layout, stacks"),
-            ('{"layout": "msra", "cube": -1}', "cube must be between"),
+            ('{"layout": "msra", "cube": -1}', "cube must be a number between"),
             ('{"layout": "msra", "cube": NaN}', "cube must be a number"),
-            ('{"layout": "msra", "features": 1e9}', "features must be a number"),
+            ('{"layout": "msra", "features": 1e9}', "features must be a whole number"),
             ('{"layout": "icvl"}', "do not fit the icvl network"),
         ],
     )

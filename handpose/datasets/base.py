@@ -179,18 +179,6 @@ def find(root: Path, candidates: Sequence[str], what: str, advice: str = "") -> 
     )
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a label file.
-
-    Raises:
-        HandPoseError: it cannot be read as text.
-    """
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise HandPoseError(f"{path}: cannot read the labels ({error})") from None
-
-
 def read_joints(words: Sequence[str], count: int, path: Path, line: int) -> np.ndarray:
     """The numbers (count, 3) that a label line's words stand for.
 
@@ -258,8 +246,10 @@ def find_damaged(root: Path, files: Sequence[str], centers: np.ndarray | None) -
     for i, file in enumerate(files):
         folder, _, name = file.rpartition("/")
         if folder not in folders:  # one listing per folder: asking for each of 300,000 files takes minutes
-            path = root / folder
-            folders[folder] = {entry.name for entry in os.scandir(path)} if path.is_dir() else set()
+            try:
+                folders[folder] = {entry.name for entry in os.scandir(root / folder)}
+            except (OSError, ValueError):  # not there, or a name that cannot be
+                folders[folder] = set()
         if name not in folders[folder]:
             damaged[i] = "no such file"
     return damaged

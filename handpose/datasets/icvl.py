@@ -15,10 +15,10 @@ from handpose.datasets.base import (
     find,
     find_damaged,
     read_joints,
-    read_lines,
 )
 from handpose.errors import HandPoseError
 from handpose.layouts import ICVL16
+from handpose.textfile import LABELS, read_text
 
 CUBE = 250.0
 """Side of the cube, mm, in training and evaluation."""
@@ -50,7 +50,7 @@ def open_icvl(root: str | Path, split: Split, *, centers: str | Path = "refined"
     uvz: list[np.ndarray] = []
     for file in _LABELS[split]:
         path = find(folder, (file,), "ICVL labels")
-        for number, line in enumerate(read_lines(path), 1):
+        for number, line in enumerate(read_text(path, LABELS).splitlines(), 1):
             words = line.split()
             if words:  # empty lines are no frames
                 names.append(words[0])

@@ -18,6 +18,7 @@ _MATRIX, _COMPRESSED = 14, 15
 _INT32, _UINT32, _INT8, _DOUBLE = 5, 6, 1, 9
 _HEADER = 128
 _NAME_WITHIN = 512  # bytes: flags, up to 32 dimensions and a name of 63 letters end before
+_LARGEST_ARRAY = 1 << 28  # bytes; NYU's labels are 188 MB
 
 
 def read_mat(path: str | Path, name: str) -> np.ndarray:
@@ -47,7 +48,7 @@ def read_mat(path: str | Path, name: str) -> np.ndarray:
                     continue
                 names.append(_name(_head(kind, body), order))
                 if names[-1] == name:
-                    return _array(zlib.decompress(body)[8:] if kind == _COMPRESSED else body, order)
+                    return _array(_unpacked(body)[8:] if kind == _COMPRESSED else body, order)
     except OSError as error:
         raise HandPoseError(f"{path}: cannot be read ({error})") from None
     except (ValueError, KeyError, StopIteration, struct.error, zlib.error):
@@ -72,6 +73,14 @@ def write_mat(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
 
 def _element(kind: int, data: bytes) -> bytes:
     return struct.pack("<II", kind, len(data)) + data + b"\0" * (-len(data) % 8)
+
+
+def _unpacked(body: bytes) -> bytes:
+    stream = zlib.decompressobj()
+    data = stream.decompress(body, _LARGEST_ARRAY)
+    if not stream.eof:
+        raise ValueError
+    return data
 
 
 def _head(kind: int, body: bytes) -> bytes:
@@ -106,4 +115,8 @@ def _array(body: bytes, order: str) -> np.ndarray:
         raise ValueError  # complex, or more than numbers
     shape = np.frombuffer(dimensions[1], order + "i4")
     values = np.frombuffer(data[1], order + _STORED[data[0]])
-    return values.reshape(shape, order="F").astype(_CLASSES[kind & 0xFF])
+    dtype = np.dtype(_CLASSES[kind & 0xFF])
+    if (shape < 0).any() or (values.dtype.kind == "f" and dtype.kind != "f"):
+        raise ValueError
+    with np.errstate(over="ignore"):  # what a float32 cannot hold becomes infinite
+        return values.reshape(shape, order="F").astype(dtype)

@@ -13,10 +13,10 @@ from handpose.datasets.base import (
     find,
     find_damaged,
     read_joints,
-    read_lines,
 )
 from handpose.errors import HandPoseError
 from handpose.layouts import MSRA21
+from handpose.textfile import LABELS, read_text
 
 SUBJECTS = 9
 
@@ -82,7 +82,7 @@ def open_msra(root: str | Path, split: Split, *, subject: int, centers: str | Pa
 
 def _read_joints(path: Path) -> np.ndarray:
     """Joints (N, 21, 3) as stored: a line with their number, then one line per frame."""
-    lines = read_lines(path)
+    lines = read_text(path, LABELS).splitlines()
     try:
         count = int(lines[0])
     except (ValueError, IndexError):
@@ -93,5 +93,5 @@ def _read_joints(path: Path) -> np.ndarray:
         read_joints(line.split(), len(MSRA21), path, number) for number, line in enumerate(lines[1:], 2) if line.strip()
     ]
     if len(rows) != count:
-        raise HandPoseError(f"{path}: says {count} frames and lists {len(rows)}; copy it again")
+        raise HandPoseError(f"{path}: says {lines[0][:20]} frames and lists {len(rows)}; copy it again")
     return np.array(rows).reshape(-1, len(MSRA21), 3)
