@@ -9,14 +9,14 @@ import contextlib
 import re
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "fuzz"))
 
+from fault import Fault
+from faults_jobs import JOB_FAULTS
 from fuzz import Fuzzer, seeded
 from hostile import Lost, formats, watch
 from planted import planted
@@ -24,13 +24,6 @@ from test_hostile_numbers import CAMERA, CASES, DEPTH, outcome
 
 from handpose.errors import HandPoseError
 from handpose.estimator import HandPoseEstimator
-
-
-class Fault(NamedTuple):
-    """One kind of harm; `run` does it and returns the times tried, survived and lost."""
-
-    name: str
-    run: Callable[[], tuple[int, int, int]]
 
 
 def _planted(fault: str) -> Fault:
@@ -85,8 +78,6 @@ FAULTS = [
 def main(word: str = "") -> int:
     """Runs the faults and prints their rows as they come."""
     print(f"{'fault':60}{'tried':>8}{'survived':>10}{'lost':>6}")
-    from faults_jobs import JOB_FAULTS  # here, since it needs `Fault`
-
     total = 0
     for fault in [*FAULTS, *JOB_FAULTS]:
         if word in fault.name:

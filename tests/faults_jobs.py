@@ -16,7 +16,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from faults import Fault
+from fault import Fault
 from hub_server import serving
 
 from handpose.config import JGRP2OConfig

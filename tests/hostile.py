@@ -31,7 +31,7 @@ from handpose.camera import Camera
 from handpose.config import JGRP2OConfig
 from handpose.datasets.catalog import open_dataset
 from handpose.datasets.matfile import write_mat
-from handpose.depth_io import DepthUnitWarning, check_depth_file, read_depth
+from handpose.depth_io import DepthUnitWarning, read_depth
 from handpose.errors import HandPoseError
 from handpose.layouts import LAYOUTS, NYU14
 from handpose.localize import read_centers
@@ -124,7 +124,6 @@ def watch() -> Iterator[Callable[[Format, bytes, Path], Any]]:
 
 
 def read_sound_depth(path: Path, unit: Any = "mm") -> np.ndarray:
-    check_depth_file(path, unit)
     depth = read_depth(path, unit)
     assert depth.ndim == 2
     assert depth.dtype == np.float32

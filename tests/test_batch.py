@@ -14,7 +14,7 @@ from conftest import EXAMPLES
 from faults_jobs import disk_full, disk_of, interrupted, job, killed, make_frames, wait_for_more
 from typer.testing import CliRunner
 
-from handpose.backends import load_backend
+from handpose.backends.loading import load_backend
 from handpose.batch import predict_files
 from handpose.camera import Camera
 from handpose.cli import app
