@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from handpose.commands.console import say
+from handpose.commands.demo import app as demo
 from handpose.commands.deploy import app as deploy
 from handpose.commands.models import app as models
 from handpose.commands.predict import app as predict
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # errors are plain lines
 )
-for commands in (predict, models, deploy, research):
+for commands in (predict, demo, models, deploy, research):
     app.add_typer(commands)
 
 

@@ -17,6 +17,15 @@ _RANGE = 600.0  # mm from white to black
 _SUBPIXEL = 4  # cv2 draws with coordinates in sixteenths of a pixel
 
 
+def joint_colours(layout: JointLayout) -> list[tuple[int, int, int]]:
+    """BGR of each joint, and of the bone that ends in it: its finger's, or the palm's."""
+    colours = [_PALM_COLOUR] * len(layout)
+    for finger, joints in layout.fingers.items():
+        for joint in joints:
+            colours[joint] = FINGER_COLOURS[finger]
+    return colours
+
+
 def depth_picture(depth: np.ndarray, near: float = float("nan")) -> np.ndarray:
     """A depth image (H, W) mm as (H, W, 3) uint8: near is bright, far dark, no reading a dark blue.
 
@@ -51,10 +60,7 @@ def draw_pose(depth: np.ndarray, uvz: np.ndarray, layout: JointLayout, near: flo
         return picture
     extent = np.ptp(uvz[there, :2], axis=0).max()
     thickness = int(np.clip(extent / 70.0, 1, 6))
-    colours = [_PALM_COLOUR] * len(layout)
-    for finger, joints in layout.fingers.items():
-        for joint in joints:
-            colours[joint] = FINGER_COLOURS[finger]
+    colours = joint_colours(layout)
     points = np.where(there[:, None], uvz[:, :2] * (1 << _SUBPIXEL), 0).round().astype(int)
     order = np.argsort(-np.where(there, uvz[:, 2], np.inf))  # far ones first, near ones over them
     bones = {child: parent for parent, child in layout.bones}

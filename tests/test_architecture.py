@@ -14,7 +14,20 @@ PACKAGE = ROOT / "handpose"
 
 # Later floors may import earlier ones; on one floor, later names may import earlier names.
 FLOORS = [
-    ["errors", "cache", "textfile", "layouts", "camera", "depth_io", "localize", "crop", "draw", "pose", "config"],
+    [
+        "errors",
+        "cache",
+        "textfile",
+        "layouts",
+        "camera",
+        "depth_io",
+        "localize",
+        "crop",
+        "draw",
+        "pose",
+        "html",
+        "config",
+    ],
     ["model", "losses"],
     [
         "augment",
@@ -47,6 +60,7 @@ FLOORS = [
     [
         "estimator",
         "batch",
+        "demo",
         "training",
         "synthetic_training",
         "localizer_training",
@@ -64,6 +78,7 @@ FLOORS = [
     [
         "commands.console",
         "commands.predict",
+        "commands.demo",
         "commands.models",
         "commands.deploy",
         "commands.research",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from handpose.batch import FileResult
     from handpose.depth_io import DepthUnit
+    from handpose.pose import HandPose
 
 app = typer.Typer()
 
@@ -73,6 +74,9 @@ def predict(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where results go instead of stdout.")] = None,
     format: Annotated[Format, typer.Option(help="How results are written.")] = Format.jsonl,
     draw: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for pictures of the results.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="DIR|FILE.html", help="Pages that show each hand in 3D, without other files.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     backend: Annotated[str, typer.Option(help="What runs the network: auto, torch, onnxruntime, openvino.")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Images per pass through the network.")] = 16,
@@ -99,9 +103,9 @@ def predict(
     centres = _centres(center, y_up, len(files))
     if center is not None and box is not None:
         raise typer.BadParameter("give --center or --box, not both")
-    pictures = _pictures(files, draw)
+    pictures, pages = _targets(files, draw, ".png"), _targets(files, html, ".html")
     raw = {file.resolve() for file in files}
-    for path in [output, *pictures.values()]:
+    for path in [output, *pictures.values(), *pages.values()]:
         if path is not None and path.resolve() in raw:
             raise typer.BadParameter(f"{path}: is one of the inputs; results must go elsewhere")
         if path is not None and path.exists() and not (force or resume):
@@ -123,6 +127,7 @@ def predict(
             "box": parsed_box,
             "format": format.value,
             "draw": draw and str(draw),
+            "html": html and str(html),
         }
         with (
             _stop_requests() as stops,
@@ -138,7 +143,7 @@ def predict(
                 hand=hand.value,
                 unit=parsed_unit,
                 batch_size=batch_size,
-                keep_depth=draw is not None,
+                keep_depth=bool(pictures or pages),
             )
             done = len(files) - len(left)
             with contextlib.closing(results):
@@ -148,7 +153,7 @@ def predict(
                         writer.write(result.path, FailedFrame(str(result.path), str(result.error), estimator.layout))
                     else:
                         if result.depth is not None:
-                            _draw(result.pose.draw(result.depth), pictures[result.path])
+                            _show(result.pose, result.depth, pictures.get(result.path), pages.get(result.path))
                         writer.write(result.path, result.pose)
                     done += 1
                     if stops:
@@ -258,20 +263,24 @@ def _centre_setting(text: str | None) -> str | None:
     return hashlib.sha256(Path(text).read_bytes()).hexdigest()
 
 
-def _pictures(files: list[Path], folder: Path | None) -> dict[Path, Path]:
-    """Where each file's picture goes; files of one name from different folders get numbers."""
-    if folder is None:
+def _targets(files: list[Path], place: Path | None, suffix: str) -> dict[Path, Path]:
+    """Where each file's picture or page goes; files of one name from different folders get numbers."""
+    if place is None:
         return {}
-    pictures: dict[Path, Path] = {}
+    if place.suffix == ".html" == suffix:
+        if len(files) > 1:
+            raise typer.BadParameter(f"{place}: is one page for {len(files)} inputs; give a folder")
+        return {files[0]: place}
+    targets: dict[Path, Path] = {}
     taken: set[Path] = set()
     for file in files:
-        target, number = folder / f"{file.stem}.png", 1
+        target, number = place / f"{file.stem}{suffix}", 1
         while target in taken:
             number += 1
-            target = folder / f"{file.stem}-{number}.png"
+            target = place / f"{file.stem}-{number}{suffix}"
         taken.add(target)
-        pictures[file] = target
-    return pictures
+        targets[file] = target
+    return targets
 
 
 @contextlib.contextmanager
@@ -283,16 +292,24 @@ def _warnings_as_lines() -> Iterator[None]:
         yield
 
 
-def _draw(picture: np.ndarray, path: Path) -> None:
+def _show(pose: HandPose, depth: np.ndarray, picture: Path | None, page: Path | None) -> None:
+    """Writes the picture and the page, if they are asked for; a page only if there is a hand."""
     import cv2
 
     from handpose.durable import write_atomically
+    from handpose.html import pose_page
 
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, cv2.imencode(".png", picture)[1].tobytes())
-    except OSError as error:
-        raise HandPoseError(f"{path}: the picture cannot be written ({error})") from None
+    contents: dict[Path, bytes] = {}
+    if picture is not None:
+        contents[picture] = cv2.imencode(".png", pose.draw(depth))[1].tobytes()
+    if page is not None and pose.status != "no_hand":
+        contents[page] = pose_page(pose, depth).encode()
+    for path, content in contents.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, content)
+        except OSError as error:
+            raise HandPoseError(f"{path}: cannot be written ({error})") from None
 
 
 def _with_progress(results: Iterator[FileResult], length: int) -> Iterator[FileResult]:

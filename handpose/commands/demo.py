@@ -1,0 +1,37 @@
+"""The command line for the web page to try hands on."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Annotated
+
+import typer
+
+from handpose.commands.console import say
+
+app = typer.Typer()
+
+
+@app.command()
+def demo(
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="One more to choose from, as in `handpose predict`.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, help="Port to listen on; 0 for a free one.")] = 7860,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
+) -> None:
+    """Try depth images on a web page of this machine. Needs the extra `demo`."""
+    from handpose.demo import serve
+    from handpose.weights import WEIGHTS
+
+    models = list(dict.fromkeys([*([model] if model else []), *WEIGHTS]))
+    page, address = serve(host, port, models)
+    say(f"{address} (Ctrl-C ends it)")
+    if browser:
+        typer.launch(address)
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(3600.0)
+    page.close()
