@@ -72,7 +72,7 @@ class Shown(NamedTuple):
     said: str
     overlay: np.ndarray | None = None
     viewer: str = ""
-    rows: Sequence[Sequence[str | float]] = ()
+    rows: list[list[str | float]] | None = None
     record: dict[str, Any] | None = None
 
 

@@ -53,7 +53,7 @@ def test_what_is_wrong_is_said(path: str | None, camera: str, unit: str, sentenc
     assert sentence in shown.said
     assert 'class="warning"' in shown.said
     assert str(EXAMPLES) not in shown.said  # nobody needs to know where uploads lie
-    assert (shown.viewer, shown.rows) == ("", ())
+    assert (shown.viewer, shown.rows) == ("", None)
 
 
 def test_an_assumed_camera_is_said() -> None:
@@ -93,12 +93,11 @@ def test_a_person_tries_it(tmp_path: Path) -> None:
             return json.loads(content)["pose"]
 
         wait_for("A right hand, 510 mm")  # the first example is there from the start
-        page.get_by_role("button", name="thumb").click()
-        wait_for("A right hand, 469 mm")
+        page.get_by_text("thumb", exact=True).click()
+        wait_for("A right hand, 456 mm")
         truth = json.loads((EXAMPLES / "thumb.truth.json").read_text())["xyz_mm"]
         assert np.linalg.norm(np.array(record()["xyz_mm"]) - truth, axis=1).mean() < 12.0
-        assert page.locator("table").first.inner_text().startswith("joint")
-        assert page.get_by_text("thumb_tip").count() >= 1
+        page.get_by_label("Dataframe").get_by_text("index_mcp").first.wait_for()
         page.get_by_role("tab", name="JSON").click()
         page.get_by_text("xyz_mm").first.wait_for()
 
@@ -111,7 +110,7 @@ def test_a_person_tries_it(tmp_path: Path) -> None:
         page.mouse.up()
         assert viewer.screenshot() != before
 
-        page.get_by_label("Remove").or_(page.get_by_label("Clear")).first.click()
+        page.get_by_label("Clear").click()
         wait_for("Choose a depth image")
         page.locator("input[type=file]").first.set_input_files(OPEN)
         wait_for("A right hand, 557 mm")
@@ -120,7 +119,7 @@ def test_a_person_tries_it(tmp_path: Path) -> None:
         wait_for("A left hand")
         page.get_by_label("Model").click()
         page.get_by_role("option", name="nyu").click()
-        page.get_by_text("wrist_ulnar").first.wait_for()
+        page.get_by_text("ring_mid").first.wait_for()
         assert record()["layout"] == "nyu"
         for label, text, sentence in (
             ("Unit", "cm", "the unit is mm, m, nyu"),
@@ -131,7 +130,7 @@ def test_a_person_tries_it(tmp_path: Path) -> None:
             page.get_by_label(label, exact=True).fill(text)
             page.keyboard.press("Enter")
             wait_for(sentence)
-        page.get_by_label("Remove").or_(page.get_by_label("Clear")).first.click()
+        page.get_by_label("Clear").click()
         wait_for("Choose a depth image")
         page.locator("input[type=file]").first.set_input_files(tmp_path / "grey.png")
         wait_for("grey.png: is a 8-bit grey PNG")
