@@ -34,4 +34,4 @@ def demo(
     with contextlib.suppress(KeyboardInterrupt):
         while True:
             time.sleep(3600.0)
-    page.close()
+    page.close(verbose=False)

@@ -1,0 +1,46 @@
+"""Makes `docs/images/demo.png` and `docs/images/viewer.png`: the web demo and a 3D page, in Chromium.
+
+Needs the extra `demo`, playwright and Chromium. python docs/draw_demo.py
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from handpose import Camera, HandPoseEstimator, read_depth
+from handpose.demo import serve
+from handpose.html import pose_page
+
+ROOT = Path(__file__).resolve().parent.parent
+IMAGES, EXAMPLES = ROOT / "docs" / "images", ROOT / "examples"
+
+if __name__ == "__main__":
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+
+        demo, address = serve("127.0.0.1", 0, ["msra", "nyu", "icvl"])
+        page = browser.new_page(viewport={"width": 1380, "height": 860})
+        page.goto(address)
+        page.get_by_text("open", exact=True).click()
+        page.get_by_text("557 mm").wait_for()
+        page.wait_for_timeout(3000)  # for the pictures
+        page.screenshot(path=IMAGES / "demo.png")
+        demo.close(verbose=False)
+
+        depth = read_depth(EXAMPLES / "thumb.png")
+        camera = Camera.parse(str(EXAMPLES / "camera.json"))
+        pose = HandPoseEstimator.from_pretrained("msra").predict(depth, camera=camera)
+        file = Path(folder) / "hand.html"
+        file.write_text(pose_page(pose, depth), encoding="utf-8")
+        page = browser.new_page(viewport={"width": 860, "height": 560})
+        page.goto(file.as_uri())
+        page.mouse.move(300, 300)
+        page.mouse.down()
+        page.mouse.move(330, 270)
+        page.mouse.up()
+        page.screenshot(path=IMAGES / "viewer.png")
+        browser.close()

@@ -1,0 +1,26 @@
+"""A folder of depth images: batches through the network, results as they come, broken files named.
+
+python examples/folder.py [FOLDER CAMERA]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from handpose import Camera, HandPoseEstimator
+from handpose.batch import predict_files
+
+HERE = Path(__file__).parent
+given = dict(enumerate(sys.argv))
+folder, camera = Path(given.get(1, HERE)), given.get(2, HERE / "camera.json")
+
+estimator = HandPoseEstimator.from_pretrained("msra")
+for result in predict_files(estimator, sorted(folder.glob("*.png")), camera=Camera.parse(str(camera))):
+    if result.pose is None:
+        print(f"{result.path.name}: {result.error}", file=sys.stderr)
+    elif result.pose.status == "no_hand":
+        print(f"{result.path.name}: no hand")
+    else:
+        x, y, z = result.pose["index_tip"]
+        print(f"{result.path.name}: index tip at {x:.1f}, {y:.1f}, {z:.1f} mm")

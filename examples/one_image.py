@@ -1,0 +1,31 @@
+"""One depth image: the joints, a picture, and a page that turns.
+
+python examples/one_image.py [IMAGE CAMERA [FOLDER]]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import cv2
+
+from handpose import Camera, HandPoseEstimator, read_depth
+from handpose.html import pose_page
+
+HERE = Path(__file__).parent
+given = dict(enumerate(sys.argv))
+image, camera = given.get(1, HERE / "open.png"), given.get(2, HERE / "camera.json")
+folder = Path(given.get(3, "pictures"))
+
+depth = read_depth(image)  # (H, W) mm; unit="m" or 0.125 if the numbers are not millimetres
+estimator = HandPoseEstimator.from_pretrained("msra")
+pose = estimator.predict(depth, camera=Camera.parse(str(camera)))
+if pose.status == "no_hand":
+    sys.exit("no hand was found")
+for joint, (x, y, z) in zip(pose.layout.joints, pose.xyz, strict=True):
+    print(f"{joint:12} {x:8.1f} {y:8.1f} {z:8.1f} mm")
+
+folder.mkdir(parents=True, exist_ok=True)
+cv2.imwrite(str(folder / "hand.png"), pose.draw(depth))
+(folder / "hand.html").write_text(pose_page(pose, depth), encoding="utf-8")

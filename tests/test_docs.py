@@ -1,0 +1,84 @@
+"""The documentation says what is so: its Python runs, its commands have their options, its links lead somewhere."""
+
+from __future__ import annotations
+
+import doctest
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from conftest import ROOT
+
+import handpose
+from handpose.cli import app
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def fences(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.M | re.S)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has prompts gives what is shown, with the names of `handpose` at hand; the rest is at least Python."""
+    monkeypatch.chdir(ROOT)
+    blocks = fences(page, "python")
+    tested = "\n".join(block for block in blocks if ">>> " in block)
+    for block in blocks:
+        if ">>> " not in block:
+            compile(block, page.name, "exec")
+    if tested:
+        names = {name: getattr(handpose, name) for name in handpose.__all__}
+        names["estimator"] = handpose.HandPoseEstimator.from_pretrained("msra")
+        test = doctest.DocTestParser().get_doctest(tested, names, page.name, str(page), 0)
+        said: list[str] = []
+        doctest.DocTestRunner(optionflags=FLAGS).run(test, out=said.append)
+        assert not said, "".join(said)
+
+
+def test_the_five_minutes_are_tested() -> None:
+    assert sum(">>> " in block for block in fences(ROOT / "docs" / "start.md", "python")) >= 2
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_their_options_exist(page: Path) -> None:
+    commands = typer.main.get_command(app).commands
+    lines = "".join(fences(page, "console")).replace("\\\n", " ").splitlines()
+    for line in lines:
+        for name, rest in re.findall(r"handpose ([a-z][\w-]*)((?: [^&|#]*)?)", line.removeprefix("$ ")):
+            if line.startswith("$ ") and "pip install" not in line.split(f"handpose {name}")[0].split("&&")[-1]:
+                assert name in commands, line
+                known = {option for parameter in commands[name].params for option in parameter.opts}
+                used = set(re.findall(r"(?<=\s)--?[a-z][\w-]*", rest))
+                assert used <= known, (line, used - known)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
+        if not target.startswith(("http:", "https:")):
+            assert (page.parent / target).exists(), target
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    reference = (ROOT / "docs" / "api.md").read_text()
+    assert [name for name in handpose.__all__ if not re.search(rf"\b{name}\b", reference)] == []
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_warnings_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    pytest.importorskip("sphinx")
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", str(ROOT / "docs"), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for file in tmp_path.glob("*.html"):
+        page = file.read_text()
+        assert not re.findall(r"<(?:script|img|iframe)[^>]+src=\"(?:https?:)?//[^\"]+", page), file
+        assert not re.findall(r"<link[^>]+rel=\"stylesheet\"[^>]+href=\"(?:https?:)?//[^\"]+", page), file
+    assert "handpose predict" in (tmp_path / "cli.html").read_text()
+    assert not re.findall(r"url\([\"']?(?:https?:)?//", "".join(file.read_text() for file in tmp_path.rglob("*.css")))

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import EXAMPLES
+
+
+def run(script: str, *arguments: object, cwd: Path) -> str:
+    command = [sys.executable, "-W", "error::UserWarning", str(EXAMPLES / script), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=cwd).stdout
+
+
+def test_one_image(tmp_path: Path) -> None:
+    lines = run("one_image.py", cwd=tmp_path).splitlines()
+    assert len(lines) == 21
+    assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["hand.html", "hand.png"]
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    names = [line.split(":")[0] for line in run("folder.py", cwd=tmp_path).splitlines()]
+    assert names == ["down.png", "open.png", "thumb.png"]
+
+
+@pytest.mark.slow
+def test_your_own_training(tmp_path: Path) -> None:
+    pytest.importorskip("anny")
+    last = run("your_own_training.py", tmp_path, 4, cwd=tmp_path).splitlines()[-1]
+    assert re.match(r"icvl ok \[", last)
+    assert (tmp_path / "model" / "config.json").is_file()
+
+
+def test_every_script_is_run() -> None:
+    here = Path(__file__).read_text()
+    scripts = {path.name for path in EXAMPLES.glob("*.py") if not path.name.startswith("render_")}
+    assert all(name in here for name in scripts - {"stream.py"})
