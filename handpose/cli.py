@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from handpose.commands.console import say
+from handpose.commands.live import app as live
 from handpose.commands.models import app as models
 from handpose.commands.predict import app as predict
 from handpose.commands.research import app as research
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # errors are plain lines
 )
-for commands in (predict, models, research):
+for commands in (predict, live, models, research):
     app.add_typer(commands)
 
 

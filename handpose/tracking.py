@@ -82,7 +82,8 @@ class _Track(NamedTuple):
         """Where its middle (3,) should be, mm."""
         ahead = min(time - self.hand.time, _FORESIGHT)
         center: np.ndarray = (self.joints + self.hand.velocity * ahead).mean(axis=0)
-        return np.maximum(center, [-np.inf, -np.inf, 1.0])  # a hand does not go through the camera
+        center[2] = max(center[2], 1.0)  # hands do not pass through cameras
+        return center
 
 
 class HandTracker:
@@ -144,9 +145,7 @@ class HandTracker:
         self._time = time
         return [track.hand for track in tracks]
 
-    def _follow(
-        self, tracks: Iterable[_Track], depth: np.ndarray, camera: Camera, time: float
-    ) -> dict[int, HandPose]:
+    def _follow(self, tracks: Iterable[_Track], depth: np.ndarray, camera: Camera, time: float) -> dict[int, HandPose]:
         """By id, the poses of the hands that are where they should be by now."""
         poses = {
             track.hand.id: self._estimator.predict(
@@ -171,9 +170,7 @@ class HandTracker:
         """The id of the nearest lost hand that can have come to where the pose is, or a new one."""
         ways = {track.hand.id: float(np.linalg.norm(track.joints.mean(axis=0) - _middle(pose))) for track in lost}
         within = [
-            track.hand.id
-            for track in lost
-            if ways[track.hand.id] < _SAME_HAND + _FASTEST * (time - track.hand.time)
+            track.hand.id for track in lost if ways[track.hand.id] < _SAME_HAND + _FASTEST * (time - track.hand.time)
         ]
         return min(within, key=ways.__getitem__) if within else next(self._ids)
 

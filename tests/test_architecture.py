@@ -32,10 +32,21 @@ FLOORS = [
         "synthetic.poses",
         "synthetic.scene",
         "synthetic.rooms",
+        "synthetic.animation",
+        "sources.base",
+        "sources.realsense",
+        "sources.orbbec",
+        "sources.folder",
+        "sources.recording",
+        "sources.synthetic",
+        "sources.catalog",
     ],
     ["weights", "tf_checkpoint", "backends"],
     [
         "estimator",
+        "tracking",
+        "live",
+        "view",
         "batch",
         "training",
         "synthetic_training",
@@ -49,7 +60,15 @@ FLOORS = [
         "report",
         "testset",
     ],
-    ["commands.console", "commands.predict", "commands.models", "commands.research", "cli", "__main__"],
+    [
+        "commands.console",
+        "commands.predict",
+        "commands.live",
+        "commands.models",
+        "commands.research",
+        "cli",
+        "__main__",
+    ],
 ]
 PLACE = {name: (floor, i) for floor, names in enumerate(FLOORS) for i, name in enumerate(names)}
 WITH_TORCH = {

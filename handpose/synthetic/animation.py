@@ -45,7 +45,9 @@ class AnimatedFrame(NamedTuple):
     time: float
 
 
-def animate(layout: JointLayout, *, camera: Camera = CAMERA, fps: float = 30.0, seed: int = 0) -> Iterator[AnimatedFrame]:
+def animate(
+    layout: JointLayout, *, camera: Camera = CAMERA, fps: float = 30.0, seed: int = 0
+) -> Iterator[AnimatedFrame]:
     """Endless frames of a right hand that goes from pose to pose while it wanders and turns before a person.
 
     Fingers follow the minimum-jerk course of human movements (Flash and Hogan 1985); the sensor has one character
@@ -125,4 +127,5 @@ def _minimum_jerk(share: float) -> float:
 def _rotation(vector: Tensor) -> Tensor:
     """The rotation (3, 3) about `vector` (3,) by its length in rad."""
     x, y, z = vector.tolist()
-    return torch.linalg.matrix_exp(torch.tensor([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]]))
+    rotation: Tensor = torch.linalg.matrix_exp(torch.tensor([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]]))
+    return rotation
