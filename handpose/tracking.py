@@ -25,6 +25,7 @@ _MOST_OFF_CENTRE = 80.0  # mm
 _SAME_HAND = 60.0  # mm: closer than this, two poses are of one hand
 _FASTEST = 2000.0  # mm/s that a hand may have moved while it was lost
 _PATIENCE = 0.5  # s that a lost hand keeps its id
+_TO_ROOT = 0.15  # of the way from the joints' mean, which lies among the fingers, to where training centred its crops
 _FORESIGHT = 0.1  # s for which a velocity tells where a hand will be
 
 
@@ -41,8 +42,8 @@ class OneEuro:
         velocity_cutoff: of the velocity, Hz.
     """
 
-    min_cutoff: float = 2.0
-    beta: float = 0.1
+    min_cutoff: float = 1.5
+    beta: float = 0.15
     velocity_cutoff: float = 2.0
 
     def __post_init__(self) -> None:
@@ -81,7 +82,9 @@ class _Track(NamedTuple):
     def center_at(self, time: float) -> np.ndarray:
         """Where its middle (3,) should be, mm."""
         ahead = min(time - self.hand.time, _FORESIGHT)
-        center: np.ndarray = (self.joints + self.hand.velocity * ahead).mean(axis=0)
+        joints = self.joints + self.hand.velocity * ahead
+        root = joints[self.hand.pose.layout.parents.index(-1)]
+        center: np.ndarray = joints.mean(axis=0) * (1.0 - _TO_ROOT) + root * _TO_ROOT
         center[2] = max(center[2], 1.0)  # hands do not pass through cameras
         return center
 
@@ -134,14 +137,14 @@ class HandTracker:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DepthUnitWarning)  # frames with nothing near are usual in a stream
             found = self._follow(followed.values(), depth, camera, time)
-            lost = [track for track in self._tracks if track.hand.id not in found]
+            lost = [
+                track for track in self._tracks if track.hand.id not in found and time - track.hand.time < _PATIENCE
+            ]
             for pose in self._detect(depth, camera) if len(found) < self._max_hands else ():
                 if _is_sure(pose) and _is_apart(pose, found.values()):
                     found[self._known(pose, lost, time)] = pose
         tracks = [self._track(id, found[id], followed.get(id), time) for id in sorted(found)[: self._max_hands]]
-        self._tracks = tracks + [
-            track for track in lost if track.hand.id not in found and time - track.hand.time < _PATIENCE
-        ]
+        self._tracks = tracks + [track for track in lost if track.hand.id not in found]
         self._time = time
         return [track.hand for track in tracks]
 

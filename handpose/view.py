@@ -45,6 +45,7 @@ class RerunViewer:
         series = [rrb.TimeSeriesView(origin=name, name=name) for name in ("speed_mm_s", "spread_mm")]
         flat = rrb.Vertical(rrb.Spatial2DView(origin="camera", name="depth"), *series)
         self._stream.send_blueprint(rrb.Horizontal(rrb.Spatial3DView(origin="/", name="3D"), flat))
+        self._stream.log("/", rr.ViewCoordinates.RDF, static=True)
         self._shown: set[int] = set()
 
     def show(self, frame: Frame, hands: Sequence[TrackedHand]) -> None:
