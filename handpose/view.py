@@ -82,6 +82,11 @@ class RerunViewer:
             stream.log(f"speed_mm_s/{hand.id}", rr.Scalars(np.linalg.norm(hand.velocity.mean(axis=0))))
             stream.log(f"spread_mm/{hand.id}", rr.Scalars(np.linalg.norm(pose.spread, axis=1).mean()))
 
+    def close(self) -> None:
+        """Completes what was shown or written."""
+        self._stream.flush()
+        self._stream.disconnect()
+
 
 def _colours(layout: JointLayout) -> np.ndarray:
     """(J, 3) uint8 RGB."""

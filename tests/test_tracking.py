@@ -52,7 +52,7 @@ class Scripted:
 
 
 def at(x: float, y: float = 0.0, z: float = 500.0) -> np.ndarray:
-    return HAND + [x, y, z]
+    return HAND + np.array([x, y, z])
 
 
 def test_velocity_and_place_of_a_steady_motion_are_exact() -> None:

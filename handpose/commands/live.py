@@ -71,7 +71,7 @@ def live(
         estimator = HandPoseEstimator.from_pretrained(model, device=device)
         tracker = HandTracker(estimator, max_hands=max_hands, hand=hand.value)
         recorder = None if record is None else stack.enter_context(contextlib.closing(Recorder(record)))
-        viewer = RerunViewer() if view else None
+        viewer = stack.enter_context(contextlib.closing(RerunViewer())) if view else None
         results = None if output is None else stack.enter_context(output.open("w", encoding="utf-8"))
         whole, recent = Statistics(), Statistics()
         last = -math.inf

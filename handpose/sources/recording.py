@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 
 from handpose.camera import Camera
-from handpose.depth_io import to_depth
+from handpose.depth_io import MAX_PIXELS, to_depth
 from handpose.errors import HandPoseError
 from handpose.sources.base import Frame, Source
 
@@ -101,6 +101,8 @@ def _read_header(path: Path, line: bytes) -> tuple[Camera, float]:
         header = json.loads(line)
         what = header["format"], header["version"]
         camera, unit = Camera.from_dict(header["camera"]), float(header["unit_mm"])
+        if not 0 < camera.width * camera.height <= MAX_PIXELS:
+            raise ValueError
     except (ValueError, KeyError, TypeError, HandPoseError):
         raise HandPoseError(f"{path}: not a recording; expected a file that handpose live --record wrote") from None
     if what != (_FORMAT, _VERSION):
