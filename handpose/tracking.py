@@ -116,7 +116,7 @@ class HandTracker:
         if max_hands < 1:
             raise HandPoseError(f"max_hands must be 1 or more, got {max_hands}")
         self._estimator, self._max_hands, self._hand, self._smoothing = estimator, max_hands, hand, smoothing
-        self._tracks: list[_Track] = []
+        self._tracks: dict[int, _Track] = {}
         self._ids = itertools.count()
         self._time = -math.inf
 
@@ -133,28 +133,27 @@ class HandTracker:
         """
         if not self._time < time < math.inf:
             raise HandPoseError(f"frames must come in the order of their times, got {time} s after {self._time} s")
-        followed = {track.hand.id: track for track in self._tracks if track.hand.time == self._time}
+        followed = {id: track for id, track in self._tracks.items() if track.hand.time == self._time}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DepthUnitWarning)  # frames with nothing near are usual in a stream
-            found = self._follow(followed.values(), depth, camera, time)
-            lost = [
-                track for track in self._tracks if track.hand.id not in found and time - track.hand.time < _PATIENCE
-            ]
+            found = self._follow(followed, depth, camera, time)
+            lost = {
+                id: track
+                for id, track in self._tracks.items()
+                if id not in found and time - track.hand.time < _PATIENCE
+            }
             for pose in self._detect(depth, camera) if len(found) < self._max_hands else ():
                 if _is_sure(pose) and _is_apart(pose, found.values()):
-                    found[self._known(pose, lost, time)] = pose
-        tracks = [self._track(id, found[id], followed.get(id), time) for id in sorted(found)[: self._max_hands]]
-        self._tracks = tracks + [track for track in lost if track.hand.id not in found]
-        self._time = time
-        return [track.hand for track in tracks]
+                    found[self._claim_id(pose, lost, time)] = pose
+        tracks = {id: self._track(id, found[id], followed.get(id), time) for id in sorted(found)[: self._max_hands]}
+        self._tracks, self._time = lost | tracks, time
+        return [track.hand for track in tracks.values()]
 
-    def _follow(self, tracks: Iterable[_Track], depth: np.ndarray, camera: Camera, time: float) -> dict[int, HandPose]:
+    def _follow(self, tracks: dict[int, _Track], depth: np.ndarray, camera: Camera, time: float) -> dict[int, HandPose]:
         """By id, the poses of the hands that are where they should be by now."""
         poses = {
-            track.hand.id: self._estimator.predict(
-                depth, camera=camera, center=track.center_at(time), hand=track.hand.pose.hand
-            )
-            for track in tracks
+            id: self._estimator.predict(depth, camera=camera, center=track.center_at(time), hand=track.hand.pose.hand)
+            for id, track in tracks.items()
         }
         found: dict[int, HandPose] = {}
         # Where two have come to one hand, it is that one's which had less far to go.
@@ -169,13 +168,15 @@ class HandTracker:
             return [self._estimator.predict(depth, camera=camera, hand=self._hand)]
         return self._estimator.predict_hands(depth, camera=camera, max_hands=self._max_hands, hand=self._hand)
 
-    def _known(self, pose: HandPose, lost: list[_Track], time: float) -> int:
-        """The id of the nearest lost hand that can have come to where the pose is, or a new one."""
-        ways = {track.hand.id: float(np.linalg.norm(track.joints.mean(axis=0) - _middle(pose))) for track in lost}
-        within = [
-            track.hand.id for track in lost if ways[track.hand.id] < _SAME_HAND + _FASTEST * (time - track.hand.time)
-        ]
-        return min(within, key=ways.__getitem__) if within else next(self._ids)
+    def _claim_id(self, pose: HandPose, lost: dict[int, _Track], time: float) -> int:
+        """A new id, or that of the nearest lost hand which can have come to where the pose is: it is lost no more."""
+        ways = {id: float(np.linalg.norm(track.joints.mean(axis=0) - _middle(pose))) for id, track in lost.items()}
+        within = [id for id in lost if ways[id] < _SAME_HAND + _FASTEST * (time - lost[id].hand.time)]
+        if not within:
+            return next(self._ids)
+        nearest = min(within, key=ways.__getitem__)
+        del lost[nearest]
+        return nearest
 
     def _track(self, id: int, pose: HandPose, before: _Track | None, time: float) -> _Track:
         """The hand with its joints smoothed, if it was there in the last frame too."""

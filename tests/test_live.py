@@ -119,6 +119,7 @@ def test_without_a_camera_nothing_is_written(tmp_path: Path, run: Run, monkeypat
         ([EXAMPLES], "give it with --camera"),
         ([STREAM, "--record", STREAM, "--force"], "is the source"),
         ([STREAM, "-o", EXAMPLES / "camera.json"], "give --force to overwrite"),
+        ([STREAM, "-o", "no/such/file"], "cannot be written"),
         ([STREAM, "--unit", "cm"], "--unit mm|m|nyu|NUMBER"),
         ([STREAM, "--max-hands", "0"], "max-hands"),
     ],

@@ -157,6 +157,20 @@ def test_two_tracks_never_share_one_hand() -> None:
     assert [hand.id for hand in tracker.update(NOTHING, CAMERA, 1 / 30)] == [0]
 
 
+def test_two_lost_hands_that_come_back_are_still_two() -> None:
+    """Both come back nearer to where the first was lost."""
+    estimator = Scripted()
+    tracker = HandTracker(estimator, max_hands=2)
+    estimator.hands = [at(-100.0), at(100.0)]
+    tracker.update(NOTHING, CAMERA, 0.0)
+    estimator.hands = []
+    assert tracker.update(NOTHING, CAMERA, 0.1) == []
+    estimator.hands = [at(-150.0), at(-60.0)]
+    hands = tracker.update(NOTHING, CAMERA, 0.3)
+    assert sorted(hand.id for hand in hands) == [0, 1]
+    assert sorted(round(hand.pose.xyz[:, 0].mean()) for hand in hands) == [-150, -60]
+
+
 def test_wrong_use_is_refused() -> None:
     tracker = HandTracker(Scripted())
     tracker.update(NOTHING, CAMERA, 1.0)

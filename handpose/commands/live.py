@@ -6,12 +6,13 @@ import contextlib
 import json
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import IO, Annotated
 
 import typer
 
 from handpose.commands.console import say, say_row
 from handpose.commands.predict import Hand, _unit, _warnings_as_lines
+from handpose.errors import HandPoseError, SourceLostError
 
 app = typer.Typer()
 
@@ -45,7 +46,6 @@ def live(
     recorded and written until then is kept), 2 wrong usage or no camera.
     """
     from handpose.camera import Camera
-    from handpose.errors import SourceLostError
     from handpose.estimator import HandPoseEstimator
     from handpose.live import Statistics, at_own_speed, every_frame, newest_frame
     from handpose.sources.catalog import CAMERAS, open_source
@@ -72,7 +72,7 @@ def live(
         tracker = HandTracker(estimator, max_hands=max_hands, hand=hand.value)
         recorder = None if record is None else stack.enter_context(contextlib.closing(Recorder(record)))
         viewer = stack.enter_context(contextlib.closing(RerunViewer())) if view else None
-        results = None if output is None else stack.enter_context(output.open("w", encoding="utf-8"))
+        results = None if output is None else stack.enter_context(_opened(output))
         whole, recent = Statistics(), Statistics()
         last = -math.inf
         try:
@@ -103,3 +103,10 @@ def live(
     if lost is not None:
         say(f"error: {lost}")
         raise typer.Exit(1)
+
+
+def _opened(path: Path) -> IO[str]:
+    try:
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise HandPoseError(f"{path}: cannot be written ({error})") from None
