@@ -47,11 +47,13 @@ class RerunViewer:
         self._stream.send_blueprint(rrb.Horizontal(rrb.Spatial3DView(origin="/", name="3D"), flat))
         self._stream.log("/", rr.ViewCoordinates.RDF, static=True)
         self._shown: set[int] = set()
+        self._begin: float | None = None
 
     def show(self, frame: Frame, hands: Sequence[TrackedHand]) -> None:
         """Adds a frame and its hands."""
         rr, stream, camera = self._rr, self._stream, frame.camera
-        stream.set_time("time", duration=frame.time)
+        self._begin = frame.time if self._begin is None else self._begin
+        stream.set_time("time", duration=frame.time - self._begin)
         stream.log(
             "camera",
             rr.Pinhole(
