@@ -9,6 +9,7 @@ import typer
 
 from handpose.commands.console import say
 from handpose.commands.deploy import app as deploy
+from handpose.commands.live import app as live
 from handpose.commands.models import app as models
 from handpose.commands.predict import app as predict
 from handpose.commands.research import app as research
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # errors are plain lines
 )
-for commands in (predict, models, deploy, research):
+for commands in (predict, live, models, deploy, research):
     app.add_typer(commands)
 
 
