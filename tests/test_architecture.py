@@ -75,17 +75,9 @@ FLOORS = [
     [
         "commands.console",
         "commands.predict",
-        "commands.models",
-        "commands.deploy",
-        "commands.research",
-        "cli",
-        "__main__",
-    ],
-    [
-        "commands.console",
-        "commands.predict",
         "commands.live",
         "commands.models",
+        "commands.deploy",
         "commands.research",
         "cli",
         "__main__",
