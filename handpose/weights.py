@@ -270,7 +270,7 @@ def _read_config(path: Path) -> JGRP2OConfig:
         with path.open("rb") as file:
             return JGRP2OConfig.from_dict(json.loads(file.read(SETTINGS)))
     except (WeightsError, ValueError, OSError, RecursionError) as error:
-        raise WeightsError(f"{path}: {error}") from None
+        raise WeightsError(f"{path}: {error}; copy the model folder again") from None
 
 
 def file_sha256(path: Path) -> str:
