@@ -20,7 +20,7 @@ Format = Literal["jsonl", "json", "csv", "npz", "uvd"]
 
 _CSV_COLUMNS = (
     *("source", "status", "model", "layout", "hand", "joint"),
-    *("x_mm", "y_mm", "z_mm", "u", "v", "spread_x_mm", "spread_y_mm", "spread_z_mm"),
+    *("x_mm", "y_mm", "z_mm", "u", "v", "spread_x_mm", "spread_y_mm", "spread_z_mm", "error_mm"),
 )
 
 
@@ -106,7 +106,7 @@ class _Csv:
     def write(self, pose: HandPose) -> None:
         head = (pose.source, pose.status, pose.model, pose.layout.name, pose.hand)
         for i, joint in enumerate(pose.layout.joints):
-            numbers = np.concatenate([pose.xyz[i], pose.uvz[i, :2], pose.spread[i]])
+            numbers = np.concatenate([pose.xyz[i], pose.uvz[i, :2], pose.spread[i], pose.error_mm[i : i + 1]])
             cells = ("" if np.isnan(number) else f"{number:.2f}" for number in numbers)
             self._writer.writerow((*head, joint, *cells))
 
@@ -149,6 +149,7 @@ class _Npz:
             xyz_mm=np.array([pose.xyz for pose in poses]),
             uvz=np.array([pose.uvz for pose in poses]),
             spread_mm=np.array([pose.spread for pose in poses]),
+            error_mm=np.array([pose.error_mm for pose in poses]),
             center_mm=np.array([pose.center for pose in poses]),
             cube_mm=np.array([pose.cube for pose in poses]),
             joints=np.array(poses[0].layout.joints if poses else []),
