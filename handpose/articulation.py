@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
 
 import numpy as np
@@ -26,7 +27,7 @@ def joint_angles(xyz: np.ndarray, layout: JointLayout) -> dict[str, float]:
     """
     angles = {}
     for joints in layout.fingers.values():
-        for joint, child in zip(joints, joints[1:], strict=False):
+        for joint, child in itertools.pairwise(joints):
             before, after = xyz[joint] - xyz[layout.parents[joint]], xyz[child] - xyz[joint]
             # Unlike the arc cosine of their product this is exact for bones that are nearly in line.
             turn = np.arctan2(np.linalg.norm(np.cross(before, after)), before @ after)

@@ -12,8 +12,8 @@ import numpy as np
 from handpose.camera import Camera
 from handpose.depth_io import DepthUnit, DepthUnitWarning, read_depth
 from handpose.errors import HandPoseError
-from handpose.estimator import Box, HandPoseEstimator
-from handpose.pose import Hand, HandPose
+from handpose.estimator import Box, HandOrAuto, HandPoseEstimator
+from handpose.pose import HandPose
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ def predict_files(
     camera: Camera | None = None,
     centers: np.ndarray | None = None,
     box: Box | None = None,
-    hand: Hand = "right",
+    hand: HandOrAuto = "right",
     unit: DepthUnit = "mm",
     batch_size: int = 16,
 ) -> Iterator[FileResult]:

@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from handpose.commands.check import app as check
 from handpose.commands.console import say
 from handpose.commands.models import app as models
 from handpose.commands.predict import app as predict
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # errors are plain lines
 )
-for commands in (predict, models, research):
+for commands in (predict, check, models, research):
     app.add_typer(commands)
 
 

@@ -31,8 +31,8 @@ class HandPose:
         error_mm: (J,) how far each joint is expected to be off, mm. NaN if there is no hand, or if the weights are
             not calibrated.
         layout: names and order of the joints.
-        status: `ok`; `low_confidence` when the mean of `error_mm` is above 20 mm; or `no_hand` when nothing in the
-            image can be a hand.
+        status: `ok`; `low_confidence` when the joints are likely wrong, by more than 20 mm on average; or `no_hand`
+            when nothing in the image can be a hand.
         hand: which hand it was taken for.
         center: (3,) mm, camera frame: the centre of the cube that was cut.
         cube: side of that cube, mm.

@@ -14,7 +14,10 @@ PACKAGE = ROOT / "handpose"
 
 # Later floors may import earlier ones; on one floor, later names may import earlier names.
 FLOORS = [
-    ["errors", "layouts", "camera", "depth_io", "localize", "crop", "draw", "pose", "config"],
+    [
+        *("errors", "layouts", "camera", "depth_io", "localize", "crop", "articulation", "uncertainty", "draw"),
+        *("pose", "config"),
+    ],
     ["model", "losses"],
     [
         "augment",
@@ -48,8 +51,18 @@ FLOORS = [
         "plots",
         "report",
         "testset",
+        "calibration",
+        "check",
     ],
-    ["commands.console", "commands.predict", "commands.models", "commands.research", "cli", "__main__"],
+    [
+        "commands.console",
+        "commands.predict",
+        "commands.check",
+        "commands.models",
+        "commands.research",
+        "cli",
+        "__main__",
+    ],
 ]
 PLACE = {name: (floor, i) for floor, names in enumerate(FLOORS) for i, name in enumerate(names)}
 WITH_TORCH = {

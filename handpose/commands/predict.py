@@ -32,6 +32,14 @@ class Hand(str, enum.Enum):
     left = "left"
 
 
+class HandOrAuto(str, enum.Enum):
+    """Which hand an image shows, or that nobody knows."""
+
+    right = "right"
+    left = "left"
+    auto = "auto"
+
+
 class Format(str, enum.Enum):
     """How results are written."""
 
@@ -58,7 +66,9 @@ def predict(
     unit: Annotated[
         str, typer.Option(help="What the stored numbers mean: mm, m, millimetres per unit, or nyu (two-byte PNG).")
     ] = "mm",
-    hand: Annotated[Hand, typer.Option(help="Which hand it is.")] = Hand.right,
+    hand: Annotated[
+        HandOrAuto, typer.Option(help="Which hand it is; auto tells, in twice the network's time.")
+    ] = HandOrAuto.right,
     center: Annotated[
         str | None,
         typer.Option(
