@@ -26,8 +26,9 @@ TRAINED_FOR = (150.0, 1200.0)
 _OTHER_UNITS: tuple[DepthUnit, ...] = ("mm", "m", 0.125, 0.25, 0.1, 10.0)
 _MOST_MISSING = 0.95  # of the image: a hand cut out of its background still leaves more
 _MOST_HOLES = 0.2  # of the pixels along the hand's bones
-_HAND_SIZE = (0.7, 1.4)  # of the usual hand's
-_MOST_DEVIATION = 0.5
+_HAND_SIZE = (0.7, 1.35)  # of the usual hand's
+_MOST_DEVIATION = 0.9  # a bone 2.5 times as long or short: one in a hundred good poses has such a one
+_OTHER_HAND = 0.85  # of the expected error, below which the other hand is the better explanation
 _VIEW = (25.0, 120.0)  # degrees from side to side that depth cameras see
 _OFF_MIDDLE = 0.2  # of the image's width, from its middle to the principal point
 
@@ -93,9 +94,11 @@ def _findings(
         if pose.status != "no_hand":
             yield _holes(depth, pose)
             yield from _doubt(pose)
-            if estimator.config.calibration is not None:
-                yield _bones(pose, estimator.config.calibration)
-            yield _handedness(estimator.predict(depth, camera=camera, center=pose.center, hand="auto"), hand)
+            calibration = estimator.config.calibration
+            if calibration is not None:
+                yield _bones(pose, calibration)
+                other: Hand = "left" if hand == "right" else "right"
+                yield _side(pose, estimator.predict(depth, camera=camera, center=pose.center, hand=other))
 
 
 def _camera(given: Camera | None, camera: Camera) -> Finding:
@@ -140,14 +143,14 @@ def _unit(
     path: Path, unit: DepthUnit, estimator: HandPoseEstimator, camera: Camera | None, hand: Hand, pose: HandPose
 ) -> Finding:
     """Whether the unit shows a hand, or if it does not, another unit would."""
-    if pose.status == "ok" or unit == "nyu":
-        return Finding("unit", "ok" if pose.status != "no_hand" else "warn", f"read as {unit}")
-    for other in _OTHER_UNITS:
-        tried = estimator.predict(path, camera=camera, unit=other, hand=hand)
-        if tried.status == "ok" and TRAINED_FOR[0] < tried.center[2] < TRAINED_FOR[1]:
-            there = f"with --unit {other} there would be a hand at {tried.center[2]:.0f} mm"
+    if pose.status != "ok" and unit != "nyu":
+        tried = {other: estimator.predict(path, camera=camera, unit=other, hand=hand) for other in _OTHER_UNITS}
+        hands = [other for other, seen in tried.items() if seen.status == "ok" and _trained_for(seen)]
+        if hands:
+            best = min(hands, key=lambda other: tried[other].error_mm.mean())
+            there = f"with --unit {best} there would be a hand at {tried[best].center[2]:.0f} mm"
             return Finding("unit", "fail" if pose.status == "no_hand" else "warn", f"read as {unit}; {there}")
-    return Finding("unit", "warn", f"read as {unit}; no usual unit shows a hand without doubt")
+    return Finding("unit", "ok", f"read as {unit}")
 
 
 def _place(pose: HandPose) -> Finding:
@@ -156,7 +159,7 @@ def _place(pose: HandPose) -> Finding:
         return Finding("hand", "fail", "not found; show a whole hand, or say where it is with --center or --box")
     u, v, z = pose.camera.project(pose.center)
     what = f"at pixel {u:.0f}, {v:.0f}, {z:.0f} mm away"
-    if not TRAINED_FOR[0] <= z <= TRAINED_FOR[1]:
+    if not _trained_for(pose):
         return Finding("hand", "warn", f"{what}; the weights were trained for {_trained()}")
     inside = ((pose.uvz[:, :2] >= 0) & (pose.uvz[:, :2] < (pose.camera.width, pose.camera.height))).all()
     if not inside:
@@ -196,8 +199,9 @@ def _bones(pose: HandPose, calibration: Calibration) -> Finding:
     """Whether the skeleton can be a person's."""
     size, deviation = bone_deviation(pose.xyz, calibration.bones_mm, pose.layout)
     worst = int(deviation.argmax())
+    factor = math.exp(deviation[worst])
     child = pose.layout.joints[pose.layout.bones[worst][1]]
-    what = f"{float(size):.2f} times the usual hand's length, the bone to {child} off that by {deviation[worst]:.0%}"
+    what = f"{float(size):.2f} times the usual hand's length, the bone to {child} off that by a factor of {factor:.1f}"
     if not _HAND_SIZE[0] <= size <= _HAND_SIZE[1]:
         return Finding("bones", "warn", f"{what}; check --unit and the camera's fx and fy")
     if deviation[worst] > _MOST_DEVIATION:
@@ -205,11 +209,15 @@ def _bones(pose: HandPose, calibration: Calibration) -> Finding:
     return Finding("bones", "ok", what)
 
 
-def _handedness(seen: HandPose, hand: Hand) -> Finding:
+def _side(pose: HandPose, other: HandPose) -> Finding:
     """Whether it looks more like the other hand."""
-    if seen.hand != hand:
-        return Finding("side", "warn", f"taken for a {hand} hand, but looks more like a {seen.hand} one; see --hand")
-    return Finding("side", "ok", f"a {hand} hand")
+    if other.error_mm.mean() < _OTHER_HAND * pose.error_mm.mean():
+        return Finding("side", "warn", f"looks more like a {other.hand} hand than a {pose.hand} one; see --hand")
+    return Finding("side", "ok", f"a {pose.hand} hand, as said")
+
+
+def _trained_for(pose: HandPose) -> bool:
+    return TRAINED_FOR[0] <= pose.center[2] <= TRAINED_FOR[1]  # type: ignore[no-any-return]
 
 
 def _trained() -> str:
