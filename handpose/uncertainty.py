@@ -113,4 +113,5 @@ def signs_of_doubt(xyz: np.ndarray, spread: np.ndarray, bones_mm: tuple[float, .
     deviation = np.zeros(own.shape)  # the root has no bone
     deviation[..., [child for _, child in layout.bones]] = bone_deviation(xyz, bones_mm, layout)[1]
     hand = np.broadcast_to(own.mean(axis=-1, keepdims=True), own.shape)
-    return np.log(np.stack([own, hand, deviation + _USUAL_DEVIATION], axis=-1))
+    signs: np.ndarray = np.log(np.stack([own, hand, deviation + _USUAL_DEVIATION], axis=-1))
+    return signs

@@ -16,6 +16,7 @@ from handpose import (
     localize_hands,
     read_depth,
 )
+from handpose.articulation import finger_states, joint_angles
 
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
 NAMES = ["open", "thumb", "down"]
@@ -124,7 +125,20 @@ def test_no_hand_is_nan_and_says_so(estimator: HandPoseEstimator) -> None:
     assert pose.status == "no_hand"
     assert np.isnan(pose.xyz).all()
     assert np.isnan(pose.spread).all()
+    assert np.isnan(pose.error_mm).all()
+    assert pose.angles() == pose.fingers() == {}
     assert pose.draw(np.zeros((480, 640), np.float32)).shape == (480, 640, 3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_angles_and_fingers_are_those_of_the_true_joints(estimator: HandPoseEstimator, name: str) -> None:
+    pose = estimator.predict(EXAMPLES / f"{name}.png", camera=CAMERA)
+    true = joint_angles(truth(name), pose.layout)
+    assert list(pose.angles()) == list(true)
+    assert np.abs(np.array(list(pose.angles().values())) - list(true.values())).mean() < 12.0
+    states = finger_states(truth(name), pose.layout)
+    assert set(states.values()) == {"bent", "extended"}
+    assert len(pose.fingers().items() & states.items()) >= 4  # of five: one is bent to the very limit
 
 
 def test_several_hands(estimator: HandPoseEstimator) -> None:
