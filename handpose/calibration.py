@@ -60,6 +60,8 @@ def calibrate(
 def fit_calibration(xyz: np.ndarray, spread: np.ndarray, truth: np.ndarray, layout: JointLayout) -> Calibration:
     """The calibration that fits predictions best: least squares of the errors' logarithms, then their mean.
 
+    A sign of doubt whose exponent comes out below 0 is left out: doubt must not lower the expected error.
+
     Args:
         xyz: (N, J, 3) predicted joints, mm.
         spread: (N, J, 3) of their votes, mm.
@@ -72,17 +74,20 @@ def fit_calibration(xyz: np.ndarray, spread: np.ndarray, truth: np.ndarray, layo
     errors = np.linalg.norm(xyz - truth, axis=-1)
     bones_mm = tuple(np.median(bone_lengths(truth, layout), axis=0).round(2).tolist())
     signs = signs_of_doubt(xyz, spread, bones_mm, layout).reshape(errors.size, -1)
-    design = np.column_stack([np.ones(errors.size), signs])
-    powers = np.linalg.lstsq(design, np.log(np.maximum(errors.ravel(), _LEAST_ERROR)), rcond=None)[0]
-    if (powers[1:] < 0.0).any():
-        raise WeightsError(
-            f"errors fall where doubt grows (exponents {powers[1:].round(3).tolist()}): more frames are needed, or "
-            "these weights are not trained"
-        )
+    logarithms = np.log(np.maximum(errors.ravel(), _LEAST_ERROR))
+    powers, used = np.zeros(signs.shape[1]), list(range(signs.shape[1]))
+    while used and not powers.any():
+        design = np.column_stack([signs[:, used], np.ones(errors.size)])
+        found = np.linalg.lstsq(design, logarithms, rcond=None)[0][:-1]
+        if (found > 0.0).all():
+            powers[used] = found
+        used = [sign for sign, power in zip(used, found, strict=True) if power > 0.0]
+    if not powers.any():
+        raise WeightsError("errors do not grow with doubt: more frames are needed, or these weights are not trained")
     # Half of the errors are below what was fitted; their mean is above it.
-    expected = np.exp(signs @ powers[1:]).reshape(errors.shape)
+    expected = np.exp(signs @ powers).reshape(errors.shape)
     scale = errors.mean() / expected.mean()
-    joint, hand, bone = powers[1:].round(4).tolist()
+    joint, hand, bone = powers.round(4).tolist()
     doubtful = _best_threshold(scale * expected.mean(axis=1), errors.mean(axis=1) > BAD_JOINT)
     return Calibration(round(float(scale), 5), joint, hand, bone, round(doubtful, 2), bones_mm)
 

@@ -2,16 +2,21 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import EXAMPLES
 
-from handpose import MSRA21, Camera, HandPoseEstimator, WeightsError
-from handpose.calibration import fit_calibration
+import handpose.calibration
+from handpose import MSRA21, Camera, HandPoseEstimator, JointLayout, WeightsError, read_depth
+from handpose.calibration import calibrate, fit_calibration
 from handpose.config import JGRP2OConfig
 from handpose.uncertainty import Calibration, bone_deviation, bone_lengths
+from handpose.weights import find_weights
 
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
 HAND = np.array(json.loads((EXAMPLES / "open.truth.json").read_text())["xyz_mm"])
@@ -71,7 +76,7 @@ def test_a_planted_calibration_is_found() -> None:
 def test_weights_whose_doubt_means_nothing_are_not_calibrated() -> None:
     xyz, _, truth = planted(500, Calibration(100.0, 0.0, 0.0, 0.0, 20.0, BONES), 0)
     upside_down = np.linalg.norm(xyz - truth, axis=-1, keepdims=True) * np.ones(3)
-    with pytest.raises(WeightsError, match="errors fall where doubt grows"):
+    with pytest.raises(WeightsError, match="errors do not grow with doubt"):
         fit_calibration(xyz, 1.0 / np.maximum(upside_down, 0.01), truth, MSRA21)
 
 
@@ -117,3 +122,32 @@ def test_the_status_follows_from_the_calibration() -> None:
         else:
             assert pose.error_mm == pytest.approx(calibration.scale)
     assert statuses == {"none": "ok", "sure": "ok", "doubtful": "low_confidence"}
+
+
+def test_calibrate_writes_the_config_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def noisier_and_noisier(layout: JointLayout, frames: int) -> Iterator[tuple[np.ndarray, Camera, np.ndarray]]:
+        rng = np.random.default_rng(0)
+        for i in range(frames):
+            name = ("open", "thumb", "down")[i % 3]
+            depth = read_depth(EXAMPLES / f"{name}.png")
+            noisy = depth + rng.normal(size=depth.shape) * 6.0 * i * (depth > 0)
+            truth = json.loads((EXAMPLES / f"{name}.truth.json").read_text())["xyz_mm"]
+            yield noisy.astype(np.float32), CAMERA, np.array(truth)
+
+    built_in = find_weights("msra")
+    plain = replace(built_in.config, calibration=None)
+    (tmp_path / "config.json").write_text(json.dumps(plain.to_dict()))
+    shutil.copy(built_in.model_file, tmp_path / "model.safetensors")
+    before = (tmp_path / "model.safetensors").read_bytes()
+    monkeypatch.setattr(handpose.calibration, "synthetic_validation", noisier_and_noisier)
+    seen: list[int] = []
+    calibration = calibrate(tmp_path, 12, "cpu", on_frame=seen.append)
+    assert seen == list(range(1, 13))
+    assert find_weights(tmp_path).config == replace(plain, calibration=calibration)
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+    clear, noisy = (image[0] for image in (*noisier_and_noisier(MSRA21, 1), list(noisier_and_noisier(MSRA21, 10))[9]))
+    estimator = HandPoseEstimator.from_pretrained(tmp_path, device="cpu")
+    errors = [estimator.predict(image, camera=CAMERA).error_mm.mean() for image in (clear, noisy)]
+    assert errors[1] > 1.5 * errors[0]
+    with pytest.raises(WeightsError, match="no such folder"):
+        calibrate(tmp_path / "nowhere", 12, "cpu")
