@@ -67,12 +67,16 @@ def draw(rows: np.ndarray, scores: dict[str, np.ndarray], bad: np.ndarray) -> No
     left.plot(limits, limits, color="#999999", linewidth=1, label="as expected")
     left.plot(rows[:, 0], rows[:, 1], "o-", color="#0072b2", label="mean")
     left.plot(rows[:, 0], rows[:, 2], "s--", color="#d55e00", label="median")
-    left.set(xscale="log", yscale="log", xlim=limits, ylim=limits, xlabel="expected error [mm]")
+    left.set(xscale="log", yscale="log", xlabel="expected error [mm]")
     left.set(ylabel="true error [mm]", title="a tenth of all joints per point")
     for (name, score), colour in zip(scores.items(), ("#0072b2", "#999999"), strict=True):
         false, true = roc(score, bad)
         right.plot(false, true, color=colour, label=f"{name}, area {area(score, bad):.3f}")
     right.set(xlabel="share of the other joints flagged", ylabel=f"share of joints off by > {BAD_JOINT:.0f} mm found")
+    for axis in (left.xaxis, left.yaxis):
+        axis.set_ticks([3, 5, 10, 20, 50], ["3", "5", "10", "20", "50"])
+        axis.set_ticks([], minor=True)
+    left.set(xlim=limits, ylim=limits)
     for axes in (left, right):
         axes.grid(color="#e4e4e4")
         axes.legend(frameon=False)

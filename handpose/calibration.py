@@ -18,6 +18,7 @@ from handpose.testset import synthetic_validation
 from handpose.uncertainty import BAD_JOINT, Calibration, bone_lengths, signs_of_doubt
 from handpose.weights import CONFIG_FILE
 
+_GROUPS = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98)  # between these shares of the joints, by doubt, lies a knot each
 _LEAST_ERROR = 0.5  # mm: keeps lucky joints from counting as much as all others
 
 
@@ -38,6 +39,7 @@ def calibrate(
     if not folder.is_dir():
         raise WeightsError(f"{folder}: no such folder; expected one with {CONFIG_FILE} to write the calibration into")
     estimator = HandPoseEstimator.from_pretrained(folder, device=device)
+    estimator.config = dataclasses.replace(estimator.config, calibration=None)  # an old one must not sway the new one
     xyz, spread, truth = [], [], []
     for number, (depth, camera, joints) in enumerate(synthetic_validation(estimator.layout, frames), 1):
         with warnings.catch_warnings():
@@ -58,7 +60,7 @@ def calibrate(
 
 
 def fit_calibration(xyz: np.ndarray, spread: np.ndarray, truth: np.ndarray, layout: JointLayout) -> Calibration:
-    """The calibration that fits predictions best: least squares of the errors' logarithms, then their mean.
+    """The calibration that fits predictions best: exponents by least squares of the errors' logarithms, knots by means.
 
     A sign of doubt whose exponent comes out below 0 is left out: doubt must not lower the expected error.
 
@@ -84,12 +86,23 @@ def fit_calibration(xyz: np.ndarray, spread: np.ndarray, truth: np.ndarray, layo
         used = [sign for sign, power in zip(used, found, strict=True) if power > 0.0]
     if not powers.any():
         raise WeightsError("errors do not grow with doubt: more frames are needed, or these weights are not trained")
-    # Half of the errors are below what was fitted; their mean is above it.
-    expected = np.exp(signs @ powers).reshape(errors.shape)
-    scale = errors.mean() / expected.mean()
+    doubt, joint_errors = np.exp(signs @ powers), errors.ravel()
+    groups = np.split(doubt.argsort(), [round(share * errors.size) for share in _GROUPS])
+    # More doubt must not lower the expected error, even where chance has it so.
+    means = np.maximum.accumulate([joint_errors[group].mean() for group in groups])
     joint, hand, bone = powers.round(4).tolist()
-    doubtful = _best_threshold(scale * expected.mean(axis=1), errors.mean(axis=1) > BAD_JOINT)
-    return Calibration(round(float(scale), 5), joint, hand, bone, round(doubtful, 2), bones_mm)
+    knots = Calibration(
+        joint,
+        hand,
+        bone,
+        doubts=tuple(float(f"{doubt[group].mean():.4g}") for group in groups),
+        errors_mm=tuple(float(f"{mean:.4g}") for mean in means),
+        doubtful_mm=0.0,
+        bones_mm=bones_mm,
+    )
+    expected = knots.expected_error(xyz, spread, layout).mean(axis=1)
+    doubtful = _best_threshold(expected, errors.mean(axis=1) > BAD_JOINT)
+    return dataclasses.replace(knots, doubtful_mm=round(doubtful, 2))
 
 
 def _best_threshold(doubt: np.ndarray, wrong: np.ndarray) -> float:

@@ -36,12 +36,20 @@ def test_bones_deviate_by_the_logarithm_of_what_was_planted() -> None:
     assert deviation == pytest.approx(expected, abs=1e-12)
 
 
-def test_the_expected_error_is_the_power_law() -> None:
+def law(scale: float, joint: float, hand: float, bone: float, doubtful_mm: float = 20.0) -> Calibration:
+    """The calibration whose expected error is a power law."""
+    return Calibration(joint, hand, bone, (1e9,), (scale * 1e9,), doubtful_mm, BONES)
+
+
+def test_the_expected_error_follows_the_knots() -> None:
     spread = np.zeros((21, 3))
     spread[:, 0] = np.linspace(4.0, 24.0, 21)
-    calibration = Calibration(0.5, 0.5, 1.0, 2.0, 30.0, BONES)
-    expected = 0.5 * spread[:, 0] ** 0.5 * 14.0 * 0.05**2.0
-    assert calibration.expected_error(HAND, spread, MSRA21) == pytest.approx(expected)
+    doubt = spread[:, 0] ** 0.5 * 14.0 * 0.05**2.0
+    assert law(1.0, 0.5, 1.0, 2.0).expected_error(HAND, spread, MSRA21) == pytest.approx(doubt)
+    knots = Calibration(0.5, 1.0, 2.0, (0.1, 0.15), (10.0, 30.0), 20.0, BONES)
+    expected = np.where(doubt < 0.1, doubt * 100.0, np.minimum(10.0 + (doubt - 0.1) * 400.0, 30.0))
+    assert knots.expected_error(HAND, spread, MSRA21) == pytest.approx(expected)
+    assert np.ptp(expected) > 15.0
 
 
 def planted(count: int, calibration: Calibration, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -56,7 +64,7 @@ def planted(count: int, calibration: Calibration, seed: int) -> tuple[np.ndarray
 
 
 def test_a_planted_calibration_is_found() -> None:
-    true = Calibration(0.4, 0.5, 1.2, 0.3, 20.0, BONES)
+    true = law(0.4, 0.5, 1.2, 0.3)
     xyz, spread, truth = planted(2000, true, 0)
     # Bone lengths come from the truth, which is off itself: only what they say beside the spread can differ.
     found = fit_calibration(xyz, spread, truth, MSRA21)
@@ -74,23 +82,26 @@ def test_a_planted_calibration_is_found() -> None:
 
 
 def test_weights_whose_doubt_means_nothing_are_not_calibrated() -> None:
-    xyz, _, truth = planted(500, Calibration(100.0, 0.0, 0.0, 0.0, 20.0, BONES), 0)
+    xyz, _, truth = planted(500, law(100.0, 0.0, 0.0, 0.0), 0)
     upside_down = np.linalg.norm(xyz - truth, axis=-1, keepdims=True) * np.ones(3)
     with pytest.raises(WeightsError, match="errors do not grow with doubt"):
         fit_calibration(xyz, 1.0 / np.maximum(upside_down, 0.01), truth, MSRA21)
 
 
 def test_a_calibration_survives_its_config() -> None:
-    config = JGRP2OConfig("msra", calibration=Calibration(0.4, 0.5, 1.2, 0.3, 20.0, BONES))
+    config = JGRP2OConfig("msra", calibration=law(0.4, 0.5, 1.2, 0.3))
     values = json.loads(json.dumps(config.to_dict()))
     assert JGRP2OConfig.from_dict(values) == config
     old = JGRP2OConfig("msra").to_dict()
     assert "calibration" not in old
     assert JGRP2OConfig.from_dict(old).calibration is None
     for change in (
-        {"scale": 0.0},
-        {"scale": "1"},
+        {"joint": "1"},
         {"hand": -0.1},
+        {"doubts": [0.0]},
+        {"doubts": [1.0, 2.0]},
+        {"doubts": [2.0, 1.0], "errors_mm": [1.0, 2.0]},
+        {"doubts": [], "errors_mm": []},
         {"bone": math.nan},
         {"bones_mm": 3},
         {"bones_mm": [10.0] * 13},
@@ -100,7 +111,7 @@ def test_a_calibration_survives_its_config() -> None:
         with pytest.raises(WeightsError):
             JGRP2OConfig.from_dict(values | {"calibration": values["calibration"] | change})
     with pytest.raises(WeightsError):
-        JGRP2OConfig.from_dict(values | {"calibration": {"scale": 1.0}})
+        JGRP2OConfig.from_dict(values | {"calibration": {"joint": 1.0}})
 
 
 def test_the_status_follows_from_the_calibration() -> None:
@@ -109,8 +120,8 @@ def test_the_status_follows_from_the_calibration() -> None:
     statuses = {}
     for name, calibration in (
         ("none", None),
-        ("sure", Calibration(7.0, 0.0, 0.0, 0.0, 8.0, BONES)),
-        ("doubtful", Calibration(9.0, 0.0, 0.0, 0.0, 8.0, BONES)),
+        ("sure", law(7.0, 0.0, 0.0, 0.0, 8.0)),
+        ("doubtful", law(9.0, 0.0, 0.0, 0.0, 8.0)),
     ):
         estimator.config = replace(plain, calibration=calibration)
         pose = estimator.predict(EXAMPLES / "open.png", camera=CAMERA)
@@ -120,7 +131,7 @@ def test_the_status_follows_from_the_calibration() -> None:
             assert np.isnan(pose.error_mm).all()
             assert pose.to_dict()["error_mm"] == [None] * 21
         else:
-            assert pose.error_mm == pytest.approx(calibration.scale)
+            assert pose.error_mm == pytest.approx(calibration.errors_mm[0] / 1e9)
     assert statuses == {"none": "ok", "sure": "ok", "doubtful": "low_confidence"}
 
 

@@ -235,8 +235,9 @@ def calibrate(
 
     with _progress(frames) as on_frame:
         found = calibrate(folder, frames, device, on_frame=on_frame)
-    exponents = f"spread^{found.joint:g} x hand's spread^{found.hand:g} x bones' deviation^{found.bone:g}"
-    say(f"{folder}: error = {found.scale:g} mm x {exponents}")
+    say(f"{folder}: doubt = spread^{found.joint:g} x hand's spread^{found.hand:g} x bone's deviation^{found.bone:g}")
+    say("expected error " + ", ".join(f"{error:.3g} mm" for error in found.errors_mm) + " from least doubt to most")
+    say(f"low_confidence above {found.doubtful_mm:g} mm on average")
 
 
 @app.command()
