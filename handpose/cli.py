@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from handpose.commands.check import app as check
 from handpose.commands.console import say
 from handpose.commands.deploy import app as deploy
 from handpose.commands.live import app as live
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # errors are plain lines
 )
-for commands in (predict, live, models, deploy, research):
+for commands in (predict, live, check, models, deploy, research):
     app.add_typer(commands)
 
 

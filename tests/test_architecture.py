@@ -14,7 +14,10 @@ PACKAGE = ROOT / "handpose"
 
 # Later floors may import earlier ones; on one floor, later names may import earlier names.
 FLOORS = [
-    ["errors", "cache", "textfile", "layouts", "camera", "depth_io", "localize", "crop", "draw", "pose", "config"],
+    [
+        *("errors", "cache", "textfile", "layouts", "camera", "depth_io", "localize", "crop", "articulation"),
+        *("uncertainty", "draw", "pose", "config"),
+    ],
     ["model", "losses"],
     [
         "augment",
@@ -71,13 +74,16 @@ FLOORS = [
         "report",
         "testset",
         "benchmark",
+        "calibration",
+        "check",
     ],
     [
         "commands.console",
         "commands.predict",
         "commands.live",
-        "commands.models",
+        "commands.check",
         "commands.deploy",
+        "commands.models",
         "commands.research",
         "cli",
         "__main__",

@@ -29,6 +29,14 @@ class Hand(str, enum.Enum):
     left = "left"
 
 
+class HandOrAuto(str, enum.Enum):
+    """Which hand an image shows, or that nobody knows."""
+
+    right = "right"
+    left = "left"
+    auto = "auto"
+
+
 def say(line: str) -> None:
     """A line for the person who watches; stdout is for results."""
     typer.echo(line, err=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from handpose.commands.console import Hand, parse_numbers, parse_unit, say, warnings_as_lines
+from handpose.commands.console import HandOrAuto, parse_numbers, parse_unit, say, warnings_as_lines
 from handpose.errors import HandPoseError
 
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ def predict(
     unit: Annotated[
         str, typer.Option(help="What the stored numbers mean: mm, m, millimetres per unit, or nyu (two-byte PNG).")
     ] = "mm",
-    hand: Annotated[Hand, typer.Option(help="Which hand it is.")] = Hand.right,
+    hand: Annotated[
+        HandOrAuto, typer.Option(help="Which hand it is; auto tells, in twice the network's time.")
+    ] = HandOrAuto.right,
     center: Annotated[
         str | None,
         typer.Option(
