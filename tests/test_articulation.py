@@ -36,12 +36,10 @@ def test_planted_angles_come_back_whatever_the_hand_and_the_frame(layout: JointL
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_fingers_are_bent_where_their_joints_turn_far_enough(layout: JointLayout) -> None:
     rng = np.random.default_rng(2)
-    for chosen in layout.fingers:
-        for finger, limit in ((chosen, 120.0 if chosen == "thumb" else 60.0),):
-            joints = [layout.joints[joint] for joint in layout.fingers[finger][:-1]]
-            for factor, state in ((0.97, "extended"), (1.03, "bent")):
-                states = finger_states(
-                    planted(layout, dict.fromkeys(joints, factor * limit / len(joints)), rng), layout
-                )
-                assert states.pop(finger) == state
-                assert set(states.values()) == {"extended"}
+    for finger, joints in layout.fingers.items():
+        turning = [layout.joints[joint] for joint in joints[:-1]]
+        each = (120.0 if finger == "thumb" else 60.0) / len(turning)
+        for factor, state in ((0.97, "extended"), (1.03, "bent")):
+            states = finger_states(planted(layout, dict.fromkeys(turning, factor * each), rng), layout)
+            assert states.pop(finger) == state
+            assert set(states.values()) == {"extended"}
