@@ -207,7 +207,7 @@ def _middle_and_about(vectors: np.ndarray) -> np.ndarray:
 def _is_sure(pose: HandPose) -> bool:
     """Whether there is a hand in the middle of the pose's cube."""
     spread = float(np.linalg.norm(pose.spread, axis=1).mean())
-    return pose.status == "ok" and spread < _MOST_SPREAD and _off_centre(pose) < _MOST_OFF_CENTRE
+    return pose.status != "no_hand" and spread < _MOST_SPREAD and _off_centre(pose) < _MOST_OFF_CENTRE
 
 
 def _is_apart(pose: HandPose, others: Iterable[HandPose]) -> bool:
