@@ -34,7 +34,9 @@ class Scripted:
 
     def pose(self, xyz: np.ndarray, center: np.ndarray, hand: str) -> HandPose:
         spread = np.full((21, 3), self.spread)
-        return HandPose(xyz, CAMERA.project(xyz), spread, MSRA21, "ok", hand, center, 250.0, CAMERA)
+        return HandPose(
+            xyz, CAMERA.project(xyz), spread, np.full(21, np.nan), MSRA21, "ok", hand, center, 250.0, CAMERA
+        )
 
     def predict(self, depth, *, camera, center=None, hand="right") -> HandPose:
         self.asked.append(center)
