@@ -4,7 +4,7 @@
 
 The peers are built from their papers' descriptions for timing only; they cannot predict anything. All run in PyTorch
 as it is (float32, `inference_mode`, channels-last, BatchNorm not folded), so that ratios compare networks and nothing
-else. In every round each model has its turn, and medians are taken over the rounds.
+else. In every round each model has its turn, and medians are taken over all passes.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from handpose.config import JGRP2OConfig
 from handpose.model import JGRP2O
 
 JOINTS = 14  # NYU's, in all of them
+TURN = 0.5  # s; short passes are repeated for so long in each turn
 SLOW = 3.0  # s; no larger batch follows one that takes longer
 
 
@@ -267,7 +268,10 @@ def main() -> None:
     for _ in range(options.rounds):
         for name, (model, inputs, _) in ready.items():
             for batch, x in inputs.items():
-                taken.setdefault((name, batch), []).append(seconds(model, x))
+                turn: list[float] = []
+                while sum(turn) < TURN:
+                    turn.append(seconds(model, x))
+                taken.setdefault((name, batch), []).extend(turn)
 
     first, rows = next(iter(ready)), []
     setting = f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, {options.device}, {platform.machine()}"

@@ -63,8 +63,8 @@ def test_crossinfonet_is_mostly_its_fully_connected_layers() -> None:
     assert 2e-9 * connected < work
 
 
-def test_v2v_posenet_is_the_sum_of_its_figure_s_layers() -> None:
-    """Layer by layer from the paper's Figure 4, as (input, output, kernel, side of what the kernel visits)."""
+def test_v2v_posenet_is_the_sum_of_its_layers() -> None:
+    """Layer by layer, as (input, output, kernel, side of what the kernel visits)."""
 
     def residual(inside: int, outside: int, side: int) -> list[tuple[int, int, int, int]]:
         skip = [(inside, outside, 1, side)] if inside != outside else []
