@@ -1,10 +1,10 @@
 """Times JGR-P2O beside models of its field, on one machine, in one precision: random weights, right shapes.
 
-    python benchmarks/peers.py [--device cpu] [--batches 1 8] [--rounds 7] [--json OUT]
+    python benchmarks/peers.py [--device cpu] [--batches 1 8 32] [--rounds 5] [--json OUT]
 
 The peers are built from their papers' descriptions for timing only; they cannot predict anything. All run in PyTorch
-as it is (`inference_mode`, channels-last where 2D, BatchNorm not folded), so that ratios compare networks and nothing
-else. In every round each model has its turn, and medians are taken over the rounds.
+as it is (float32, `inference_mode`, channels-last, BatchNorm not folded), so that ratios compare networks and nothing
+else. In every round each model has its turn, and medians are taken over all passes.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from handpose.config import JGRP2OConfig
 from handpose.model import JGRP2O
 
 JOINTS = 14  # NYU's, in all of them
+TURN = 0.5  # s; short passes are repeated for so long in each turn
+SLOW = 3.0  # s; no larger batch follows one that takes longer
 
 
 def conv(inside: int, outside: int, kernel: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
@@ -38,12 +40,15 @@ def conv(inside: int, outside: int, kernel: int, stride: int = 1, dilation: int 
 class Bottleneck(nn.Module):
     """ResNet's residual of 1x1, 3x3, 1x1 (He et al. 2016); the stride is the 3x3's."""
 
-    def __init__(self, inside: int, width: int, stride: int = 1, dilation: int = 1) -> None:
+    def __init__(self, inside: int, width: int, outside: int, stride: int = 1, dilation: int = 1) -> None:
         super().__init__()
         self.down, self.middle = conv(inside, width, 1), conv(width, width, 3, stride, dilation)
-        self.up = conv(width, 4 * width, 1)
-        changes = inside != 4 * width or stride > 1
-        self.skip = conv(inside, 4 * width, 1, stride) if changes else nn.Identity()
+        self.up = conv(width, outside, 1)
+        self.skip: nn.Module = nn.Identity()
+        if inside != outside:
+            self.skip = conv(inside, outside, 1, stride)
+        elif stride > 1:
+            self.skip = nn.MaxPool2d(1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         inner = self.up(F.relu(self.middle(F.relu(self.down(x)))))
@@ -60,8 +65,8 @@ class ResNet50(nn.Module):
         for stage, (width, count) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3))):
             dilation = 2 if dilate_last and stage == 3 else 1
             stride = 1 if stage == 0 or dilation > 1 else 2
-            blocks = [Bottleneck(inside, width, stride, dilation)]
-            blocks += [Bottleneck(4 * width, width, 1, dilation) for _ in range(count - 1)]
+            blocks = [Bottleneck(inside, width, 4 * width, stride, dilation)]
+            blocks += [Bottleneck(4 * width, width, 4 * width, 1, dilation) for _ in range(count - 1)]
             stages.append(nn.Sequential(*blocks))
             inside = 4 * width
         self.stages = nn.ModuleList(stages)
@@ -152,10 +157,7 @@ class V2VTiming(nn.Module):
 
 
 class ResNetRegressorTiming(nn.Module):
-    """The least a ResNet-50 regressor on 96 x 96 can be: trunk, mean over the image, one linear layer.
-
-    CrossInfoNet (Du et al., CVPR 2019) and others build on this trunk and this input, and do more.
-    """
+    """The least a ResNet-50 regressor on 96 x 96 can be: trunk, mean over the image, one linear layer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -166,21 +168,67 @@ class ResNetRegressorTiming(nn.Module):
         return self.joints(self.trunk(depth)[1].mean((2, 3)))
 
 
+class CrossInfoNetTiming(nn.Module):
+    """CrossInfoNet (Du et al., CVPR 2019), 96 x 96: palm and fingers apart, each told what the other left over.
+
+    Widths are those of the network its authors released, a quarter of ResNet-50's or less, and its heat maps, which
+    only training looks at, are left out.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(conv(1, 32, 5, 2), nn.ReLU(), nn.MaxPool2d(3, 1, 1))
+        stages, inside = [], 32
+        for width, count in ((16, 3), (32, 4), (64, 6), (64, 3)):
+            blocks = [Bottleneck(inside if block == 0 else 4 * width, width, 4 * width) for block in range(count - 1)]
+            stages.append(nn.Sequential(*blocks, Bottleneck(4 * width, width, 4 * width, 2)))  # 48, 24, 12, 6 -> half
+            inside = 4 * width
+        self.stages = nn.ModuleList(stages)
+        self.laterals = nn.ModuleList(nn.Sequential(conv(inside, 256, 1), nn.ReLU()) for inside in (128, 256, 256))
+        self.merges = nn.ModuleList(conv(256, 256, 1) for _ in range(2))
+        self.palm, self.fingers = Bottleneck(256, 128, 256), Bottleneck(256, 128, 256)
+        self.palm_end, self.fingers_end = (
+            nn.Sequential(
+                *(Bottleneck(512, 128, 256), nn.MaxPool2d(2), nn.Flatten()),
+                *(nn.Linear(256 * 6 * 6, 1024, bias=False), nn.BatchNorm1d(1024), nn.ReLU()),
+                *(nn.Linear(1024, 1024, bias=False), nn.BatchNorm1d(1024), nn.ReLU()),
+            )
+            for _ in range(2)
+        )
+        self.joints = nn.Linear(2048, 3 * JOINTS)
+
+    def forward(self, depth: Tensor) -> Tensor:
+        x = self.stages[0](self.stem(depth))
+        maps = []
+        for stage, lateral in zip(self.stages[1:], self.laterals, strict=True):
+            x = stage(x)
+            maps.append(lateral(x))
+        hand = maps.pop()
+        for merge in self.merges:
+            below = maps.pop()
+            hand = below + merge(F.interpolate(hand, size=below.shape[2:], mode="bilinear"))
+        palm, fingers = self.palm(hand), self.fingers(hand)  # (N, 256, 12, 12)
+        palm_end = self.palm_end(torch.cat([palm, hand - fingers], dim=1))
+        fingers_end = self.fingers_end(torch.cat([fingers, hand - palm], dim=1))
+        return self.joints(torch.cat([palm_end, fingers_end], dim=1))
+
+
 MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "JGR-P2O": (lambda: JGRP2O(JGRP2OConfig("nyu")), (1, 96, 96)),
     "A2J (timing model)": (A2JTiming, (1, 176, 176)),
+    "CrossInfoNet (timing model)": (CrossInfoNetTiming, (1, 96, 96)),
     "ResNet-50 regressor (timing model)": (ResNetRegressorTiming, (1, 96, 96)),
     "V2V-PoseNet (timing model)": (V2VTiming, (1, 88, 88, 88)),
 }
 
 
 def size_of(make: Callable[[], nn.Module], shape: tuple[int, ...]) -> tuple[int, float]:
-    """Parameters, and 10^9 multiplications with their additions for one input."""
+    """Parameters, and GFLOP for one input: a multiplication and its addition are two operations."""
     with torch.device("meta"):
         model, x = make().eval(), torch.zeros(1, *shape)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(x)
-    return sum(parameter.numel() for parameter in model.parameters()), counter.get_total_flops() / 2e9
+    return sum(parameter.numel() for parameter in model.parameters()), counter.get_total_flops() / 1e9
 
 
 def seconds(model: nn.Module, x: Tensor) -> float:
@@ -199,41 +247,49 @@ def seconds(model: nn.Module, x: Tensor) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
 
     torch.manual_seed(0)
+    torch.backends.cudnn.allow_tf32 = False
     ready = {}
     for name, (make, shape) in MODELS.items():
         layout = torch.channels_last if len(shape) == 3 else torch.channels_last_3d
         model = make().eval().to(options.device, memory_format=layout)
-        inputs = {b: torch.rand(b, *shape, device=options.device).to(memory_format=layout) for b in options.batches}
-        seconds(model, inputs[options.batches[0]])
+        inputs = {}
+        for batch in options.batches:
+            inputs[batch] = torch.rand(batch, *shape, device=options.device).to(memory_format=layout)
+            if seconds(model, inputs[batch]) > SLOW:
+                break
         ready[name] = model, inputs, size_of(make, shape)
     taken: dict[tuple[str, int], list[float]] = {}
     for _ in range(options.rounds):
         for name, (model, inputs, _) in ready.items():
             for batch, x in inputs.items():
-                taken.setdefault((name, batch), []).append(seconds(model, x))
+                turn: list[float] = []
+                while sum(turn) < TURN:
+                    turn.append(seconds(model, x))
+                taken.setdefault((name, batch), []).extend(turn)
 
     first, rows = next(iter(ready)), []
-    print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, {options.device}, {platform.machine()}")
-    print("| | Input | Parameters | GMAC | ms, one | Crops/s, best batch | JGR-P2O is faster by |")
+    setting = f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, {options.device}, {platform.machine()}"
+    print(setting)
+    print("| | Input | Parameters | GFLOP | ms, one | Crops/s, best batch | JGR-P2O is faster by |")
     print("|---|---|---|---|---|---|---|")
-    best = {name: max(b / statistics.median(taken[name, b]) for b in options.batches) for name in ready}
+    best = {name: max(b / statistics.median(taken[name, b]) for b in ready[name][1]) for name in ready}
     for name, (_, _, (parameters, work)) in ready.items():
         one = 1000.0 * statistics.median(taken[name, options.batches[0]])
         shape = " x ".join(map(str, MODELS[name][1][1:]))
-        rows.append({"model": name, "input": shape, "parameters": parameters, "gmac": work, "ms": one})
+        rows.append({"model": name, "input": shape, "parameters": parameters, "gflop": work, "ms": one})
         rows[-1] |= {"crops_per_s": best[name], "ratio": best[first] / best[name]}
         print(
             f"| {name} | {shape} | {parameters / 1e6:.2f} M | {work:.2f} | {one:.1f} | {best[name]:.1f} "
             f"| {best[first] / best[name]:.1f} |"
         )
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=1))
+        options.json.write_text(json.dumps({"setting": setting, "models": rows}, indent=1))
 
 
 if __name__ == "__main__":

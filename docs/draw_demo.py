@@ -26,8 +26,7 @@ if __name__ == "__main__":
         page = browser.new_page(viewport={"width": 1380, "height": 860})
         page.goto(address)
         page.get_by_text("open", exact=True).click()
-        page.get_by_text("557 mm").wait_for()
-        page.wait_for_timeout(3000)  # for the pictures
+        page.wait_for_timeout(5000)  # for the pictures
         page.screenshot(path=IMAGES / "demo.png")
         demo.close(verbose=False)
 

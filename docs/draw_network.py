@@ -25,6 +25,7 @@ GRID, CELL = 12, 15  # drawn cells of the 24 x 24 grid, px each
 def text(
     x: float, y: float, words: str, size: int = 13, colour: str = INK, anchor: str = "middle", weight: int = 400
 ) -> str:
+    words = words.replace("<b>", "<tspan font-weight='600'>").replace("</b>", "</tspan>")
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{colour}" text-anchor="{anchor}" '
         f'font-weight="{weight}">{words}</text>'
@@ -166,10 +167,10 @@ def reasoning(x: float, y: float) -> list[str]:
             text(x + 18, y + 264 + 25 * i, line, 13, INK, "start")
             for i, line in enumerate(
                 (
-                    "<tspan font-weight='600'>1</tspan>  Every joint gathers the features of the pixels that matter for it.",
+                    "<b>1</b>  Each joint gathers the features of the pixels that matter to it.",
                     "    Its map of weights sums to one (here: the tip of the index finger).",
-                    "<tspan font-weight='600'>2</tspan>  Joints that a bone connects exchange what they know.",
-                    "<tspan font-weight='600'>3</tspan>  What they know goes back to the pixels, by the same weights.",
+                    "<b>2</b>  Joints that a bone connects exchange what they know.",
+                    "<b>3</b>  What they know goes back to the pixels, by the same weights.",
                 )
             )
         ),

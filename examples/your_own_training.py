@@ -2,8 +2,8 @@
 
 python examples/your_own_training.py [FOLDER [STEPS]]
 
-The default number of steps shows that it runs; 16,000 make useful weights in about two hours on two cores. The first time,
-the hand and its poses are made, which takes two minutes.
+The default number of steps shows that it runs; 16,000 make useful weights in about two hours on two cores.
+The first time, the hand and its poses are made, which takes two minutes.
 """
 
 from __future__ import annotations

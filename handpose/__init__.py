@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from handpose.layouts import ICVL16, LAYOUTS, MSRA21, NYU14, JointLayout
     from handpose.localize import localize_hands, read_centers
     from handpose.pose import HandPose
+    from handpose.tracking import HandTracker, OneEuro, TrackedHand
     from handpose.weights import WEIGHTS
 
 __version__ = "0.1.0"
@@ -28,11 +29,14 @@ _HOMES = {
     "HandPose": "pose",
     "HandPoseError": "errors",
     "HandPoseEstimator": "estimator",
+    "HandTracker": "tracking",
     "ICVL16": "layouts",
     "JointLayout": "layouts",
     "LAYOUTS": "layouts",
     "MSRA21": "layouts",
     "NYU14": "layouts",
+    "OneEuro": "tracking",
+    "TrackedHand": "tracking",
     "WEIGHTS": "weights",
     "WeightsError": "errors",
     "localize_hands": "localize",

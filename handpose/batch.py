@@ -16,8 +16,8 @@ import numpy as np
 from handpose.camera import Camera
 from handpose.depth_io import DepthUnit, read_depth
 from handpose.errors import DepthReadError, HandPoseError
-from handpose.estimator import Box, Candidates, HandPoseEstimator
-from handpose.pose import Hand, HandPose
+from handpose.estimator import Box, Candidates, HandOrAuto, HandPoseEstimator
+from handpose.pose import HandPose
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -40,7 +40,7 @@ def predict_files(
     camera: Camera | None = None,
     centers: Iterable[np.ndarray] | None = None,
     box: Box | None = None,
-    hand: Hand = "right",
+    hand: HandOrAuto = "right",
     unit: DepthUnit = "mm",
     batch_size: int = 16,
     keep_depth: bool = False,

@@ -7,9 +7,11 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from handpose.commands.check import app as check
 from handpose.commands.console import say
 from handpose.commands.demo import app as demo
 from handpose.commands.deploy import app as deploy
+from handpose.commands.live import app as live
 from handpose.commands.models import app as models
 from handpose.commands.predict import app as predict
 from handpose.commands.research import app as research
@@ -23,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # errors are plain lines
 )
-for commands in (predict, demo, models, deploy, research):
+for commands in (predict, live, check, demo, models, deploy, research):
     app.add_typer(commands)
 
 

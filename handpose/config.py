@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from handpose.errors import WeightsError
 from handpose.layouts import LAYOUTS, JointLayout
+from handpose.uncertainty import Calibration
 
 Graph = Literal["skeleton", "similarity", "parameterized", "none"]
 Voting = Literal["graph", "mean", "attention", "heatmap"]
@@ -29,6 +30,7 @@ class JGRP2OConfig:
         uv_scale: patch pixels that a normalised u or v of 1 stands for. 95 (first to last pixel centre)
             for our own weights; the original implementation trains with 95 but decodes with 96, and
             checkpoints imported from it keep that.
+        calibration: what the network's doubts mean in mm; without it there is no estimate of errors.
     """
 
     layout: str
@@ -38,6 +40,7 @@ class JGRP2OConfig:
     voting: Voting = "graph"
     cube: float = 250.0
     uv_scale: float = 95.0
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.layout, str) or self.layout not in LAYOUTS:
@@ -56,6 +59,11 @@ class JGRP2OConfig:
             if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
                 what = "a whole number" if kind is int else "a number"
                 raise WeightsError(f"{name} must be {what} between {low} and {high}, got {value!r:.40}")
+        bones = len(self.joint_layout.bones)
+        if self.calibration is not None and len(self.calibration.bones_mm) != bones:
+            raise WeightsError(
+                f"the calibration must have {bones} bones_mm for {self.layout}, got {len(self.calibration.bones_mm)}"
+            )
 
     @property
     def joint_layout(self) -> JointLayout:
@@ -64,7 +72,9 @@ class JGRP2OConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name, as `config.json` has them."""
-        return dataclasses.asdict(self)
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        calibration = values.pop("calibration")
+        return values if calibration is None else values | {"calibration": calibration.to_dict()}
 
     @classmethod
     def from_dict(cls, values: object) -> JGRP2OConfig:
@@ -77,4 +87,7 @@ class JGRP2OConfig:
         if not isinstance(values, dict) or "layout" not in values or not set(values) <= set(names):
             got = str(list(values))[:200] if isinstance(values, dict) else type(values).__name__
             raise WeightsError(f"expected an object with {', '.join(names)}, got {got}")
+        calibration = values.get("calibration")
+        if calibration is not None:
+            values = values | {"calibration": Calibration.from_dict(calibration)}
         return cls(**values)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,9 +23,9 @@ from handpose.camera import CAMERAS, Camera
 from handpose.depth_io import DepthUnit, read_depth
 from handpose.draw import depth_picture
 from handpose.errors import HandPoseError
-from handpose.estimator import HandPoseEstimator
+from handpose.estimator import HandOrAuto, HandPoseEstimator
 from handpose.html import pose_page
-from handpose.pose import Hand, HandPose
+from handpose.pose import HandPose
 
 try:
     import gradio as gr
@@ -43,7 +43,7 @@ _UNITS = (
     ("0.25 mm (L515)", "0.25"),
     ("NYU's two-byte PNG", "nyu"),
 )
-_COLUMNS = ("joint", "x mm", "y mm", "z mm", "u px", "v px")
+_COLUMNS = ("joint", "x mm", "y mm", "z mm", "u px", "v px", "expected error mm")
 _LARGEST_UPLOAD = "64mb"
 _HOUR = 3600  # s that uploads are kept
 # A browser refuses everything that is not from this server, whatever Gradio asks for.
@@ -76,7 +76,7 @@ class Shown(NamedTuple):
     record: dict[str, Any] | None = None
 
 
-def show_hand(path: str | None, camera: str, unit: str, model: str, hand: Hand) -> Shown:
+def show_hand(path: str | None, camera: str, unit: str, model: str, hand: HandOrAuto) -> Shown:
     """The hand in an image, or what is wrong, in words.
 
     Args:
@@ -102,7 +102,7 @@ def show_hand(path: str | None, camera: str, unit: str, model: str, hand: Hand) 
     found = f"A {pose.hand} hand, {pose.center[2]:.0f} mm from the camera. Status: {pose.status}."
     page = html.escape(pose_page(pose, depth))
     viewer = f'<iframe title="The hand in 3D" sandbox="allow-scripts" srcdoc="{page}"></iframe>'
-    numbers = np.hstack([pose.xyz, pose.uvz[:, :2]]).round(1).tolist()
+    numbers = np.column_stack([pose.xyz, pose.uvz[:, :2], pose.error_mm]).round(1).tolist()
     rows = [[joint, *row] for joint, row in zip(pose.layout.joints, numbers, strict=True)]
     return Shown(_sentence(found) + notes, overlay, viewer, rows, pose.to_dict())
 
@@ -111,7 +111,9 @@ def _sentence(text: str, kind: str = "") -> str:
     return f'<p role="status" class="{kind}">{html.escape(text)}</p>'
 
 
-def _predict(path: Path, camera: Camera | None, unit: DepthUnit, model: str, hand: Hand) -> tuple[HandPose, np.ndarray]:
+def _predict(
+    path: Path, camera: Camera | None, unit: DepthUnit, model: str, hand: HandOrAuto
+) -> tuple[HandPose, np.ndarray]:
     (result,) = predict_files(_estimator(model), [path], camera=camera, unit=unit, hand=hand, keep_depth=True)
     if result.pose is None or result.depth is None:
         raise HandPoseError(f"{result.error}")
@@ -235,7 +237,7 @@ def _page(models: Sequence[str]) -> gr.Blocks:
                         info="what a stored number means; others in mm per number",
                     ),
                     gr.Dropdown(list(models), value=models[0], label="Model"),
-                    gr.Radio(list(get_args(Hand)), value="right", label="Hand"),
+                    gr.Radio(["right", "left", "auto"], value="right", label="Hand"),
                 ]
             with gr.Column(scale=3, min_width=600):
                 said = gr.HTML(elem_id="said")

@@ -1,4 +1,4 @@
-"""Pictures: a depth image in grey with the skeleton over it, fingers in colours."""
+"""Pictures: a depth image in shades of blue with the skeleton over it, fingers in colours."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ FINGER_COLOURS = dict(
 """BGR, thumb to pinky."""
 
 _PALM_COLOUR = (235, 235, 235)
-_RANGE = 600.0  # mm from white to black
+_OUTLINE = (20, 20, 20)
+_RANGE = 600.0  # mm from the nearest colour to the farthest
+_NEAREST, _FARTHEST = 235.0, 80.0  # of the 256 colours of a map that goes from black over blue to white
 _SUBPIXEL = 4  # cv2 draws with coordinates in sixteenths of a pixel
 
 
@@ -27,7 +29,7 @@ def joint_colours(layout: JointLayout) -> list[tuple[int, int, int]]:
 
 
 def depth_picture(depth: np.ndarray, near: float = float("nan")) -> np.ndarray:
-    """A depth image (H, W) mm as (H, W, 3) uint8: near is bright, far dark, no reading a dark blue.
+    """A depth image (H, W) mm as (H, W, 3) uint8 BGR: near is white, far a dark blue, no reading black.
 
     Args:
         depth: mm, 0 = no reading.
@@ -36,13 +38,19 @@ def depth_picture(depth: np.ndarray, near: float = float("nan")) -> np.ndarray:
     seen = depth > 0
     if not np.isfinite(near):
         near = float(np.percentile(depth[seen], 1)) if seen.any() else 0.0
-    grey = 225.0 - 185.0 * np.clip((depth - near) / _RANGE, 0.0, 1.0)
-    picture = np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
-    picture[~seen] = (48, 24, 24)
+    shade = _NEAREST + (_FARTHEST - _NEAREST) * np.clip((depth - near) / _RANGE, 0.0, 1.0)
+    picture: np.ndarray = cv2.applyColorMap(shade.astype(np.uint8), cv2.COLORMAP_OCEAN)
+    picture[~seen] = 0
     return picture
 
 
-def draw_pose(depth: np.ndarray, uvz: np.ndarray, layout: JointLayout, near: float = float("nan")) -> np.ndarray:
+def draw_pose(
+    depth: np.ndarray,
+    uvz: np.ndarray,
+    layout: JointLayout,
+    near: float = float("nan"),
+    uncertain: np.ndarray | None = None,
+) -> np.ndarray:
     """The skeleton over the depth image.
 
     Args:
@@ -50,6 +58,7 @@ def draw_pose(depth: np.ndarray, uvz: np.ndarray, layout: JointLayout, near: flo
         uvz: (J, 3) joints in its pixels; NaN joints are left out.
         layout: of the joints.
         near: see `depth_picture`.
+        uncertain: (J,) bool, which joints to draw hollow; by default none.
 
     Returns:
         (H, W, 3) uint8 BGR.
@@ -67,11 +76,14 @@ def draw_pose(depth: np.ndarray, uvz: np.ndarray, layout: JointLayout, near: flo
     for joint in order:
         if there[joint] and joint in bones and there[bones[joint]]:
             ends = (points[bones[joint]].tolist(), points[joint].tolist())
+            cv2.line(picture, *ends, _OUTLINE, thickness + 2, cv2.LINE_AA, _SUBPIXEL)
             cv2.line(picture, *ends, colours[joint], thickness, cv2.LINE_AA, _SUBPIXEL)
     for joint in order:
         if there[joint]:
-            radius = int((thickness + 0.8) * (1 << _SUBPIXEL))
-            cv2.circle(picture, points[joint].tolist(), radius, (20, 20, 20), -1, cv2.LINE_AA, _SUBPIXEL)
-            inner = int(thickness * (1 << _SUBPIXEL))
-            cv2.circle(picture, points[joint].tolist(), inner, colours[joint], -1, cv2.LINE_AA, _SUBPIXEL)
+            discs = [(thickness + 0.8, _OUTLINE), (thickness, colours[joint])]
+            if uncertain is not None and uncertain[joint]:
+                discs = [(thickness + 2.8, _OUTLINE), (thickness + 2, colours[joint]), (thickness, _OUTLINE)]
+            for radius, colour in discs:
+                size = round(radius * (1 << _SUBPIXEL))
+                cv2.circle(picture, points[joint].tolist(), size, colour, -1, cv2.LINE_AA, _SUBPIXEL)
     return picture

@@ -14,3 +14,7 @@ class DepthReadError(HandPoseError):
 
 class WeightsError(HandPoseError):
     """Weights could not be found, fetched, verified or loaded."""
+
+
+class SourceLostError(HandPoseError):
+    """A camera stopped giving frames."""

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple, overload
+from typing import Literal, NamedTuple, overload
 
 import numpy as np
 
@@ -27,7 +27,11 @@ DepthImage = str | PathLike[str] | np.ndarray
 
 Box = tuple[float, float, float, float]
 
+HandOrAuto = Hand | Literal["auto"]
+"""Which hand an image shows; `auto` looks at every place as both hands and keeps the one with less doubt."""
+
 _LARGEST_BATCH = 64
+_MIRRORS = {"right": (False,), "left": (True,), "auto": (False, True)}  # the network knows right hands only
 _RIVALS = 3  # places that may be the hand in one image
 _RIVAL_AREA = 0.2  # of the most likely place's, below which one is no rival to it
 
@@ -111,7 +115,7 @@ class HandPoseEstimator:
         camera: Camera | None = None,
         center: Sequence[float] | np.ndarray | None = None,
         box: Box | None = None,
-        hand: Hand = "right",
+        hand: HandOrAuto = "right",
         unit: DepthUnit = "mm",
     ) -> HandPose: ...
 
@@ -123,7 +127,7 @@ class HandPoseEstimator:
         camera: Camera | None = None,
         center: Sequence[float] | np.ndarray | None = None,
         box: Box | None = None,
-        hand: Hand = "right",
+        hand: HandOrAuto = "right",
         unit: DepthUnit = "mm",
     ) -> list[HandPose]: ...
 
@@ -134,7 +138,7 @@ class HandPoseEstimator:
         camera: Camera | None = None,
         center: Sequence[float] | np.ndarray | None = None,
         box: Box | None = None,
-        hand: Hand = "right",
+        hand: HandOrAuto = "right",
         unit: DepthUnit = "mm",
     ) -> HandPose | list[HandPose]:
         """The pose of the hand in a depth image, or of each image of a list.
@@ -144,7 +148,7 @@ class HandPoseEstimator:
             camera: intrinsics of the image. Without them a usual field of view is assumed, with a warning.
             center: (3,) the hand's centre in mm, camera frame; found in the image if not given.
             box: x, y, width, height in px around the hand, instead of `center`.
-            hand: which hand it is.
+            hand: which hand it is; `auto` tells, and costs twice the network's time.
             unit: what the numbers of the image mean: `mm`, `m`, mm per unit, or `nyu`.
 
         Raises:
@@ -164,7 +168,7 @@ class HandPoseEstimator:
         camera: Camera | None = None,
         center: Sequence[float] | np.ndarray | None = None,
         box: Box | None = None,
-        hand: Hand = "right",
+        hand: HandOrAuto = "right",
         unit: DepthUnit = "mm",
     ) -> list[HandPose]:
         """The poses of several images, through the network in one batch. Arguments as in `predict`.
@@ -188,7 +192,7 @@ class HandPoseEstimator:
         camera: Camera | None = None,
         center: np.ndarray | None = None,
         box: Box | None = None,
-        hand: Hand = "right",
+        hand: HandOrAuto = "right",
     ) -> Candidates:
         """The crops of a depth image (H, W) mm that may hold the hand: what `predict` does before the network.
 
@@ -207,14 +211,14 @@ class HandPoseEstimator:
         *,
         max_hands: int = 2,
         camera: Camera | None = None,
-        hand: Hand = "right",
+        hand: HandOrAuto = "right",
         unit: DepthUnit = "mm",
     ) -> list[HandPose]:
         """The poses of up to `max_hands` hands in one image, nearest first; empty if there is none."""
         depth = _load(image, unit)
         camera = _camera_of(depth, camera)
         found = [
-            Candidates([_Choice(HandCrop.cut(depth, camera, centre, self.config.cube, mirror=hand == "left"))], camera)
+            Candidates([_Choice(crop) for crop in self._crops(depth, camera, centre, hand)], camera)
             for centre in localize_hands(depth, camera, max_hands)
         ]
         source = "" if isinstance(image, np.ndarray) else str(image)
@@ -225,7 +229,7 @@ class HandPoseEstimator:
         images: Iterable[DepthImage],
         *,
         camera: Camera | None = None,
-        hand: Hand = "right",
+        hand: HandOrAuto = "right",
         unit: DepthUnit = "mm",
     ) -> Iterator[HandPose]:
         """The poses of images as they come, one at a time, in constant memory."""
@@ -248,25 +252,33 @@ class HandPoseEstimator:
         return np.stack([pose.xyz for pose in self.poses(found, [""] * len(crops), "right")])
 
     def _choices(
-        self, depth: np.ndarray, camera: Camera, center: np.ndarray | None, box: Box | None, hand: Hand
+        self, depth: np.ndarray, camera: Camera, center: np.ndarray | None, box: Box | None, hand: HandOrAuto
     ) -> list[_Choice]:
-        """The crops that may hold the hand: one if its place is given or clear, none if there is no hand."""
+        """The crops that may hold the hand: of one place if it is given or clear, none if there is no hand."""
         if box is not None:
             center = center_in_box(depth, camera, box)
         elif center is None:
             centres, areas = hand_candidates(depth, camera, _RIVALS)
             rivals = areas >= _RIVAL_AREA * areas.max(initial=0.0)
             return [
-                _Choice(HandCrop.cut(depth, camera, place, self.config.cube, mirror=hand == "left"), float(area))
+                _Choice(crop, float(area))
                 for place, area in zip(centres[rivals], areas[rivals], strict=True)
+                for crop in self._crops(depth, camera, place, hand)
             ]
         if center is None or np.isnan(center).all():
             return []
-        crop = HandCrop.cut(depth, camera, center, self.config.cube, mirror=hand == "left")
-        within = (crop.patch > -1.0) & (crop.patch < 1.0)
-        return [_Choice(crop)] if within.any() else []  # an empty cube has no hand in it, rather than random joints
+        crops = self._crops(depth, camera, center, hand)
+        within = (crops[0].patch > -1.0) & (crops[0].patch < 1.0)
+        # An empty cube has no hand in it, rather than random joints.
+        return [_Choice(crop) for crop in crops] if within.any() else []
 
-    def poses(self, found: Sequence[Candidates], sources: Sequence[str], hand: Hand) -> list[HandPose]:
+    def _crops(self, depth: np.ndarray, camera: Camera, center: np.ndarray, hand: HandOrAuto) -> list[HandCrop]:
+        """The crops of one place, one for each hand that it may be."""
+        if hand not in _MIRRORS:
+            raise HandPoseError(f"hand must be right, left or auto, got {hand!r}")
+        return [HandCrop.cut(depth, camera, center, self.config.cube, mirror=mirror) for mirror in _MIRRORS[hand]]
+
+    def poses(self, found: Sequence[Candidates], sources: Sequence[str], hand: HandOrAuto) -> list[HandPose]:
         """For each image the pose of that candidate which shows most hand with the least doubt.
 
         Args:
@@ -277,17 +289,20 @@ class HandPoseEstimator:
         Raises:
             MemoryError: the device has no room for a single crop.
         """
-        if hand not in ("right", "left"):
-            raise HandPoseError(f"hand must be right or left, got {hand!r}")
         results = self._network([choice.crop.patch for image in found for choice in image.choices])
         poses = []
         for (choices, camera), source in zip(found, sources, strict=True):
-            seen = [(self._pose(choice.crop, *next(results), camera, source, hand), choice.area) for choice in choices]
+            seen = [(self._pose(choice.crop, *next(results), camera, source), choice.area) for choice in choices]
             poses.append(
-                min(seen, key=lambda pair: np.square(pair[0].spread).sum() / pair[1])[0]
+                min(seen, key=lambda pair: _doubt(pair[0]) / pair[1])[0]
                 if seen
                 else HandPose.no_hand(
-                    self.layout, hand=hand, cube=self.config.cube, camera=camera, model=self.name, source=source
+                    self.layout,
+                    hand="right" if hand == "auto" else hand,
+                    cube=self.config.cube,
+                    camera=camera,
+                    model=self.name,
+                    source=source,
                 )
             )
         return poses
@@ -309,23 +324,26 @@ class HandPoseEstimator:
             yield from zip(*results, strict=True)
             at += len(batch)
 
-    def _pose(
-        self, crop: HandCrop, uvz: np.ndarray, spread: np.ndarray, camera: Camera, source: str, hand: Hand
-    ) -> HandPose:
+    def _pose(self, crop: HandCrop, uvz: np.ndarray, spread: np.ndarray, camera: Camera, source: str) -> HandPose:
         if not (np.isfinite(uvz).all() and np.isfinite(spread).all()):
             raise HandPoseError(f"{self.name}: the network gives numbers that are not finite; its weights are damaged")
         in_patch = crop.denormalize(uvz, self.config.uv_scale)
         xyz = crop.camera.unproject(in_patch)
         # At a joint's depth a patch pixel covers depth / focal length.
         pixel = in_patch[:, 2] / crop.camera.fx * self.config.uv_scale
-        millimetres = np.stack([pixel, pixel, np.full_like(pixel, crop.cube / 2)], axis=-1)
+        spread = spread * np.stack([pixel, pixel, np.full_like(pixel, crop.cube / 2)], axis=-1)
+        calibration, error_mm, doubtful = self.config.calibration, np.full(len(xyz), np.nan), False
+        if calibration is not None:
+            error_mm = calibration.expected_error(xyz, spread, self.layout)
+            doubtful = bool(error_mm.mean() > calibration.doubtful_mm)
         return HandPose(
             xyz=xyz,
             uvz=camera.project(xyz),
-            spread=spread * millimetres,
+            spread=spread,
+            error_mm=error_mm,
             layout=self.layout,
-            status="ok",
-            hand=hand,
+            status="low_confidence" if doubtful else "ok",
+            hand="left" if crop.mirrored else "right",
             center=crop.center,
             cube=crop.cube,
             camera=camera,
@@ -338,6 +356,11 @@ def _out_of_memory(error: RuntimeError) -> bool:
     import torch  # here, since other backends do without
 
     return isinstance(error, torch.cuda.OutOfMemoryError)
+
+
+def _doubt(pose: HandPose) -> float:
+    """What rival poses are compared by: their expected error, or without a calibration their votes' variance."""
+    return float(np.square(pose.spread).sum() if np.isnan(pose.error_mm).any() else pose.error_mm.mean())
 
 
 def _load(image: DepthImage, unit: DepthUnit) -> np.ndarray:

@@ -9,13 +9,15 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from handpose.articulation import FingerState, finger_states, joint_angles
 from handpose.camera import Camera
 from handpose.draw import draw_pose
 from handpose.errors import HandPoseError
 from handpose.layouts import LAYOUTS, JointLayout
+from handpose.uncertainty import BAD_JOINT
 
 Hand = Literal["right", "left"]
-Status = Literal["ok", "no_hand"]
+Status = Literal["ok", "low_confidence", "no_hand"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +28,11 @@ class HandPose:
         xyz: (J, 3) mm, camera frame: x right, y down, z forward. NaN if there is no hand.
         uvz: (J, 3) the same joints in pixels of the original image and mm.
         spread: (J, 3) mm along x, y, z: how far the pixels' votes for a joint disagree.
+        error_mm: (J,) how far each joint is expected to be off, mm. NaN if there is no hand, or if the weights are
+            not calibrated.
         layout: names and order of the joints.
-        status: `ok`, or `no_hand` when nothing in the image can be a hand.
+        status: `ok`; `low_confidence` when the joints are likely wrong, by more than 20 mm on average; or `no_hand`
+            when nothing in the image can be a hand.
         hand: which hand it was taken for.
         center: (3,) mm, camera frame: the centre of the cube that was cut.
         cube: side of that cube, mm.
@@ -39,6 +44,7 @@ class HandPose:
     xyz: np.ndarray
     uvz: np.ndarray
     spread: np.ndarray
+    error_mm: np.ndarray
     layout: JointLayout
     status: Status
     hand: Hand
@@ -56,14 +62,16 @@ class HandPose:
             )
         if not 0 < self.cube < float("inf"):
             raise HandPoseError(f"the cube's side must be above 0 mm, got {self.cube}")
-        for name, shape in (("xyz", (len(self.layout), 3)), ("uvz", (len(self.layout), 3)),
-                            ("spread", (len(self.layout), 3)), ("center", (3,))):  # fmt: skip
+        joints, a_hand = len(self.layout), self.status != "no_hand"
+        for name, shape in (("xyz", (joints, 3)), ("uvz", (joints, 3)), ("spread", (joints, 3)),
+                            ("error_mm", (joints,)), ("center", (3,))):  # fmt: skip
             array = getattr(self, name)
             if array.shape != shape:
                 raise HandPoseError(f"{name} of a {self.layout.name} pose must be {shape}, got {array.shape}")
-            if not (np.isfinite(array) if self.status == "ok" else np.isnan(array)).all():
+            uncalibrated = name == "error_mm" and np.isnan(array).all()
+            if not (np.isfinite(array) if a_hand and not uncalibrated else np.isnan(array)).all():
                 raise HandPoseError(
-                    f"{name} must be all finite if the status is ok and all NaN if not, got {self.status}"
+                    f"{name} must be all finite if there is a hand and all NaN if not, got {self.status}"
                 )
 
     @classmethod
@@ -72,7 +80,9 @@ class HandPose:
     ) -> HandPose:
         """The answer for an image without a hand: NaN everywhere."""
         nothing = np.full((len(layout), 3), np.nan)
-        return cls(nothing, nothing, nothing, layout, "no_hand", hand, nothing[0], cube, camera, model, source)
+        return cls(
+            nothing, nothing, nothing, nothing[:, 0], layout, "no_hand", hand, nothing[0], cube, camera, model, source
+        )
 
     def __getitem__(self, joint: str) -> np.ndarray:
         """The named joint's xyz (3,)."""
@@ -81,6 +91,20 @@ class HandPose:
                 f"{joint!r} is not a joint of the {self.layout.name} layout: {', '.join(self.layout.joints)}"
             )
         return self.xyz[self.layout.joints.index(joint)]  # type: ignore[no-any-return]
+
+    def angles(self) -> dict[str, float]:
+        """How far each finger joint turns away from straight, degrees, by the joint's name; empty if there is no hand.
+
+        See `handpose.articulation.joint_angles`.
+        """
+        return {} if self.status == "no_hand" else joint_angles(self.xyz, self.layout)
+
+    def fingers(self) -> dict[str, FingerState]:
+        """`extended` or `bent` for each finger from thumb to pinky; empty if there is no hand.
+
+        See `handpose.articulation.finger_states`.
+        """
+        return {} if self.status == "no_hand" else finger_states(self.xyz, self.layout)
 
     def to_dict(self) -> dict[str, Any]:
         """The pose as JSON's types; numbers that do not exist are null."""
@@ -94,6 +118,7 @@ class HandPose:
             "xyz_mm": _listed(self.xyz, 2),
             "uvz": _listed(self.uvz, 2),
             "spread_mm": _listed(self.spread, 2),
+            "error_mm": _listed(self.error_mm, 2),
             "center_mm": _listed(self.center, 2),
             "cube_mm": self.cube,
             "camera": self.camera.to_dict(),
@@ -111,7 +136,10 @@ class HandPose:
         try:
             arrays = {
                 name: np.array(values[key], dtype=np.float64)
-                for name, key in (("xyz", "xyz_mm"), ("uvz", "uvz"), ("spread", "spread_mm"), ("center", "center_mm"))
+                for name, key in (
+                    *(("xyz", "xyz_mm"), ("uvz", "uvz"), ("spread", "spread_mm")),
+                    *(("error_mm", "error_mm"), ("center", "center_mm")),
+                )
             }
             return cls(
                 **arrays,
@@ -131,8 +159,12 @@ class HandPose:
         Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
 
     def draw(self, depth: np.ndarray) -> np.ndarray:
-        """A picture (H, W, 3) uint8 BGR of the skeleton over the depth image (H, W) mm it was found in."""
-        return draw_pose(depth, self.uvz, self.layout, near=self.center[2] - self.cube / 2)
+        """A picture (H, W, 3) uint8 BGR of the skeleton over the depth image (H, W) mm it was found in.
+
+        Joints that are expected to be more than 20 mm off are hollow.
+        """
+        near = self.center[2] - self.cube / 2
+        return draw_pose(depth, self.uvz, self.layout, near=near, uncertain=self.error_mm > BAD_JOINT)
 
 
 def _listed(array: np.ndarray, digits: int) -> list[Any]:

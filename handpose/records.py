@@ -25,7 +25,7 @@ Format = Literal["jsonl", "json", "csv", "npz", "uvd"]
 
 _CSV_COLUMNS = (
     *("source", "status", "model", "layout", "hand", "joint"),
-    *("x_mm", "y_mm", "z_mm", "u", "v", "spread_x_mm", "spread_y_mm", "spread_z_mm", "reason"),
+    *("x_mm", "y_mm", "z_mm", "u", "v", "spread_x_mm", "spread_y_mm", "spread_z_mm", "error_mm", "reason"),
 )
 
 
@@ -187,7 +187,7 @@ def _csv_rows(record: Record) -> str:
         return text.getvalue()
     head = (record.source, record.status, record.model, record.layout.name, record.hand)
     for i, joint in enumerate(record.layout.joints):
-        numbers = np.concatenate([record.xyz[i], record.uvz[i, :2], record.spread[i]])
+        numbers = np.concatenate([record.xyz[i], record.uvz[i, :2], record.spread[i], record.error_mm[i : i + 1]])
         cells = ("" if np.isnan(number) else f"{number:.2f}" for number in numbers)
         writer.writerow((*head, joint, *cells, ""))
     return text.getvalue()
@@ -223,6 +223,7 @@ def _npz(records: Sequence[Record]) -> bytes:
         xyz_mm=column(lambda pose: pose.xyz, nothing),
         uvz=column(lambda pose: pose.uvz, nothing),
         spread_mm=column(lambda pose: pose.spread, nothing),
+        error_mm=column(lambda pose: pose.error_mm, nothing[:, 0]),
         center_mm=column(lambda pose: pose.center, [np.nan] * 3),
         cube_mm=column(lambda pose: pose.cube, np.nan),
         joints=np.array(joints),

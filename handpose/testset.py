@@ -1,4 +1,4 @@
-"""A fixed set of rendered images to measure on: other shapes, poses, cameras and noise than training draws."""
+"""Fixed sets of rendered images: one to measure on, one to calibrate on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from handpose.depth_io import DepthUnitWarning
 from handpose.estimator import HandPoseEstimator
 from handpose.evaluation import Evaluation
 from handpose.layouts import JointLayout
-from handpose.synthetic.hand import HandModel, PhenotypeRange, compile_hand, default_hand_file
+from handpose.synthetic.hand import HandModel, PhenotypeRange, cached_hand_file, compile_hand, default_hand_file
 from handpose.synthetic.poses import cached_pose_bank
 from handpose.synthetic.scene import SceneRange, SyntheticHands
 
@@ -32,14 +32,28 @@ _CAMERAS = (
 )
 
 
-def synthetic_testset(layout: JointLayout, frames: int = 2000) -> Iterator[tuple[np.ndarray, Camera, np.ndarray]]:
-    """The first `frames` of the test set: depth (H, W) mm, its camera, and the true xyz (J, 3) mm.
+Frame = tuple[np.ndarray, Camera, np.ndarray]
+"""Depth (H, W) mm, its camera, and the true xyz (J, 3) mm of a right hand's joints."""
+
+
+def synthetic_testset(layout: JointLayout, frames: int = 2000) -> Iterator[Frame]:
+    """The first `frames` of the test set: other shapes, poses, cameras and noise than training draws.
 
     The hands are right hands, and hidden by no more than two thirds. The set is
     the same on every machine up to the rounding of float32.
     """
     hand, poses = testset_hand()
-    source = SyntheticHands(hand, poses, layout, cube=250.0, uv_scale=95.0, scenes=_SCENES, seed=SEED)
+    return _rendered(hand, poses, layout, frames, SEED)
+
+
+def synthetic_validation(layout: JointLayout, frames: int) -> Iterator[Frame]:
+    """The first `frames` of the validation set: the test set's scenes, in poses that neither it nor training has."""
+    hand = HandModel(cached_hand_file())
+    return _rendered(hand, cached_pose_bank(hand)[:1000], layout, frames, SEED + 1)
+
+
+def _rendered(hand: HandModel, poses: Tensor, layout: JointLayout, frames: int, seed: int) -> Iterator[Frame]:
+    source = SyntheticHands(hand, poses, layout, cube=250.0, uv_scale=95.0, scenes=_SCENES, seed=seed)
     drawn = 0
     for camera in itertools.cycle(_CAMERAS):
         with torch.inference_mode():

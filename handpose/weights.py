@@ -80,7 +80,7 @@ WEIGHTS = {
             trained_on="rendered depth only, 769,248 crops",
             error_mm={
                 "joints of 2,000 rendered test images, centre given": 9.1,
-                "joints of 2,000 rendered test images, centre found": 14.5,
+                "joints of 2,000 rendered test images, centre found": 12.8,
                 "fingertips of 8 labelled real images (SR305, one person)": 4.8,
             },
         ),
@@ -95,7 +95,7 @@ WEIGHTS = {
             trained_on="rendered depth only, 76,800 crops after those of msra",
             error_mm={
                 "joints of 2,000 rendered test images, centre given": 9.6,
-                "joints of 2,000 rendered test images, centre found": 15.3,
+                "joints of 2,000 rendered test images, centre found": 13.6,
             },
         ),
         WeightsRecord(
@@ -109,7 +109,7 @@ WEIGHTS = {
             trained_on="rendered depth only, 40,000 crops after those of msra",
             error_mm={
                 "joints of 2,000 rendered test images, centre given": 8.5,
-                "joints of 2,000 rendered test images, centre found": 14.1,
+                "joints of 2,000 rendered test images, centre found": 12.3,
             },
         ),
     )
@@ -270,7 +270,7 @@ def _read_config(path: Path) -> JGRP2OConfig:
         with path.open("rb") as file:
             return JGRP2OConfig.from_dict(json.loads(file.read(SETTINGS)))
     except (WeightsError, ValueError, OSError, RecursionError) as error:
-        raise WeightsError(f"{path}: {error}") from None
+        raise WeightsError(f"{path}: {error}; copy the model folder again") from None
 
 
 def file_sha256(path: Path) -> str:

@@ -263,14 +263,14 @@ def read_pose(path: Path) -> HandPose:
     except (ValueError, RecursionError):
         raise HandPoseError("not JSON") from None  # which is json's to say
     pose = HandPose.from_dict(values)
-    assert np.isfinite(pose.xyz).all() if pose.status == "ok" else np.isnan(pose.xyz).all()
+    assert np.isfinite(pose.xyz).all() if pose.status != "no_hand" else np.isnan(pose.xyz).all()
     return pose
 
 
 def poses() -> Iterator[bytes]:
     layout, camera = LAYOUTS["msra"], Camera(476.0, 475.5, 313.0, 242.5, 640, 480)
     xyz = np.arange(63.0).reshape(21, 3) + 300
-    pose = HandPose(xyz, camera.project(xyz), xyz / 100, layout, "ok", "left", xyz[0], 250.0, camera)
+    pose = HandPose(xyz, camera.project(xyz), xyz / 100, xyz[:, 0] / 100, layout, "ok", "left", xyz[0], 250.0, camera)
     for each in (pose, HandPose.no_hand(layout, hand="right", cube=250.0, camera=camera)):
         yield json.dumps(each.to_dict()).encode()
 

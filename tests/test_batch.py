@@ -124,7 +124,8 @@ def test_what_cannot_be_resumed_is_one_line(small_model: Path, tmp_path: Path) -
 def test_a_failed_frame_is_a_record_in_every_format(small_model: Path, tmp_path: Path, form: str) -> None:
     frames, out = tmp_path / "frames", tmp_path / "out"
     make_frames(frames, 3)[0].write_bytes(b"\x89PNG")
-    assert predict(frames, "-m", small_model, "-c", "200,200,31.5,23.5", "--format", form, "-o", out).exit_code == 1
+    nowhere = ("-c", "200,200,31.5,23.5", "--center", "0,0,5000")
+    assert predict(frames, "-m", small_model, *nowhere, "--format", form, "-o", out).exit_code == 1
     if form == "json":
         records = json.loads(out.read_text())
         assert [record["status"] for record in records] == ["error", *(2 * ["no_hand"])]

@@ -36,7 +36,7 @@ def test_predict_writes_one_record_per_image() -> None:
     assert [Path(record["source"]).name for record in records] == ["down.png", "open.png", "thumb.png"]
     assert list(records[0]) == [
         *("source", "status", "model", "layout", "hand", "joints", "xyz_mm", "uvz", "spread_mm"),
-        *("center_mm", "cube_mm", "camera"),
+        *("error_mm", "center_mm", "cube_mm", "camera"),
     ]
     for record in records:
         truth = json.loads(Path(record["source"]).with_suffix(".truth.json").read_text())
@@ -76,7 +76,7 @@ def test_every_format_says_the_same(tmp_path: Path, form: str) -> None:
     file = tmp_path / f"out.{form}"
     code, out, _ = run("predict", *inputs, *CAMERA, "--format", form, "-o", file)
     assert (code, out) == (0, "")
-    xyz = np.array([record["xyz_mm"] for record in records])
+    xyz, errors = (np.array([record[key] for record in records]) for key in ("xyz_mm", "error_mm"))
     if form == "jsonl":
         assert file.read_text() == expected
     elif form == "json":
@@ -85,6 +85,7 @@ def test_every_format_says_the_same(tmp_path: Path, form: str) -> None:
         rows = list(csv.DictReader(io.StringIO(file.read_text())))
         got = np.array([[float(row[f"{axis}_mm"]) for axis in "xyz"] for row in rows]).reshape(xyz.shape)
         assert np.allclose(got, xyz)
+        assert np.allclose([float(row["error_mm"]) for row in rows], errors.ravel())
         assert [row["joint"] for row in rows] == [*MSRA21.joints] * 2
     elif form == "uvd":
         uvz = np.array([record["uvz"] for record in records])
@@ -92,6 +93,7 @@ def test_every_format_says_the_same(tmp_path: Path, form: str) -> None:
     else:
         with np.load(file) as arrays:
             assert np.allclose(arrays["xyz_mm"], xyz, atol=0.006)
+            assert np.allclose(arrays["error_mm"], errors, atol=0.006)
             assert arrays["source"].tolist() == inputs
             assert arrays["joints"].tolist() == [*MSRA21.joints]
 
@@ -110,6 +112,12 @@ def test_pictures_are_drawn_and_nothing_is_overwritten_unasked(tmp_path: Path) -
     assert "give --force to overwrite" in err
     assert (tmp_path / "out.jsonl").read_bytes() == before
     assert run(*arguments, "--force")[0] == 0
+
+
+def test_the_hand_can_be_told(tmp_path: Path) -> None:
+    np.save(tmp_path / "mirror.npy", cv2.imread(OPEN, cv2.IMREAD_UNCHANGED)[:, ::-1])
+    code, out, _ = run("predict", OPEN, tmp_path / "mirror.npy", *CAMERA, "--hand", "auto")
+    assert (code, [json.loads(line)["hand"] for line in out.splitlines()]) == (0, ["right", "left"])
 
 
 def test_globs_and_repeated_inputs(tmp_path: Path) -> None:
@@ -166,7 +174,7 @@ def test_one_bad_centre_fails_alone(tmp_path: Path) -> None:
     images = [EXAMPLES / f"{name}.png" for name in ("open", "thumb", "down")]
     code, out, err = run("predict", *images, *CAMERA, "--center", tmp_path / "centres.txt")
     assert code == 1
-    assert [json.loads(line)["status"] for line in out.splitlines()] == ["ok", "error", "ok"]
+    assert [json.loads(line)["status"] == "error" for line in out.splitlines()] == [False, True, False]
     assert "thumb.png: a hand's centre is" in err
 
 

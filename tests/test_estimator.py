@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from handpose import (
     localize_hands,
     read_depth,
 )
+from handpose.articulation import finger_states, joint_angles
 
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
 NAMES = ["open", "thumb", "down"]
@@ -53,6 +55,19 @@ def test_a_left_hand_is_a_right_hand_in_the_mirror(estimator: HandPoseEstimator,
     assert np.linalg.norm(left.xyz * [-1, 1, 1] - right.xyz, axis=1).mean() < 1.0
     wrong = estimator.predict(depth[:, ::-1], camera=mirrored, center=center * [-1, 1, 1], hand="right")
     assert np.linalg.norm(wrong.xyz * [-1, 1, 1] - right.xyz, axis=1).mean() > 3.0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_hand_can_be_told(estimator: HandPoseEstimator, name: str) -> None:
+    depth = read_depth(EXAMPLES / f"{name}.png")
+    mirrored = Camera(CAMERA.fx, CAMERA.fy, CAMERA.width - 1 - CAMERA.cx, CAMERA.cy, CAMERA.width, CAMERA.height)
+    for image, camera, hand in ((depth, CAMERA, "right"), (depth[:, ::-1], mirrored, "left")):
+        pose = estimator.predict(image, camera=camera, hand="auto")
+        assert pose.hand == hand
+        assert np.allclose(pose.xyz, estimator.predict(image, camera=camera, hand=hand).xyz, atol=0.01)
+        assert [pose.hand for pose in estimator.predict_hands(image, camera=camera, hand="auto")] == [hand]
+    nothing = estimator.predict(np.zeros((480, 640), np.float32), camera=CAMERA, hand="auto")
+    assert nothing.status == "no_hand"
 
 
 def test_a_batch_is_its_singles(estimator: HandPoseEstimator) -> None:
@@ -110,7 +125,20 @@ def test_no_hand_is_nan_and_says_so(estimator: HandPoseEstimator) -> None:
     assert pose.status == "no_hand"
     assert np.isnan(pose.xyz).all()
     assert np.isnan(pose.spread).all()
+    assert np.isnan(pose.error_mm).all()
+    assert pose.angles() == pose.fingers() == {}
     assert pose.draw(np.zeros((480, 640), np.float32)).shape == (480, 640, 3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_angles_and_fingers_are_those_of_the_true_joints(estimator: HandPoseEstimator, name: str) -> None:
+    pose = estimator.predict(EXAMPLES / f"{name}.png", camera=CAMERA)
+    true = joint_angles(truth(name), pose.layout)
+    assert list(pose.angles()) == list(true)
+    assert np.abs(np.array(list(pose.angles().values())) - list(true.values())).mean() < 12.0
+    states = finger_states(truth(name), pose.layout)
+    assert set(states.values()) == {"bent", "extended"}
+    assert len(pose.fingers().items() & states.items()) >= 4  # of five: one is bent to the very limit
 
 
 def test_several_hands(estimator: HandPoseEstimator) -> None:
@@ -130,7 +158,7 @@ def test_without_a_camera_a_view_is_assumed_aloud(estimator: HandPoseEstimator) 
 def test_bad_arguments_are_refused(estimator: HandPoseEstimator) -> None:
     depth = read_depth(EXAMPLES / "open.png")
     for arguments, message in (
-        ({"hand": "both"}, "hand must be right or left"),
+        ({"hand": "both"}, "hand must be right, left or auto"),
         ({"center": [0, 0, 500], "box": (0, 0, 9, 9)}, "not both"),
         ({"center": [0, 0, -500]}, "z above 0"),
         ({"camera": Camera.parse("msra").resize(640, 400)}, "640 x 400"),
@@ -169,6 +197,17 @@ def test_the_drawing_has_every_finger_where_it_is(estimator: HandPoseEstimator) 
         u, v = pose.uvz[joints[-1], :2].round().astype(int)
         around = picture[v - 3 : v + 4, u - 3 : u + 4].reshape(-1, 3)
         assert np.abs(around - FINGER_COLOURS[finger]).sum(1).min() < 12, finger
+
+
+def test_uncertain_joints_are_hollow(estimator: HandPoseEstimator) -> None:
+    depth = read_depth(EXAMPLES / "open.png")
+    pose = estimator.predict(depth, camera=CAMERA)
+    errors = np.full(len(pose.layout), 5.0)
+    errors[pose.layout.joints.index("middle_tip")] = 25.0
+    for name in ("middle_tip", "ring_tip"):
+        u, v = pose.uvz[pose.layout.joints.index(name), :2].round().astype(int)
+        inside = replace(pose, error_mm=errors).draw(depth)[v, u]
+        assert (inside.max() < 60) == (name == "middle_tip")
 
 
 @pytest.mark.gpu

@@ -43,7 +43,7 @@ def planted() -> tuple[HandPose, np.ndarray]:
     depth[200:280, 280:360] = 500.0
     depth[:100] = 900.0
     pose = HandPose(
-        xyz, camera.project(xyz), np.ones((21, 3)), layout=MSRA21, status="ok", hand="right",
+        xyz, camera.project(xyz), np.ones((21, 3)), np.full(21, 30.0), layout=MSRA21, status="ok", hand="right",
         center=np.array([0.0, 0.0, 500.0]), cube=250.0, camera=camera, source="</script><b>x.png",
     )  # fmt: skip
     return pose, depth
@@ -101,7 +101,7 @@ def test_a_browser_shows_it(tmp_path: Path) -> None:
         # The middle joint is the centre of the view, wherever it is turned.
         page.mouse.move(640, 480)
         label = page.locator("output")
-        assert label.inner_text() == f"{MSRA21.joints[10]}: 0.0, 0.0, 500.0 mm"
+        assert label.inner_text() == f"{MSRA21.joints[10]}: 0.0, 0.0, 500.0 mm, expected error 30.0 mm"
         page.mouse.move(100, 100)
         assert label.inner_text() == ""
         before = page.locator("canvas").screenshot()

@@ -1,10 +1,17 @@
-"""What commands share: choices, and talk on stderr."""
+"""What commands share: choices, numbers in options, and talk on stderr."""
 
 from __future__ import annotations
 
+import contextlib
 import enum
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from handpose.depth_io import DepthUnit
 
 
 class Layout(str, enum.Enum):
@@ -15,6 +22,21 @@ class Layout(str, enum.Enum):
     msra = "msra"
 
 
+class Hand(str, enum.Enum):
+    """Which hand an image shows."""
+
+    right = "right"
+    left = "left"
+
+
+class HandOrAuto(str, enum.Enum):
+    """Which hand an image shows, or that nobody knows."""
+
+    right = "right"
+    left = "left"
+    auto = "auto"
+
+
 def say(line: str) -> None:
     """A line for the person who watches; stdout is for results."""
     typer.echo(line, err=True)
@@ -23,3 +45,33 @@ def say(line: str) -> None:
 def say_row(row: dict[str, float]) -> None:
     """Numbers by name, as one line."""
     say("  ".join(f"{name} {value:.6g}" for name, value in row.items()))
+
+
+@contextlib.contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Warnings as one line each on stderr, the same one once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("once", UserWarning)
+        warnings.showwarning = lambda message, *_: say(f"warning: {message}")
+        yield
+
+
+def parse_unit(text: str) -> DepthUnit:
+    """What `--unit` means."""
+    if text in ("mm", "m", "nyu"):
+        return text  # type: ignore[return-value]
+    (unit,) = parse_numbers(text, 1, "--unit mm|m|nyu|NUMBER")
+    if not 0 < unit < float("inf"):
+        raise typer.BadParameter(f"expected --unit mm|m|nyu|NUMBER with a number above 0, got {text!r}")
+    return unit
+
+
+def parse_numbers(text: str, count: int, what: str) -> tuple[float, ...]:
+    """So many numbers with commas between them; `what` is said if they are not."""
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != count:
+        raise typer.BadParameter(f"expected {what}, got {text!r}")
+    return numbers

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from handpose.commands.console import say
+from handpose.commands.console import parse_unit, say
 
 if TYPE_CHECKING:
     from handpose.backends.base import BackendName
@@ -77,7 +77,6 @@ def benchmark(
     from handpose.backends.loading import GRAPH_SUFFIXES, installed_backends
     from handpose.benchmark import machine, measure, peak_memory_mb
     from handpose.camera import Camera
-    from handpose.commands.predict import parse_unit
 
     names: list[BackendName] = ["auto"] if Path(model).suffix in GRAPH_SUFFIXES else installed_backends()
     if backend:

@@ -9,31 +9,22 @@ import hashlib
 import os
 import signal
 import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from handpose.commands.console import say
+from handpose.commands.console import HandOrAuto, parse_numbers, parse_unit, say, warnings_as_lines
 from handpose.errors import HandPoseError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from handpose.batch import FileResult
-    from handpose.depth_io import DepthUnit
     from handpose.pose import HandPose
 
 app = typer.Typer()
-
-
-class Hand(str, enum.Enum):
-    """Which hand an image shows."""
-
-    right = "right"
-    left = "left"
 
 
 class Format(str, enum.Enum):
@@ -62,7 +53,9 @@ def predict(
     unit: Annotated[
         str, typer.Option(help="What the stored numbers mean: mm, m, millimetres per unit, or nyu (two-byte PNG).")
     ] = "mm",
-    hand: Annotated[Hand, typer.Option(help="Which hand it is.")] = Hand.right,
+    hand: Annotated[
+        HandOrAuto, typer.Option(help="Which hand it is; auto tells, in twice the network's time.")
+    ] = HandOrAuto.right,
     center: Annotated[
         str | None,
         typer.Option(
@@ -113,7 +106,7 @@ def predict(
     if force and resume:
         raise typer.BadParameter("give --force to start again or --resume to go on, not both")
 
-    with _warnings_as_lines():
+    with warnings_as_lines():
         estimator = HandPoseEstimator.from_pretrained(model, device=device, backend=backend)  # type: ignore[arg-type]
         settings = {
             "handpose": handpose.__version__,
@@ -190,29 +183,9 @@ def _stop_requests() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def parse_unit(text: str) -> DepthUnit:
-    """What `--unit` means."""
-    if text in ("mm", "m", "nyu"):
-        return text  # type: ignore[return-value]
-    (unit,) = _numbers(text, 1, "--unit mm|m|nyu|NUMBER")
-    if not 0 < unit < float("inf"):
-        raise typer.BadParameter(f"expected --unit mm|m|nyu|NUMBER with a number above 0, got {text!r}")
-    return unit
-
-
 def _box(text: str) -> tuple[float, float, float, float]:
-    x, y, width, height = _numbers(text, 4, "--box X,Y,W,H")
+    x, y, width, height = parse_numbers(text, 4, "--box X,Y,W,H")
     return x, y, width, height
-
-
-def _numbers(text: str, count: int, what: str) -> tuple[float, ...]:
-    try:
-        numbers = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        numbers = ()
-    if len(numbers) != count:
-        raise typer.BadParameter(f"expected {what}, got {text!r}")
-    return numbers
 
 
 def _files(inputs: list[str]) -> list[Path]:
@@ -247,7 +220,7 @@ def _centres(text: str | None, y_up: bool, images: int) -> np.ndarray | None:
     if text is None:
         return None
     if not Path(text).is_file():
-        return np.tile(_numbers(text, 3, "--center X,Y,Z or a file"), (images, 1))
+        return np.tile(parse_numbers(text, 3, "--center X,Y,Z or a file"), (images, 1))
     centres = read_centers(text, y_up=y_up)
     if len(centres) != images:
         raise typer.BadParameter(
@@ -281,15 +254,6 @@ def _targets(files: list[Path], place: Path | None, suffix: str) -> dict[Path, P
         taken.add(target)
         targets[file] = target
     return targets
-
-
-@contextlib.contextmanager
-def _warnings_as_lines() -> Iterator[None]:
-    """Warnings as one line each on stderr, the same one once."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("once", UserWarning)
-        warnings.showwarning = lambda message, *_: say(f"warning: {message}")
-        yield
 
 
 def _show(pose: HandPose, depth: np.ndarray, picture: Path | None, page: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""The command line for researchers: train, evaluate, ablate."""
+"""The command line for researchers: train, evaluate, calibrate, ablate."""
 
 from __future__ import annotations
 
@@ -223,6 +223,25 @@ def _evaluate_dataset(names: list[str], dataset: HandDataset, workers: int, devi
     sides = sorted({round(float(side), 1) for side in dataset.cubes})
     notes = [*dataset.notes, f"cubes of {', '.join(map(str, sides))} mm"]
     return Report(f"{dataset.name} {dataset.split}", dataset.layout, entries, notes=notes)
+
+
+@app.command()
+def calibrate(
+    folder: Annotated[Path, typer.Argument(help="The model folder whose config.json gets the calibration.")],
+    frames: Annotated[int, typer.Option(min=50, help="How many rendered validation images.")] = 1000,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+) -> None:
+    """Measure what a model's doubts mean in mm, for error estimates and the status low_confidence.
+
+    Needs the extra `train` the first time, to make the hand.
+    """
+    from handpose.calibration import calibrate
+
+    with _progress(frames) as on_frame:
+        found = calibrate(folder, frames, device, on_frame=on_frame)
+    say(f"{folder}: doubt = spread^{found.joint:g} x hand's spread^{found.hand:g} x bone's deviation^{found.bone:g}")
+    say("expected error " + ", ".join(f"{error:.3g} mm" for error in found.errors_mm) + " from least doubt to most")
+    say(f"low_confidence above {found.doubtful_mm:g} mm on average")
 
 
 @app.command()

@@ -7,13 +7,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def sense(depth: Tensor, pixel_mm: Tensor, generator: torch.Generator) -> Tensor:
+def sense(
+    depth: Tensor, pixel_mm: Tensor, generator: torch.Generator, sensors: torch.Generator | None = None
+) -> Tensor:
     """The depth images of random sensors, one each: structured light, stereo and time of flight mixed.
 
     Args:
         depth: clean depth (N, S, S), mm, `inf` where there is nothing.
         pixel_mm: what one pixel of `depth` covers at the hand, (N,) mm.
         generator: source of all randomness, on `depth`'s device.
+        sensors: source of what the sensors are like, `generator` by default: from the same state the same sensors
+            come, with other noise.
 
     Returns:
         (N, S, S) mm, `inf` also where the sensor has no reading.
@@ -22,7 +26,7 @@ def sense(depth: Tensor, pixel_mm: Tensor, generator: torch.Generator) -> Tensor
     device = depth.device
 
     def uniform(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(count, 1, 1, generator=generator, device=device)
+        return low + (high - low) * torch.rand(count, 1, 1, generator=sensors or generator, device=device)
 
     def sometimes(share: float, value: Tensor) -> Tensor:
         return torch.where(uniform(0.0, 1.0) < share, value, torch.zeros_like(value))

@@ -1,0 +1,47 @@
+"""Makes `docs/images/live.gif`: the synthetic source, tracked. Needs the extras `train` and `plot`.
+
+python docs/draw_live.py
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from handpose.draw import draw_pose
+from handpose.estimator import HandPoseEstimator
+from handpose.sources.synthetic import frames
+from handpose.tracking import HandTracker
+
+FILE = Path(__file__).resolve().parent / "images" / "live.gif"
+FRAMES, EVERY, SEED = 150, 3, 1  # of 30 frames per second every third is shown
+SIDE, COLOURS, NEAR = 240, 128, 330.0  # px, colours, mm
+
+
+def main() -> None:
+    tracker = HandTracker(HandPoseEstimator.from_pretrained("msra", device="cpu"))
+    shown = []
+    for number, frame in enumerate(itertools.islice(frames(seed=SEED), FRAMES)):
+        hands = tracker.update(frame.depth, frame.camera, frame.time)
+        if number % EVERY:
+            continue
+        still = cv2.medianBlur(frame.depth, 5)  # a sensor's noise does not compress
+        picture = draw_pose(still, hands[0].pose.uvz, hands[0].pose.layout, NEAR)[:, 40:280]
+        # Beside it the same joints from the hand's side: x becomes the depth.
+        joints = hands[0].pose.xyz
+        middle = joints.mean(axis=0)
+        turned = np.stack([joints[:, 2] - middle[2], joints[:, 1] - middle[1], middle[0] - joints[:, 0]], axis=1)
+        uvz = turned * [0.9, 0.9, 1.0] + [SIDE / 2, SIDE / 2, 500.0]
+        beside = draw_pose(np.zeros((SIDE, SIDE), np.float32), uvz, hands[0].pose.layout)
+        shown.append(
+            Image.fromarray(np.hstack([picture, beside])[:, :, ::-1]).quantize(COLOURS, dither=Image.Dither.NONE)
+        )
+    shown[0].save(FILE, save_all=True, append_images=shown[1:], duration=1000 * EVERY // 30, loop=0, optimize=True)
+
+
+if __name__ == "__main__":
+    main()

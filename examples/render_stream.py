@@ -1,0 +1,36 @@
+"""Renders the recording of this folder, a hand in motion, with its true joints. Needs the extra `train`.
+
+python examples/render_stream.py
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+
+from handpose.camera import Camera
+from handpose.layouts import MSRA21
+from handpose.sources.base import Frame
+from handpose.sources.recording import Recorder
+from handpose.synthetic.animation import animate
+
+CAMERA = Camera(210.0, 210.0, 111.5, 85.5, 224, 172)
+FRAMES, SEED = 45, 1
+
+
+def main() -> None:
+    folder = Path(__file__).parent
+    recorder = Recorder(folder / "hand.hpr")
+    truth = []
+    for depth, xyz, time in itertools.islice(animate(MSRA21, camera=CAMERA, seed=SEED), FRAMES):
+        recorder.write(Frame(depth, CAMERA, time))
+        truth.append(np.round(xyz, 1).tolist())
+    recorder.close()
+    (folder / "hand.truth.json").write_text(json.dumps({"joints": MSRA21.joints, "xyz_mm": truth}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

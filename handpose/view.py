@@ -1,0 +1,106 @@
+"""A stream in Rerun: depth image, point cloud, skeletons in 3D, and how they go over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handpose.draw import FINGER_COLOURS
+from handpose.errors import HandPoseError
+from handpose.layouts import JointLayout
+from handpose.sources.base import Frame
+from handpose.tracking import TrackedHand
+
+_PALM_COLOUR = (235, 235, 235)
+
+
+class RerunViewer:
+    """Shows frames and hands in Rerun. Distances are in metres there, as its cameras want them.
+
+    Args:
+        path: an `.rrd` file to write instead of opening the viewer.
+
+    Raises:
+        HandPoseError: Rerun is not installed, or its viewer does not start.
+    """
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        try:
+            import rerun as rr
+            import rerun.blueprint as rrb
+        except ImportError:
+            raise HandPoseError("the viewer needs Rerun: pip install 'handpose[view]'") from None
+        self._rr: Any = rr
+        self._stream = rr.RecordingStream("handpose")
+        try:
+            if path is None:
+                self._stream.spawn()
+            else:
+                self._stream.save(path)
+        except (RuntimeError, OSError) as error:
+            raise HandPoseError(f"Rerun cannot be opened ({error})") from None
+        series = [rrb.TimeSeriesView(origin=name, name=name) for name in ("speed_mm_s", "spread_mm")]
+        flat = rrb.Vertical(rrb.Spatial2DView(origin="camera", name="depth"), *series)
+        self._stream.send_blueprint(rrb.Horizontal(rrb.Spatial3DView(origin="/", name="3D"), flat))
+        self._stream.log("/", rr.ViewCoordinates.RDF, static=True)
+        self._shown: set[int] = set()
+        self._begin: float | None = None
+
+    def show(self, frame: Frame, hands: Sequence[TrackedHand]) -> None:
+        """Adds a frame and its hands."""
+        rr, stream, camera = self._rr, self._stream, frame.camera
+        self._begin = frame.time if self._begin is None else self._begin
+        stream.set_time("time", duration=frame.time - self._begin)
+        stream.log(
+            "camera",
+            rr.Pinhole(
+                focal_length=(camera.fx, camera.fy),
+                principal_point=(camera.cx + 0.5, camera.cy + 0.5),  # Rerun's pixels begin at their corners
+                resolution=(camera.width, camera.height),
+                camera_xyz=rr.ViewCoordinates.RDF,
+            ),
+        )
+        stream.log("camera/depth", rr.DepthImage(frame.depth, meter=1000.0))
+        for gone in self._shown - {hand.id for hand in hands}:
+            stream.log(f"hand/{gone}", rr.Clear(recursive=True))
+        self._shown = {hand.id for hand in hands}
+        for hand in hands:
+            pose, name = hand.pose, f"hand/{hand.id}"
+            xyz = pose.xyz / 1000.0
+            colours = _colours(pose.layout)
+            bones = np.array(pose.layout.bones)
+            stream.log(f"{name}/bones", rr.LineStrips3D(xyz[bones], colors=colours[bones[:, 1]], radii=0.002))
+            stream.log(
+                f"{name}/joints",
+                rr.Points3D(xyz, colors=colours, radii=0.004, labels=pose.layout.joints, show_labels=False),
+            )
+            stream.log(
+                f"{name}/surface",
+                rr.Points3D(_surface(frame, pose.center, pose.cube) / 1000.0, colors=(170, 170, 170), radii=0.001),
+            )
+            stream.log(f"speed_mm_s/{hand.id}", rr.Scalars(np.linalg.norm(hand.velocity.mean(axis=0))))
+            stream.log(f"spread_mm/{hand.id}", rr.Scalars(np.linalg.norm(pose.spread, axis=1).mean()))
+
+    def close(self) -> None:
+        """Completes what was shown or written."""
+        self._stream.flush()
+        self._stream.disconnect()
+
+
+def _colours(layout: JointLayout) -> np.ndarray:
+    """(J, 3) uint8 RGB."""
+    colours = np.full((len(layout), 3), _PALM_COLOUR, np.uint8)
+    for finger, joints in layout.fingers.items():
+        colours[list(joints)] = FINGER_COLOURS[finger][::-1]
+    return colours
+
+
+def _surface(frame: Frame, center: np.ndarray, cube: float) -> np.ndarray:
+    """The points (P, 3) in mm that the camera sees within a cube."""
+    v, u = np.nonzero(np.abs(frame.depth - center[2]) < cube / 2)
+    points = frame.camera.unproject(np.stack([u, v, frame.depth[v, u]], axis=-1))
+    within: np.ndarray = points[(np.abs(points - center) < cube / 2).all(axis=1)]
+    return within

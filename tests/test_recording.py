@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from handpose import Camera, HandPoseError
+from handpose.depth_io import to_depth
+from handpose.sources.base import Frame
+from handpose.sources.recording import Recorder, frames
+
+CAMERA = Camera(300.0, 301.0, 31.5, 23.5, 64, 48)
+
+
+def some_frames(unit: float, count: int = 3) -> list[Frame]:
+    rng = np.random.default_rng(0)
+    stored = rng.integers(0, 65536, (count, 48, 64), dtype=np.uint16)
+    return [Frame(to_depth(image, unit), CAMERA, 1000.0 + i / 30, unit) for i, image in enumerate(stored)]
+
+
+def record(path: Path, taken: list[Frame]) -> None:
+    recorder = Recorder(path)
+    for frame in taken:
+        recorder.write(frame)
+    recorder.close()
+
+
+@pytest.mark.parametrize("unit", [1.0, 0.125, 0.25, 0.1, 1.0 / 3.0])
+def test_what_comes_back_is_what_went_in_bit_by_bit(tmp_path: Path, unit: float) -> None:
+    taken = some_frames(unit)
+    record(tmp_path / "a.hpr", taken)
+    again = list(frames(tmp_path / "a.hpr"))
+    assert len(again) == 3
+    for one, other in zip(taken, again, strict=True):
+        assert one.depth.tobytes() == other.depth.tobytes()
+        assert other.depth.dtype == np.float32
+        assert (one.camera, one.time, one.unit) == (other.camera, other.time, other.unit)
+
+
+def test_the_format_is_what_its_documentation_says(tmp_path: Path) -> None:
+    """Read by hand, without the package."""
+    (frame,) = some_frames(0.5, 1)
+    record(tmp_path / "a.hpr", [frame])
+    line, rest = (tmp_path / "a.hpr").read_bytes().split(b"\n", 1)
+    assert json.loads(line) == {
+        "format": "handpose recording",
+        "version": 1,
+        "camera": {"fx": 300.0, "fy": 301.0, "cx": 31.5, "cy": 23.5, "width": 64, "height": 48},
+        "unit_mm": 0.5,
+    }
+    time, length = struct.unpack_from("<dI", rest)
+    assert time == frame.time
+    assert len(rest) == 12 + length
+    depth = np.frombuffer(zlib.decompress(rest[12:]), "<u2").reshape(48, 64) * 0.5
+    assert np.array_equal(depth, frame.depth)
+
+
+def test_a_file_cut_anywhere_gives_all_whole_frames(tmp_path: Path) -> None:
+    record(tmp_path / "a.hpr", some_frames(1.0))
+    data = (tmp_path / "a.hpr").read_bytes()
+    start = data.index(b"\n") + 1
+    ends, at = [], start
+    while at < len(data):
+        at += 12 + struct.unpack_from("<I", data, at + 8)[0]
+        ends.append(at)
+    assert ends[-1] == len(data)
+    for cut in range(start, len(data), 97):
+        (tmp_path / "cut.hpr").write_bytes(data[:cut])
+        assert len(list(frames(tmp_path / "cut.hpr"))) == sum(end <= cut for end in ends)
+
+
+def test_frames_are_in_the_file_before_it_is_closed(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "a.hpr")
+    assert not (tmp_path / "a.hpr").exists()
+    for number, frame in enumerate(some_frames(1.0), 1):
+        recorder.write(frame)
+        assert len(list(frames(tmp_path / "a.hpr"))) == recorder.frames == number
+
+
+def test_what_cannot_be_kept_exactly_is_refused(tmp_path: Path) -> None:
+    good = some_frames(1.0, 1)[0]
+    for depth in (good.depth + 0.5, np.full((48, 64), 70000.0, np.float32)):
+        with pytest.raises(HandPoseError, match=r"whole units of 1 mm"):
+            record(tmp_path / "a.hpr", [good._replace(depth=depth)])
+    with pytest.raises(HandPoseError, match="of one camera"):
+        record(tmp_path / "b.hpr", [good, good._replace(camera=Camera(310.0, 301.0, 31.5, 23.5))])
+    with pytest.raises(HandPoseError, match="cannot be written"):
+        record(tmp_path / "no" / "c.hpr", [good])
+
+
+def test_what_is_no_recording_or_damaged_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.hpr"
+    record(path, some_frames(1.0))
+    data = path.read_bytes()
+    line, rest = data.split(b"\n", 1)
+    header = json.loads(line)
+    bomb = zlib.compress(bytes(10_000_000))
+    for content, message in (
+        (b"", "not a recording"),
+        (b"\x89PNG\r\n\x1a\n", "not a recording"),
+        (b'{"format": 3}\n', "not a recording"),
+        (b"[]\n", "not a recording"),
+        (json.dumps(header | {"version": 2}).encode() + b"\n" + rest, "reads version 1"),
+        (data[: len(line) + 50] + bytes(100) + data[len(line) + 150 :], "a frame is damaged"),
+        (line + b"\n" + struct.pack("<dI", 0.0, len(bomb)) + bomb, "a frame is damaged"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(HandPoseError, match=message):
+            list(frames(path))
+    with pytest.raises(HandPoseError, match="cannot be read"):
+        list(frames(tmp_path))
