@@ -99,7 +99,7 @@ def show_hand(path: str | None, camera: str, unit: str, model: str, hand: HandOr
     if pose.status == "no_hand":
         advice = "No hand was found. Show a whole hand, 15 to 120 cm away, and check unit and camera."
         return Shown(_sentence(advice, "warning") + notes, overlay, record=pose.to_dict())
-    found = f"A {pose.hand} hand, {pose.center[2]:.0f} mm from the camera. Status: {pose.status}."
+    found = f"A {pose.hand} hand, {pose.xyz[:, 2].mean():.0f} mm from the camera. Status: {pose.status}."
     page = html.escape(pose_page(pose, depth))
     viewer = f'<iframe title="The hand in 3D" sandbox="allow-scripts" srcdoc="{page}"></iframe>'
     numbers = np.column_stack([pose.xyz, pose.uvz[:, :2], pose.error_mm]).round(1).tolist()

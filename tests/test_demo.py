@@ -26,7 +26,7 @@ def test_a_hand_is_shown_as_the_library_finds_it() -> None:
 
     shown = show_hand(OPEN, NUMBERS, "mm", "msra", "right")
     pose = HandPoseEstimator.from_pretrained("msra").predict(OPEN, camera=Camera.parse(NUMBERS))
-    assert f"A right hand, {pose.center[2]:.0f} mm from the camera" in shown.said
+    assert f"A right hand, {pose.xyz[:, 2].mean():.0f} mm from the camera" in shown.said
     assert shown.overlay.shape == (480, 640, 3)
     assert shown.record == pose.to_dict() | {"source": "open.png"}
     assert [row[0] for row in shown.rows] == list(pose.layout.joints)
@@ -85,7 +85,7 @@ def test_a_person_tries_it(tmp_path: Path) -> None:
     found = {}
     for name in ("down", "open", "thumb"):
         pose = estimator.predict(EXAMPLES / f"{name}.png", camera=Camera.parse(NUMBERS))
-        found[name] = f"A right hand, {pose.center[2]:.0f} mm"
+        found[name] = f"A right hand, {pose.xyz[:, 2].mean():.0f} mm"
     with running_demo() as address, open_browser(1400, 1000) as page:
         page.goto(address)
         said = page.locator("#said")
