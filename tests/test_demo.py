@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import cv2
 import numpy as np
@@ -88,6 +89,8 @@ def test_a_person_tries_it(tmp_path: Path) -> None:
         found[name] = f"A right hand, {pose.xyz[:, 2].mean():.0f} mm"
     with running_demo() as address, open_browser(1400, 1000) as page:
         page.goto(address)
+        with urlopen(address) as answer:
+            assert answer.headers["Content-Security-Policy"].startswith("default-src 'self'")
         said = page.locator("#said")
 
         def wait_for(text: str) -> None:
