@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 from browser import open_browser
 from conftest import EXAMPLES
 
-from handpose import Camera, HandPoseEstimator
+from handpose import Camera, HandPoseError, HandPoseEstimator
 
 pytest.importorskip("gradio")
 
@@ -63,6 +64,19 @@ def test_an_assumed_camera_is_said() -> None:
     shown = show_hand(OPEN, _ASSUMED, "mm", "msra", "right")
     assert "assuming a 67 degree wide view" in shown.said
     assert len(shown.rows) == 21
+
+
+def test_a_port_that_is_taken_is_said() -> None:
+    from handpose.demo import serve
+
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(HandPoseError, match="cannot listen there"):
+        serve("127.0.0.1", taken.getsockname()[1], ["msra"])
+
+
+def test_without_gradio_it_says_what_to_install() -> None:
+    program = "import sys; sys.modules['gradio'] = None; sys.argv = ['', 'demo']; import handpose.cli as c; c.main()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "error: the demo needs Gradio: pip install 'handpose[demo]'\n")
 
 
 @contextmanager
