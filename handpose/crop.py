@@ -12,7 +12,7 @@ from handpose.errors import HandPoseError
 PATCH = 96
 """Side of a patch, px."""
 
-_NEAREST, _FARTHEST = 1.0, 1e6  # mm, beyond which no centre is meant
+_NEAREST, _FARTHEST = 1.0, 1e6  # mm, and px, beyond which no centre is meant
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,9 +111,14 @@ def patch_camera(camera: Camera, center: np.ndarray, cube: float) -> Camera:
         camera: of the whole image.
         center: (3,) the cube's centre, camera frame, mm.
         cube: side, mm.
+
+    Raises:
+        HandPoseError: the centre is millions of pixels beside the image.
     """
     width, height = camera.fx * cube / center[2], camera.fy * cube / center[2]
     u, v, _ = camera.project(center)
+    if max(abs(u), abs(v)) > _FARTHEST:
+        raise HandPoseError(f"a hand's centre must be in view or near it, got {center.tolist()}: pixel {u:g}, {v:g}")
     return camera.crop(u + 0.5 - width / 2, v + 0.5 - height / 2, width, height).resize(PATCH, PATCH)
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 from faults_jobs import make_small_model
@@ -10,6 +11,10 @@ from faults_jobs import make_small_model
 from handpose.backends.loading import cached_graph
 from handpose.camera import Camera
 from handpose.weights import find_weights
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
