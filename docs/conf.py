@@ -18,6 +18,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_heading_anchors = 3
 source_suffix = {".md": "markdown"}
 
+smartquotes = False  # "--" is an option, not a dash
 default_role = "literal"  # docstrings hold `code`
 napoleon_google_docstring, napoleon_numpy_docstring = True, False
 napoleon_use_ivar = True

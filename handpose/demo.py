@@ -171,8 +171,8 @@ def serve(host: str, port: int, models: Sequence[str]) -> tuple[gr.Blocks, str]:
             theme=gr.themes.Base(primary_hue="blue", font="system-ui", font_mono="monospace"),
             css=_STYLE,
         )
-    except OSError as error:
-        raise HandPoseError(f"{host}:{port}: the demo cannot listen there ({error}); choose another --port") from None
+    except OSError:
+        raise HandPoseError(f"{host}:{port}: the demo cannot listen there; choose another --port or --host") from None
     return page, address
 
 

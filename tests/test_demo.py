@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import cv2
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 from browser import open_browser
 from conftest import EXAMPLES
 
-from handpose import Camera, HandPoseEstimator
+from handpose import Camera, HandPoseError, HandPoseEstimator
 
 pytest.importorskip("gradio")
 
@@ -64,6 +66,19 @@ def test_an_assumed_camera_is_said() -> None:
     assert len(shown.rows) == 21
 
 
+def test_a_port_that_is_taken_is_said() -> None:
+    from handpose.demo import serve
+
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(HandPoseError, match="cannot listen there"):
+        serve("127.0.0.1", taken.getsockname()[1], ["msra"])
+
+
+def test_without_gradio_it_says_what_to_install() -> None:
+    program = "import sys; sys.modules['gradio'] = None; sys.argv = ['', 'demo']; import handpose.cli as c; c.main()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "error: the demo needs Gradio: pip install 'handpose[demo]'\n")
+
+
 @contextmanager
 def running_demo() -> Iterator[str]:
     """The address of a demo that the command line started."""
@@ -88,6 +103,8 @@ def test_a_person_tries_it(tmp_path: Path) -> None:
         found[name] = f"A right hand, {pose.xyz[:, 2].mean():.0f} mm"
     with running_demo() as address, open_browser(1400, 1000) as page:
         page.goto(address)
+        with urlopen(address) as answer:
+            assert answer.headers["Content-Security-Policy"].startswith("default-src 'self'")
         said = page.locator("#said")
 
         def wait_for(text: str) -> None:
