@@ -37,7 +37,7 @@ def test_prediction_and_imports_need_no_network_and_no_other_programs() -> None:
     names = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for path in sorted((ROOT / "handpose").rglob("*.py"))
-        if path.name not in ("__init__.py", "__main__.py")
+        if path.name not in ("__init__.py", "__main__.py", "demo.py")  # the demo is Gradio's, with the Hub's client
     ]
     assert len(names) > 30
     program = f"""
