@@ -97,19 +97,24 @@ def frames_lost(command: list[str], out: Path, whole: bytes) -> int:
 def killed(form: str = "jsonl", kills: int = 20, frames: int = 2000) -> Counts:
     """SIGKILL at random moments, from start-up to the middle of a write."""
     moments = random.Random(0)
-    hit = 0
+    hit = lost = 0
     with job_folder(frames, form) as (command, out, whole):
-        for kill in range(kills):
+        while hit < kills:
             process = subprocess.Popen(command)
-            if kill % 4:  # else at start-up, whatever it is doing then
+            if hit % 4:  # else at start-up, whatever it is doing then
                 wait_for_more(out, process)
                 time.sleep(moments.uniform(0.0, 0.15))
             else:
-                time.sleep(moments.uniform(0.0, 5.0))
-            hit += process.poll() is None
-            process.kill()
-            process.wait()
-        lost = frames_lost(command, out, whole)
+                time.sleep(moments.uniform(0.0, 2.0))
+            if process.poll() is None:
+                hit += 1
+                process.kill()
+                process.wait()
+            else:  # done before it could be killed: once more from the start
+                lost += frames_lost(command, out, whole)
+                for file in out.parent.glob(f"{out.name}*"):
+                    file.unlink()
+        lost += frames_lost(command, out, whole)
     return hit, hit if not lost else 0, lost
 
 
