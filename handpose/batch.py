@@ -9,12 +9,12 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice, repeat
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from handpose.camera import Camera
-from handpose.depth_io import DepthUnit, read_depth
+from handpose.depth_io import DepthUnit, decode_depth, read_depth
 from handpose.errors import DepthReadError, HandPoseError
 from handpose.estimator import Box, Candidates, HandOrAuto, HandPoseEstimator
 from handpose.pose import HandPose
@@ -23,11 +23,24 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
+class FileBytes(NamedTuple):
+    """A depth file that was fetched from somewhere: what it is called and what it holds."""
+
+    name: str
+    data: bytes
+
+    def __str__(self) -> str:
+        return self.name
+
+
+_File = TypeVar("_File", Path, FileBytes)
+
+
 @dataclass(frozen=True, eq=False)
-class FileResult:
+class FileResult(Generic[_File]):
     """What became of one file: a pose, and the depth image (H, W) mm if it is kept, or an error."""
 
-    path: Path
+    path: _File
     pose: HandPose | None = None
     depth: np.ndarray | None = None
     error: HandPoseError | None = None
@@ -35,7 +48,7 @@ class FileResult:
 
 def predict_files(
     estimator: HandPoseEstimator,
-    paths: Iterable[Path],
+    paths: Iterable[_File],
     *,
     camera: Camera | None = None,
     centers: Iterable[np.ndarray] | None = None,
@@ -44,7 +57,8 @@ def predict_files(
     unit: DepthUnit = "mm",
     batch_size: int = 16,
     keep_depth: bool = False,
-) -> Generator[FileResult, None, None]:
+    threads: int | None = None,
+) -> Generator[FileResult[_File], None, None]:
     """The results of all files, in order.
 
     Threads read and crop the next files while the network is busy with a batch and the caller with the one before.
@@ -52,7 +66,7 @@ def predict_files(
 
     Args:
         estimator: what predicts.
-        paths: depth files.
+        paths: depth files, or their bytes.
         camera: as in `HandPoseEstimator.predict`, like `box`, `hand` and `unit`.
         box: see `camera`.
         hand: see `camera`.
@@ -60,15 +74,16 @@ def predict_files(
         centers: (3,) mm for each file; NaN for a file without a hand.
         batch_size: files per pass through the network.
         keep_depth: give the depth images too, in the results.
+        threads: how many read and crop; by default one for each processor.
 
     Raises:
         MemoryError: the device has no room for a single crop.
     """
 
-    def find(job: tuple[Path, np.ndarray | None]) -> tuple[FileResult, Candidates | None]:
+    def find(job: tuple[_File, np.ndarray | None]) -> tuple[FileResult[_File], Candidates | None]:
         path, center = job
         try:
-            depth = read_depth(path, unit)
+            depth = read_depth(path, unit) if isinstance(path, Path) else decode_depth(path.data, path.name, unit)
             found = estimator.find(depth, camera=camera, center=center, box=box, hand=hand)
         except DepthReadError as error:
             return FileResult(path, error=error), None
@@ -76,7 +91,7 @@ def predict_files(
             return FileResult(path, error=HandPoseError(f"{path}: {error}")), None
         return FileResult(path, depth=depth if keep_depth else None), found
 
-    def predict(batch: list[tuple[FileResult, Candidates | None]]) -> list[FileResult]:
+    def predict(batch: list[tuple[FileResult[_File], Candidates | None]]) -> list[FileResult[_File]]:
         there = [(result, found) for result, found in batch if found is not None]
         try:
             poses = iter(estimator.poses([found for _, found in there], [str(one.path) for one, _ in there], hand))
@@ -86,7 +101,7 @@ def predict_files(
             return [result for one in batch for result in predict([one])]  # the others must not suffer for it
         return [result if found is None else replace(result, pose=next(poses)) for result, found in batch]
 
-    readers, network = ThreadPoolExecutor(os.cpu_count()), ThreadPoolExecutor(1)
+    readers, network = ThreadPoolExecutor(threads or os.cpu_count()), ThreadPoolExecutor(1)
     try:
         jobs = zip(paths, repeat(None) if centers is None else centers)  # noqa: B905 - `repeat` has no end
         found = _ahead(readers, find, jobs, 2 * batch_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 import threading
@@ -26,6 +27,7 @@ MAX_PIXELS = 50_000_000
 """Files that claim more are refused before anything is allocated."""
 
 _LARGEST_FILE = 1 << 30
+_MAGIC = {b"\x89PNG": ".png", b"II*\0": ".tif", b"MM\0*": ".tif", b"\x93NUMPY": ".npy", b"PK\3\4": ".npz"}
 
 
 class DepthUnitWarning(UserWarning):
@@ -50,13 +52,35 @@ def read_depth(path: str | Path, unit: DepthUnit = "mm") -> np.ndarray:
         DepthUnitWarning: nothing in the image is where a hand could be in this unit.
     """
     path = Path(path)
-    factor = millimetres_per_unit(unit)
+    _check_file(path)
     try:
-        stored = _READERS[_check_suffix(path)](path, unit == "nyu")
+        data = path.read_bytes()
     except OSError as error:
         raise DepthReadError(f"{path}: cannot be read ({error})") from None
+    return decode_depth(data, str(path), unit)
+
+
+def decode_depth(data: bytes, name: str, unit: DepthUnit = "mm") -> np.ndarray:
+    """The depth image (H, W) float32 in mm that a file's bytes hold, as `read_depth` reads it.
+
+    Args:
+        data: the whole file.
+        name: what the file is called; its ending says the format, or without one the first bytes do.
+        unit: what its numbers mean.
+
+    Raises:
+        DepthReadError: damaged, not depth, or too large.
+
+    Warns:
+        DepthUnitWarning: nothing in the image is where a hand could be in this unit.
+    """
+    factor = millimetres_per_unit(unit)
+    if len(data) > _LARGEST_FILE:
+        raise DepthReadError(f"{name}: {len(data)} bytes; no depth image is that large")
+    suffix = Path(name).suffix.lower() or next((_MAGIC[head] for head in _MAGIC if data.startswith(head)), "")
+    stored = _READERS[_check_suffix(name, suffix)](name, data, unit == "nyu")
     depth = to_depth(stored, factor)
-    warn_of_unit(depth, factor, path.name, integers=stored.dtype.kind in "ui")
+    warn_of_unit(depth, factor, Path(name).name, integers=stored.dtype.kind in "ui")
     return depth
 
 
@@ -94,23 +118,26 @@ def millimetres_per_unit(unit: DepthUnit) -> float:
     raise HandPoseError(f"unit must be mm, m, nyu or a number of millimetres per stored unit, got {unit!r}")
 
 
-def _check_suffix(path: Path) -> str:
-    suffix = path.suffix.lower()
+def _check_file(path: Path) -> None:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "no such file"
         raise DepthReadError(f"{path}: {what}; expected a depth image ({', '.join(SUFFIXES)})")
-    if suffix not in _READERS:
-        raise DepthReadError(f"{path}: {suffix or 'no ending'} is not a depth format; expected {', '.join(SUFFIXES)}")
+    _check_suffix(str(path), path.suffix.lower())
     size = path.stat().st_size
     if size > _LARGEST_FILE:
         raise DepthReadError(f"{path}: {size} bytes; no depth image is that large")
+
+
+def _check_suffix(name: str, suffix: str) -> str:
+    if suffix not in _READERS:
+        raise DepthReadError(f"{name}: {suffix or 'no ending'} is not a depth format; expected {', '.join(SUFFIXES)}")
     return suffix
 
 
-def _check_size(path: Path, height: int, width: int) -> None:
+def _check_size(name: str, height: int, width: int) -> None:
     if height <= 0 or width <= 0 or height * width > MAX_PIXELS:
         raise DepthReadError(
-            f"{path}: says it is {width} x {height} px; expected between 1 and {MAX_PIXELS} pixels, so it is "
+            f"{name}: says it is {width} x {height} px; expected between 1 and {MAX_PIXELS} pixels, so it is "
             "damaged or no depth image"
         )
 
@@ -122,9 +149,9 @@ def _decode(data: bytes) -> np.ndarray | None:
         return None
 
 
-def _refuse_picture(path: Path, what: str) -> DepthReadError:
+def _refuse_picture(name: str, what: str) -> DepthReadError:
     return DepthReadError(
-        f"{path}: is {what}, which cannot hold millimetres; expected one 16-bit channel. Save the camera's raw "
+        f"{name}: is {what}, which cannot hold millimetres; expected one 16-bit channel. Save the camera's raw "
         "depth (for NYU's two-byte coding give unit nyu)"
     )
 
@@ -139,43 +166,42 @@ _PASSES = {  # first column and row, and steps from one to the next, of the imag
 }
 
 
-def _png_header(path: Path, head: bytes, nyu: bool) -> list[tuple[int, int]]:
+def _png_header(name: str, head: bytes, nyu: bool) -> list[tuple[int, int]]:
     """Rows, and bytes per row, of each pass over the image; checks that it is depth."""
     if len(head) < _PNG_HEADER or head[:8] != _PNG_MAGIC or head[8:16] != b"\0\0\0\rIHDR":
-        raise DepthReadError(f"{path}: expected a PNG, got {len(head)} bytes of something else or cut short")
+        raise DepthReadError(f"{name}: expected a PNG, got {len(head)} bytes of something else or cut short")
     width, height, bits, colour, compression, filtering, interlace = struct.unpack(">II5B", head[16:29])
-    _check_size(path, height, width)
+    _check_size(name, height, width)
     if nyu and (bits, colour) != (8, 2):
-        raise DepthReadError(f"{path}: NYU's coding is an 8-bit RGB PNG, got {bits}-bit, colour type {colour}")
+        raise DepthReadError(f"{name}: NYU's coding is an 8-bit RGB PNG, got {bits}-bit, colour type {colour}")
     if not nyu and (bits, colour) != (16, 0):
         kind = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}.get(colour, "unknown")
-        raise _refuse_picture(path, f"a {bits}-bit {kind} PNG")
+        raise _refuse_picture(name, f"a {bits}-bit {kind} PNG")
     if (compression, filtering) != (0, 0) or interlace not in _PASSES:
-        raise DepthReadError(f"{path}: the PNG's header is damaged; copy or record it again")
+        raise DepthReadError(f"{name}: the PNG's header is damaged; copy or record it again")
     sizes = [(-((y - height) // dy), -((x - width) // dx)) for x, y, dx, dy in _PASSES[interlace]]
     return [(rows, 1 + columns * (3 if nyu else 2)) for rows, columns in sizes if rows > 0 and columns > 0]
 
 
-def _read_png(path: Path, nyu: bool) -> np.ndarray:
-    data = path.read_bytes()
-    passes = _png_header(path, data[:_PNG_HEADER], nyu)
-    pixels = _png_pixels(path, data, sum(rows * length for rows, length in passes))
+def _read_png(name: str, data: bytes, nyu: bool) -> np.ndarray:
+    passes = _png_header(name, data[:_PNG_HEADER], nyu)
+    pixels = _png_pixels(name, data, sum(rows * length for rows, length in passes))
     start = 0
     for rows, length in passes:
         if max(pixels[start : start + rows * length : length]) > 4:
-            raise DepthReadError(f"{path}: a row of the PNG has no known filter; copy or record it again")
+            raise DepthReadError(f"{name}: a row of the PNG has no known filter; copy or record it again")
         start += rows * length
     # Other chunks can change what is decoded, and libpng writes its own lines about them: it never sees them.
     image = _decode(data[:_PNG_HEADER] + _png_chunk(b"IDAT", zlib.compress(pixels, 0)) + _png_chunk(b"IEND", b""))
     if image is None:
-        raise DepthReadError(f"{path}: the PNG does not decode; copy or record it again")
+        raise DepthReadError(f"{name}: the PNG does not decode; copy or record it again")
     if nyu:
         coded: np.ndarray = image[..., 1].astype(np.uint16) * 256 + image[..., 0]  # green, blue
         return coded
     return image
 
 
-def _png_pixels(path: Path, data: bytes, expected: int) -> bytes:
+def _png_pixels(name: str, data: bytes, expected: int) -> bytes:
     """The filtered rows: chunk by chunk, lengths, checksums, the end mark, and that `expected` bytes are all there.
 
     libpng hands out half an image from a broken file with no more than a line on stderr.
@@ -188,17 +214,17 @@ def _png_pixels(path: Path, data: bytes, expected: int) -> bytes:
             body = memoryview(data)[at + 8 : at + 8 + length]
             (crc,) = struct.unpack_from(">I", data, at + 8 + length)
             if zlib.crc32(body, zlib.crc32(kind)) != crc:
-                raise DepthReadError(f"{path}: the checksum of a PNG chunk is wrong; copy or record it again")
+                raise DepthReadError(f"{name}: the checksum of a PNG chunk is wrong; copy or record it again")
             if kind == b"IDAT":
                 packed.append(body)
             elif kind[:1].isupper() and kind not in (b"IHDR", b"PLTE", b"IEND"):
-                raise DepthReadError(f"{path}: has a PNG chunk {kind!r} that must be understood and is unknown")
+                raise DepthReadError(f"{name}: has a PNG chunk {kind!r} that must be understood and is unknown")
             at += 12 + length
         pixels = stream.decompress(b"".join(packed), expected + 1)
     except (struct.error, zlib.error):
-        raise DepthReadError(f"{path}: the PNG is cut short or damaged; copy or record it again") from None
+        raise DepthReadError(f"{name}: the PNG is cut short or damaged; copy or record it again") from None
     if len(pixels) != expected or not stream.eof:
-        raise DepthReadError(f"{path}: the PNG holds fewer or more pixels than it says; copy or record it again")
+        raise DepthReadError(f"{name}: the PNG holds fewer or more pixels than it says; copy or record it again")
     return pixels
 
 
@@ -218,11 +244,11 @@ _MOST_STRIPS = 1 << 20
 _QUIET = threading.Lock()  # OpenCV has one level of logging for all threads
 
 
-def _tiff_tags(path: Path, data: bytes) -> dict[int, tuple[int, ...]]:
+def _tiff_tags(name: str, data: bytes) -> dict[int, tuple[int, ...]]:
     """What is needed of the tags of a TIFF's first image; each may be there once."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
     if order is None:
-        raise DepthReadError(f"{path}: expected a TIFF, got something else (BigTIFF is not read)")
+        raise DepthReadError(f"{name}: expected a TIFF, got something else (BigTIFF is not read)")
     tags: dict[int, tuple[int, ...]] = {}
     (at,) = struct.unpack_from(order + "I", data, 4)
     (entries,) = struct.unpack_from(order + "H", data, at)
@@ -238,10 +264,10 @@ def _tiff_tags(path: Path, data: bytes) -> dict[int, tuple[int, ...]]:
     return tags
 
 
-def _tiff_header(path: Path, data: bytes) -> tuple[int, int, np.dtype]:
+def _tiff_header(name: str, data: bytes) -> tuple[int, int, np.dtype]:
     """Height, width and type of the first image of a TIFF file, whose pixels all lie within the file."""
     try:
-        tags = _tiff_tags(path, data)
+        tags = _tiff_tags(name, data)
         (width,), (height,) = tags[_WIDTH], tags[_HEIGHT]
         (tile_width,), (tile_height,) = tags.get(_TILE_WIDTH, (1,)), tags.get(_TILE_HEIGHT, (1,))
         places = tags[_TILES] if _TILES in tags else tags[_STRIPS]
@@ -249,29 +275,28 @@ def _tiff_header(path: Path, data: bytes) -> tuple[int, int, np.dtype]:
         if any(not 0 < place < place + length <= len(data) for place, length in zip(places, lengths, strict=True)):
             raise ValueError
     except (struct.error, KeyError, ValueError):
-        raise DepthReadError(f"{path}: the TIFF is cut short or damaged; copy or record it again") from None
-    _check_size(path, height, width)
-    _check_size(path, tile_height, tile_width)
+        raise DepthReadError(f"{name}: the TIFF is cut short or damaged; copy or record it again") from None
+    _check_size(name, height, width)
+    _check_size(name, tile_height, tile_width)
     bits, samples, kind = tags.get(_BITS, (1,)), tags.get(_SAMPLES, (1,)), tags.get(_FORMAT, (1,))
     types = {(16, 1): np.uint16, (16, 2): np.int16, (32, 3): np.float32}
     dtype = types.get((bits[0], kind[0])) if len(bits) == len(kind) == 1 else None
     if dtype is None and samples == (1,) and bits[0] > 16:
-        raise DepthReadError(f"{path}: TIFFs of {bits[0]} bits are not read; save 16-bit integers or 32-bit floats")
+        raise DepthReadError(f"{name}: TIFFs of {bits[0]} bits are not read; save 16-bit integers or 32-bit floats")
     if dtype is None or samples != (1,):
-        raise _refuse_picture(path, f"a TIFF of {samples[0]} channels, {bits[0]} bits")
+        raise _refuse_picture(name, f"a TIFF of {samples[0]} channels, {bits[0]} bits")
     return height, width, np.dtype(dtype)
 
 
-def _read_tiff(path: Path, nyu: bool) -> np.ndarray:
-    _only_png_is_nyu(path, nyu)
-    data = path.read_bytes()
-    height, width, dtype = _tiff_header(path, data)
+def _read_tiff(name: str, data: bytes, nyu: bool) -> np.ndarray:
+    _only_png_is_nyu(name, nyu)
+    height, width, dtype = _tiff_header(name, data)
     with _QUIET:  # its lines about damaged files would go to stderr; ours says it all
         level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         image = _decode(data)
         cv2.utils.logging.setLogLevel(level)
     if image is None or image.shape != (height, width) or image.dtype.itemsize != dtype.itemsize:
-        raise DepthReadError(f"{path}: the TIFF does not decode; copy or record it again")
+        raise DepthReadError(f"{name}: the TIFF does not decode; copy or record it again")
     return image.view(dtype)
 
 
@@ -290,81 +315,79 @@ _NPY_VALUES = tuple(
 )
 
 
-def _read_npy_stream(path: Path, file: BinaryIO) -> np.ndarray:
+def _read_npy_stream(name: str, file: BinaryIO) -> np.ndarray:
     """One `.npy` from an open file, its header checked before its pixels are read."""
     head = file.read(_NPY_HEADER)
     start = 12 if head[6:7] in (b"\2", b"\3") else 10
     if head[:6] != b"\x93NUMPY" or head[6:7] not in (b"\1", b"\2", b"\3") or len(head) < start:
-        raise DepthReadError(f"{path}: not a numpy array file, or cut short")
+        raise DepthReadError(f"{name}: not a numpy array file, or cut short")
     start += int.from_bytes(head[8:start], "little")
     text = head[:start]
     descr, fortran, shape = (pattern.search(text) for pattern in _NPY_VALUES)
     if start > len(head) or not (descr and fortran and shape):
-        raise DepthReadError(f"{path}: expected an (H, W) array of numbers, got {text[10:200]!r}")
+        raise DepthReadError(f"{name}: expected an (H, W) array of numbers, got {text[10:200]!r}")
     dtype, height, width = np.dtype(descr[1].decode()), int(shape[1]), int(shape[2])
-    _check_size(path, height, width)
+    _check_size(name, height, width)
     if dtype.itemsize == 1:
-        raise _refuse_picture(path, f"an array of {dtype}")
+        raise _refuse_picture(name, f"an array of {dtype}")
     wanted = height * width * dtype.itemsize
     data = head[start:] + file.read(max(0, wanted + 1 - (len(head) - start)))
     if len(data) != wanted:
         raise DepthReadError(
-            f"{path}: ({height}, {width}) {dtype} needs {wanted} bytes, the file has "
+            f"{name}: ({height}, {width}) {dtype} needs {wanted} bytes, the file has "
             f"{'fewer' if len(data) < wanted else 'more'}; copy or record it again"
         )
     return np.frombuffer(data, dtype).reshape((height, width), order="F" if fortran[1] == b"True" else "C")
 
 
-def _read_npy(path: Path, nyu: bool) -> np.ndarray:
-    _only_png_is_nyu(path, nyu)
-    with path.open("rb") as file:
-        return _read_npy_stream(path, file)
+def _read_npy(name: str, data: bytes, nyu: bool) -> np.ndarray:
+    _only_png_is_nyu(name, nyu)
+    return _read_npy_stream(name, io.BytesIO(data))
 
 
-def _read_npz(path: Path, nyu: bool) -> np.ndarray:
-    _only_png_is_nyu(path, nyu)
+def _read_npz(name: str, data: bytes, nyu: bool) -> np.ndarray:
+    _only_png_is_nyu(name, nyu)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = archive.namelist()
             wanted = "depth.npy" if "depth.npy" in names else names[0] if len(names) == 1 else None
             if wanted is None:
-                raise DepthReadError(f"{path}: expected one array, or one named depth, got {str(names)[:100]}")
+                raise DepthReadError(f"{name}: expected one array, or one named depth, got {str(names)[:100]}")
             if archive.getinfo(wanted).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise DepthReadError(f"{path}: not packed as numpy packs; save it with numpy.savez_compressed")
+                raise DepthReadError(f"{name}: not packed as numpy packs; save it with numpy.savez_compressed")
             with archive.open(wanted) as file:
-                return _read_npy_stream(path, file)  # type: ignore[arg-type]
+                return _read_npy_stream(name, file)  # type: ignore[arg-type]
     except DepthReadError:
         raise
     except Exception as error:  # damaged archives make zipfile fail in ways it does not document
-        raise DepthReadError(f"{path}: not a readable .npz ({str(error)[:100]}); copy or record it again") from None
+        raise DepthReadError(f"{name}: not a readable .npz ({str(error)[:100]}); copy or record it again") from None
 
 
 # --------------------------------------------------------------------------------------------- MSRA
 
 
-def _read_msra(path: Path, nyu: bool) -> np.ndarray:
+def _read_msra(name: str, data: bytes, nyu: bool) -> np.ndarray:
     """MSRA's `.bin`: six int32 (image width, height, then left, top, right, bottom) and the window's float32 mm."""
-    _only_png_is_nyu(path, nyu)
-    data = path.read_bytes()
+    _only_png_is_nyu(name, nyu)
     if len(data) < 24:
-        raise DepthReadError(f"{path}: expected MSRA's 24-byte header, got {len(data)} bytes")
+        raise DepthReadError(f"{name}: expected MSRA's 24-byte header, got {len(data)} bytes")
     width, height, left, top, right, bottom = struct.unpack_from("<6i", data)
-    _check_size(path, height, width)
+    _check_size(name, height, width)
     if not (0 <= left <= right <= width and 0 <= top <= bottom <= height):
         raise DepthReadError(
-            f"{path}: the header's window {left},{top} to {right},{bottom} is not inside its {width} x {height} image"
+            f"{name}: the header's window {left},{top} to {right},{bottom} is not inside its {width} x {height} image"
         )
     wanted = 24 + 4 * (right - left) * (bottom - top)
     if len(data) != wanted:
-        raise DepthReadError(f"{path}: the header asks for {wanted} bytes, got {len(data)}; copy it again")
+        raise DepthReadError(f"{name}: the header asks for {wanted} bytes, got {len(data)}; copy it again")
     depth = np.zeros((height, width), np.float32)
     depth[top:bottom, left:right] = np.frombuffer(data, "<f4", offset=24).reshape(bottom - top, right - left)
     return depth
 
 
-def _only_png_is_nyu(path: Path, nyu: bool) -> None:
+def _only_png_is_nyu(name: str, nyu: bool) -> None:
     if nyu:
-        raise DepthReadError(f"{path}: unit nyu is a coding of PNG files; give the unit of this file's numbers")
+        raise DepthReadError(f"{name}: unit nyu is a coding of PNG files; give the unit of this file's numbers")
 
 
 _READERS = {

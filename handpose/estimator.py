@@ -18,7 +18,7 @@ from handpose.crop import PATCH, HandCrop
 from handpose.depth_io import DepthUnit, millimetres_per_unit, read_depth, to_depth, warn_of_unit
 from handpose.errors import HandPoseError
 from handpose.layouts import JointLayout
-from handpose.localize import center_in_box, hand_candidates, localize_hands
+from handpose.localize import NEAREST, center_in_box, hand_candidates, localize_hands
 from handpose.pose import Hand, HandPose
 from handpose.weights import file_sha256, find_weights
 
@@ -34,6 +34,8 @@ _LARGEST_BATCH = 64
 _MIRRORS = {"right": (False,), "left": (True,), "auto": (False, True)}  # the network knows right hands only
 _RIVALS = 3  # places that may be the hand in one image
 _RIVAL_AREA = 0.2  # of the most likely place's, below which one is no rival to it
+_LOOKS = 3  # at one hand, each from a crop around the pose that the one before saw
+_CLEAR_MM = 8.0  # expected error of a pose that needs no further look
 
 
 class _Choice(NamedTuple):
@@ -44,10 +46,11 @@ class _Choice(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """The crops of one image that may hold its hand, and the image's camera."""
+    """The crops of one image that may hold its hand, the image's camera and, if the places were found, the image."""
 
     choices: list[_Choice]
     camera: Camera
+    depth: np.ndarray | None = None
 
 
 class AssumedCameraWarning(UserWarning):
@@ -203,7 +206,8 @@ class HandPoseEstimator:
         if box is not None and _numbers(box).shape != (4,):
             raise HandPoseError(f"a box is x, y, width, height in px, got {box}")
         camera = _camera_of(depth, camera)
-        return Candidates(self._choices(depth, camera, center, box, hand), camera)
+        found = center is None and box is None
+        return Candidates(self._choices(depth, camera, center, box, hand), camera, depth if found else None)
 
     def predict_hands(
         self,
@@ -291,7 +295,7 @@ class HandPoseEstimator:
         """
         results = self._network([choice.crop.patch for image in found for choice in image.choices])
         poses = []
-        for (choices, camera), source in zip(found, sources, strict=True):
+        for (choices, camera, _), source in zip(found, sources, strict=True):
             seen = [(self._pose(choice.crop, *next(results), camera, source), choice.area) for choice in choices]
             poses.append(
                 min(seen, key=lambda pair: _doubt(pair[0]) / pair[1])[0]
@@ -305,7 +309,27 @@ class HandPoseEstimator:
                     source=source,
                 )
             )
+        self._look_again(found, poses)
         return poses
+
+    def _look_again(self, found: Sequence[Candidates], poses: list[HandPose]) -> None:
+        """Replaces unclear poses at places that were found by clearer ones, from crops around what was seen."""
+        last = {i: pose for i, pose in enumerate(poses) if found[i].depth is not None}
+        for _ in range(_LOOKS - 1):
+            last = {
+                i: pose
+                for i, pose in last.items()
+                if pose.error_mm.mean() > _CLEAR_MM and pose.xyz[:, 2].mean() > NEAREST
+            }
+            crops = [
+                HandCrop.cut(depth, pose.camera, pose.xyz.mean(axis=0), pose.cube, mirror=pose.hand == "left")
+                for depth, pose in ((found[i].depth, pose) for i, pose in last.items())
+                if depth is not None
+            ]
+            results = self._network([crop.patch for crop in crops])
+            for i, crop in zip(last, crops, strict=True):
+                last[i] = self._pose(crop, *next(results), poses[i].camera, poses[i].source)
+                poses[i] = min(poses[i], last[i], key=_doubt)
 
     def _network(self, patches: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Normalised joints and spread, each (J, 3), of patches (96, 96), in batches that the device has room for."""

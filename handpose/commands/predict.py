@@ -276,7 +276,7 @@ def _show(pose: HandPose, depth: np.ndarray, picture: Path | None, page: Path | 
             raise HandPoseError(f"{path}: cannot be written ({error})") from None
 
 
-def _with_progress(results: Iterator[FileResult], length: int) -> Iterator[FileResult]:
+def _with_progress(results: Iterator[FileResult[Path]], length: int) -> Iterator[FileResult[Path]]:
     """The results, with a bar on stderr where a person watches."""
     if length == 1 or not sys.stderr.isatty():
         yield from results
