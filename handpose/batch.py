@@ -23,17 +23,24 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-class FileBytes(NamedTuple):
-    """A depth file that was fetched from somewhere: what it is called and what it holds."""
+class FetchedFile(NamedTuple):
+    """A depth file that was fetched from somewhere.
+
+    Attributes:
+        name: what it is called; errors begin with it.
+        data: what it holds.
+        reason: why it holds nothing, or empty.
+    """
 
     name: str
     data: bytes
+    reason: str = ""
 
     def __str__(self) -> str:
         return self.name
 
 
-_File = TypeVar("_File", Path, FileBytes)
+_File = TypeVar("_File", Path, FetchedFile)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +73,7 @@ def predict_files(
 
     Args:
         estimator: what predicts.
-        paths: depth files, or their bytes.
+        paths: depth files, or what was fetched of them.
         camera: as in `HandPoseEstimator.predict`, like `box`, `hand` and `unit`.
         box: see `camera`.
         hand: see `camera`.
@@ -83,7 +90,7 @@ def predict_files(
     def find(job: tuple[_File, np.ndarray | None]) -> tuple[FileResult[_File], Candidates | None]:
         path, center = job
         try:
-            depth = read_depth(path, unit) if isinstance(path, Path) else decode_depth(path.data, path.name, unit)
+            depth = read_depth(path, unit) if isinstance(path, Path) else _decode(path, unit)
             found = estimator.find(depth, camera=camera, center=center, box=box, hand=hand)
         except DepthReadError as error:
             return FileResult(path, error=error), None
@@ -111,6 +118,12 @@ def predict_files(
     finally:
         for pool in (readers, network):
             pool.shutdown(cancel_futures=True)
+
+
+def _decode(file: FetchedFile, unit: DepthUnit) -> np.ndarray:
+    if file.reason:
+        raise DepthReadError(file.reason)
+    return decode_depth(file.data, file.name, unit)
 
 
 def _ahead(

@@ -26,7 +26,9 @@ SUFFIXES = (".png", ".tif", ".tiff", ".npy", ".npz", ".bin")
 MAX_PIXELS = 50_000_000
 """Files that claim more are refused before anything is allocated."""
 
-_LARGEST_FILE = 1 << 30
+LARGEST_FILE = 1 << 30
+"""Bytes that no depth image comes near."""
+
 _MAGIC = {b"\x89PNG": ".png", b"II*\0": ".tif", b"MM\0*": ".tif", b"\x93NUMPY": ".npy", b"PK\3\4": ".npz"}
 
 
@@ -51,13 +53,30 @@ def read_depth(path: str | Path, unit: DepthUnit = "mm") -> np.ndarray:
     Warns:
         DepthUnitWarning: nothing in the image is where a hand could be in this unit.
     """
-    path = Path(path)
-    _check_file(path)
+    return decode_depth(read_bytes(Path(path), str(path)), str(path), unit)
+
+
+def read_bytes(path: Path, name: str) -> bytes:
+    """What a depth file holds, for `decode_depth`.
+
+    Args:
+        path: the file.
+        name: what errors call it.
+
+    Raises:
+        DepthReadError: not there, too large, or its ending is no depth format's.
+    """
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "no such file"
+        raise DepthReadError(f"{name}: {what}; expected a depth image ({', '.join(SUFFIXES)})")
+    _check_suffix(name, path.suffix.lower())
+    size = path.stat().st_size
+    if size > LARGEST_FILE:
+        raise DepthReadError(f"{name}: {size} bytes; no depth image is that large")
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
-        raise DepthReadError(f"{path}: cannot be read ({error})") from None
-    return decode_depth(data, str(path), unit)
+        raise DepthReadError(f"{name}: cannot be read ({error})") from None
 
 
 def decode_depth(data: bytes, name: str, unit: DepthUnit = "mm") -> np.ndarray:
@@ -75,7 +94,7 @@ def decode_depth(data: bytes, name: str, unit: DepthUnit = "mm") -> np.ndarray:
         DepthUnitWarning: nothing in the image is where a hand could be in this unit.
     """
     factor = millimetres_per_unit(unit)
-    if len(data) > _LARGEST_FILE:
+    if len(data) > LARGEST_FILE:
         raise DepthReadError(f"{name}: {len(data)} bytes; no depth image is that large")
     suffix = Path(name).suffix.lower() or next((_MAGIC[head] for head in _MAGIC if data.startswith(head)), "")
     stored = _READERS[_check_suffix(name, suffix)](name, data, unit == "nyu")
@@ -116,16 +135,6 @@ def millimetres_per_unit(unit: DepthUnit) -> float:
     if isinstance(unit, (int, float)) and not isinstance(unit, bool) and 1e-6 <= unit <= 1e6:
         return float(unit)
     raise HandPoseError(f"unit must be mm, m, nyu or a number of millimetres per stored unit, got {unit!r}")
-
-
-def _check_file(path: Path) -> None:
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "no such file"
-        raise DepthReadError(f"{path}: {what}; expected a depth image ({', '.join(SUFFIXES)})")
-    _check_suffix(str(path), path.suffix.lower())
-    size = path.stat().st_size
-    if size > _LARGEST_FILE:
-        raise DepthReadError(f"{path}: {size} bytes; no depth image is that large")
 
 
 def _check_suffix(name: str, suffix: str) -> str:

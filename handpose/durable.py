@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from io import FileIO
 from pathlib import Path
@@ -17,7 +17,8 @@ from handpose.errors import HandPoseError
 if sys.platform != "win32":
     import fcntl
 
-_WORK_PER_SYNC = 20.0  # how many times as long as it takes to sync one may work before the next: 5 % for safety
+WORK_PER_SYNC = 20.0
+"""How many times as long as it takes to sync one may work before the next: 5 % for safety."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -131,7 +132,7 @@ class GrowingFile:
         os.fsync(self._manifest.fileno())
         self._entries.clear()
         end = time.monotonic()
-        self._next_sync = end + _WORK_PER_SYNC * (end - start)
+        self._next_sync = end + WORK_PER_SYNC * (end - start)
 
     def _lock(self) -> None:
         if sys.platform != "win32":  # there, two jobs with one output are not noticed
@@ -142,37 +143,55 @@ class GrowingFile:
 
     def _read_manifest(self, wanted: dict[str, Any]) -> int:
         """Takes over what the manifest says; returns where its last whole line ends."""
-        size, whole = self._path.stat().st_size, 0
+        size = self._path.stat().st_size
         with self._manifest_path.open("rb") as file:
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break  # torn: the frames it would name are done again
-                try:
-                    entry = json.loads(line)
-                    if whole == 0:
-                        self._check_settings(entry["settings"], wanted["settings"])
-                    else:
-                        self._held[entry["file"]] = entry["size"], entry["mtime_ns"]
-                        self.failed += entry["status"] == "error"
-                        self._end = entry["end"]
-                except (ValueError, KeyError, TypeError) as error:
-                    raise HandPoseError(
-                        f"{self._manifest_path}: is damaged ({error!r}); give --force to start again"
-                    ) from None
-                whole += len(line)
+            entries, whole = read_manifest(file, str(self._manifest_path), wanted["settings"])
+        for entry in entries:
+            self._held[entry["file"]] = entry["size"], entry["mtime_ns"]
+            self.failed += entry["status"] == "error"
+            self._end = entry["end"]
         if self._end > size:
             raise HandPoseError(
                 f"{self._path}: has {size} bytes, but its manifest knows of {self._end}; give --force to start again"
             )
         return whole
 
-    def _check_settings(self, old: dict[str, Any], new: dict[str, Any]) -> None:
-        for name in sorted(old.keys() | new.keys()):
-            if old.get(name) != new.get(name):
-                raise HandPoseError(
-                    f"{self._path}: was begun with {name} {old.get(name)!r}, now it is {new.get(name)!r}; give what it "
-                    "was begun with, another output, or --force to start again"
-                )
+
+def read_manifest(lines: Iterable[bytes], name: str, wanted: dict[str, Any]) -> tuple[list[dict[str, Any]], int]:
+    """What a manifest says is finished, and how many bytes its whole lines have; a torn last line does not count.
+
+    Args:
+        lines: of the manifest: the settings, then an entry of `file`, `size`, `mtime_ns`, `status` and `end` each.
+        name: what the manifest is called.
+        wanted: today's settings, as JSON's types.
+
+    Raises:
+        HandPoseError: it is damaged, or what it tells of was begun with other settings.
+    """
+    entries: list[dict[str, Any]] = []
+    whole = 0
+    for line in lines:
+        if not line.endswith(b"\n"):
+            break  # torn: what it would name is done again
+        try:
+            entry = json.loads(line)
+            if whole == 0:
+                _check_settings(name, entry["settings"], wanted)
+            else:
+                entries.append({key: entry[key] for key in ("file", "size", "mtime_ns", "status", "end")})
+        except (ValueError, KeyError, TypeError) as error:
+            raise HandPoseError(f"{name}: is damaged ({error!r}); give --force to start again") from None
+        whole += len(line)
+    return entries, whole
+
+
+def _check_settings(name: str, old: dict[str, Any], new: dict[str, Any]) -> None:
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            raise HandPoseError(
+                f"{name}: was begun with {key} {old.get(key)!r}, now it is {new.get(key)!r}; give what it "
+                "was begun with, another output, or --force to start again"
+            )
 
 
 def _append(file: FileIO, text: str, end: int) -> int:

@@ -49,7 +49,7 @@ def make_frames(folder: Path, count: int) -> list[Path]:
     return frames
 
 
-def job(model: Path, frames: Path, out: Path, *options: str) -> list[str]:
+def job(model: Path, frames: Path | str, out: Path | str, *options: str) -> list[str]:
     """The command of a job over such frames."""
     camera = "200,200,31.5,23.5,64,48"
     program = [sys.executable, "-m", "handpose", "predict", str(frames), "-m", str(model), "-c", camera]

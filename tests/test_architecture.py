@@ -16,7 +16,7 @@ PACKAGE = ROOT / "handpose"
 FLOORS = [
     [
         *("errors", "cache", "textfile", "layouts", "camera", "depth_io", "localize", "crop", "articulation"),
-        *("uncertainty", "draw", "pose", "html", "config"),
+        *("listing", "uncertainty", "draw", "pose", "html", "config"),
     ],
     ["model", "losses"],
     [
@@ -77,9 +77,18 @@ FLOORS = [
         "benchmark",
         "calibration",
         "check",
+        "scale.inputs",
+        "scale.readers",
+        "scale.table",
+        "scale.predictor",
+        "scale.output",
+        "scale.engine",
     ],
     [
         "commands.console",
+        "commands.job",
+        "commands.local",
+        "commands.cluster",
         "commands.predict",
         "commands.live",
         "commands.check",

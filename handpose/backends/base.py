@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Literal, Protocol
 
 import numpy as np
@@ -28,3 +29,9 @@ class GraphBackend(Backend, Protocol):
     """
 
     metadata: str
+
+
+def threads() -> int:
+    """How many threads a network on the CPU may use: `OMP_NUM_THREADS`, as torch and numpy have it, or 0 for all."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(first) if first.isdecimal() else 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from handpose.backends.base import METADATA_KEY
+from handpose.backends.base import METADATA_KEY, threads
 from handpose.errors import WeightsError
 
 
@@ -25,6 +25,7 @@ class OnnxRuntimeBackend:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors; warnings are about the graph's form, which no caller can change
+        options.intra_op_num_threads = threads()
         try:
             self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions have no base of their own

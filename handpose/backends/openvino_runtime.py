@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from handpose.backends.base import METADATA_KEY
+from handpose.backends.base import METADATA_KEY, threads
 from handpose.errors import WeightsError
 
 
@@ -25,7 +25,11 @@ class OpenVinoBackend:
         import openvino
 
         # Without a say, OpenVINO takes bfloat16 where the processor has it, which moves joints by millimetres.
-        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": threads(),
+        }
         try:
             core = openvino.Core()
             model = core.read_model(file)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import os
+import signal
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -75,3 +78,26 @@ def parse_numbers(text: str, count: int, what: str) -> tuple[float, ...]:
     if len(numbers) != count:
         raise typer.BadParameter(f"expected {what}, got {text!r}")
     return numbers
+
+
+@contextlib.contextmanager
+def stop_requests() -> Iterator[list[int]]:
+    """Collects Ctrl-C and SIGTERM, so that a write is finished before the end; the second one ends at once.
+
+    If the reader of stdout goes away, nobody needs to hear of it.
+    """
+    stops: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        stops.append(number)
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stops
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where Python flushes to in the end
+        raise typer.Exit(141) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,80 @@
+"""The network as a worker of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from handpose.backends.base import BackendName
+from handpose.batch import FetchedFile, predict_files
+from handpose.camera import Camera
+from handpose.depth_io import DepthUnit
+from handpose.estimator import Box, HandOrAuto, HandPoseEstimator
+from handpose.records import FailedFrame, Record
+from handpose.scale.table import table_of
+
+
+class HandPosePredictor:
+    """For `ray.data.Dataset.map_batches`: loads the network once in each worker, and turns frames into records.
+
+    Takes batches with a column `bytes`, whole depth files, and a column `path`, what they are called, as
+    `ray.data.read_binary_files(..., include_paths=True)` gives them; returns a row for each, in order, with the
+    fields of a line of `handpose predict`. A frame that has no pose because something is wrong with it is a row
+    with status `error` and the reason.
+
+    Args:
+        model: as in `HandPoseEstimator.from_pretrained`, like `device` and `backend`; every machine must have it.
+        camera: of all frames. Without it a usual field of view is assumed, with a warning.
+        center: (3,) mm, the hand's centre in all frames; found in each if not given.
+        box: x, y, width, height in px around the hand, instead of `center`.
+        hand: which hand it is.
+        unit: what the numbers of the frames mean.
+        device: of the network.
+        backend: what runs the network.
+        batch_size: frames per pass through the network.
+
+    Raises:
+        HandPoseError: as `HandPoseEstimator.from_pretrained`.
+    """
+
+    def __init__(
+        self,
+        model: str | PathLike[str] = "msra",
+        *,
+        camera: Camera | None = None,
+        center: Sequence[float] | None = None,
+        box: Box | None = None,
+        hand: HandOrAuto = "right",
+        unit: DepthUnit = "mm",
+        device: str = "auto",
+        backend: BackendName = "auto",
+        batch_size: int = 16,
+    ) -> None:
+        self._estimator = HandPoseEstimator.from_pretrained(model, device=device, backend=backend)
+        self._center = None if center is None else np.asarray(center, dtype=np.float64)
+        self._options: dict[str, Any] = {
+            "camera": camera,
+            "box": box,
+            "hand": hand,
+            "unit": unit,
+            "batch_size": batch_size,
+        }
+
+    def __call__(self, batch: Mapping[str, Iterable[Any]]) -> pa.Table:
+        """Records of a batch of frames."""
+        files = [FetchedFile(str(name), data) for name, data in zip(batch["path"], batch["bytes"], strict=True)]
+        return table_of(self.records(files))
+
+    def records(self, files: Sequence[FetchedFile]) -> list[Record]:
+        """A record for each file, in order."""
+        centers = None if self._center is None else [self._center] * len(files)
+        # One thread reads and crops beside the network's: a cluster has a worker for each processor.
+        results = predict_files(self._estimator, files, centers=centers, threads=1, **self._options)
+        return [
+            result.pose or FailedFrame(file.name, str(result.error), self._estimator.layout)
+            for file, result in zip(files, results, strict=True)
+        ]

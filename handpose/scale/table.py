@@ -1,0 +1,50 @@
+"""Records as a table: one row for each frame, with the same fields as a line of JSON."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from handpose.records import Record
+
+_NUMBERS = pa.list_(pa.float64())
+
+SCHEMA = pa.schema(
+    {
+        "source": pa.string(),
+        "status": pa.string(),
+        "model": pa.string(),
+        "layout": pa.string(),
+        "hand": pa.string(),
+        "joints": pa.list_(pa.string()),
+        "xyz_mm": pa.list_(_NUMBERS),
+        "uvz": pa.list_(_NUMBERS),
+        "spread_mm": pa.list_(_NUMBERS),
+        "error_mm": _NUMBERS,
+        "center_mm": _NUMBERS,
+        "cube_mm": pa.float64(),
+        "camera": pa.struct(
+            {
+                **dict.fromkeys(("fx", "fy", "cx", "cy"), pa.float64()),
+                **dict.fromkeys(("width", "height"), pa.int64()),
+            }
+        ),
+        "reason": pa.string(),
+    }
+)
+"""Columns of the table: the record's fields, null where a record has none."""
+
+
+def table_of(records: Sequence[Record]) -> pa.Table:
+    """Records as rows, in order."""
+    return pa.Table.from_pylist([record.to_dict() for record in records], schema=SCHEMA)
+
+
+def parquet_of(table: pa.Table) -> bytes:
+    """A table as the bytes of a Parquet file."""
+    file = io.BytesIO()
+    pq.write_table(table, file, compression="zstd")
+    return file.getvalue()
