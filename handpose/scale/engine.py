@@ -29,8 +29,9 @@ from handpose.scale.predictor import HandPosePredictor
 from handpose.scale.readers import read_shard
 from handpose.scale.table import parquet_of, table_of
 
-# Reading and writing wait for the store more than they compute: beside each worker there is room for them.
-_WORKER_CPUS, _STORE_CPUS = 0.9, 0.1
+# Reading waits for the store more than it computes: beside each worker there is room for it. Writing hardly computes,
+# and must not wait until all is read.
+_WORKER_CPUS, _READ_CPUS, _WRITE_CPUS = 0.9, 0.1, 0
 _WARNINGS = 3  # of one piece that are worth telling
 
 
@@ -108,7 +109,7 @@ def predict_shards(
                 _read,
                 batch_size=1,
                 batch_format="pyarrow",
-                num_cpus=_STORE_CPUS,
+                num_cpus=_READ_CPUS,
                 fn_kwargs={"batch_size": options["batch_size"]},
             )
             .map_batches(
@@ -121,7 +122,7 @@ def predict_shards(
                 num_gpus=1 if gpus else 0,
                 runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
             )
-            .map_batches(_write, batch_size=1, batch_format="pyarrow", num_cpus=_STORE_CPUS)
+            .map_batches(_write, batch_size=1, batch_format="pyarrow", num_cpus=_WRITE_CPUS)
         )
         yield from _whole_shards(shards, pieces.iter_rows())
 

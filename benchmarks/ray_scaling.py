@@ -1,0 +1,132 @@
+"""From one worker to two on Ray, and what a million frames and more would take: three Markdown tables.
+
+OMP_NUM_THREADS=1 python benchmarks/ray_scaling.py [--shards 16] [--core-hour 0.04]
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import ray
+
+from handpose import Camera, HandPoseEstimator
+from handpose.batch import predict_files
+from handpose.depth_io import decode_depth
+from handpose.records import Record
+from handpose.scale.engine import predict_shards
+from handpose.scale.inputs import FILES_PER_SHARD, find_shards
+from handpose.scale.output import ShardedOutput
+from handpose.scale.table import parquet_of, table_of
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+FRAMES = [EXAMPLES / name for name in ("open.png", "thumb.png", "down.png")]
+CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
+OPTIONS = {
+    "model": "msra",
+    "camera": CAMERA,
+    "center": None,
+    "box": None,
+    "hand": "right",
+    "unit": "mm",
+    "device": "cpu",
+    "backend": "auto",
+    "batch_size": 16,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shards", type=int, default=16)
+    parser.add_argument("--core-hour", type=float, default=0.04, help="price of a core for an hour")
+    arguments = parser.parse_args()
+
+    stages, frame_bytes, row_bytes = measure_stages()
+    total = sum(stages.values())
+    print("| one core, per frame | ms |\n|---|---|")
+    for name, seconds in [*stages.items(), ("all", total)]:
+        print(f"| {name} | {1000 * seconds:.2f} |")
+    print(f"\n{frame_bytes / 1000:.0f} kB read and {row_bytes / 1000:.2f} kB written per frame\n", flush=True)
+
+    print("| | frames per second | per core |\n|---|---|---|")
+    rate = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        for i in range(arguments.shards * FILES_PER_SHARD):
+            shutil.copyfile(FRAMES[i % 3], Path(folder) / f"{i:06}.png")
+        for cores, name, measure in (
+            (1, "`predict_files` on one core, without Ray", measure_here),
+            (1, "Ray on one core, one worker", measure_workers),
+            (2, "Ray on two cores, two workers", measure_workers),
+        ):
+            os.sched_setaffinity(0, range(cores))  # of all that is started from here, too
+            rate = measure(folder, cores)
+            print(f"| {name} | {rate:.0f} | {rate / cores:.0f} |", flush=True)
+
+    per_core = rate / 2
+    print(f"\n| frames | hours of one core | of 1,000 cores | cost | read | written |\n{'|---' * 6}|")
+    for frames in (10**6, 10**8, 10**10):
+        hours = frames / per_core / 3600
+        print(
+            f"| {frames:,} | {hours:,.1f} | {hours / 1000:,.2f} | {hours * arguments.core_hour:,.2f} "
+            f"| {frames * frame_bytes / 1e12:,.2f} TB | {frames * row_bytes / 1e12:,.3f} TB |"
+        )
+
+
+def measure_stages() -> tuple[dict[str, float], float, float]:
+    """Seconds per frame of each stage in this thread, bytes read per frame and bytes written."""
+    estimator = HandPoseEstimator.from_pretrained("msra", device="cpu")
+    data = [FRAMES[i % 3].read_bytes() for i in range(48)]
+    names = [f"{i}.png" for i in range(48)]
+    depths = [decode_depth(one, name) for one, name in zip(data, names, strict=True)]
+    found = [estimator.find(depth, camera=CAMERA) for depth in depths]
+
+    def network() -> list[Record]:
+        return [
+            pose for i in range(0, 48, 16) for pose in estimator.poses(found[i : i + 16], names[i : i + 16], "right")
+        ]
+
+    records = network()
+    stages: dict[str, Callable[[], object]] = {
+        "decode PNG": lambda: [decode_depth(one, name) for one, name in zip(data, names, strict=True)],
+        "localise and crop": lambda: [estimator.find(depth, camera=CAMERA) for depth in depths],
+        "network and decode": network,
+        "table": lambda: parquet_of(table_of(records)),
+    }
+    seconds = {name: statistics.median(_seconds(stage) for _ in range(7)) / 48 for name, stage in stages.items()}
+    return seconds, sum(map(len, data)) / 48, len(parquet_of(table_of(records))) / 48
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def measure_here(folder: str, cores: int) -> float:
+    """Frames per second of this process."""
+    estimator = HandPoseEstimator.from_pretrained("msra", device="cpu")
+    files = sorted(Path(folder).iterdir())[: 4 * FILES_PER_SHARD]
+    return len(files) / _seconds(lambda: list(predict_files(estimator, files, camera=CAMERA, threads=cores)))
+
+
+def measure_workers(folder: str, cores: int) -> float:
+    """Frames per second once the workers have begun: from the first quarter of the shards to the last."""
+    shards = find_shards([folder])
+    ray.init(address="local", num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    with tempfile.TemporaryDirectory() as out:
+        output = ShardedOutput(out, {}, shards, resume=False, force=True)
+        done = [(time.perf_counter(), shard.rows) for shard in predict_shards(shards, output, OPTIONS, workers=cores)]
+    ray.shutdown()
+    done = done[len(done) // 4 :]
+    return sum(rows for _, rows in done[1:]) / (done[-1][0] - done[0][0])
+
+
+if __name__ == "__main__":
+    main()
