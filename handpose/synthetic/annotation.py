@@ -64,25 +64,31 @@ def _icvl() -> dict[str, _Mixture]:
     return joints
 
 
-# NYU's are those of the hand model that its authors fitted; both subjects have the same proportions.
-_NYU_MIDS = {"index": 0.06, "middle": 0.03, "ring": 0.10, "pinky": 0.0}
-_NYU_HALF_WRIST = 0.68  # in widths between the index's and the pinky's metacarpal
+# NYU's are those of the hand model that its authors fitted; both subjects have the same proportions. Shares of the way
+# from the middle landmark of a finger to the next one, fitted to these.
+_NYU_MIDS = {
+    "index": ("index_3", 0.18),
+    "middle": ("middle_3", 0.11),
+    "ring": ("ring_3", 0.19),
+    "pinky": ("pinky_1", 0.11),
+}
+_NYU_HALF_WRIST = 0.67  # in widths between the index's and the pinky's metacarpal
 
 
 def _nyu() -> dict[str, _Mixture]:
-    knuckles = _between("middle_1", "pinky_1", 0.3)
+    knuckles = _between("middle_1", "pinky_1", 0.08)
     side = _mixed({"index_metacarpal": 0.0}, {"index_metacarpal": 1.0, "pinky_metacarpal": -1.0}, _NYU_HALF_WRIST)
     joints = {
         "thumb_tip": {"thumb_tip": 1.0},
-        "thumb_mid": _between("thumb_3", "thumb_tip", 0.22),
-        "thumb_root": _between("thumb_2", "thumb_3", 0.08),
+        "thumb_mid": _between("thumb_3", "thumb_tip", 0.24),
+        "thumb_root": _between("thumb_2", "thumb_3", 0.09),
         "wrist_ulnar": {"hand": 1.0} | {landmark: -weight for landmark, weight in side.items()},
         "wrist_radial": {"hand": 1.0} | side,
         "palm": _mixed({"hand": 1.0}, knuckles, 0.67),
     }
-    for finger, place in _NYU_MIDS.items():
+    for finger, (next_landmark, place) in _NYU_MIDS.items():
         joints[f"{finger}_tip"] = {f"{finger}_tip": 1.0}
-        joints[f"{finger}_mid"] = _between(f"{finger}_2", f"{finger}_3", place)
+        joints[f"{finger}_mid"] = _between(f"{finger}_2", next_landmark, place)
     return joints
 
 
