@@ -77,11 +77,11 @@ WEIGHTS = {
             revision=None,
             sha256="d413654d9ee514c121dec7e3abd1c39c66cf6ce7f8c537d7be6960047af35c08",
             licence="Apache-2.0",
-            trained_on="rendered depth only, 769,248 crops",
+            trained_on="rendered depth only, 961,248 crops",
             error_mm={
-                "joints of 2,000 rendered test images, centre given": 9.1,
-                "joints of 2,000 rendered test images, centre found": 14.4,
-                "fingertips of 8 labelled real images (SR305, one person)": 4.8,
+                "joints of 2,000 rendered test images, centre given": 8.6,
+                "joints of 2,000 rendered test images, centre found": 11.9,
+                "fingertips of 8 labelled real images (SR305, one person)": 5.0,
             },
         ),
         WeightsRecord(
