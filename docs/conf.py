@@ -22,6 +22,7 @@ smartquotes = False  # "--" is an option, not a dash
 default_role = "literal"  # docstrings hold `code`
 napoleon_google_docstring, napoleon_numpy_docstring = True, False
 napoleon_use_ivar = True
+autodoc_mock_imports = ["pyarrow"]  # of the extra `ray`, which pages do not need
 autodoc_typehints = "none"  # signatures hold them
 
 html_theme = "furo"

@@ -18,8 +18,11 @@ pytestmark = pytest.mark.slow
 ray = pytest.importorskip("ray")
 pq = pytest.importorskip("pyarrow.parquet")
 
+from handpose.errors import HandPoseError  # noqa: E402
 from handpose.scale import HandPosePredictor  # noqa: E402 - needs pyarrow
-from handpose.scale.output import MANIFEST  # noqa: E402
+from handpose.scale.engine import connect, predict_shards  # noqa: E402
+from handpose.scale.inputs import find_shards  # noqa: E402
+from handpose.scale.output import MANIFEST, ShardedOutput  # noqa: E402
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -152,6 +155,18 @@ def test_frames_and_results_of_an_object_store(start: Start, tmp_path: Path) -> 
         assert set(store.ls("bucket/out")) == {f"bucket/out/{file.name}" for file in (tmp_path / "got").iterdir()}
     finally:
         server.stop()
+
+
+def test_a_worker_that_cannot_begin_is_one_line(tmp_path: Path) -> None:
+    (frame,) = make_frames(tmp_path / "frames", 1)
+    shards = find_shards([str(frame)])
+    output = ShardedOutput(str(tmp_path / "out"), {}, shards, resume=False, force=False)
+    connect(None)
+    try:
+        with pytest.raises(HandPoseError, match=r"^a worker of the cluster failed: WeightsError: .*no config.json"):
+            list(predict_shards(shards, output, {"model": str(tmp_path), "device": "cpu", "batch_size": 16}))
+    finally:
+        ray.shutdown()
 
 
 def test_the_predictor_maps_a_dataset_of_files(small_model: Path, tmp_path: Path) -> None:

@@ -108,6 +108,25 @@ def test_where_the_hand_is_can_be_said(estimator: HandPoseEstimator) -> None:
     assert estimator.predict(depth, camera=CAMERA, box=(0, 0, 20, 20)).status == "no_hand"
 
 
+def test_what_was_found_badly_is_looked_at_again(estimator: HandPoseEstimator, monkeypatch: pytest.MonkeyPatch) -> None:
+    joints = truth("open")
+    beside = joints.mean(axis=0) + np.array([0.0, -90.0, 0.0])
+    depth = read_depth(EXAMPLES / "open.png")
+    given = estimator.predict(depth, camera=CAMERA, center=beside)
+    monkeypatch.setattr("handpose.estimator.hand_candidates", lambda *_: (beside[None], np.array([5000.0])))
+    found = estimator.predict(depth, camera=CAMERA)
+    assert np.linalg.norm(given.xyz - joints, axis=1).mean() > 25.0
+    assert np.linalg.norm(found.xyz - joints, axis=1).mean() < 10.0
+    assert found.error_mm.mean() < 8.0 < given.error_mm.mean()
+
+    mirror = replace(CAMERA, cx=CAMERA.width - 1 - CAMERA.cx)
+    monkeypatch.setattr(
+        "handpose.estimator.hand_candidates", lambda *_: (beside[None] * [-1, 1, 1], np.array([5000.0]))
+    )
+    left = estimator.predict(depth[:, ::-1], camera=mirror, hand="left")
+    assert np.allclose(left.xyz * [-1, 1, 1], found.xyz, atol=2.0)
+
+
 def test_cropped_and_rescaled_images_give_the_same_hand(estimator: HandPoseEstimator) -> None:
     depth = read_depth(EXAMPLES / "open.png")
     center = localize_hands(depth, CAMERA)[0]

@@ -59,7 +59,7 @@ def connect(address: str | None) -> None:
     """
     if ray.is_initialized():
         return
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # its plans and hints are not for whoever predicts hands
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its plans and tracebacks: what counts is raised here
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         if address is None:
@@ -142,7 +142,8 @@ def _whole_shards(shards: Sequence[Shard], pieces: Iterable[dict[str, Any]]) -> 
                 rows, failed = (sum(one[key] for one in of_shard) for key in ("rows", "failed"))
                 yield ShardDone(shards[piece["shard"]], rows, failed, list(told))
     except ray.exceptions.RayError as error:
-        raise HandPoseError(f"the cluster gave up: {str(error).strip().splitlines()[-1]}") from None
+        last = str(error).strip().splitlines()[-1]  # of the traceback on the other machine
+        raise HandPoseError(f"a worker of the cluster failed: {last.removeprefix('handpose.errors.')}") from None
 
 
 def _read(jobs: pa.Table, batch_size: int) -> Iterator[pa.Table]:
