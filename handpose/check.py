@@ -147,8 +147,13 @@ def _unit(
         tried = {other: estimator.predict(path, camera=camera, unit=other, hand=hand) for other in _OTHER_UNITS}
         hands = [other for other, seen in tried.items() if seen.status == "ok" and _trained_for(seen)]
         if hands:
-            best = min(hands, key=lambda other: tried[other].error_mm.mean())
-            there = f"with --unit {best} there would be a hand at {tried[best].center[2]:.0f} mm"
+            least = min(tried[other].error_mm.mean() for other in hands)
+            # Hands of all sizes look alike: a unit that is hardly worse may be it, too; the user knows the distance.
+            likely = [other for other in hands if tried[other].error_mm.mean() <= 1.1 * least]
+            places = [
+                f"with --unit {other} there would be a hand at {tried[other].center[2]:.0f} mm" for other in likely
+            ]
+            there = ", ".join(places)
             return Finding("unit", "fail" if pose.status == "no_hand" else "warn", f"read as {unit}; {there}")
     return Finding("unit", "ok", f"read as {unit}")
 
