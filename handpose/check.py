@@ -148,12 +148,10 @@ def _unit(
         hands = [other for other, seen in tried.items() if seen.status == "ok" and _trained_for(seen)]
         if hands:
             least = min(tried[other].error_mm.mean() for other in hands)
-            # Hands of all sizes look alike: a unit that is hardly worse may be it, too; the user knows the distance.
-            likely = [other for other in hands if tried[other].error_mm.mean() <= 1.1 * least]
-            places = [
-                f"with --unit {other} there would be a hand at {tried[other].center[2]:.0f} mm" for other in likely
-            ]
-            there = ", ".join(places)
+            # Hands of all sizes look alike: units that are not much worse may be it; the user knows the distance.
+            likely = [other for other in hands if tried[other].error_mm.mean() <= 1.5 * least]
+            places = ", ".join(f"with --unit {other} at {tried[other].center[2]:.0f} mm" for other in likely)
+            there = f"there would be a hand {places}"
             return Finding("unit", "fail" if pose.status == "no_hand" else "warn", f"read as {unit}; {there}")
     return Finding("unit", "ok", f"read as {unit}")
 
