@@ -92,10 +92,10 @@ WEIGHTS = {
             revision=None,
             sha256="f8c3bee45f452997adf2eaa003b3e520a58f890ef8d70b4cde8754a407f69237",
             licence="Apache-2.0",
-            trained_on="rendered depth only, 76,800 crops after those of msra",
+            trained_on="rendered depth only, 64,000 crops after those of msra",
             error_mm={
-                "joints of 2,000 rendered test images, centre given": 9.6,
-                "joints of 2,000 rendered test images, centre found": 15.2,
+                "joints of 2,000 rendered test images, centre given": 9.3,
+                "joints of 2,000 rendered test images, centre found": 12.6,
             },
         ),
         WeightsRecord(
