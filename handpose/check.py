@@ -132,7 +132,7 @@ def _readings(depth: np.ndarray) -> Iterator[Finding]:
         yield Finding("range", "fail", "no reading at all; check the sensor and how its image was saved")
         return
     near, far = np.percentile(seen, (1, 99))
-    what = f"from {near:.4g} to {far:.4g} mm"
+    what = f"from {near:.0f} to {far:.0f} mm"
     if near > TRAINED_FOR[1] or far < TRAINED_FOR[0]:
         yield Finding("range", "fail", f"{what}, nothing where a hand is looked for ({_trained()}); check --unit")
     else:

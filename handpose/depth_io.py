@@ -185,7 +185,7 @@ def _png_header(name: str, head: bytes, nyu: bool) -> list[tuple[int, int]]:
         raise DepthReadError(f"{name}: NYU's coding is an 8-bit RGB PNG, got {bits}-bit, colour type {colour}")
     if not nyu and (bits, colour) != (16, 0):
         kind = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}.get(colour, "unknown")
-        raise _refuse_picture(name, f"a {bits}-bit {kind} PNG")
+        raise _refuse_picture(name, f"{'an' if bits == 8 else 'a'} {bits}-bit {kind} PNG")
     if (compression, filtering) != (0, 0) or interlace not in _PASSES:
         raise DepthReadError(f"{name}: the PNG's header is damaged; copy or record it again")
     sizes = [(-((y - height) // dy), -((x - width) // dx)) for x, y, dx, dy in _PASSES[interlace]]
@@ -436,7 +436,7 @@ def warn_of_unit(depth: np.ndarray, factor: float, name: str, *, integers: bool)
     ]
     hint = f"; its unit is likely {likely[0]}" if likely else ""
     warnings.warn(
-        f"{name}: the nearest surface is at {near:.4g} mm, where no hand can be measured{hint}",
+        f"{name}: the nearest surface is at {near:,.0f} mm, where no hand can be measured{hint}",
         DepthUnitWarning,
         stacklevel=3,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
@@ -40,6 +41,16 @@ _STYLE: dict[Any, Any] = {
 }
 
 
+def check_matplotlib() -> None:
+    """Checks that there is something to draw with.
+
+    Raises:
+        HandPoseError: matplotlib is not installed.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise HandPoseError("plots need matplotlib: pip install 'handpose[plot]'")
+
+
 def draw_evaluations(evaluations: Evaluations, layout: JointLayout) -> dict[str, Figure]:
     """Figures by name: `success_rate`, `per_joint`, `per_finger` and `error_histogram`.
 
@@ -50,11 +61,9 @@ def draw_evaluations(evaluations: Evaluations, layout: JointLayout) -> dict[str,
     Raises:
         HandPoseError: matplotlib is not installed.
     """
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise HandPoseError("plots need matplotlib: pip install 'handpose[plot]'") from None
+    check_matplotlib()
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
 
     shown = {" " + name if name.startswith("_") else name: e for name, e in evaluations.items()}  # "_" hides a label
     joints = {name: np.append(e.per_joint, e.mean) for name, e in shown.items()}

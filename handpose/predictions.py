@@ -79,8 +79,7 @@ def _parse(line: str, layout: JointLayout, place: str) -> np.ndarray:
     others = [name for name, (other, _) in EVALUATORS.items() if 3 * len(other) == len(numbers)]
     raise HandPoseError(
         f"{place}: expected {len(layout)} joints ({3 * len(layout)} numbers, u v d each) of {layout.name}, got "
-        f"{len(numbers) / 3:.4g} joints ({len(numbers)} numbers)"
-        + "".join(f"; these may be {name}'s joints" for name in others)
+        f"{len(numbers)} numbers" + "".join(f"; these may be {name}'s joints" for name in others)
     )
 
 

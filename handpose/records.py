@@ -97,6 +97,8 @@ def open_writer(
         raise HandPoseError("only jsonl, csv and uvd with -o can be resumed, since the others are written in the end")
     kept = ""
     try:
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
         writer: RecordWriter
         if format in _WHOLE:
             writer = _Whole(_WHOLE[format], path)

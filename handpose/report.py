@@ -7,7 +7,7 @@ import csv
 import html
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from handpose.camera import Camera
 from handpose.errors import HandPoseError
 from handpose.evaluation import CURVE_LIMIT, SUCCESS_THRESHOLDS, Evaluation
 from handpose.layouts import JointLayout
-from handpose.plots import draw_evaluations, save_figure
+from handpose.plots import check_matplotlib, draw_evaluations, save_figure
 from handpose.predictions import EVALUATORS, read_ground_truth, read_predictions
 
 _MISSING = (
@@ -141,13 +141,12 @@ class Report:
             HandPoseError: the suffix is another, the file cannot be written, or `.html` without matplotlib.
         """
         path = Path(path)
+        check_outputs([path], None)
         formats: dict[str, Callable[[], str]] = {
             ".json": lambda: json.dumps(self.to_dict(), indent=1) + "\n",
             ".csv": self._csv,
             ".html": self._html,
         }
-        if path.suffix.lower() not in formats:
-            raise HandPoseError(f"a report is written as {', '.join(formats)}, got {path}")
         text = formats[path.suffix.lower()]()
         try:
             path.write_text(text, encoding="utf-8", newline="\n")
@@ -309,6 +308,20 @@ class Report:
         ]
         title = html.escape(f"Hand pose evaluation: {self.dataset}")
         return _PAGE.format(title=title, facts="\n".join(facts), body="\n".join(sections), version=__version__)
+
+
+def check_outputs(reports: Iterable[str | Path], plots: str | Path | None) -> None:
+    """Checks before a long evaluation that its report can be written.
+
+    Raises:
+        HandPoseError: a report has another suffix than `.json`, `.csv` or `.html`, or matplotlib is missing and needed.
+    """
+    suffixes = {Path(path).suffix.lower(): path for path in reports}
+    for suffix, path in suffixes.items():
+        if suffix not in (".json", ".csv", ".html"):
+            raise HandPoseError(f"a report is written as .json, .csv, .html, got {path}")
+    if plots is not None or ".html" in suffixes:
+        check_matplotlib()
 
 
 def compare_files(dataset: str, ground_truth: str | Path, predictions: Sequence[str | Path]) -> Report:

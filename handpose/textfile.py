@@ -25,5 +25,7 @@ def read_text(path: Path, largest: int) -> str:
         if len(data) > largest:
             raise HandPoseError(f"{path}: expected a text file of at most {largest} bytes, got more")
         return data.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise HandPoseError(f"{path}: no such file; expected a text file") from None
     except (OSError, ValueError) as error:
         raise HandPoseError(f"{path}: cannot be read as text ({error})") from None

@@ -340,11 +340,13 @@ class Trainer:
 
     def _resume(self) -> None:
         state = json.loads((self.folder / "state.json").read_text())
-        if state["model"] != self.model.config.to_dict():
-            raise HandPoseError(
-                f"{self.folder}: holds a training of {state['model']}, asked for "
-                f"{self.model.config.to_dict()}; choose another folder"
-            )
+        asked = self.model.config.to_dict()
+        for name, value in state["model"].items():
+            if value != asked.get(name):
+                raise HandPoseError(
+                    f"{self.folder}: holds a training with {name} {value!r}, asked for {asked.get(name)!r}; choose "
+                    "another folder"
+                )
         self.steps, self.seconds = state["steps"], state["seconds"]
         self.averaged.load_state_dict(load_file(self.folder / "model.safetensors"))
         self.model.load_state_dict(load_file(self.folder / "training.safetensors"))

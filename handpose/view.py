@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,8 @@ class RerunViewer:
             raise HandPoseError("the viewer needs Rerun: pip install 'handpose[view]'") from None
         self._rr: Any = rr
         self._stream = rr.RecordingStream("handpose")
+        if path is None and sys.platform == "linux" and not (os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}):
+            raise HandPoseError("Rerun's window needs a display, and there is none; leave out --view, or record")
         try:
             if path is None:
                 self._stream.spawn()

@@ -106,10 +106,10 @@ WEIGHTS = {
             revision=None,
             sha256="fd2944d56de33c998ec3385fad5e1088b05cc10c3c3a5c4e86054d5a96cc9e48",
             licence="Apache-2.0",
-            trained_on="rendered depth only, 40,000 crops after those of msra",
+            trained_on="rendered depth only, 48,000 crops after those of msra",
             error_mm={
-                "joints of 2,000 rendered test images, centre given": 8.5,
-                "joints of 2,000 rendered test images, centre found": 13.9,
+                "joints of 2,000 rendered test images, centre given": 8.0,
+                "joints of 2,000 rendered test images, centre found": 11.5,
             },
         ),
     )

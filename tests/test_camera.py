@@ -125,7 +125,7 @@ def test_other_spellings(tmp_path) -> None:
         ("1,2,3", None, "must be one of"),
         ("0,400,320,240", None, "focal lengths above 0"),
         ("nan,400,320,240", None, "finite"),
-        ("there.json", None, "cannot be read"),
+        ("there.json", None, "no such file"),
         ("a.json", "{", "not JSON"),
         ("a.json", "[1, 2]", "expected an object"),
         ("a.json", '{"fx": 1, "fy": 2, "cx": 3}', "needs the numbers"),

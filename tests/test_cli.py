@@ -58,14 +58,20 @@ def test_one_broken_file_fails_alone(tmp_path: Path) -> None:
     assert code == 1
     assert "".join(Path(record["source"]).stem for record in records) == "abcdef"
     assert [record["status"] for record in records] == ["ok", "error", "ok", "error", "error", "no_hand"]
-    assert records[3]["reason"].startswith(f"{tmp_path / 'd.png'}: is a 8-bit grey PNG")
+    assert records[3]["reason"].startswith(f"{tmp_path / 'd.png'}: is an 8-bit grey PNG")
     with pytest.raises(HandPoseError, match=r"b\.png: has no pose, since the frame failed: .*the PNG is cut short"):
         HandPose.from_dict(records[1])
     lines = [line for line in err.splitlines() if line.startswith("error: ")]
     assert len(lines) == 3
-    assert sum("d.png: is a 8-bit grey PNG" in line or "b.png: the PNG is cut short" in line for line in lines) == 2
+    assert sum("d.png: is an 8-bit grey PNG" in line or "b.png: the PNG is cut short" in line for line in lines) == 2
     assert any("e.npy" in line and "90 x 100" in line for line in lines)
     assert err.splitlines()[-1] == "3 of 6 inputs failed"
+
+
+def test_an_outputs_ending_says_its_format_and_its_folder_is_made(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "out.csv"
+    assert run("predict", OPEN, *CAMERA, "-o", file)[0] == 0
+    assert file.read_text().startswith("source,status,")
 
 
 @pytest.mark.parametrize("form", ["jsonl", "json", "csv", "npz", "uvd"])
@@ -195,12 +201,17 @@ def test_version_and_module() -> None:
         (["predict", OPEN, "--center", "1,2"], 2, "--center X,Y,Z"),
         (["predict", OPEN, "-c", "msra", "--unit", "0"], 2, "above 0"),
         (["predict", ""], 2, "an input is empty"),
-        (["predict", OPEN, "--format", "npz", "-o", "no/such/out.npz"], 2, "cannot be written"),
+        (["predict", OPEN, "--format", "npz", "-o", "/proc/no/out.npz"], 2, "cannot be written"),
         (["predict", OPEN, "--box", "1,2"], 2, "--box X,Y,W,H"),
         (["predict", OPEN, "--center", "1,2,3", "--box", "1,2,3,4"], 2, "not both"),
         (["predict", OPEN, "--format", "npz"], 2, "give it a file with -o"),
         (["predict", OPEN, "--device", "abacus"], 2, "device 'abacus' cannot be used"),
-        (["predict", OPEN, "-o", "no/such/folder/out.jsonl"], 2, "cannot be written"),
+        (["predict", OPEN, "-o", "/proc/no/out.jsonl"], 2, "cannot be written"),
+        (["predict", "s3://bucket/a.png"], 2, "read with --engine ray"),
+        (["predict", "frames.tar"], 2, "read with --engine ray"),
+        (["evaluate", "-m", "msra", "-m", "nyu"], 2, "the same joints, got msra and nyu"),
+        (["evaluate", "--report", "a.pdf"], 2, "a report is written as .json, .csv, .html, got a.pdf"),
+        (["export", "hand.pb"], 2, "expected OUT.onnx or OUT.xml"),
         (["convert", "nothing", "out", "--layout", "nyu"], 2, "nothing.index: no such file"),
     ],
 )

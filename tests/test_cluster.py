@@ -86,7 +86,7 @@ def test_records_are_those_of_the_local_engine_bit_for_bit(start: Start, small_m
     assert subprocess.run(local, check=False, capture_output=True, env=one_thread).returncode == 1
     code, said = ended(process)
     assert code == 1
-    assert said.endswith("3 of 3 shards, 300 frames, 2 failed\n")
+    assert said.endswith("3 of 3 shards, 300 frames, 2 failed: see the column reason\n")
     expected = [json.loads(line) for line in (tmp_path / "local.jsonl").read_text().splitlines()]
     assert rows(tmp_path / "out") == {record["source"]: record for record in expected}
 

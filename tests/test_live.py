@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -130,6 +131,39 @@ def test_wrong_use_is_one_line_and_code_2(run: Run, arguments: list[object], mes
     assert (code, out) == (2, "")
     assert message in " ".join(err.split())
     assert STREAM.read_bytes() == before
+
+
+def test_a_recording_without_a_whole_frame_is_said(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "cut.hpr").write_bytes(STREAM.read_bytes()[:1000])
+    code, out, err = run("live", tmp_path / "cut.hpr")
+    assert (code, out) == (2, "")
+    assert "cut.hpr: no whole frame came" in err
+
+
+def test_the_reader_of_the_hands_may_go_away() -> None:
+    live = subprocess.Popen(
+        [sys.executable, "-m", "handpose", "live", str(STREAM)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert live.stdout is not None
+    assert json.loads(live.stdout.readline())["id"] == 0
+    live.stdout.close()
+    assert live.wait(60) == 141
+    assert live.stderr is not None
+    assert "Traceback" not in live.stderr.read()
+    live.stderr.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is always a display")
+def test_a_window_needs_a_display(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rerun")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    code, _, err = run("live", STREAM, "--view")
+    assert code == 2
+    assert "Rerun's window needs a display, and there is none" in err
 
 
 def test_rerun_gets_image_camera_skeleton_and_series(tmp_path: Path) -> None:

@@ -91,14 +91,16 @@ def test_wrong_files_are_named_with_both_numbers(tmp_path: Path) -> None:
     with pytest.raises(HandPoseError, match=rf"a.txt: expected as many frames .*{truth} has, 5, got 4; write nan"):
         compare_files("nyu", truth, [file])
     write_predictions(file, frames(5, 16))
-    with pytest.raises(HandPoseError, match=r"a.txt:1: expected 14 joints \(42 .* got 16 .*\(48 .*icvl's joints$"):
+    with pytest.raises(
+        HandPoseError, match=r"a.txt:1: expected 14 joints \(42 .* got 48 numbers; these may be icvl's joints$"
+    ):
         compare_files("nyu", truth, [file])
     lines = truth.read_text().splitlines()
     file.write_text("\n".join([*lines[:3], "", *lines[3:]]))  # a line left empty would shift all that follow
-    with pytest.raises(HandPoseError, match=r"a.txt:4: expected 14 joints .* got 0 joints \(0 numbers\)"):
+    with pytest.raises(HandPoseError, match=r"a.txt:4: expected 14 joints .* got 0 numbers"):
         read_predictions(file, NYU14)
     file.write_text("\n".join([*lines[:2], lines[2] + " 1", *lines[3:]]))
-    with pytest.raises(HandPoseError, match=r"a.txt:3: .*got 14.33 joints \(43 numbers\)"):
+    with pytest.raises(HandPoseError, match=r"a.txt:3: .*got 43 numbers"):
         read_predictions(file, NYU14)
     file.write_text(lines[0].replace(" ", ","))
     with pytest.raises(HandPoseError, match=r"a.txt:1: expected numbers with spaces"):
@@ -107,7 +109,7 @@ def test_wrong_files_are_named_with_both_numbers(tmp_path: Path) -> None:
 
 def test_unusable_files_are_said(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
-    with pytest.raises(HandPoseError, match=r"a.txt: cannot be read as text"):
+    with pytest.raises(HandPoseError, match=r"a.txt: no such file"):
         read_predictions(file, NYU14)
     file.write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(HandPoseError, match=r"a.txt: cannot be read as text"):

@@ -44,7 +44,8 @@ def tar_of(path: Path, members: Sequence[tuple[str, bytes]]) -> Path:
 
 def entries(path: Path | str) -> list[tuple[str, bytes, str]]:
     """All that a shard of one file gives, in one list: name, data, reason."""
-    return [tuple(file) for piece in read_shard(find_shards([str(path)])[0], 16) for file in piece]
+    shard = Shard((InputFile(str(path), str(path), None, ""),))
+    return [tuple(file) for piece in read_shard(shard, 16) for file in piece]
 
 
 def test_every_file_is_in_one_shard_whatever_it_is_called_by(tmp_path: Path) -> None:
@@ -69,6 +70,8 @@ def test_urls_and_paths_name_the_same_files(tmp_path: Path) -> None:
         find_shards([f"file://{tmp_path}/*.npy"])
     with pytest.raises(HandPoseError, match=r"cannot be listed \(ValueError: Protocol not known"):
         find_shards(["nowhere://x"])
+    with pytest.raises(HandPoseError, match=r"^gone.png, .*/gone.tar: no such file; expected frames"):
+        find_shards(["gone.png", f"file://{tmp_path}/gone.tar"])
 
 
 def test_a_shard_is_another_when_a_file_has_changed(tmp_path: Path) -> None:
@@ -250,7 +253,7 @@ def test_results_that_cannot_be_gone_on_with_or_written_are_told(tmp_path: Path)
     with pytest.raises(HandPoseError, match="has no manifest to resume from; give --force"):
         ShardedOutput(str(folder), {}, [], resume=True, force=False)
     (tmp_path / "file").write_text("")
-    with pytest.raises(HandPoseError, match="cannot be written"):
+    with pytest.raises(HandPoseError, match="is a file; expected a folder"):
         ShardedOutput(str(tmp_path / "file"), {}, [], resume=False, force=False)
     with pytest.raises(HandPoseError, match="cannot be written"):
         ShardedOutput("nowhere://x", {}, [], resume=False, force=False)

@@ -70,7 +70,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     }
     for mine, theirs in zip(again.model.state_dict().values(), whole.model.state_dict().values(), strict=True):
         assert torch.allclose(mine.float(), theirs.float(), rtol=1e-3, atol=1e-4)
-    with pytest.raises(HandPoseError, match="holds a training of"):
+    with pytest.raises(HandPoseError, match="holds a training with "):
         Trainer(tmp_path / "parts", JGRP2OConfig("icvl", features=16), TrainingConfig(1), Balls(1), "cpu")
 
 

@@ -83,7 +83,8 @@ def predict_on_cluster(job: PredictJob, address: str | None, workers: int | None
                         say(f"{done} of {len(shards)} shards, {results.rows} frames, {results.failed} failed")
                     if stops:
                         break
-    say(f"{done} of {len(shards)} shards, {results.rows} frames, {results.failed} failed")
+    failed = f"{results.failed} failed: see the column reason" if results.failed else "0 failed"
+    say(f"{done} of {len(shards)} shards, {results.rows} frames, {failed}")
     if stops:
         raise typer.Exit(128 + stops[0])
     if results.failed:

@@ -81,10 +81,20 @@ def parse_numbers(text: str, count: int, what: str) -> tuple[float, ...]:
 
 
 @contextlib.contextmanager
+def reader_may_leave() -> Iterator[None]:
+    """If the reader of stdout goes away, nobody needs to hear of it: exit code 141."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where Python flushes to in the end
+        raise typer.Exit(141) from None
+
+
+@contextlib.contextmanager
 def stop_requests() -> Iterator[list[int]]:
     """Collects Ctrl-C and SIGTERM, so that a write is finished before the end; the second one ends at once.
 
-    If the reader of stdout goes away, nobody needs to hear of it.
+    With `reader_may_leave`.
     """
     stops: list[int] = []
 
@@ -94,10 +104,8 @@ def stop_requests() -> Iterator[list[int]]:
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield stops
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where Python flushes to in the end
-        raise typer.Exit(141) from None
+        with reader_may_leave():
+            yield stops
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -37,13 +37,16 @@ class BackendChoice(str, enum.Enum):
 def export(
     out: Annotated[Path, typer.Argument(help="The file to write: OUT.onnx, or OUT.xml with OUT.bin beside it.")],
     model: _Model = "msra",
-    format: Annotated[GraphFormat, typer.Option(help="What the file is for.")] = GraphFormat.onnx,
+    format: Annotated[
+        GraphFormat | None, typer.Option(help="What the file is for, if its ending is not to say so.")
+    ] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Round to 8 bits: faster, a little less accurate.")] = False,
 ) -> None:
     """Write the network as one file for ONNX Runtime or OpenVINO, and check that it finds the same joints."""
-    suffix = {"onnx": ".onnx", "openvino": ".xml"}[format.value]
-    if out.suffix != suffix:
-        raise typer.BadParameter(f"expected OUT{suffix} for --format {format.value}, got {out}")
+    wanted = {"onnx": ".onnx", "openvino": ".xml"}
+    suffixes = [wanted[format.value]] if format else [*wanted.values()]
+    if out.suffix not in suffixes:
+        raise typer.BadParameter(f"expected {' or '.join(f'OUT{suffix}' for suffix in suffixes)}, got {out}")
 
     from handpose.export import export
     from handpose.weights import find_weights

@@ -10,7 +10,7 @@ from typing import IO, Annotated
 
 import typer
 
-from handpose.commands.console import Hand, parse_unit, say, say_row, warnings_as_lines
+from handpose.commands.console import Hand, parse_unit, reader_may_leave, say, say_row, warnings_as_lines
 from handpose.errors import HandPoseError, SourceLostError
 
 app = typer.Typer()
@@ -67,6 +67,7 @@ def live(
     lost: SourceLostError | None = None
     with contextlib.ExitStack() as stack:
         stack.enter_context(warnings_as_lines())
+        stack.enter_context(reader_may_leave())
         estimator = HandPoseEstimator.from_pretrained(model, device=device)
         tracker = HandTracker(estimator, max_hands=max_hands, hand=hand.value)
         recorder = None if record is None else stack.enter_context(contextlib.closing(Recorder(record)))
@@ -84,7 +85,7 @@ def live(
                     recorder.write(frame)
                 hands = tracker.update(frame.depth, frame.camera, frame.time)
                 for one in hands:
-                    typer.echo(json.dumps(one.to_dict()), file=results)
+                    print(json.dumps(one.to_dict()), file=results, flush=results is None)
                 whole.add(arrival)
                 recent.add(arrival)
                 if viewer is not None:
@@ -94,6 +95,8 @@ def live(
                     recent = Statistics()
                 if whole.frames == frames:
                     break
+            if not whole.frames:
+                raise HandPoseError(f"{source}: no whole frame came")
         except KeyboardInterrupt:
             pass
         except SourceLostError as error:

@@ -41,6 +41,9 @@ def predict_here(job: PredictJob, format: Format, draw: Path | None, html: Path 
     from handpose.listing import list_files
     from handpose.records import FailedFrame, open_writer
 
+    for text in job.inputs:
+        if "://" in text or text.lower().endswith((".tar", ".tar.gz", ".tgz", ".parquet")):
+            raise typer.BadParameter(f"{text}: URLs, archives and tables are read with --engine ray")
     files = list_files(job.inputs, SUFFIXES)
     centres = _centres(job.center, job.y_up, len(files))
     output = None if job.output is None else Path(job.output)
@@ -50,7 +53,8 @@ def predict_here(job: PredictJob, format: Format, draw: Path | None, html: Path 
         if path is not None and path.resolve() in raw:
             raise typer.BadParameter(f"{path}: is one of the inputs; results must go elsewhere")
         if path is not None and path.exists() and not (job.force or job.resume):
-            raise typer.BadParameter(f"{path}: is there already; give --force to overwrite it, or --resume to go on")
+            go_on = "" if output is None else ", or --resume to go on"
+            raise typer.BadParameter(f"{path}: is there already; give --force to overwrite it{go_on}")
 
     estimator = HandPoseEstimator.from_pretrained(job.model, device=job.device, backend=job.backend)
     settings = job.settings(estimator, format=format, draw=_text(draw), html=_text(html))

@@ -71,7 +71,8 @@ def predict(
         typer.Option("--output", "-o", help="Where results go instead of stdout; with --engine ray a folder or URL."),
     ] = None,
     format: Annotated[
-        Format | None, typer.Option(help="How results are written; jsonl if not said, Parquet with --engine ray.")
+        Format | None,
+        typer.Option(help="How results are written, else by the ending of -o, else jsonl; Parquet with --engine ray."),
     ] = None,
     draw: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for pictures of the results.")] = None,
     html: Annotated[
@@ -127,7 +128,12 @@ def predict(
         else:
             if address or workers:
                 raise typer.BadParameter("--address and --workers are for --engine ray")
-            predict_here(job, (format or Format.jsonl).value, draw, html)
+            predict_here(job, (format or _format_of(output)).value, draw, html)
+
+
+def _format_of(output: str | None) -> Format:
+    ending = Path(output or "").suffix.lower().removeprefix(".")
+    return Format(ending) if ending in {known.value for known in Format} else Format.jsonl
 
 
 def _box(text: str) -> tuple[float, float, float, float]:

@@ -114,6 +114,7 @@ def train(
         if dataset is None:
             from handpose.synthetic_training import train_synthetic
 
+            _tell_of_the_first_time("hand.npz")
             train_synthetic(run, model, config, own_device, report, **common)
         else:
             from handpose.dataset_training import train_dataset
@@ -154,6 +155,9 @@ def evaluate(
     """Measure models on rendered test images or a data set, or files of predictions: mean joint error and more."""
     import json
 
+    from handpose.report import check_outputs
+
+    check_outputs(report or (), plots)
     if predictions:
         if ground_truth is None or data is Data.synthetic:
             raise typer.BadParameter("--predictions needs --ground-truth FILE and --dataset icvl|nyu|msra")
@@ -176,6 +180,13 @@ def evaluate(
         result.plot(plots)
 
 
+def _tell_of_the_first_time(made: str) -> None:
+    from handpose.cache import cache_folder
+
+    if not (cache_folder() / made).is_file():
+        say("making the hand to render and its poses, this once: about two minutes")
+
+
 def _dataset(
     data: Data, root: Path | None, split: Any, centers: str, subject: int | None, cube: float | None
 ) -> HandDataset:
@@ -196,7 +207,11 @@ def _evaluate_synthetic(names: list[str], frames: int, device: str) -> Report:
     from handpose.testset import evaluate_synthetic
 
     estimators = [HandPoseEstimator.from_pretrained(name, device=device) for name in names]
+    layouts = {estimator.layout.name for estimator in estimators}
+    if len(layouts) > 1:
+        raise typer.BadParameter(f"models side by side must have the same joints, got {' and '.join(sorted(layouts))}")
     entries = []
+    _tell_of_the_first_time("hand-test.npz")
     for estimator in estimators:
         result = evaluate_synthetic(estimator, frames)
         entries.append(Entry(f"{estimator.name}, hand found", result.found, "found by handpose"))

@@ -65,11 +65,13 @@ def find_shards(inputs: Iterable[str]) -> list[Shard]:
             (`s3://`, `gs://`, `file://`, ...).
 
     Raises:
-        HandPoseError: an input cannot be listed, or stands for nothing.
+        HandPoseError: an input cannot be listed or stands for nothing, or not one of the files is there.
     """
     files: dict[str, InputFile] = {}
     for text in inputs:
         files |= {file.name: file for file in (_at_url(text) if "://" in text else _on_disk(text))}
+    if all(file.size is None for file in files.values()):
+        raise HandPoseError(f"{', '.join(files)[:200]}: no such file; expected frames, archives or tables of them")
     alone = [file for file in files.values() if is_archive(file.url)]
     loose = [file for file in files.values() if not is_archive(file.url)]
     return [

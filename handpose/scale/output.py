@@ -49,6 +49,8 @@ class ShardedOutput:
         self._done: set[str] = set()
         self.rows = self.failed = 0
         self._next_sync = 0.0
+        if self._store.isfile(self._path):
+            raise HandPoseError(f"{folder}: is a file; expected a folder, or a name for one")
         try:
             old = [path for path in self._listed() if _is_ours(path)]
             if old and force:

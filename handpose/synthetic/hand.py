@@ -9,9 +9,12 @@ The hand's frame: origin at the wrist, axes of the wrist bone of the mean shape,
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -106,7 +109,19 @@ def compile_hand(
     except ImportError:
         raise HandPoseError("making the hand needs anny: pip install 'handpose[train]'") from None
 
-    model = Anny(local_changes=_LOCAL_CHANGES, phenotypes="all", phenotype_blendshapes="original")
+    with contextlib.redirect_stdout(sys.stderr):  # warp, which anny computes with, tells of itself
+        _measure(
+            Path(path),
+            Anny(local_changes=_LOCAL_CHANGES, phenotypes="all", phenotype_blendshapes="original"),
+            phenotypes,
+            shapes,
+            components,
+            seed,
+        )
+
+
+def _measure(path: Path, model: Any, phenotypes: PhenotypeRange, shapes: int, components: int, seed: int) -> None:
+    """Writes what `compile_hand` needs of `anny`'s model."""
     names = list(model.bone_labels)
     weights = np.zeros((model.template_vertices.shape[0], len(names)))
     np.put_along_axis(weights, model.vertex_bone_indices.numpy(), model.vertex_bone_weights.numpy(), axis=1)
@@ -168,7 +183,6 @@ def compile_hand(
     mean = points.mean(0)
     flat = (points - mean).reshape(len(points), -1)
     u, s, vt = np.linalg.svd(flat, full_matrices=False)
-    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(
         path,
