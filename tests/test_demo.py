@@ -155,4 +155,4 @@ def test_a_person_tries_it(tmp_path: Path) -> None:
         page.get_by_label("Clear").click()
         wait_for("Choose a depth image")
         page.locator("input[type=file]").first.set_input_files(tmp_path / "grey.png")
-        wait_for("grey.png: is a 8-bit grey PNG")
+        wait_for("grey.png: is an 8-bit grey PNG")
