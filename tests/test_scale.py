@@ -232,10 +232,13 @@ def test_results_are_gone_on_with_shard_by_shard(tmp_path: Path, place: str) -> 
     with pytest.raises(HandPoseError, match="the input is not what it was"):
         ShardedOutput(folder, settings, shards[:2], resume=True, force=False)
 
+    put(f"{output.stem(shards[1])}-00007.parquet", parquet_of(table_of([])))  # of a shard that was not finished
     again = ShardedOutput(folder, settings, shards, resume=True, force=False)
     assert [again.holds(shard) for shard in shards] == [True, False, True]
     assert (again.rows, again.failed) == (20, 2)
     store, path = fsspec.core.url_to_fs(folder)
+    names = {name.rpartition("/")[2] for name in store.ls(path, detail=False)}
+    assert names == {MANIFEST, *(f"part-{shards[number].digest}-00000.parquet" for number in (0, 2))}
     with store.open(f"{path}/{MANIFEST}", "ab") as file:
         file.write(b'{"file": "torn')
     torn = ShardedOutput(folder, settings, shards, resume=True, force=False)

@@ -49,9 +49,9 @@ class ShardedOutput:
         self._done: set[str] = set()
         self.rows = self.failed = 0
         self._next_sync = 0.0
-        if self._store.isfile(self._path):
-            raise HandPoseError(f"{folder}: is a file; expected a folder, or a name for one")
         try:
+            if self._store.isfile(self._path):
+                raise HandPoseError(f"{folder}: is a file; expected a folder, or a name for one")
             old = [path for path in self._listed() if _is_ours(path)]
             if old and force:
                 self._store.rm(old)
@@ -61,9 +61,15 @@ class ShardedOutput:
                 )
             elif old:
                 self._take_over(shards)
+                # Parts of shards that were not finished would be rows twice, should there be fewer of them now.
+                begun = [path for path in old if not path.endswith(MANIFEST) and _digest(path) not in self._done]
+                if begun:
+                    self._store.rm(begun)
             self._sync()
-        except OSError as error:
-            raise HandPoseError(f"{folder}: cannot be written ({error})") from None
+        except HandPoseError:
+            raise
+        except Exception as error:  # every store has its own
+            raise HandPoseError(f"{folder}: cannot be used ({type(error).__name__}: {error})") from None
 
     def holds(self, shard: Shard) -> bool:
         """Whether the job that is resumed has finished it."""
@@ -159,3 +165,8 @@ def _store(folder: str) -> tuple[Any, str]:
 def _is_ours(path: str) -> bool:
     name = path.rpartition("/")[2]
     return name == MANIFEST or (name.startswith("part-") and name.endswith(".parquet"))
+
+
+def _digest(part: str) -> str:
+    """Of the shard that a part belongs to."""
+    return part.rpartition("/")[2].split("-")[1]
