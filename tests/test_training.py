@@ -159,7 +159,9 @@ def main(device):  # a function, since what uses a process group must be gone be
         torch.distributed.all_gather(first, crops[0][1])
         if trainer.rank == 0:
             print(begun, trainer.steps, len(crops[0][0]), torch.equal(*both), torch.equal(*first))
+signal.alarm(30)  # Gloo may wait for half an hour for a process that was killed; torchrun then starts all once more
 with process_group("cpu") as device:
+    signal.alarm(0)
     main(device)
 """
 
@@ -210,7 +212,7 @@ def test_two_processes_have_the_loss_curve_of_one_with_the_whole_batch(
 @pytest.mark.slow
 def test_training_goes_on_when_a_process_is_killed(tmp_path: Path) -> None:
     """torchrun starts all of them again, and they continue from the checkpoint at step 5."""
-    assert together(tmp_path, 2, 10, "die", "--max-restarts=3") == ["5", "10", "8", "True", "False"]
+    assert together(tmp_path, 2, 10, "die", "--max-restarts=5") == ["5", "10", "8", "True", "False"]
     assert len(losses(tmp_path / "die2")) == 2
 
 
