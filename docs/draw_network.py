@@ -143,6 +143,11 @@ def overview() -> list[str]:
     ]
 
 
+def explanation(x: float, y: float, *lines: str) -> list[str]:
+    """The lines at the foot of a panel."""
+    return [text(x + 18, y + 264 + 25 * i, line, 13, INK, "start") for i, line in enumerate(lines)]
+
+
 def reasoning(x: float, y: float) -> list[str]:
     """The panel on joint graph reasoning."""
     flat, graph = hand(x + 38, y + 62, 150), hand(x + 282, y + 62, 150)
@@ -163,16 +168,13 @@ def reasoning(x: float, y: float) -> list[str]:
         text(graph[JOINT - 1][0] + 26, graph[JOINT - 1][1] + 14, "2", 14, INK, weight=600),
         arrow((graph[0][0] - 40, y + 222), (x + 20 + CELL * GRID, y + 222), colour=BLUE, width=2.2),
         text(x + 236, y + 212, "3", 14, INK, weight=600),
-        *(
-            text(x + 18, y + 264 + 25 * i, line, 13, INK, "start")
-            for i, line in enumerate(
-                (
-                    "<b>1</b>  Each joint gathers the features of the pixels that matter to it.",
-                    "    Its map of weights sums to one (here: the tip of the index finger).",
-                    "<b>2</b>  Joints that a bone connects exchange what they know.",
-                    "<b>3</b>  What they know goes back to the pixels, by the same weights.",
-                )
-            )
+        *explanation(
+            x,
+            y,
+            "<b>1</b>  Each joint gathers the features of the pixels that matter to it.",
+            "    Its map of weights sums to one (here: the tip of the index finger).",
+            "<b>2</b>  Joints that a bone connects exchange what they know.",
+            "<b>3</b>  What they know goes back to the pixels, by the same weights.",
         ),
     ]
 
@@ -204,16 +206,13 @@ def offsets(x: float, y: float) -> list[str]:
         text(axis[0], axis[1] + 52, "vote = (u + Δu, v + Δv, z + Δz)", 13, INK, "start"),
         text(axis[0], axis[1] + 82, "joint = Σ weight · vote", 13, INK, "start"),
         text(axis[0], axis[1] + 112, "spread² = Σ weight · (vote − joint)²", 13, INK, "start"),
-        *(
-            text(x + 18, y + 264 + 25 * i, line, 13, INK, "start")
-            for i, line in enumerate(
-                (
-                    "Each of the 24 × 24 pixels says how far each joint is from it, in the",
-                    "image and in depth. Its vote counts by the same weights: pixels on",
-                    "a finger decide about that finger, pixels on the wall about nothing.",
-                    "How far the votes disagree is the spread.",
-                )
-            )
+        *explanation(
+            x,
+            y,
+            "Each of the 24 × 24 pixels says how far each joint is from it, in the",
+            "image and in depth. Its vote counts by the same weights: pixels on",
+            "a finger decide about that finger, pixels on the wall about nothing.",
+            "How far the votes disagree is the spread.",
         ),
     ]
 

@@ -8,6 +8,17 @@ from pathlib import Path
 
 from handpose.errors import HandPoseError
 
+TARS = (".tar", ".tar.gz", ".tgz")
+"""Endings of archives of frames, in WebDataset's layout."""
+
+PARQUET = ".parquet"
+"""Ending of tables of frames."""
+
+
+def is_archive(url: str) -> bool:
+    """Whether it holds frames, rather than being one."""
+    return url.lower().endswith((*TARS, PARQUET))
+
 
 def list_files(inputs: Iterable[str], suffixes: tuple[str, ...]) -> list[Path]:
     """The files that paths, folders and globs stand for, each once, in order; a path may name what is not there.

@@ -142,12 +142,7 @@ class Report:
         """
         path = Path(path)
         check_outputs([path], None)
-        formats: dict[str, Callable[[], str]] = {
-            ".json": lambda: json.dumps(self.to_dict(), indent=1) + "\n",
-            ".csv": self._csv,
-            ".html": self._html,
-        }
-        text = formats[path.suffix.lower()]()
+        text = _FORMATS[path.suffix.lower()](self)
         try:
             path.write_text(text, encoding="utf-8", newline="\n")
         except OSError as error:
@@ -310,6 +305,13 @@ class Report:
         return _PAGE.format(title=title, facts="\n".join(facts), body="\n".join(sections), version=__version__)
 
 
+_FORMATS: dict[str, Callable[[Report], str]] = {
+    ".json": lambda report: json.dumps(report.to_dict(), indent=1) + "\n",
+    ".csv": Report._csv,
+    ".html": Report._html,
+}
+
+
 def check_outputs(reports: Iterable[str | Path], plots: str | Path | None) -> None:
     """Checks before a long evaluation that its report can be written.
 
@@ -318,8 +320,8 @@ def check_outputs(reports: Iterable[str | Path], plots: str | Path | None) -> No
     """
     suffixes = {Path(path).suffix.lower(): path for path in reports}
     for suffix, path in suffixes.items():
-        if suffix not in (".json", ".csv", ".html"):
-            raise HandPoseError(f"a report is written as .json, .csv, .html, got {path}")
+        if suffix not in _FORMATS:
+            raise HandPoseError(f"a report is written as {', '.join(_FORMATS)}, got {path}")
     if plots is not None or ".html" in suffixes:
         check_matplotlib()
 

@@ -38,11 +38,11 @@ def predict_here(job: PredictJob, format: Format, draw: Path | None, html: Path 
     from handpose.batch import predict_files
     from handpose.depth_io import SUFFIXES
     from handpose.estimator import HandPoseEstimator
-    from handpose.listing import list_files
+    from handpose.listing import is_archive, list_files
     from handpose.records import FailedFrame, open_writer
 
     for text in job.inputs:
-        if "://" in text or text.lower().endswith((".tar", ".tar.gz", ".tgz", ".parquet")):
+        if "://" in text or is_archive(text):
             raise typer.BadParameter(f"{text}: URLs, archives and tables are read with --engine ray")
     files = list_files(job.inputs, SUFFIXES)
     centres = _centres(job.center, job.y_up, len(files))

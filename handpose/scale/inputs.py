@@ -13,13 +13,7 @@ import fsspec
 
 from handpose.depth_io import SUFFIXES
 from handpose.errors import HandPoseError
-from handpose.listing import list_files
-
-TARS = (".tar", ".tar.gz", ".tgz")
-"""Endings of archives of frames, in WebDataset's layout."""
-
-PARQUET = ".parquet"
-"""Ending of tables of frames."""
+from handpose.listing import PARQUET, TARS, is_archive, list_files
 
 FILES_PER_SHARD = 128
 """Of frames that are files of their own; an archive or table is one shard."""
@@ -78,11 +72,6 @@ def find_shards(inputs: Iterable[str]) -> list[Shard]:
         *(Shard((file,)) for file in alone),
         *(Shard(tuple(loose[i : i + FILES_PER_SHARD])) for i in range(0, len(loose), FILES_PER_SHARD)),
     ]
-
-
-def is_archive(url: str) -> bool:
-    """Whether it holds frames, rather than being one."""
-    return url.lower().endswith((*TARS, PARQUET))
 
 
 def _on_disk(text: str) -> list[InputFile]:
