@@ -105,10 +105,11 @@ class GraphReasoning(nn.Module):
         """Augmented features (N, C, H, W) and voting weights (N, 1, J, H*W), which sum to one over the pixels."""
         joints = self.adjacency.shape[0]
         weights = _over_pixels(self.vote(x))  # (N, J, H*W)
-        nodes = weights @ self.embed(x).flatten(2).transpose(1, 2)  # (N, J, C)
+        mixing = weights.to(x.dtype)
+        nodes = mixing @ self.embed(x).flatten(2).transpose(1, 2)  # (N, J, C)
         nodes = F.relu(self.relations(nodes) @ self.propagate(nodes))
         # The original averages over the joints here where the paper writes a sum.
-        context = nodes.transpose(1, 2) @ weights / joints  # (N, C, H*W)
+        context = nodes.transpose(1, 2) @ mixing / joints  # (N, C, H*W)
         context = self.context(context.reshape(x.shape))
         return self.fuse(torch.cat([x, context], dim=1)), weights[:, None]
 
@@ -145,7 +146,7 @@ class MeanVotes(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """As in `GraphReasoning`."""
         pixels = x.shape[2] * x.shape[3]
-        return x, x.new_full((1, 1, 1, pixels), 1.0 / pixels)
+        return x, x.new_full((1, 1, 1, pixels), 1.0 / pixels, dtype=_precise(x.dtype))
 
 
 class AttentionVotes(nn.Module):
@@ -167,10 +168,13 @@ def _by_coordinate(maps: Tensor) -> Tensor:
 
 
 def _over_pixels(logits: Tensor) -> Tensor:
-    """Softmax over the pixels: (N, K, H, W) to (N, K, H*W)."""
-    # A reduced-precision softmax would cost millimetres: votes are summed over 576 pixels.
-    precise = torch.promote_types(logits.dtype, torch.float32)
-    return logits.flatten(2).softmax(dim=2, dtype=precise).to(logits.dtype)
+    """Softmax over the pixels: (N, K, H, W) to (N, K, H*W), in float32 at least."""
+    # Rounded weights would move joints: votes are summed over 576 pixels.
+    return logits.flatten(2).softmax(dim=2, dtype=_precise(logits.dtype))
+
+
+def _precise(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
 
 
 class PixelToOffset(nn.Module):

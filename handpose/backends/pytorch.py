@@ -23,7 +23,7 @@ _LARGEST_GRAPH = 512  # patches
 
 
 class TorchBackend:
-    """float32 on the CPU; on a CUDA GPU convolutions in float16, and votes summed in float32.
+    """float32 on the CPU; on a CUDA GPU most convolutions in float16 (see `halve`).
 
     Args:
         weights: what to load.
@@ -84,9 +84,7 @@ class _CudaGraphs:
     """
 
     def __init__(self, model: JGRP2O, device: torch.device) -> None:
-        self._model, self._device = fold_batch_norms(model).half(), device
-        # The patches stay float32, since votes are summed in their precision.
-        self._model.stem.register_forward_pre_hook(lambda _, patches: (patches[0].half(),))
+        self._model, self._device = halve(fold_batch_norms(model)), device
         self._captured: dict[tuple[int, int], _Captured] = {}
         self._lock = threading.Lock()
 
@@ -122,7 +120,7 @@ class _CudaGraphs:
         patches = torch.zeros(size, 1, PATCH, PATCH, device=self._device)
         graph = torch.cuda.CUDAGraph()
         aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        with torch.backends.cudnn.flags(enabled=True, benchmark=True):
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
             # cuDNN chooses its algorithms before the capture, which allows no trials.
             aside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(aside):
@@ -167,4 +165,23 @@ def fold_batch_norms(model: JGRP2O) -> JGRP2O:
             if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 setattr(module, name, fuse_conv_bn_eval(layer, norm))
                 setattr(module, after, nn.Identity())
+    return model
+
+
+def halve(model: JGRP2O) -> JGRP2O:
+    """The same network, changed in place: in float16, but for its ends, where rounding moves joints most.
+
+    The stem, the voting weights and the last offset maps stay in float32.
+    """
+    from handpose.model import GraphReasoning
+
+    votes = [reasoning.vote for reasoning in model.reasonings if isinstance(reasoning, GraphReasoning)]
+    precise = [model.stem, *votes, model.heads[-1]]
+    kept = {id(tensor) for module in precise for tensor in module.parameters()}
+    for tensor in (*model.parameters(), *model.buffers()):
+        if id(tensor) not in kept:
+            tensor.data = tensor.data.half()
+    for module in precise:
+        module.register_forward_pre_hook(lambda _module, features: (features[0].float(),))
+    model.stem.register_forward_hook(lambda _stem, _patches, features: features.half())
     return model
