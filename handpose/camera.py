@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,29 @@ from handpose.textfile import SETTINGS, read_text
 _LARGEST = 1e9  # px, beyond which (or below whose inverse) no camera is, and arithmetic begins to fail
 
 
+class _Pinhole:
+    """The projection of a pinhole camera, or of many where the intrinsics are arrays (N, 1)."""
+
+    fx: Any
+    fy: Any
+    cx: Any
+    cy: Any
+
+    def project(self, xyz: np.ndarray) -> np.ndarray:
+        """Pixels and depth `uvz` (..., 3) [px, px, mm] of points `xyz` (..., 3) in the camera's frame, mm."""
+        xyz = np.asarray(xyz, dtype=np.float64)
+        z = xyz[..., 2]
+        return np.stack([xyz[..., 0] / z * self.fx + self.cx, xyz[..., 1] / z * self.fy + self.cy, z], axis=-1)
+
+    def unproject(self, uvz: np.ndarray) -> np.ndarray:
+        """Points `xyz` (..., 3) in the camera's frame, mm, at pixels and depths `uvz` (..., 3) [px, px, mm]."""
+        uvz = np.asarray(uvz, dtype=np.float64)
+        z = uvz[..., 2]
+        return np.stack([(uvz[..., 0] - self.cx) * z / self.fx, (uvz[..., 1] - self.cy) * z / self.fy, z], axis=-1)
+
+
 @dataclass(frozen=True)
-class Camera:
+class Camera(_Pinhole):
     """Pinhole intrinsics in pixels; x right, y down, z forward; the centre of the first pixel is (0, 0).
 
     Attributes:
@@ -36,32 +58,20 @@ class Camera:
     height: float = 0
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):  # numpy's numbers would not survive JSON
+        fields = vars(self)
+        for name, given in fields.items():  # numpy's numbers would not survive JSON
             try:
-                value = float(getattr(self, field.name))
+                value = float(given)
             except (TypeError, ValueError, OverflowError):
                 value = math.nan
-            whole = field.name in ("width", "height") and value.is_integer()
-            object.__setattr__(self, field.name, int(value) if whole else value)
-        values = dataclasses.astuple(self)
+            fields[name] = int(value) if name in ("width", "height") and value.is_integer() else value
+        values = tuple(fields.values())
         if not all(abs(value) <= _LARGEST for value in values) or min(self.fx, self.fy) < 1 / _LARGEST:
             raise HandPoseError(
                 f"a camera needs finite numbers and focal lengths above 0, got fx,fy,cx,cy = {values[:4]}"
             )
         if self.width < 0 or self.height < 0:
             raise HandPoseError(f"a camera's image size must not be negative, got {self.width} x {self.height}")
-
-    def project(self, xyz: np.ndarray) -> np.ndarray:
-        """Pixels and depth `uvz` (..., 3) [px, px, mm] of points `xyz` (..., 3) in the camera's frame, mm."""
-        xyz = np.asarray(xyz, dtype=np.float64)
-        z = xyz[..., 2]
-        return np.stack([xyz[..., 0] / z * self.fx + self.cx, xyz[..., 1] / z * self.fy + self.cy, z], axis=-1)
-
-    def unproject(self, uvz: np.ndarray) -> np.ndarray:
-        """Points `xyz` (..., 3) in the camera's frame, mm, at pixels and depths `uvz` (..., 3) [px, px, mm]."""
-        uvz = np.asarray(uvz, dtype=np.float64)
-        z = uvz[..., 2]
-        return np.stack([(uvz[..., 0] - self.cx) * z / self.fx, (uvz[..., 1] - self.cy) * z / self.fy, z], axis=-1)
 
     def crop(self, x: float, y: float, width: float, height: float) -> Camera:
         """The camera of the window whose first column and row are `x` and `y` (fractions allowed)."""
@@ -146,6 +156,18 @@ class Camera:
             f"camera must be one of {', '.join(CAMERAS)}, or fx,fy,cx,cy[,width,height], or a .json or ROS .yaml file; "
             f"got {text!r}"
         )
+
+
+class Cameras(_Pinhole):
+    """Many cameras as one: points and pixels are (N, J, 3), with those of each camera in a row.
+
+    Args:
+        cameras: N of them.
+    """
+
+    def __init__(self, cameras: Sequence[Camera]) -> None:
+        intrinsics = np.array([(camera.fx, camera.fy, camera.cx, camera.cy) for camera in cameras])
+        self.fx, self.fy, self.cx, self.cy = intrinsics.T[..., None]
 
 
 CAMERAS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from handpose.errors import HandPoseError
 PATCH = 96
 """Side of a patch, px."""
 
+_STEPS = np.arange(float(PATCH))
 _NEAREST, _FARTHEST = 1.0, 1e6  # mm, and px, beyond which no centre is meant
 
 
@@ -55,14 +57,15 @@ class HandCrop:
         view = patch_camera(camera, center, cube)
 
         # Nearest reading at each patch pixel's centre: averages across a silhouette would invent surfaces.
-        steps = np.arange(PATCH)
-        columns = np.floor((steps - view.cx) / view.fx * camera.fx + camera.cx + 0.5)
-        rows = np.floor((steps - view.cy) / view.fy * camera.fy + camera.cy + 0.5)
-        columns = columns.clip(-1, depth.shape[1]).astype(np.intp)
-        rows = rows.clip(-1, depth.shape[0]).astype(np.intp)
+        columns = np.floor((_STEPS - view.cx) / view.fx * camera.fx + camera.cx + 0.5)
+        rows = np.floor((_STEPS - view.cy) / view.fy * camera.fy + camera.cy + 0.5)
         inside_x, inside_y = (columns >= 0) & (columns < depth.shape[1]), (rows >= 0) & (rows < depth.shape[0])
-        z = np.zeros((PATCH, PATCH), np.float32)
-        z[np.ix_(inside_y, inside_x)] = depth[rows[inside_y, None], columns[inside_x]]
+        rows, columns = (
+            (inside * pixels).astype(np.intp) for inside, pixels in ((inside_y, rows), (inside_x, columns))
+        )
+        z = depth.take(rows[:, None] * depth.shape[1] + columns)
+        z[~inside_y] = 0
+        z[:, ~inside_x] = 0
         patch = normalize_depth(z, center[2], cube)
         return cls(patch[:, ::-1].copy() if mirror else patch, view, center, float(cube), mirror)
 
@@ -73,11 +76,7 @@ class HandCrop:
             uvz: the network's output.
             uv_scale: patch pixels that a normalised u or v of 1 stands for.
         """
-        u, v, z = np.moveaxis(np.asarray(uvz, dtype=np.float64), -1, 0)
-        u = u * uv_scale
-        if self.mirrored:
-            u = PATCH - 1 - u
-        return np.stack([u, v * uv_scale, z * self.cube / 2 + self.center[2]], axis=-1)
+        return denormalize([self], np.asarray(uvz)[None], uv_scale)[0]  # type: ignore[no-any-return]
 
     def normalize(self, uvz: np.ndarray, uv_scale: float = PATCH - 1) -> np.ndarray:
         """The inverse of `denormalize`."""
@@ -85,6 +84,15 @@ class HandCrop:
         if self.mirrored:
             u = PATCH - 1 - u
         return np.stack([u / uv_scale, v / uv_scale, (z - self.center[2]) / (self.cube / 2)], axis=-1)
+
+
+def denormalize(crops: Sequence[HandCrop], uvz: np.ndarray, uv_scale: float = PATCH - 1) -> np.ndarray:
+    """As `HandCrop.denormalize`, for the joints (N, J, 3) of N crops at once."""
+    mirrored, center_z, cube = np.array([(crop.mirrored, crop.center[2], crop.cube) for crop in crops]).T[..., None]
+    u, v, z = np.moveaxis(np.asarray(uvz, dtype=np.float64), -1, 0)
+    u = u * uv_scale
+    u = np.where(mirrored, PATCH - 1 - u, u)
+    return np.stack([u, v * uv_scale, z * cube / 2 + center_z], axis=-1)
 
 
 def check_cube(center: np.ndarray, cube: float) -> np.ndarray:
@@ -116,7 +124,7 @@ def patch_camera(camera: Camera, center: np.ndarray, cube: float) -> Camera:
         HandPoseError: the centre is millions of pixels beside the image.
     """
     width, height = camera.fx * cube / center[2], camera.fy * cube / center[2]
-    u, v, _ = camera.project(center)
+    u, v, _ = camera.project(center).tolist()
     if max(abs(u), abs(v)) > _FARTHEST:
         raise HandPoseError(f"a hand's centre must be in view or near it, got {center.tolist()}: pixel {u:g}, {v:g}")
     return camera.crop(u + 0.5 - width / 2, v + 0.5 - height / 2, width, height).resize(PATCH, PATCH)

@@ -12,9 +12,9 @@ import numpy as np
 
 from handpose.backends.base import Backend, BackendName
 from handpose.backends.loading import GRAPH_SUFFIXES, load_backend, load_graph
-from handpose.camera import Camera
+from handpose.camera import Camera, Cameras
 from handpose.config import JGRP2OConfig
-from handpose.crop import PATCH, HandCrop
+from handpose.crop import PATCH, HandCrop, denormalize
 from handpose.depth_io import DepthUnit, millimetres_per_unit, read_depth, to_depth, warn_of_unit
 from handpose.errors import HandPoseError
 from handpose.layouts import JointLayout
@@ -293,13 +293,19 @@ class HandPoseEstimator:
         Raises:
             MemoryError: the device has no room for a single crop.
         """
-        results = self._network([choice.crop.patch for image in found for choice in image.choices])
+        seen = iter(
+            self._seen(
+                [choice.crop for image in found for choice in image.choices],
+                [image.camera for image in found for _ in image.choices],
+                [source for image, source in zip(found, sources, strict=True) for _ in image.choices],
+            )
+        )
         poses = []
         for (choices, camera, _), source in zip(found, sources, strict=True):
-            seen = [(self._pose(choice.crop, *next(results), camera, source), choice.area) for choice in choices]
+            rivals = [(next(seen), choice.area) for choice in choices]
             poses.append(
-                min(seen, key=lambda pair: _doubt(pair[0]) / pair[1])[0]
-                if seen
+                min(rivals, key=lambda pair: _doubt(pair[0]) / pair[1])[0]
+                if rivals
                 else HandPose.no_hand(
                     self.layout,
                     hand="right" if hand == "auto" else hand,
@@ -326,18 +332,56 @@ class HandPoseEstimator:
                 for depth, pose in ((found[i].depth, pose) for i, pose in last.items())
                 if depth is not None
             ]
-            results = self._network([crop.patch for crop in crops])
-            for i, crop in zip(last, crops, strict=True):
-                last[i] = self._pose(crop, *next(results), poses[i].camera, poses[i].source)
-                poses[i] = min(poses[i], last[i], key=_doubt)
+            seen = self._seen(crops, [pose.camera for pose in last.values()], [pose.source for pose in last.values()])
+            last = dict(zip(last, seen, strict=True))
+            for i, pose in last.items():
+                poses[i] = min(poses[i], pose, key=_doubt)
 
-    def _network(self, patches: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Normalised joints and spread, each (J, 3), of patches (96, 96), in batches that the device has room for."""
+    def _seen(self, crops: Sequence[HandCrop], cameras: Sequence[Camera], sources: Sequence[str]) -> list[HandPose]:
+        """The pose in each crop, whatever it shows, with the camera and the name of the crop's image."""
+        if not crops:
+            return []
+        uvz, spread = self._network([crop.patch for crop in crops])
+        if not (np.isfinite(uvz).all() and np.isfinite(spread).all()):
+            raise HandPoseError(f"{self.name}: the network gives numbers that are not finite; its weights are damaged")
+        views = Cameras([crop.camera for crop in crops])
+        in_patch = denormalize(crops, uvz, self.config.uv_scale)
+        xyz = views.unproject(in_patch)
+        # At a joint's depth a patch pixel covers depth / focal length.
+        pixel = in_patch[..., 2] / views.fx * self.config.uv_scale
+        half = np.broadcast_to([[crop.cube / 2] for crop in crops], pixel.shape)
+        spread = spread * np.stack([pixel, pixel, half], axis=-1)
+        calibration, error_mm, doubtful = self.config.calibration, np.full(xyz.shape[:2], np.nan), [False] * len(crops)
+        if calibration is not None:
+            error_mm = calibration.expected_error(xyz, spread, self.layout)
+            doubtful = (error_mm.mean(axis=1) > calibration.doubtful_mm).tolist()
+        in_image = Cameras(cameras).project(xyz)
+        return [
+            HandPose(
+                xyz=xyz[i],
+                uvz=in_image[i],
+                spread=spread[i],
+                error_mm=error_mm[i],
+                layout=self.layout,
+                status="low_confidence" if doubtful[i] else "ok",
+                hand="left" if crop.mirrored else "right",
+                center=crop.center,
+                cube=crop.cube,
+                camera=cameras[i],
+                model=self.name,
+                source=sources[i],
+            )
+            for i, crop in enumerate(crops)
+        ]
+
+    def _network(self, patches: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Normalised joints and spread, each (N, J, 3), of N patches (96, 96), in batches that the device can take."""
+        results: list[tuple[np.ndarray, np.ndarray]] = []
         at = 0
         while at < len(patches):
             batch = patches[at : at + self._largest_batch]
             try:
-                results = self._backend(np.stack(batch)[:, None])
+                results.append(self._backend(np.stack(batch)[:, None]))
             except RuntimeError as error:
                 if not _out_of_memory(error):
                     raise
@@ -345,35 +389,9 @@ class HandPoseEstimator:
                     raise MemoryError(f"the device has no memory for a single crop ({error}); use the cpu") from None
                 self._largest_batch = len(batch) // 2
                 continue
-            yield from zip(*results, strict=True)
             at += len(batch)
-
-    def _pose(self, crop: HandCrop, uvz: np.ndarray, spread: np.ndarray, camera: Camera, source: str) -> HandPose:
-        if not (np.isfinite(uvz).all() and np.isfinite(spread).all()):
-            raise HandPoseError(f"{self.name}: the network gives numbers that are not finite; its weights are damaged")
-        in_patch = crop.denormalize(uvz, self.config.uv_scale)
-        xyz = crop.camera.unproject(in_patch)
-        # At a joint's depth a patch pixel covers depth / focal length.
-        pixel = in_patch[:, 2] / crop.camera.fx * self.config.uv_scale
-        spread = spread * np.stack([pixel, pixel, np.full_like(pixel, crop.cube / 2)], axis=-1)
-        calibration, error_mm, doubtful = self.config.calibration, np.full(len(xyz), np.nan), False
-        if calibration is not None:
-            error_mm = calibration.expected_error(xyz, spread, self.layout)
-            doubtful = bool(error_mm.mean() > calibration.doubtful_mm)
-        return HandPose(
-            xyz=xyz,
-            uvz=camera.project(xyz),
-            spread=spread,
-            error_mm=error_mm,
-            layout=self.layout,
-            status="low_confidence" if doubtful else "ok",
-            hand="left" if crop.mirrored else "right",
-            center=crop.center,
-            cube=crop.cube,
-            camera=camera,
-            model=self.name,
-            source=source,
-        )
+        uvz, spread = map(np.concatenate, zip(*results, strict=True))
+        return uvz, spread
 
 
 def _out_of_memory(error: RuntimeError) -> bool:

@@ -18,6 +18,7 @@ from handpose.uncertainty import BAD_JOINT
 
 Hand = Literal["right", "left"]
 Status = Literal["ok", "low_confidence", "no_hand"]
+_HANDS, _STATUSES = get_args(Hand), get_args(Status)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +56,9 @@ class HandPose:
     source: str = ""
 
     def __post_init__(self) -> None:
-        if self.status not in get_args(Status) or self.hand not in get_args(Hand):
+        if self.status not in _STATUSES or self.hand not in _HANDS:
             raise HandPoseError(
-                f"status must be one of {get_args(Status)} and hand one of {get_args(Hand)}, "
+                f"status must be one of {_STATUSES} and hand one of {_HANDS}, "
                 f"got {self.status!r:.40} and {self.hand!r:.40}"
             )
         if not 0 < self.cube < float("inf"):
