@@ -19,7 +19,6 @@ from handpose.crop import HandCrop
 from handpose.depth_io import DepthUnit, read_depth
 from handpose.errors import HandPoseError
 from handpose.estimator import HandPoseEstimator
-from handpose.localize import localize_hands
 
 _WARM_UP = 5  # calls
 _VERSIONS = ("handpose", "numpy", "opencv-python-headless", "torch", "onnxruntime", "openvino")
@@ -74,7 +73,7 @@ def measure(
     """
     estimator = HandPoseEstimator.from_pretrained(model, backend=backend, device=device)
     depth = read_depth(image, unit)
-    centres = localize_hands(depth, camera)
+    centres = estimator.localize_hands(depth, camera)
     if not len(centres):
         raise HandPoseError(f"{image}: expected an image with a hand, found none")
     cube = estimator.config.cube
@@ -85,7 +84,7 @@ def measure(
 
     stages: list[tuple[str, int, Callable[[], object]]] = [
         ("read", 1, lambda: read_depth(image, unit)),
-        ("localise", 1, lambda: localize_hands(depth, camera)),
+        ("localise", 1, lambda: estimator.localize_hands(depth, camera)),
         ("crop", 1, lambda: HandCrop.cut(depth, camera, centres[0], cube)),
         ("decode", 1, lambda: decoder.predict_crops([crop])),
     ]

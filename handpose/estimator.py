@@ -11,14 +11,14 @@ from typing import Literal, NamedTuple, overload
 import numpy as np
 
 from handpose.backends.base import Backend, BackendName
-from handpose.backends.loading import GRAPH_SUFFIXES, load_backend, load_graph
+from handpose.backends.loading import GRAPH_SUFFIXES, backend_of, load_backend, load_graph, load_votes
 from handpose.camera import Camera, Cameras
 from handpose.config import JGRP2OConfig
 from handpose.crop import PATCH, HandCrop, denormalize
 from handpose.depth_io import DepthUnit, millimetres_per_unit, read_depth, to_depth, warn_of_unit
 from handpose.errors import HandPoseError
 from handpose.layouts import JointLayout
-from handpose.localize import NEAREST, center_in_box, hand_candidates, localize_hands
+from handpose.localize import NEAREST, Votes, center_in_box, hand_candidates, nearest_first, votes_in_numpy
 from handpose.pose import Hand, HandPose
 from handpose.weights import file_sha256, find_weights
 
@@ -66,8 +66,16 @@ class HandPoseEstimator:
         sha256: of the weights' file, or empty.
     """
 
-    def __init__(self, backend: Backend, config: JGRP2OConfig, name: str, sha256: str = "") -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        config: JGRP2OConfig,
+        name: str,
+        sha256: str = "",
+        votes: Votes = votes_in_numpy,
+    ) -> None:
         self._backend, self.config, self.name, self.sha256 = backend, config, name, sha256
+        self._votes = votes
         self._largest_batch = _LARGEST_BATCH
 
     @property
@@ -103,12 +111,15 @@ class HandPoseEstimator:
             WeightsError: no such weights, or they cannot be fetched or trusted.
             HandPoseError: the backend or device is not there.
         """
-        if Path(name).suffix.lower() in GRAPH_SUFFIXES:
-            return cls(*load_graph(Path(name), backend, device), file_sha256(Path(name)))
+        if (file := Path(name)).suffix.lower() in GRAPH_SUFFIXES:
+            return cls(
+                *load_graph(file, backend, device), file_sha256(file), votes=load_votes(backend_of(file), device)
+            )
         weights = find_weights(
             str(name), revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
         )
-        return cls(load_backend(weights, backend, device), weights.config, weights.name, weights.sha256)
+        pose, votes = load_backend(weights, backend, device), load_votes(backend, device)
+        return cls(pose, weights.config, weights.name, weights.sha256, votes)
 
     @overload
     def predict(
@@ -223,7 +234,7 @@ class HandPoseEstimator:
         camera = _camera_of(depth, camera)
         found = [
             Candidates([_Choice(crop) for crop in self._crops(depth, camera, centre, hand)], camera)
-            for centre in localize_hands(depth, camera, max_hands)
+            for centre in self.localize_hands(depth, camera, max_hands)
         ]
         source = "" if isinstance(image, np.ndarray) else str(image)
         return self.poses(found, [source] * len(found), hand)
@@ -239,6 +250,10 @@ class HandPoseEstimator:
         """The poses of images as they come, one at a time, in constant memory."""
         for image in images:
             yield self.predict(image, camera=camera, hand=hand, unit=unit)
+
+    def localize_hands(self, depth: np.ndarray, camera: Camera, max_hands: int = 1) -> np.ndarray:
+        """As `handpose.localize_hands`, in the backend's own runtime."""
+        return nearest_first(*hand_candidates(depth, camera, max_hands, self._votes))
 
     def predict_patches(self, patches: np.ndarray) -> np.ndarray:
         """The network alone: from patches (N, 1, 96, 96) in -1..1 to normalised uvz (N, J, 3).
@@ -262,7 +277,7 @@ class HandPoseEstimator:
         if box is not None:
             center = center_in_box(depth, camera, box)
         elif center is None:
-            centres, areas = hand_candidates(depth, camera, _RIVALS)
+            centres, areas = hand_candidates(depth, camera, _RIVALS, self._votes)
             rivals = areas >= _RIVAL_AREA * areas.max(initial=0.0)
             return [
                 _Choice(crop, float(area))

@@ -64,14 +64,17 @@ CHANNELS = {  # of each 3x3 convolution: in, out
 }
 """The network's convolutions: input and output channels of each."""
 
-Array = Any  # of numpy or of torch
+Votes = Callable[[np.ndarray], np.ndarray]
+"""The network: from `coarse_channels` (1, 2, h, w) to each cell's logit and offset (1, 4, h/4, w/4), float32."""
+
+Array = Any  # of numpy, of torch, or a graph's
 
 
 def votes_network(x: Array, convolve: Callable[[str, Array, int], Array], double: Callable[[Array], Array]) -> Array:
     """A probability's logit and an offset per cell: what the network computes, in any array library.
 
     Args:
-        x: coarse copies with two channels, as from `coarse_channels`.
+        x: what stands for `coarse_channels`.
         convolve: (name, x, stride) to the convolution of that name, with its ReLU unless it is the last.
         double: nearest-neighbour upsampling by two.
     """
@@ -100,21 +103,33 @@ def localize_hands(depth: np.ndarray, camera: Camera, max_hands: int = 1) -> np.
     Raises:
         HandPoseError: `depth` is no image, or not of the camera's size.
     """
-    centres, areas = hand_candidates(depth, camera, max_hands)
+    return nearest_first(*hand_candidates(depth, camera, max_hands))
+
+
+def nearest_first(centres: np.ndarray, areas: np.ndarray) -> np.ndarray:
+    """Those of `hand_candidates` that are hands beside the largest, (N, 3), by their distance."""
     centres = centres[areas >= _ANOTHER * areas.max(initial=0.0)]
     ordered: np.ndarray = centres[np.argsort(centres[:, 2])]
     return ordered
 
 
-def hand_candidates(depth: np.ndarray, camera: Camera, most: int) -> tuple[np.ndarray, np.ndarray]:
+def votes_in_numpy(channels: np.ndarray) -> np.ndarray:
+    """The network in numpy, as `Votes` says: always there, and in the calling thread alone."""
+    votes: np.ndarray = votes_network(channels[0].transpose(1, 2, 0), _convolve, _double).transpose(2, 0, 1)[None]
+    return votes
+
+
+def hand_candidates(
+    depth: np.ndarray, camera: Camera, most: int, network: Votes = votes_in_numpy
+) -> tuple[np.ndarray, np.ndarray]:
     """Where hands may be: centres (N, 3) in mm and the area (N,) in mm^2 that speaks for each, largest first.
 
-    Arguments and errors as in `localize_hands`; N is at most `most`.
+    Arguments and errors as in `localize_hands`; N is at most `most`, and `network` finds the votes.
     """
     if depth.ndim != 2:
         raise HandPoseError(f"depth must be (H, W) in mm, got {depth.shape}; read files with handpose.read_depth")
     view, points = _coarse_view(depth, camera.for_image(depth.shape[1], depth.shape[0]))
-    votes = votes_network(coarse_channels(view)[0].transpose(1, 2, 0), _convolve, _double)
+    votes = network(coarse_channels(view))[0].transpose(1, 2, 0)
     probability = 1.0 / (1.0 + np.exp(-votes[..., 0]))
     sure = np.flatnonzero((probability > _SURE) & (points[..., 2] > 0))
     if len(sure) > _MOST_VOTES:
@@ -190,14 +205,16 @@ def _double(x: np.ndarray) -> np.ndarray:
 @functools.cache
 def _weights() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Per convolution its weight (3*3*C, O) and bias (O,), float32."""
-    tensors = load_file(WEIGHTS_FILE)
     return {
-        name: (
-            np.ascontiguousarray(tensors[f"{name}.weight"].transpose(2, 3, 1, 0).reshape(-1, out), dtype=np.float32),
-            tensors[f"{name}.bias"].astype(np.float32),
-        )
-        for name, (_, out) in CHANNELS.items()
+        name: (np.ascontiguousarray(weight.transpose(2, 3, 1, 0).reshape(-1, len(bias))), bias)
+        for name, (weight, bias) in read_weights().items()
     }
+
+
+def read_weights() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The network's weights: per convolution its kernel (O, C, 3, 3) and bias (O,), float32."""
+    tensors = {name: tensor.astype(np.float32) for name, tensor in load_file(WEIGHTS_FILE).items()}
+    return {name: (tensors[f"{name}.weight"], tensors[f"{name}.bias"]) for name in CHANNELS}
 
 
 def _agreed(votes: np.ndarray, areas: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:

@@ -48,6 +48,7 @@ FLOORS = [
         "hub",
         "weights",
         "tf_checkpoint",
+        "localizer_model",
         "backends.base",
         "backends.pytorch",
         "backends.onnx_runtime",
@@ -102,7 +103,17 @@ FLOORS = [
 ]
 PLACE = {name: (floor, i) for floor, names in enumerate(FLOORS) for i, name in enumerate(names)}
 WITH_TORCH = {
-    *("model", "losses", "export", "training", "synthetic_training", "localizer_training", "ablations", "testset"),
+    *(
+        "model",
+        "localizer_model",
+        "losses",
+        "export",
+        "training",
+        "synthetic_training",
+        "localizer_training",
+        "ablations",
+        "testset",
+    ),
     "dataset_training",
     *(name for name in PLACE if name.startswith("synthetic.")),
 }

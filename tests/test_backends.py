@@ -11,10 +11,11 @@ from conftest import EXAMPLES, SHARED
 
 from handpose import Camera, HandCrop, HandPoseError, HandPoseEstimator, localize_hands, read_depth
 from handpose.backends import loading
-from handpose.backends.base import Backend
+from handpose.backends.base import Backend, BackendName
 from handpose.backends.onnx_runtime import OnnxRuntimeBackend
 from handpose.backends.openvino_runtime import OpenVinoBackend
 from handpose.backends.pytorch import TorchBackend, fold_batch_norms, halve
+from handpose.localize import hand_candidates, votes_in_numpy
 from handpose.weights import find_weights
 
 SR305 = Camera(476.007, 476.007, 313.683, 242.755, 640, 480)
@@ -55,6 +56,29 @@ def test_all_backends_are_the_network_in_float32(exported: Callable[[str], Path]
             assert output.dtype == np.float32
             assert output.shape == (count, 21, 3)
             assert np.linalg.norm((output - reference[:count]) * MILLIMETRES, axis=-1).max() < 0.05
+
+
+@pytest.mark.parametrize("name", loading.installed_backends())
+def test_every_runtime_finds_hands_alike(name: BackendName) -> None:
+    votes = loading.load_votes(name, "cpu")
+    rng = np.random.default_rng(0)
+    for size in ((96, 128), (32, 32), (160, 96)):
+        channels = np.concatenate([rng.normal(0.0, 0.5, (1, 1, *size)), np.ones((1, 1, *size))], axis=1)
+        channels *= rng.random((1, 1, *size)) > 0.2
+        channels = channels.astype(np.float32)
+        expected, given = votes_in_numpy(channels), channels.copy()
+        assert expected.shape == (1, 4, size[0] // 4, size[1] // 4)
+        assert np.abs(votes(channels) - expected).max() < 1e-4 < np.ptp(expected)
+        assert (channels == given).all()
+    camera, depth = Camera.parse(str(EXAMPLES / "camera.json")), read_depth(EXAMPLES / "open.png")
+    (found, areas), (expected, support) = (hand_candidates(depth, camera, 3, each) for each in (votes, votes_in_numpy))
+    assert np.allclose(found, expected, atol=0.01)
+    assert np.allclose(areas, support, rtol=1e-4)
+
+
+def test_without_what_makes_its_graph_the_localiser_runs_in_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "_installed", lambda package: package != "onnx")
+    assert loading.load_votes("onnxruntime", "cpu") is votes_in_numpy
 
 
 @pytest.mark.slow

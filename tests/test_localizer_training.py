@@ -30,9 +30,7 @@ def test_the_numpy_network_is_the_trained_one(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(localize, "WEIGHTS_FILE", tmp_path / "localizer.safetensors")
     localize._weights.cache_clear()
     try:
-        votes = localize.votes_network(
-            localize.coarse_channels(view.numpy())[0].transpose(1, 2, 0), localize._convolve, localize._double
-        )
+        votes = localize.votes_in_numpy(localize.coarse_channels(view.numpy()))[0].transpose(1, 2, 0)
     finally:
         localize._weights.cache_clear()
     assert votes.shape == (24, 32, 4)

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 
 from handpose.backends.base import Backend, BackendName, GraphBackend
-from handpose.backends.onnx_runtime import OnnxRuntimeBackend
-from handpose.backends.openvino_runtime import OpenVinoBackend
-from handpose.backends.pytorch import TorchBackend
+from handpose.backends.onnx_runtime import OnnxRuntimeBackend, OnnxRuntimeVotes
+from handpose.backends.openvino_runtime import OpenVinoBackend, OpenVinoVotes
+from handpose.backends.pytorch import TorchBackend, TorchVotes
 from handpose.cache import cache_folder
 from handpose.config import JGRP2OConfig
 from handpose.errors import HandPoseError, WeightsError
+from handpose.localize import Votes, votes_in_numpy
 from handpose.weights import Weights
 
 
@@ -26,13 +27,16 @@ class _Runtime(NamedTuple):
 
     suffix: str
     load: Callable[[Path], GraphBackend]
+    votes: Callable[[], Votes]
     extra: str
     packages: tuple[str, ...]
 
 
 _RUNTIMES: dict[BackendName, _Runtime] = {
-    "onnxruntime": _Runtime(".onnx", OnnxRuntimeBackend, "onnx", ("onnxruntime", "onnx", "onnxscript")),
-    "openvino": _Runtime(".xml", OpenVinoBackend, "openvino", ("openvino",)),
+    "onnxruntime": _Runtime(
+        ".onnx", OnnxRuntimeBackend, OnnxRuntimeVotes, "onnx", ("onnxruntime", "onnx", "onnxscript")
+    ),
+    "openvino": _Runtime(".xml", OpenVinoBackend, OpenVinoVotes, "openvino", ("openvino",)),
 }
 GRAPH_SUFFIXES = tuple(runtime.suffix for runtime in _RUNTIMES.values())
 """The endings of files that `handpose export` writes."""
@@ -56,16 +60,45 @@ def load_backend(weights: Weights, name: BackendName, device: str) -> Backend:
     Raises:
         HandPoseError: unknown backend, it is not installed, or the device is not there.
     """
-    if name not in get_args(BackendName):
-        raise HandPoseError(f"backend must be {', '.join(get_args(BackendName))}, got {name!r}")
-    if name == "auto":
-        on_cpu = device == "cpu" or (device == "auto" and not _has_gpu())
-        name = installed_backends()[0] if on_cpu else "torch"
+    name = chosen_backend(name, device)
     if name == "torch":
         return TorchBackend(weights, device)
     _check(name, device)
     runtime = _RUNTIMES[name]
     return runtime.load(cached_graph(weights, runtime.suffix))
+
+
+def load_votes(name: BackendName, device: str) -> Votes:
+    """The localiser's network in the runtime of that name, or in numpy if what it takes to make the graph is missing.
+
+    Args:
+        name: as in `load_backend`, like `device` and the errors.
+        device: see `name`.
+    """
+    name = chosen_backend(name, device)
+    if name == "torch":
+        return TorchVotes(device)
+    runtime = _RUNTIMES[name]
+    return runtime.votes() if all(map(_installed, runtime.packages)) else votes_in_numpy
+
+
+def chosen_backend(name: BackendName, device: str) -> BackendName:
+    """What `name` stands for on this machine, if it is `auto`.
+
+    Raises:
+        HandPoseError: unknown backend.
+    """
+    if name not in get_args(BackendName):
+        raise HandPoseError(f"backend must be {', '.join(get_args(BackendName))}, got {name!r}")
+    if name != "auto":
+        return name
+    on_cpu = device == "cpu" or (device == "auto" and not _has_gpu())
+    return installed_backends()[0] if on_cpu else "torch"
+
+
+def backend_of(file: Path) -> BackendName:
+    """What runs a file that `handpose export` wrote."""
+    return next(own for own, runtime in _RUNTIMES.items() if runtime.suffix == file.suffix.lower())
 
 
 def load_graph(file: Path, name: BackendName, device: str) -> tuple[Backend, JGRP2OConfig, str]:
@@ -75,7 +108,7 @@ def load_graph(file: Path, name: BackendName, device: str) -> tuple[Backend, JGR
         HandPoseError: another backend or device is asked for, or the runtime is not installed.
         WeightsError: the file was not written by `handpose export`.
     """
-    own = next(own for own, runtime in _RUNTIMES.items() if runtime.suffix == file.suffix.lower())
+    own = backend_of(file)
     if name not in ("auto", own):
         raise HandPoseError(f"{file}: runs with backend {own} or auto, got {name!r}")
     _check(own, device)

@@ -1,13 +1,19 @@
-"""The network as an ONNX graph, run by ONNX Runtime on the CPU."""
+"""The networks as ONNX graphs, run by ONNX Runtime on the CPU."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from handpose.backends.base import METADATA_KEY, threads
 from handpose.errors import WeightsError
+from handpose.localize import read_weights, votes_network
+
+if TYPE_CHECKING:
+    import onnxruntime
+    from onnx import NodeProto
 
 
 class OnnxRuntimeBackend:
@@ -21,13 +27,8 @@ class OnnxRuntimeBackend:
     """
 
     def __init__(self, file: Path) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # errors; warnings are about the graph's form, which no caller can change
-        options.intra_op_num_threads = threads()
         try:
-            self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+            self._session = _session(str(file), threads())
         except Exception as error:  # its exceptions have no base of their own
             reason = str(error).splitlines()[0]
             raise WeightsError(f"{file}: ONNX Runtime cannot load it ({reason}); export it again") from None
@@ -37,3 +38,59 @@ class OnnxRuntimeBackend:
         """As `Backend` says."""
         uvz, spread = self._session.run(["uvz", "spread"], {"patches": patches})
         return uvz, spread
+
+
+class OnnxRuntimeVotes:
+    """The localiser's network, as `handpose.localize.Votes` says, in the calling thread: it is too small for more."""
+
+    def __init__(self) -> None:
+        self._session = _session(_votes_graph(), 1)
+
+    def __call__(self, channels: np.ndarray) -> np.ndarray:
+        """As `handpose.localize.Votes` says."""
+        votes: np.ndarray = self._session.run(None, {"channels": channels})[0]
+        return votes
+
+
+def _session(graph: str | bytes, threads: int) -> onnxruntime.InferenceSession:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors; warnings are about the graph's form, which no caller can change
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def _votes_graph() -> bytes:
+    """The localiser's network as an ONNX file."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes: list[NodeProto] = []
+    constants = [numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "double")]
+
+    class Feature:
+        def __init__(self, operator: str, *inputs: str, **attributes: Any) -> None:
+            self.name = f"{operator}{len(nodes)}"
+            nodes.append(helper.make_node(operator, inputs, [self.name], **attributes))
+
+        def __add__(self, other: Feature) -> Feature:
+            return Feature("Add", self.name, other.name)
+
+    def convolve(name: str, x: Feature, stride: int) -> Feature:
+        for array, kind in zip(weights[name], ("weight", "bias"), strict=True):
+            constants.append(numpy_helper.from_array(array, f"{name}.{kind}"))
+        x = Feature("Conv", x.name, f"{name}.weight", f"{name}.bias", strides=[stride] * 2, pads=[1] * 4)
+        return x if name == "votes" else Feature("Relu", x.name)
+
+    def double(x: Feature) -> Feature:
+        how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        return Feature("Resize", x.name, "", "double", **how)
+
+    weights = read_weights()
+    votes = votes_network(Feature("Identity", "channels"), convolve, double)
+    ends = ((TensorProto.FLOAT, "channels", 2), (TensorProto.FLOAT, votes.name, 4))
+    channels, result = (helper.make_tensor_value_info(name, kind, [1, depth, None, None]) for kind, name, depth in ends)
+    graph = helper.make_graph(nodes, "votes", [channels], [result], constants)
+    opsets = [helper.make_opsetid("", 18)]
+    model: bytes = helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
+    return model

@@ -1,4 +1,4 @@
-"""The network in PyTorch: always there, and the only backend for GPUs."""
+"""The networks in PyTorch: always there, and the only backend for GPUs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import numpy as np
 
 from handpose.crop import PATCH
 from handpose.errors import HandPoseError
+from handpose.localize import VIEW_STRIDE
 from handpose.weights import Weights
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from handpose.model import JGRP2O
 
@@ -34,19 +35,12 @@ class TorchBackend:
     """
 
     def __init__(self, weights: Weights, device: str = "auto") -> None:
-        # Imported here, so that looking at weights and reading depth never wait for torch.
         import torch
 
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        model = weights.load()
-        try:
-            place = torch.device(device)
-            model = model.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise HandPoseError(f"device {device!r} cannot be used ({reason}); use auto or cpu") from None
-        self._run = _CudaGraphs(model, place) if place.type == "cuda" else _Frozen(model, place)
+        place = _place(device)
+        model = weights.load().to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        example = torch.zeros(1, 1, PATCH, PATCH)
+        self._run = _CudaGraphs(model, place) if place.type == "cuda" else _Frozen(model, place, example)
 
     def __call__(self, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As `Backend` says."""
@@ -57,23 +51,61 @@ class TorchBackend:
             return uvz.numpy(), spread.numpy()
 
 
-class _Frozen:
-    """The network as one traced graph: BatchNorm, ReLU and sums become part of the convolutions before them."""
+class TorchVotes:
+    """The localiser's network, as `handpose.localize.Votes` says, in float32.
 
-    def __init__(self, model: JGRP2O, device: torch.device) -> None:
+    Args:
+        device: as in `TorchBackend`, like the errors.
+    """
+
+    def __init__(self, device: str = "auto") -> None:
+        import torch
+
+        from handpose.localizer_model import LocalizerModel
+
+        place = _place(device)
+        model = LocalizerModel().to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._run = _Frozen(model, place, torch.zeros(1, 2, VIEW_STRIDE, VIEW_STRIDE))
+
+    def __call__(self, channels: np.ndarray) -> np.ndarray:
+        """As `handpose.localize.Votes` says."""
+        import torch
+
+        with torch.inference_mode():
+            (votes,) = self._run(torch.from_numpy(channels))
+            return votes.numpy()
+
+
+def _place(device: str) -> torch.device:
+    """The device of that name, once it has held a tensor."""
+    # Imported here, so that looking at weights and reading depth never wait for torch.
+    import torch
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.zeros(1, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise HandPoseError(f"device {device!r} cannot be used ({reason}); use auto or cpu") from None
+
+
+class _Frozen:
+    """A network as one traced graph: BatchNorm, ReLU and sums become part of the convolutions before them."""
+
+    def __init__(self, model: nn.Module, device: torch.device, example: Tensor) -> None:
         import torch
 
         self._device = device
         # torch.jit is deprecated, but what shall replace it needs a compiler on the user's machine.
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            example = torch.zeros(1, 1, PATCH, PATCH, device=device)
-            traced = torch.jit.trace(model, example, check_trace=False)  # type: ignore[no-untyped-call]
+            traced = torch.jit.trace(model.eval(), example.to(device), check_trace=False)  # type: ignore[no-untyped-call]
             self._graph = torch.jit.freeze(traced)
 
-    def __call__(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        uvz, spread = self._graph(patches.to(self._device))
-        return uvz.cpu(), spread.cpu()
+    def __call__(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        outputs = self._graph(inputs.to(self._device))
+        return tuple(output.cpu() for output in (outputs if isinstance(outputs, tuple) else (outputs,)))
 
 
 class _CudaGraphs:
@@ -127,7 +159,8 @@ class _CudaGraphs:
                 for _ in range(3):
                     self._model(patches)
             torch.cuda.current_stream().wait_stream(aside)
-            with torch.cuda.graph(graph):
+            # Other threads may localise hands meanwhile.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 results = torch.stack(self._model(patches))
         return _Captured(
             graph,
