@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import copy
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from handpose.backends import loading
 from handpose.backends.base import Backend, BackendName
 from handpose.backends.onnx_runtime import OnnxRuntimeBackend
 from handpose.backends.openvino_runtime import OpenVinoBackend
-from handpose.backends.pytorch import TorchBackend, fold_batch_norms, halve
+from handpose.backends.pytorch import TorchBackend, TorchVotes, _Captured, _CudaGraphs, fold_batch_norms, halve
 from handpose.localize import hand_candidates, votes_in_numpy
 from handpose.weights import find_weights
 
@@ -60,7 +62,7 @@ def test_all_backends_are_the_network_in_float32(exported: Callable[[str], Path]
 
 @pytest.mark.parametrize("name", loading.installed_backends())
 def test_every_runtime_finds_hands_alike(name: BackendName) -> None:
-    votes = loading.load_votes(name, "cpu")
+    votes = TorchVotes(torch.device("cpu")) if name == "torch" else loading.load_votes(name, "cpu")
     rng = np.random.default_rng(0)
     for size in ((96, 128), (32, 32), (160, 96)):
         channels = np.concatenate([rng.normal(0.0, 0.5, (1, 1, *size)), np.ones((1, 1, *size))], axis=1)
@@ -79,6 +81,7 @@ def test_every_runtime_finds_hands_alike(name: BackendName) -> None:
 def test_without_what_makes_its_graph_the_localiser_runs_in_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "_installed", lambda package: package != "onnx")
     assert loading.load_votes("onnxruntime", "cpu") is votes_in_numpy
+    assert loading.load_votes("torch", "cpu") is votes_in_numpy
 
 
 @pytest.mark.slow
@@ -140,6 +143,50 @@ def test_graphs_run_on_the_cpu_only() -> None:
     pytest.importorskip("onnxruntime")
     with pytest.raises(HandPoseError, match="runs on the CPU, got device 'cuda'"):
         HandPoseEstimator.from_pretrained("msra", backend="onnxruntime", device="cuda")
+
+
+@pytest.mark.parametrize("count", [1, 3, 8, 9, 37])
+def test_graphs_take_turns_and_lose_no_patch(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """CUDA's part played by the CPU, as late as it may be: copies are done when somebody waits for them."""
+
+    class Later:
+        def __init__(self, captured: list[_Captured]) -> None:
+            self.captured, self.waiting = captured, False
+
+        def replay(self) -> None:
+            assert not self.waiting, "started again before its results were fetched"
+            self.waiting = True
+
+        def synchronize(self) -> None:
+            assert self.waiting
+            (own,) = self.captured
+            seen = own.host_patches[:, :, 0, :3]
+            own.host_results[:] = torch.stack([seen, -seen])
+            self.waiting = False
+
+        def record(self) -> None:
+            pass
+
+    class Pretended(_CudaGraphs):
+        def __init__(self) -> None:
+            self._device, self._captured, self._lock = torch.device("cpu"), {}, threading.Lock()
+
+        def _capture(self, size: int) -> _Captured:
+            made: list[_Captured] = []
+            later = Later(made)
+            patches, results = torch.zeros(size, 1, 96, 96), torch.zeros(2, size, 1, 3)
+            made.append(_Captured(later, patches, results, patches.clone(), results.clone(), later))
+            return made[0]
+
+    monkeypatch.setattr("torch.cuda.device", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr("handpose.backends.pytorch._LARGEST_GRAPH", 8)
+    patches = torch.rand(count, 1, 96, 96)
+    pretended = Pretended()
+    for given in (patches, patches.flip(0)):
+        uvz, spread = pretended(given)
+        assert torch.equal(uvz, given[:, :, 0, :3])
+        assert torch.equal(spread, -uvz)
+    assert all(size in (1, 4, 8) and turn in (0, 1) for size, turn in pretended._captured)
 
 
 @pytest.mark.shared

@@ -14,7 +14,7 @@ from typing import NamedTuple, get_args
 from handpose.backends.base import Backend, BackendName, GraphBackend
 from handpose.backends.onnx_runtime import OnnxRuntimeBackend, OnnxRuntimeVotes
 from handpose.backends.openvino_runtime import OpenVinoBackend, OpenVinoVotes
-from handpose.backends.pytorch import TorchBackend, TorchVotes
+from handpose.backends.pytorch import TorchBackend, torch_votes
 from handpose.cache import cache_folder
 from handpose.config import JGRP2OConfig
 from handpose.errors import HandPoseError, WeightsError
@@ -77,7 +77,7 @@ def load_votes(name: BackendName, device: str) -> Votes:
     """
     name = chosen_backend(name, device)
     if name == "torch":
-        return TorchVotes(device)
+        return torch_votes(device)
     runtime = _RUNTIMES[name]
     return runtime.votes() if all(map(_installed, runtime.packages)) else votes_in_numpy
 

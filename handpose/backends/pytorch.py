@@ -11,7 +11,7 @@ import numpy as np
 
 from handpose.crop import PATCH
 from handpose.errors import HandPoseError
-from handpose.localize import VIEW_STRIDE
+from handpose.localize import VIEW_STRIDE, Votes, votes_in_numpy
 from handpose.weights import Weights
 
 if TYPE_CHECKING:
@@ -51,21 +51,26 @@ class TorchBackend:
             return uvz.numpy(), spread.numpy()
 
 
-class TorchVotes:
-    """The localiser's network, as `handpose.localize.Votes` says, in float32.
+def torch_votes(device: str) -> Votes:
+    """The localiser's network, on a GPU; for the CPU numpy's, which wakes no threads beside those of `TorchBackend`.
 
     Args:
         device: as in `TorchBackend`, like the errors.
     """
+    place = _place(device)
+    return votes_in_numpy if place.type == "cpu" else TorchVotes(place)
 
-    def __init__(self, device: str = "auto") -> None:
+
+class TorchVotes:
+    """The localiser's network, as `handpose.localize.Votes` says, in float32."""
+
+    def __init__(self, device: torch.device) -> None:
         import torch
 
         from handpose.localizer_model import LocalizerModel
 
-        place = _place(device)
-        model = LocalizerModel().to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._run = _Frozen(model, place, torch.zeros(1, 2, VIEW_STRIDE, VIEW_STRIDE))
+        model = LocalizerModel().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._run = _Frozen(model, device, torch.zeros(1, 2, VIEW_STRIDE, VIEW_STRIDE))
 
     def __call__(self, channels: np.ndarray) -> np.ndarray:
         """As `handpose.localize.Votes` says."""

@@ -1,0 +1,117 @@
+"""Frames with known centres to patches on a device: cut here and uploaded, or uploaded whole and cut there.
+
+    python benchmarks/where_to_cut.py [--device cuda] [--frames 2048] [--batch 512] [--rounds 5]
+
+Both ways read 640 x 480 frames of 16 bits from host memory and leave the network's patches on the device; in every
+round each has its turn, and medians are taken. `predict_batch`, for comparison, is the package: the first way, with
+all checks of an image and the network, to poses in millimetres.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from handpose import Camera, HandCrop, HandPoseEstimator, localize_hands, read_depth
+from handpose.crop import PATCH, patch_camera
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+class Cutter:
+    """Cuts crops out of whole frames on a device.
+
+    Args:
+        device: where.
+        batch: most frames at a time.
+        camera: of all frames; its size is theirs.
+        cube: side of the cubes, mm.
+    """
+
+    def __init__(self, device: torch.device, batch: int, camera: Camera, cube: float) -> None:
+        self.device, self.camera, self.cube = device, camera, cube
+        size = (batch, int(camera.height), int(camera.width))
+        self.staged = torch.zeros(size, dtype=torch.int16, pin_memory=device.type == "cuda")
+        self.steps = torch.arange(PATCH, device=device, dtype=torch.float64)
+
+    def __call__(self, frames: Sequence[np.ndarray], centers: np.ndarray) -> Tensor:
+        """Patches (N, 1, 96, 96) of frames (H, W) uint16 mm, below 32768, around centres (N, 3) mm."""
+        for row, frame in zip(self.staged.numpy(), frames, strict=False):
+            row[:] = frame.view(np.int16)
+        pixels = self.staged[: len(frames)].to(self.device, non_blocking=True).flatten(1)
+        views = [patch_camera(self.camera, center, self.cube) for center in centers]
+        fx, fy, cx, cy, z = torch.tensor(
+            [(view.fx, view.fy, view.cx, view.cy, center[2]) for view, center in zip(views, centers, strict=True)],
+            dtype=torch.float64,
+        ).T[..., None].to(self.device, non_blocking=True)  # fmt: skip
+        camera, (height, width) = self.camera, self.staged.shape[1:]
+        columns = ((self.steps - cx) / fx * camera.fx + camera.cx + 0.5).floor().long()  # (N, 96)
+        rows = ((self.steps - cy) / fy * camera.fy + camera.cy + 0.5).floor().long()
+        inside_x, inside_y = (columns >= 0) & (columns < width), (rows >= 0) & (rows < height)
+        places = (rows * inside_y)[:, :, None] * width + (columns * inside_x)[:, None]
+        depth = pixels.gather(1, places.flatten(1)).view(-1, PATCH, PATCH)
+        known = (depth > 0) & inside_y[:, :, None] & inside_x[:, None]
+        patches = ((depth.float() - z.float()[..., None]) / (self.cube / 2)).clamp(-1.0, 1.0)
+        return torch.where(known, patches, 1.0)[:, None]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--frames", type=int, default=2048)
+    parser.add_argument("--batch", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    camera = Camera.parse(str(EXAMPLES / "camera.json"))
+    estimator = HandPoseEstimator.from_pretrained("msra", backend="torch", device=arguments.device)
+    cube = estimator.config.cube
+    images = [read_depth(EXAMPLES / f"{name}.png").astype(np.uint16) for name in ("open", "thumb", "down")]
+    found = [localize_hands(image.astype(np.float32), camera)[0] for image in images]
+    # Every frame in its own memory, as from a camera: a cache must not hold them all.
+    frames = [images[i % 3].copy() for i in range(arguments.frames)]
+    centers = np.array([found[i % 3] for i in range(arguments.frames)])
+    device = torch.device(arguments.device)
+    cut_there = Cutter(device, arguments.batch, camera, cube)
+    staged = torch.zeros(arguments.batch, 1, PATCH, PATCH, pin_memory=device.type == "cuda")
+
+    def cut_here(part: slice) -> None:
+        for row, frame, center in zip(staged.numpy(), frames[part], centers[part], strict=False):
+            row[0] = HandCrop.cut(frame, camera, center, cube).patch
+        staged.to(device)
+
+    def upload_whole(part: slice) -> None:
+        cut_there(frames[part], centers[part])
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def package(part: slice) -> None:
+        estimator.predict_batch(frames[part], camera=camera, center=centers[part])
+
+    ways: dict[str, Callable[[slice], None]] = {
+        "cut here": cut_here,
+        "uploaded whole": upload_whole,
+        "predict_batch": package,
+    }
+    parts = [slice(i, i + arguments.batch) for i in range(0, arguments.frames, arguments.batch)]
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(arguments.rounds + 1):
+        for name, way in ways.items():
+            begin = time.perf_counter()
+            for part in parts:
+                way(part)
+            if turn:  # the first warms up
+                seconds[name].append(time.perf_counter() - begin)
+    print(f"| {arguments.device}, batches of {arguments.batch} | frames per second |\n|---|---|")
+    for name, times in seconds.items():
+        print(f"| {name} | {arguments.frames / statistics.median(times):.0f} |")
+
+
+if __name__ == "__main__":
+    main()
