@@ -38,6 +38,7 @@ def test_train_evaluate_report(tmp_path: Path) -> None:
     )
     assert code == 0
     assert "step 2" in said
+    assert f"--model {model}" in said
     state = json.loads((tmp_path / "run" / "state.json").read_text())["config"]
     # The paper's settings but for what was asked for otherwise.
     assert (state["learning_rate"], state["weight_decay"], state["precision"]) == (1e-4, 5e-5, "float32")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     import onnxruntime
     from onnx import NodeProto
 
+_MANY = 8  # patches, that take so long that waking a thread costs little
+
 
 class OnnxRuntimeBackend:
     """ONNX Runtime, a `GraphBackend`.
@@ -27,17 +30,27 @@ class OnnxRuntimeBackend:
     """
 
     def __init__(self, file: Path) -> None:
-        try:
-            self._session = _session(str(file), threads())
-        except Exception as error:  # its exceptions have no base of their own
-            reason = str(error).splitlines()[0]
-            raise WeightsError(f"{file}: ONNX Runtime cannot load it ({reason}); export it again") from None
+        self._file = file
+        self._session = self._load(spin=True)
         self.metadata = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY, "")
 
     def __call__(self, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As `Backend` says."""
-        uvz, spread = self._session.run(["uvz", "spread"], {"patches": patches})
+        session = self._session if len(patches) < _MANY else self._polite
+        uvz, spread = session.run(["uvz", "spread"], {"patches": patches})
         return uvz, spread
+
+    @functools.cached_property
+    def _polite(self) -> onnxruntime.InferenceSession:
+        """The same graph for batches, beside which others read files: its threads sleep while they wait."""
+        return self._load(spin=False)
+
+    def _load(self, *, spin: bool) -> onnxruntime.InferenceSession:
+        try:
+            return _session(str(self._file), threads(), spin=spin)
+        except Exception as error:  # its exceptions have no base of their own
+            reason = str(error).splitlines()[0]
+            raise WeightsError(f"{self._file}: ONNX Runtime cannot load it ({reason}); export it again") from None
 
 
 class OnnxRuntimeVotes:
@@ -52,12 +65,13 @@ class OnnxRuntimeVotes:
         return votes
 
 
-def _session(graph: str | bytes, threads: int) -> onnxruntime.InferenceSession:
+def _session(graph: str | bytes, threads: int, *, spin: bool = True) -> onnxruntime.InferenceSession:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors; warnings are about the graph's form, which no caller can change
     options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 

@@ -120,8 +120,12 @@ def train(
             from handpose.dataset_training import train_dataset
 
             train_dataset(run, model, config, dataset, own_device, report, workers=workers, **common)
-    if out is not None and os.environ.get("RANK", "0") == "0":
-        write_model(run, out)
+    if os.environ.get("RANK", "0") == "0":
+        if out is None:
+            say(f"{run}: checkpoint kept; the same command with -o FOLDER writes its weights")
+        else:
+            write_model(run, out)
+            say(f"{out}: weights written; `handpose predict IMAGE --model {out}` uses them")
 
 
 @app.command()
