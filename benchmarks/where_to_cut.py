@@ -4,7 +4,8 @@
 
 Both ways read 640 x 480 frames of 16 bits from host memory and leave the network's patches on the device; in every
 round each has its turn, and medians are taken. `predict_batch`, for comparison, is the package: the first way, with
-all checks of an image and the network, to poses in millimetres.
+all checks of an image and the network, to poses in millimetres; and once more with a network that costs nothing, which
+is what one process can feed.
 """
 
 from __future__ import annotations
@@ -91,13 +92,14 @@ def main() -> None:
         if device.type == "cuda":
             torch.cuda.synchronize()
 
-    def package(part: slice) -> None:
-        estimator.predict_batch(frames[part], camera=camera, center=centers[part])
+    nothing = np.zeros((arguments.batch, len(estimator.layout), 3), np.float32)
+    free = HandPoseEstimator(lambda patches: (nothing[: len(patches)],) * 2, estimator.config, "free")
 
-    ways: dict[str, Callable[[slice], None]] = {
+    ways: dict[str, Callable[[slice], object]] = {
         "cut here": cut_here,
         "uploaded whole": upload_whole,
-        "predict_batch": package,
+        "predict_batch": lambda part: estimator.predict_batch(frames[part], camera=camera, center=centers[part]),
+        "without a network": lambda part: free.predict_batch(frames[part], camera=camera, center=centers[part]),
     }
     parts = [slice(i, i + arguments.batch) for i in range(0, arguments.frames, arguments.batch)]
     seconds: dict[str, list[float]] = {name: [] for name in ways}

@@ -65,7 +65,7 @@ def measure(
         device: see `model`.
         camera: intrinsics of the image.
         unit: of the image.
-        batch_sizes: for `network` and `whole`.
+        batch_sizes: for `decode`, `network` and `whole`.
         repeats: calls per stage; fewer, but at least ten, for batches.
 
     Raises:
@@ -80,17 +80,21 @@ def measure(
     crop = HandCrop.cut(depth, camera, centres[0], cube)
     # The same joints, at no cost: what is left is the way from them to a pose.
     uvz = estimator.predict_patches(crop.patch[None, None])
-    decoder = HandPoseEstimator(lambda patches: (uvz, np.zeros_like(uvz)), estimator.config, estimator.name)
+    decoder = HandPoseEstimator(
+        lambda patches: (uvz.repeat(len(patches), axis=0), np.zeros((len(patches), *uvz.shape[1:]))),
+        estimator.config,
+        estimator.name,
+    )
 
     stages: list[tuple[str, int, Callable[[], object]]] = [
         ("read", 1, lambda: read_depth(image, unit)),
         ("localise", 1, lambda: estimator.localize_hands(depth, camera)),
         ("crop", 1, lambda: HandCrop.cut(depth, camera, centres[0], cube)),
-        ("decode", 1, lambda: decoder.predict_crops([crop])),
     ]
     for size in batch_sizes:
         patches, images = np.repeat(crop.patch[None, None], size, axis=0), [depth] * size
         stages += [
+            ("decode", size, lambda crops=[crop] * size: decoder.predict_crops(crops)),  # type: ignore[misc]
             ("network", size, lambda patches=patches: estimator.predict_patches(patches)),  # type: ignore[misc]
             ("whole", size, lambda images=images: estimator.predict_batch(images, camera=camera)),  # type: ignore[misc]
         ]

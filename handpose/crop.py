@@ -60,10 +60,8 @@ class HandCrop:
         columns = np.floor((_STEPS - view.cx) / view.fx * camera.fx + camera.cx + 0.5)
         rows = np.floor((_STEPS - view.cy) / view.fy * camera.fy + camera.cy + 0.5)
         inside_x, inside_y = (columns >= 0) & (columns < depth.shape[1]), (rows >= 0) & (rows < depth.shape[0])
-        rows, columns = (
-            (inside * pixels).astype(np.intp) for inside, pixels in ((inside_y, rows), (inside_x, columns))
-        )
-        z = depth.take(rows[:, None] * depth.shape[1] + columns)
+        in_row, in_column = (rows * inside_y).astype(np.intp), (columns * inside_x).astype(np.intp)
+        z = depth.take(in_row[:, None] * depth.shape[1] + in_column)
         z[~inside_y] = 0
         z[:, ~inside_x] = 0
         patch = normalize_depth(z, center[2], cube)

@@ -105,7 +105,7 @@ class _Frozen:
         # torch.jit is deprecated, but what shall replace it needs a compiler on the user's machine.
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            traced = torch.jit.trace(model.eval(), example.to(device), check_trace=False)  # type: ignore[no-untyped-call]
+            traced = torch.jit.trace(model, example.to(device), check_trace=False)  # type: ignore[no-untyped-call]
             self._graph = torch.jit.freeze(traced)
 
     def __call__(self, inputs: Tensor) -> tuple[Tensor, ...]:
