@@ -62,14 +62,14 @@ def torch_votes(device: str) -> Votes:
 
 
 class TorchVotes:
-    """The localiser's network, as `handpose.localize.Votes` says, in float32."""
+    """The localiser's network, as `handpose.localize.Votes` says, in what cuDNN takes for float32."""
 
     def __init__(self, device: torch.device) -> None:
         import torch
 
         from handpose.localizer_model import LocalizerModel
 
-        model = LocalizerModel().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = LocalizerModel().eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._run = _Frozen(model, device, torch.zeros(1, 2, VIEW_STRIDE, VIEW_STRIDE))
 
     def __call__(self, channels: np.ndarray) -> np.ndarray:
