@@ -122,6 +122,9 @@ def measure_here(folder: str, cores: int) -> float:
 def measure_workers(folder: str, cores: int) -> float:
     """Frames per second once the workers have begun: from the first quarter of the shards to the last."""
     shards = find_shards([folder])
+    # As many processes may wait for work as there are processors. With one or two of these, the processes that read and
+    # write would end and start anew for every shard, as on no larger machine.
+    os.environ.setdefault("RAY_num_workers_soft_limit", "8")
     ray.init(address="local", num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     with tempfile.TemporaryDirectory() as out:
         output = ShardedOutput(out, {}, shards, resume=False, force=True)
