@@ -8,10 +8,19 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from handpose.checkpoint import (
+    adam_moments,
+    check_settings,
+    load_part,
+    load_state,
+    restore_adam,
+    save_checkpoint,
+)
+from handpose.durable import write_atomically
 from handpose.localize import CELL, CHANNELS, FARTHEST, NEAREST, OFFSET_MM, VIEW_FOCAL, votes_network
 from handpose.synthetic.hand import HandModel, cached_hand_file
 from handpose.synthetic.poses import cached_pose_bank
@@ -98,6 +107,9 @@ def train_localizer(
         learning_rate: the peak.
         report_every: steps between reports and checkpoints.
         seed: of everything.
+
+    Raises:
+        HandPoseError: the run was begun with other steps, rate or seed.
     """
     run = Path(run)
     run.mkdir(parents=True, exist_ok=True)
@@ -107,11 +119,12 @@ def train_localizer(
     network = VotesNetwork()
     optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-4)
     step = 0
-    if (run / "checkpoint.pt").is_file():
-        state = torch.load(run / "checkpoint.pt", weights_only=True)
-        network.load_state_dict(state["network"])
-        optimiser.load_state_dict(state["optimiser"])
+    settings = {"steps": steps, "learning_rate": learning_rate, "seed": seed}
+    if (state := load_state(run)) is not None:
+        check_settings(run, state["settings"], settings)
         step = state["step"]
+        network.load_state_dict(load_part(run, "network"))
+        restore_adam(network, optimiser, load_part(run, "adam"), step)
     rows: list[dict[str, float]] = []
     while step < steps:
         rate = learning_rate * min(1.0, step / 200 + 0.01) * 0.5 * (1.0 + math.cos(math.pi * step / steps))
@@ -127,11 +140,11 @@ def train_localizer(
         rows.append(row)
         if step % report_every == 0 or step == steps:
             network.eval()
-            save_file(network.folded(), run / "localizer.safetensors")
+            # Before the checkpoint: a run that goes on from it writes the weights again.
+            write_atomically(run / "localizer.safetensors", save(network.folded()))
             network.train()
-            state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "step": step}
-            torch.save(state, run / "checkpoint.pt.part")
-            (run / "checkpoint.pt.part").replace(run / "checkpoint.pt")
+            parts = {"network": network.state_dict(), "adam": adam_moments(network, optimiser)}
+            save_checkpoint(run, parts, {"settings": settings, "step": step})
             report({"step": step} | {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]})
             rows.clear()
 

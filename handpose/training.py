@@ -5,21 +5,31 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import io
 import json
 import math
 import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from handpose.checkpoint import (
+    adam_moments,
+    check_settings,
+    load_part,
+    load_state,
+    restore_adam,
+    save_checkpoint,
+)
 from handpose.config import JGRP2OConfig
+from handpose.durable import write_atomically
 from handpose.errors import HandPoseError
 from handpose.losses import OFFSET_WEIGHT, WEIGHT_DECAY, decayed_parameters, pose_loss
 from handpose.model import JGRP2O, StackOutput
@@ -75,6 +85,12 @@ class TrainingConfig:
             return self.learning_rate * 0.96 ** (step // self.epoch)
         progress = step / self.steps
         return self.learning_rate * min(1.0, progress / 0.03 + 0.01) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+    def settings(self) -> dict[str, Any]:
+        """The fields that the weights after some number of steps depend on, by name."""
+        # An exponential schedule has no end, a cosine has no epochs.
+        without = {"validate_every", "steps" if self.schedule == "exponential" else "epoch"}
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in without}
 
 
 PAPER_EPOCHS = {"icvl": 8, "nyu": 58, "msra": 58}
@@ -184,8 +200,7 @@ class Trainer:
         self.optimiser = torch.optim.Adam(self._groups(), lr=config.learning_rate)
         self.steps = 0
         self.seconds = 0.0
-        if (self.folder / "state.json").is_file():
-            self._resume()
+        self._resume()
         stacks: nn.Module = _Stacks(self.model)
         if sync_batchnorm:
             stacks = nn.SyncBatchNorm.convert_sync_batchnorm(stacks)  # type: ignore[no-untyped-call]
@@ -219,6 +234,8 @@ class Trainer:
             on_step: called after every step with its number.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.rank == 0:
+            self._forget_later_rows()
         begin, before = time.monotonic(), self.seconds
         losses: list[Tensor] = []
         while self.steps < self.config.steps:
@@ -303,60 +320,61 @@ class Trainer:
             norm.momentum = 0.05
         self.averaged.eval()
 
+    @property
+    def _log_file(self) -> Path:
+        return self.folder / "log.csv"
+
     def _log(self, row: dict[str, float]) -> None:
-        path = self.folder / "log.csv"
-        fresh = not path.is_file()
-        with path.open("a", newline="") as file:
+        fresh = not self._log_file.is_file()
+        with self._log_file.open("a", newline="") as file:
             writer = csv.DictWriter(file, row)
             if fresh:
                 writer.writeheader()
             writer.writerow(row)
 
+    def _forget_later_rows(self) -> None:
+        """Cuts the log back to the checkpoint's step: a killed process may have logged a step that comes again."""
+        if not self._log_file.is_file():
+            return
+        with self._log_file.open(newline="") as file:
+            reader = csv.DictReader(file)
+            names, rows = reader.fieldnames or (), list(reader)
+        kept = [row for row in rows if (row["step"] or "").isdecimal() and int(row["step"]) <= self.steps]
+        if not kept:
+            self._log_file.unlink()
+        elif len(kept) < len(rows):
+            text = io.StringIO(newline="")
+            writer = csv.DictWriter(text, names)
+            writer.writeheader()
+            writer.writerows(kept)
+            write_atomically(self._log_file, text.getvalue().encode())
+
     def save(self) -> None:
-        """Writes the averaged model, the training weights, Adam's moments and the counters, a file each."""
-        moments = {
-            f"{moment}.{name}": self.optimiser.state[parameter][moment]
-            for name, parameter in self.model.named_parameters()
-            for moment in ("exp_avg", "exp_avg_sq")
-        }
-        files = {
+        """Writes the averaged model, the training weights, Adam's moments and the counters, all in one file."""
+        parts = {
             "model": self.averaged.state_dict(),
             "training": self.model.state_dict(),
-            "adam": moments,
+            "adam": adam_moments(self.model, self.optimiser),
         }
-        for name, tensors in files.items():
-            held = {key: value.contiguous() for key, value in tensors.items()}
-            save_file(held, self.folder / f"{name}.safetensors.part")
         state = {
             "model": self.model.config.to_dict(),
             "config": dataclasses.asdict(self.config),
             "steps": self.steps,
             "seconds": self.seconds,
         }
-        (self.folder / "state.json.part").write_text(json.dumps(state, indent=2))
-        for part in sorted(self.folder.glob("*.part")):
-            part.chmod(0o644)
-            part.replace(part.with_suffix(""))
+        save_checkpoint(self.folder, parts, state)
 
     def _resume(self) -> None:
-        state = json.loads((self.folder / "state.json").read_text())
-        asked = self.model.config.to_dict()
-        for name, value in state["model"].items():
-            if value != asked.get(name):
-                raise HandPoseError(
-                    f"{self.folder}: holds a training with {name} {value!r}, asked for {asked.get(name)!r}; choose "
-                    "another folder"
-                )
+        state = load_state(self.folder)
+        if state is None:
+            return
+        check_settings(self.folder, state["model"], self.model.config.to_dict())
+        wanted = self.config.settings()
+        check_settings(self.folder, {name: state["config"].get(name) for name in wanted}, wanted)
         self.steps, self.seconds = state["steps"], state["seconds"]
-        self.averaged.load_state_dict(load_file(self.folder / "model.safetensors"))
-        self.model.load_state_dict(load_file(self.folder / "training.safetensors"))
-        moments = load_file(self.folder / "adam.safetensors", device=str(self.device))
-        for name, parameter in self.model.named_parameters():
-            self.optimiser.state[parameter] = {
-                "step": torch.tensor(float(self.steps)),
-                "exp_avg": moments[f"exp_avg.{name}"],
-                "exp_avg_sq": moments[f"exp_avg_sq.{name}"],
-            }
+        self.averaged.load_state_dict(load_part(self.folder, "model"))
+        self.model.load_state_dict(load_part(self.folder, "training"))
+        restore_adam(self.model, self.optimiser, load_part(self.folder, "adam", str(self.device)), self.steps)
 
 
 def write_model(run: str | Path, out: str | Path) -> None:
@@ -366,12 +384,11 @@ def write_model(run: str | Path, out: str | Path) -> None:
         HandPoseError: the training has no checkpoint yet.
     """
     run, out = Path(run), Path(out)
-    if not (run / "state.json").is_file():
+    state = load_state(run)
+    if state is None:
         raise HandPoseError(f"{run}: no checkpoint here; expected the folder of a training")
     out.mkdir(parents=True, exist_ok=True)
-    tensors = load_file(run / "model.safetensors")
+    tensors = load_part(run, "model")
     half = {name: value.half() for name, value in tensors.items() if not name.endswith("num_batches_tracked")}
-    save_file(half, out / MODEL_FILE)
-    (out / MODEL_FILE).chmod(0o644)  # safetensors keeps what it writes to its owner
-    config = json.loads((run / "state.json").read_text())["model"]
-    (out / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    write_atomically(out / MODEL_FILE, save(half))
+    write_atomically(out / CONFIG_FILE, (json.dumps(state["model"], indent=2) + "\n").encode())

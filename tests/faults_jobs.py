@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import os
 import random
 import resource
 import signal
@@ -11,11 +13,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 from fault import Fault
 from hub_server import serving
 
@@ -61,6 +64,32 @@ def wait_for_more(out: Path, process: subprocess.Popen[str]) -> None:
     before = out.stat().st_size if out.exists() else 0
     while process.poll() is None and not (out.exists() and out.stat().st_size > before):
         time.sleep(0.002)
+
+
+class Killed(BaseException):
+    """As after SIGKILL, nobody may do anything about it."""
+
+
+def kill_at_renames(monkeypatch: pytest.MonkeyPatch, run: Callable[[int], object]) -> None:
+    """Calls `run(0)`, `run(1)`, ...: one is killed before each file's rename and one after, the last one not at all."""
+    replace = os.replace
+    for k in itertools.count():
+        renames = itertools.count()
+
+        def killing(*names: object, k: int = k, renames: Iterator[int] = renames) -> None:
+            now = next(renames) == k // 2
+            if now and k % 2 == 0:
+                raise Killed
+            replace(*names)  # type: ignore[arg-type]
+            if now:
+                raise Killed
+
+        monkeypatch.setattr(os, "replace", killing)
+        try:
+            run(k)
+        except Killed:
+            continue
+        return
 
 
 @contextlib.contextmanager

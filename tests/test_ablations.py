@@ -11,6 +11,7 @@ from test_training import Balls, validate
 from typer.testing import CliRunner
 
 from handpose.ablations import VARIANTS, paper_tables, run_variant
+from handpose.checkpoint import load_state
 from handpose.cli import app
 from handpose.config import JGRP2OConfig
 from handpose.errors import WeightsError
@@ -94,7 +95,9 @@ def test_a_run_of_variants_gives_the_tables(tmp_path: Path) -> None:
         name: run_variant(VARIANTS[name], tmp_path, "nyu", config, train) for name in ("skeleton", "p2o", "stacks1")
     }
     assert {row["step"] for row in results.values()} == {2}
-    assert json.loads((tmp_path / "p2o" / "state.json").read_text())["config"]["offset_weight"] == 0.0
+    checkpoint = load_state(tmp_path / "p2o")
+    assert checkpoint is not None
+    assert checkpoint["config"]["offset_weight"] == 0.0
     tables = paper_tables("nyu", results)
     row = f"| one stack | 0.72 M | 0.72 M | {results['stacks1']['mean_mm']:.2f} |"
     assert row in tables

@@ -15,7 +15,18 @@ PACKAGE = ROOT / "handpose"
 # Later floors may import earlier ones; on one floor, later names may import earlier names.
 FLOORS = [
     [
-        *("errors", "cache", "textfile", "layouts", "camera", "depth_io", "localize", "crop", "articulation"),
+        *(
+            "errors",
+            "durable",
+            "cache",
+            "textfile",
+            "layouts",
+            "camera",
+            "depth_io",
+            "localize",
+            "crop",
+            "articulation",
+        ),
         *("listing", "uncertainty", "draw", "pose", "html", "config"),
     ],
     ["model", "losses"],
@@ -63,6 +74,7 @@ FLOORS = [
         "view",
         "batch",
         "demo",
+        "checkpoint",
         "training",
         "synthetic_training",
         "localizer_training",
@@ -70,7 +82,6 @@ FLOORS = [
         "dataset_training",
         "evaluation",
         "predictions",
-        "durable",
         "records",
         "plots",
         "report",
@@ -108,6 +119,7 @@ WITH_TORCH = {
         "localizer_model",
         "losses",
         "export",
+        "checkpoint",
         "training",
         "synthetic_training",
         "localizer_training",

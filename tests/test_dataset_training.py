@@ -10,6 +10,7 @@ import pytest
 from test_datasets import write_nyu
 from typer.testing import CliRunner
 
+from handpose.checkpoint import load_state
 from handpose.cli import app
 from handpose.config import JGRP2OConfig
 from handpose.dataset_training import predict_dataset, train_dataset
@@ -39,7 +40,9 @@ def test_train_evaluate_report(tmp_path: Path) -> None:
     assert code == 0
     assert "step 2" in said
     assert f"--model {model}" in said
-    state = json.loads((tmp_path / "run" / "state.json").read_text())["config"]
+    checkpoint = load_state(tmp_path / "run")
+    assert checkpoint is not None
+    state = checkpoint["config"]
     # The paper's settings but for what was asked for otherwise.
     assert (state["learning_rate"], state["weight_decay"], state["precision"]) == (1e-4, 5e-5, "float32")
     assert (state["steps"], state["batch"], state["schedule"], state["average"]) == (2, 2, "exponential", 0.0)

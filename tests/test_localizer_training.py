@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from faults_jobs import kill_at_renames
 from safetensors.torch import save_file
 
-from handpose import localize
+from handpose import localize, localizer_training
+from handpose.errors import HandPoseError
 from handpose.localizer_training import VotesNetwork, cell_points
 from handpose.synthetic.rooms import box, hand_targets
 
@@ -37,6 +39,55 @@ def test_the_numpy_network_is_the_trained_one(tmp_path: Path, monkeypatch: pytes
     # The folded weights are float16.
     assert np.abs(votes[..., 0].ravel() - logits[0].numpy()).max() < 5e-3
     assert np.abs(votes[..., 1:].reshape(-1, 3) - offsets[0].numpy()).max() < 5e-3
+
+
+class FewRooms:
+    """Walls that a hand's cell is nearer than, drawn by a generator as rooms are."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.generator = torch.Generator()
+
+    def batch(self, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        view = torch.full((count, 32, 32), 900.0) + torch.rand(count, 32, 32, generator=self.generator)
+        view[:, 8:16, 8:16] = 400.0 + 100.0 * torch.rand(count, 1, 1, generator=self.generator)
+        bones = cell_points(view)[:, 18][:, None]
+        return view, bones, bones + 10.0
+
+
+@pytest.fixture
+def train(monkeypatch: pytest.MonkeyPatch):
+    """The training, on few and simple rooms."""
+    for name in ("HandModel", "cached_hand_file", "cached_pose_bank"):
+        monkeypatch.setattr(localizer_training, name, lambda *_: None)
+    monkeypatch.setattr(localizer_training, "Rooms", FewRooms)
+    return localizer_training.train_localizer
+
+
+def test_a_training_killed_at_any_rename_goes_on_as_if_it_had_not_been(tmp_path: Path, train) -> None:
+    def run(folder: Path) -> None:
+        train(folder, 4, lambda row: None, report_every=2)
+
+    def results(folder: Path) -> list[bytes]:
+        assert {file.name for file in folder.iterdir()} == {"checkpoint.safetensors", "localizer.safetensors"}
+        return [file.read_bytes() for file in sorted(folder.iterdir())]
+
+    run(tmp_path / "whole")
+    with pytest.MonkeyPatch.context() as patch:
+        kill_at_renames(patch, lambda k: run(tmp_path / f"killed{k}"))
+    folders = list(tmp_path.glob("killed*"))
+    assert len(folders) >= 4
+    for folder in folders:
+        run(folder)
+        assert results(folder) == results(tmp_path / "whole")
+
+
+def test_a_training_goes_on_with_its_own_settings_only(tmp_path: Path, train) -> None:
+    train(tmp_path, 2, lambda row: None)
+    with pytest.raises(HandPoseError, match="holds a training with steps 2, seed 0, asked for steps 3, seed 1; choose"):
+        train(tmp_path, 3, lambda row: None, seed=1)
+    with pytest.raises(HandPoseError, match=r"learning_rate 0\.002, asked for learning_rate 0\.1"):
+        train(tmp_path, 2, lambda row: None, learning_rate=0.1)
+    train(tmp_path, 2, lambda row: None, report_every=1)
 
 
 def test_points_near_a_hand_s_bones_vote_for_its_centre() -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from faults_jobs import kill_at_renames
 
+from handpose.checkpoint import adam_moments
 from handpose.config import JGRP2OConfig
 from handpose.errors import HandPoseError
 from handpose.evaluation import Evaluation
@@ -65,13 +70,94 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     again = trainer(tmp_path / "parts", 40)
     assert again.steps == 1
     again.run(validate, lambda row: None)
-    assert {file.name for file in (tmp_path / "parts").iterdir()} == {
-        *("model.safetensors", "training.safetensors", "adam.safetensors", "state.json", "log.csv")
-    }
-    for mine, theirs in zip(again.model.state_dict().values(), whole.model.state_dict().values(), strict=True):
-        assert torch.allclose(mine.float(), theirs.float(), rtol=1e-3, atol=1e-4)
-    with pytest.raises(HandPoseError, match="holds a training with "):
+    assert {file.name for file in (tmp_path / "parts").iterdir()} == {"checkpoint.safetensors", "log.csv"}
+    assert_same(again, whole)
+    with pytest.raises(HandPoseError, match="holds a training with layout 'nyu', asked for layout 'icvl'"):
         Trainer(tmp_path / "parts", JGRP2OConfig("icvl", features=16), TrainingConfig(1), Balls(1), "cpu")
+
+
+def assert_same(one: Trainer, other: Trainer) -> None:
+    """Bit for bit the same weights, averages and moments."""
+    for name in ("model", "averaged"):
+        mine, theirs = (getattr(each, name).state_dict() for each in (one, other))
+        assert mine.keys() == theirs.keys()
+        assert all(torch.equal(mine[key], theirs[key]) for key in mine), name
+    mine, theirs = (adam_moments(each.model, each.optimiser) for each in (one, other))
+    assert all(torch.equal(mine[key], theirs[key]) for key in mine)
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    """The log but for the time that steps took."""
+    with (folder / "log.csv").open(newline="") as file:
+        return [{name: value for name, value in row.items() if name != "minutes"} for row in csv.DictReader(file)]
+
+
+def test_a_run_killed_at_any_rename_goes_on_as_if_it_had_not_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainingConfig(6, batch=4, learning_rate=3e-3, average=0.9, validate_every=2)
+
+    def run(folder: Path) -> Trainer:
+        trainer = Trainer(folder, JGRP2OConfig("nyu", features=8), config, Balls(1), "cpu")
+        trainer.run(validate, lambda row: None)
+        return trainer
+
+    whole = run(tmp_path / "whole")
+    kill_at_renames(monkeypatch, lambda k: run(tmp_path / f"killed{k}"))
+    monkeypatch.undo()
+    folders = sorted(tmp_path.glob("killed*"))
+    assert len(folders) >= 6
+    for folder in folders:
+        assert_same(run(folder), whole)
+        assert rows_of(folder) == rows_of(tmp_path / "whole")
+        assert_same(run(folder), whole)  # and the checkpoint is the finished training's
+
+
+def test_a_torn_log_does_not_stop_a_run(tmp_path: Path) -> None:
+    trainer(tmp_path / "whole", 40).run(validate, lambda row: None)
+    trainer(tmp_path / "torn", 40).run(validate, lambda row: None, max_minutes=0.0)
+    with (tmp_path / "torn" / "log.csv").open("a") as file:
+        file.write("20,3")
+    trainer(tmp_path / "torn", 40).run(validate, lambda row: None)
+    assert [row["step"] for row in rows_of(tmp_path / "torn")] == ["1", "20", "40"]
+
+
+def test_a_damaged_checkpoint_is_one_line(tmp_path: Path) -> None:
+    trainer(tmp_path, 1).run(validate, lambda row: None)
+    file = tmp_path / "checkpoint.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(HandPoseError, match=r"checkpoint.safetensors: is damaged \(.*\); delete it") as error:
+        trainer(tmp_path, 1)
+    assert "\n" not in str(error.value)
+
+
+def test_other_settings_are_refused(tmp_path: Path) -> None:
+    config = TrainingConfig(4, batch=4, validate_every=2, precision="float32")
+    Trainer(tmp_path, MODEL, config, Balls(1), "cpu").run(validate, lambda row: None, max_minutes=0.0)
+    other: dict[str, object] = {
+        **{"steps": 5, "batch": 8, "learning_rate": 1e-3, "schedule": "exponential", "weight_decay": 1e-5},
+        **{"offset_weight": 0.5, "clip": math.inf, "precision": "bfloat16", "average": 0.5, "seed": 1},
+    }
+    without_effect: dict[str, object] = {"validate_every": 3, "epoch": 7}
+    assert {*other, *without_effect} == {field.name for field in dataclasses.fields(TrainingConfig)}
+    for name, value in other.items():
+        old = getattr(config, name)
+        with pytest.raises(HandPoseError, match=re.escape(f"{name} {old!r}, asked for {name} {value!r};")):
+            Trainer(tmp_path, MODEL, dataclasses.replace(config, **{name: value}), Balls(1), "cpu")
+    with pytest.raises(HandPoseError, match="batch 4, seed 0, asked for batch 8, seed 1; choose another folder or"):
+        Trainer(tmp_path, MODEL, dataclasses.replace(config, batch=8, seed=1), Balls(1), "cpu")
+    assert Trainer(tmp_path, MODEL, dataclasses.replace(config, **without_effect), Balls(1), "cpu").steps == 1
+
+
+def test_an_exponential_schedule_may_be_made_longer(tmp_path: Path) -> None:
+    def run(folder: Path, steps: int) -> Trainer:
+        config = TrainingConfig(steps, batch=4, schedule="exponential", epoch=2, average=0.0)
+        trainer = Trainer(folder, MODEL, config, Balls(1), "cpu")
+        trainer.run(validate, lambda row: None)
+        return trainer
+
+    run(tmp_path / "parts", 2)
+    assert_same(run(tmp_path / "parts", 4), run(tmp_path / "whole", 4))
 
 
 def test_the_paper_s_recipe_is_the_paper_s() -> None:
@@ -139,7 +225,10 @@ from handpose.training import Trainer, TrainingConfig, process_group
 steps, folder, what = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 torch.set_default_dtype(torch.float64)  # Adam's first steps make much of the sign of a rounding error
 def main(device):  # a function, since what uses a process group must be gone before the group is
-    config = TrainingConfig(steps, batch=16, learning_rate=3e-3, validate_every=5, precision="float32")
+    schedule = "exponential" if what == "own" else "cosine"  # which may be made longer
+    config = TrainingConfig(
+        steps, batch=16, learning_rate=3e-3, schedule=schedule, epoch=1000, validate_every=5, precision="float32"
+    )
     trainer = Trainer(folder, MODEL, config, Balls(0), device)
     if what != "own":
         trainer.source = Halves(trainer.rank, trainer.processes, what == "same")
