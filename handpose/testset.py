@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from handpose.cache import cached
 from handpose.camera import Camera
 from handpose.depth_io import DepthUnitWarning
 from handpose.estimator import HandPoseEstimator
@@ -68,9 +69,7 @@ def _rendered(hand: HandModel, poses: Tensor, layout: JointLayout, frames: int, 
 def testset_hand() -> tuple[HandModel, Tensor]:
     """The hand of the test set and its poses (P, B, 3) in degrees; made the first time, with the extra `train`."""
     file = default_hand_file().with_name("hand-test.npz")
-    if not file.is_file():
-        compile_hand(file, phenotypes=_PHENOTYPES, shapes=200, seed=SEED)
-    hand = HandModel(file)
+    hand = cached(file, lambda: compile_hand(file, phenotypes=_PHENOTYPES, shapes=200, seed=SEED), HandModel)
     return hand, cached_pose_bank(hand, count=2_000, seed=SEED)
 
 

@@ -15,19 +15,8 @@ PACKAGE = ROOT / "handpose"
 # Later floors may import earlier ones; on one floor, later names may import earlier names.
 FLOORS = [
     [
-        *(
-            "errors",
-            "durable",
-            "cache",
-            "textfile",
-            "layouts",
-            "camera",
-            "depth_io",
-            "localize",
-            "crop",
-            "articulation",
-        ),
-        *("listing", "uncertainty", "draw", "pose", "html", "config"),
+        *("errors", "warn", "durable", "cache", "textfile", "layouts", "camera", "depth_io", "localize", "crop"),
+        *("articulation", "listing", "uncertainty", "draw", "pose", "html", "config"),
     ],
     ["model", "losses"],
     [

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import importlib.metadata
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -137,6 +138,59 @@ def test_a_graph_is_made_once_for_its_weights(
         loading.load_backend(find_weights(name), "onnxruntime", "cpu")
     assert len(made) == len(set(made)) == 2
     assert all(file.is_relative_to(tmp_path) for file in made)
+
+
+def test_a_damaged_graph_in_the_cache_is_made_again(
+    exported: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    content = exported(".onnx").read_bytes()
+    monkeypatch.setenv("HANDPOSE_CACHE", str(tmp_path))
+    monkeypatch.setattr("handpose.export.export", lambda weights, file: file.write_bytes(content))
+    loading.load_backend(find_weights("msra"), "onnxruntime", "cpu")
+    (file,) = (tmp_path / "graphs").glob("*.onnx")
+    file.write_bytes(content[:1000])
+    with pytest.warns(UserWarning, match=r"\.onnx: is damaged .* it is made again"):
+        loading.load_backend(find_weights("msra"), "onnxruntime", "cpu")
+    assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("suffix", "packages"),
+    [(".onnx", ("torch", "onnxruntime", "onnx", "onnxscript")), (".xml", ("torch", "openvino"))],
+)
+def test_a_graph_is_made_again_for_other_versions_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, suffix: str, packages: tuple[str, ...]
+) -> None:
+    made: list[Path] = []
+
+    def export(weights: object, file: Path) -> None:
+        file.touch()
+        made.append(file)
+
+    monkeypatch.setenv("HANDPOSE_CACHE", str(tmp_path))
+    monkeypatch.setattr("handpose.export.export", export)
+    versions = dict.fromkeys(("torch", "onnxruntime", "onnx", "onnxscript", "openvino"), "1.0")
+    monkeypatch.setattr(importlib.metadata, "version", versions.__getitem__)
+
+    def count() -> int:
+        loading.cached_graph(find_weights("msra"), suffix, lambda file: file)
+        return len(made)
+
+    read_bytes = Path.read_bytes
+    monkeypatch.setattr(  # a comment in the package's own modules
+        Path, "read_bytes", lambda path: read_bytes(path) + (b"# comment" if path.suffix == ".py" else b"")
+    )
+    assert (count(), count()) == (1, 1)
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    assert count() == 1
+    for number, package in enumerate(packages, 2):
+        versions[package] = "1.1"
+        assert (count(), count()) == (number, number)
+    for package in set(versions) - set(packages):
+        versions[package] = "1.1"
+    assert count() == len(packages) + 1
+    monkeypatch.setattr(loading, "_GRAPH_VERSION", 2)
+    assert count() == len(packages) + 2
 
 
 def test_graphs_run_on_the_cpu_only() -> None:

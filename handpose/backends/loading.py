@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import NamedTuple, TypeVar, get_args
 
 from handpose.backends.base import Backend, BackendName, GraphBackend
 from handpose.backends.onnx_runtime import OnnxRuntimeBackend, OnnxRuntimeVotes
 from handpose.backends.openvino_runtime import OpenVinoBackend, OpenVinoVotes
 from handpose.backends.pytorch import TorchBackend, torch_votes
-from handpose.cache import cache_folder
+from handpose.cache import cache_folder, cached
 from handpose.config import JGRP2OConfig
 from handpose.errors import HandPoseError, WeightsError
 from handpose.localize import Votes, votes_in_numpy
 from handpose.weights import Weights
+
+_Loaded = TypeVar("_Loaded")
 
 
 class _Runtime(NamedTuple):
@@ -65,7 +68,7 @@ def load_backend(weights: Weights, name: BackendName, device: str) -> Backend:
         return TorchBackend(weights, device)
     _check(name, device)
     runtime = _RUNTIMES[name]
-    return runtime.load(cached_graph(weights, runtime.suffix))
+    return cached_graph(weights, runtime.suffix, runtime.load)
 
 
 def load_votes(name: BackendName, device: str) -> Votes:
@@ -146,14 +149,37 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def cached_graph(weights: Weights, suffix: str) -> Path:
-    """The weights' exported graph, made now if it is not in the cache."""
-    made_by = [(Path(__file__).parents[1] / name).read_bytes() for name in ("model.py", "export.py")]
-    config = json.dumps(weights.config.to_dict()).encode()
-    key = hashlib.sha256(b"".join([weights.model_file.read_bytes(), config, *made_by])).hexdigest()
+_GRAPH_VERSION = 1  # of what `export` writes: to be raised when graphs made before are no longer right
+
+
+def cached_graph(weights: Weights, suffix: str, load: Callable[[Path], _Loaded]) -> _Loaded:
+    """What `load` makes of the weights' exported graph, which is made now if it is not in the cache or damaged."""
+    packages = ("torch", *next(runtime.packages for runtime in _RUNTIMES.values() if runtime.suffix == suffix))
+    parts = {
+        "version": _GRAPH_VERSION,
+        "made_by": {package: _version(package) for package in packages},
+        "config": weights.config.to_dict(),
+        "weights": weights.sha256,
+    }
+    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     file = cache_folder() / "graphs" / f"{key}{suffix}"
-    if not file.is_file():
+
+    def make() -> None:
         from handpose.export import export
 
         export(weights, file)
-    return file
+
+    def read(file: Path) -> _Loaded:
+        file.stat()  # runtimes do not tell a file that is not there from a damaged one
+        return load(file)
+
+    return cached(file, make, read)
+
+
+def _version(package: str) -> str:
+    """The version of an installed package, whichever distribution it comes from, such as `onnxruntime-gpu`."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        names = importlib.metadata.packages_distributions().get(package, [])
+        return " ".join(f"{name} {importlib.metadata.version(name)}" for name in sorted(set(names)))

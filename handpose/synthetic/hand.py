@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from handpose.cache import cache_folder
+from handpose.cache import cache_folder, cached
+from handpose.durable import write_atomically
 from handpose.errors import HandPoseError
 
 FINGER_NAMES = ("thumb", "index", "middle", "ring", "pinky")
@@ -184,8 +186,9 @@ def _measure(path: Path, model: Any, phenotypes: PhenotypeRange, shapes: int, co
     flat = (points - mean).reshape(len(points), -1)
     u, s, vt = np.linalg.svd(flat, full_matrices=False)
     path.parent.mkdir(parents=True, exist_ok=True)
+    data = io.BytesIO()
     np.savez_compressed(
-        path,
+        data,
         mean=mean.astype(np.float32),  # vertices, then LANDMARKS
         basis=vt[:components].reshape(components, *mean.shape).astype(np.float32),
         coefficients=(u[:, :components] * s[:components]).astype(np.float32),
@@ -193,13 +196,13 @@ def _measure(path: Path, model: Any, phenotypes: PhenotypeRange, shapes: int, co
         skin=skin.astype(np.float32),
         axes=axes.astype(np.float32),
     )
+    write_atomically(path, data.getvalue())
 
 
 def cached_hand_file() -> Path:
-    """The compiled hand's file, made now if it is not there."""
+    """The compiled hand's file, made now if it is not there or damaged."""
     path = default_hand_file()
-    if not path.is_file():
-        compile_hand(path)
+    cached(path, lambda: compile_hand(path), HandModel)
     return path
 
 
@@ -242,7 +245,7 @@ class HandModel:
     """
 
     def __init__(self, path: str | Path, device: str | torch.device = "cpu") -> None:
-        with np.load(path) as data:
+        with np.load(io.BytesIO(Path(path).read_bytes())) as data:  # numpy leaves a torn file open
             arrays = {key: torch.from_numpy(data[key]) for key in data.files}
         self.device = torch.device(device)
         self.mean, self.basis = arrays["mean"].to(device), arrays["basis"].to(device)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from handpose.cache import cached
+from handpose.durable import write_atomically
 from handpose.synthetic.hand import BONES, FINGER_NAMES, LANDMARKS, HandModel, default_hand_file
 
 _BONE = {name: i for i, name in enumerate(BONES)}
@@ -173,6 +178,16 @@ def pose_bank(hand: HandModel, count: int, seed: int, chunk: int = 512) -> Tenso
 def cached_pose_bank(hand: HandModel, count: int = 12_000, seed: int = 0) -> Tensor:
     """The pose bank (count, B, 3) that training draws from, made once (minutes) and kept beside the hand."""
     path = default_hand_file().with_name(f"poses-{count}-{seed}.npy")
-    if not path.is_file():
-        np.save(path, pose_bank(hand, count, seed).numpy().astype(np.float16))
-    return torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float32))
+
+    def make() -> None:
+        data = io.BytesIO()
+        np.save(data, pose_bank(hand, count, seed).numpy().astype(np.float16))
+        write_atomically(path, data.getvalue())
+
+    def read(path: Path) -> Tensor:
+        poses = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False).astype(np.float32)
+        if poses.shape != (count, len(BONES), 3) or not np.isfinite(poses).all():
+            raise ValueError(f"expected {count} poses of {len(BONES)} bones, got {poses.shape}")
+        return torch.from_numpy(poses)
+
+    return cached(path, make, read)
