@@ -84,7 +84,7 @@ def predict_files(
         threads: how many read and crop; by default one for each processor.
 
     Raises:
-        MemoryError: the device has no room for a single crop.
+        DeviceMemoryError: the device has no room for a single crop.
     """
 
     def find(job: tuple[_File, np.ndarray | None]) -> tuple[FileResult[_File], Candidates | None]:

@@ -15,7 +15,7 @@ from handpose.commands.live import app as live
 from handpose.commands.models import app as models
 from handpose.commands.predict import app as predict
 from handpose.commands.research import app as research
-from handpose.errors import HandPoseError
+from handpose.errors import DeviceMemoryError, HandPoseError
 
 app = typer.Typer(
     help="3D hand joints from a single depth image.",
@@ -45,6 +45,6 @@ def main() -> NoReturn:
     """The entry point: an error that the caller can put right is one line and exit code 2, a bug a traceback."""
     try:
         app()
-    except (HandPoseError, MemoryError) as error:
+    except (HandPoseError, DeviceMemoryError) as error:
         say(f"error: {error}")
     sys.exit(2)

@@ -18,3 +18,7 @@ class WeightsError(HandPoseError):
 
 class SourceLostError(HandPoseError):
     """A camera stopped giving frames."""
+
+
+class DeviceMemoryError(MemoryError):
+    """The device that runs a network has too little memory for what it was given."""

@@ -16,7 +16,7 @@ from handpose.camera import Camera, Cameras
 from handpose.config import JGRP2OConfig
 from handpose.crop import PATCH, HandCrop, denormalize
 from handpose.depth_io import DepthUnit, millimetres_per_unit, read_depth, to_depth, warn_of_unit
-from handpose.errors import HandPoseError
+from handpose.errors import DeviceMemoryError, HandPoseError
 from handpose.layouts import JointLayout
 from handpose.localize import NEAREST, Votes, center_in_box, hand_candidates, nearest_first, votes_in_numpy
 from handpose.pose import Hand, HandPose
@@ -76,7 +76,6 @@ class HandPoseEstimator:
     ) -> None:
         self._backend, self.config, self.name, self.sha256 = backend, config, name, sha256
         self._votes = votes
-        self._largest_batch = _LARGEST_BATCH
 
     @property
     def layout(self) -> JointLayout:
@@ -306,7 +305,7 @@ class HandPoseEstimator:
             hand: which hand they show, as `find` was told.
 
         Raises:
-            MemoryError: the device has no room for a single crop.
+            DeviceMemoryError: the device has no room for a single crop.
         """
         seen = iter(
             self._seen(
@@ -392,27 +391,21 @@ class HandPoseEstimator:
     def _network(self, patches: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Normalised joints and spread, each (N, J, 3), of N patches (96, 96), in batches that the device can take."""
         results: list[tuple[np.ndarray, np.ndarray]] = []
-        at = 0
+        at, largest = 0, _LARGEST_BATCH
         while at < len(patches):
-            batch = patches[at : at + self._largest_batch]
+            batch = patches[at : at + largest]
             try:
                 results.append(self._backend(np.stack(batch)[:, None]))
-            except RuntimeError as error:
-                if not _out_of_memory(error):
-                    raise
+            except DeviceMemoryError as error:
                 if len(batch) == 1:
-                    raise MemoryError(f"the device has no memory for a single crop ({error}); use the cpu") from None
-                self._largest_batch = len(batch) // 2
+                    raise DeviceMemoryError(
+                        f"the device has no memory for a single crop ({error}); close other programs or use the cpu"
+                    ) from None
+                largest = len(batch) // 2
                 continue
             at += len(batch)
         uvz, spread = map(np.concatenate, zip(*results, strict=True))
         return uvz, spread
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    import torch  # here, since other backends do without
-
-    return isinstance(error, torch.cuda.OutOfMemoryError)
 
 
 def _doubt(pose: HandPose) -> float:

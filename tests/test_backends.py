@@ -3,6 +3,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import importlib.metadata
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +16,11 @@ from conftest import EXAMPLES, SHARED
 
 from handpose import Camera, HandCrop, HandPoseError, HandPoseEstimator, localize_hands, read_depth
 from handpose.backends import loading
-from handpose.backends.base import Backend, BackendName
+from handpose.backends.base import Backend, BackendName, own_memory_errors
 from handpose.backends.onnx_runtime import OnnxRuntimeBackend
 from handpose.backends.openvino_runtime import OpenVinoBackend
 from handpose.backends.pytorch import TorchBackend, TorchVotes, _Captured, _CudaGraphs, fold_batch_norms, halve
+from handpose.errors import DeviceMemoryError
 from handpose.localize import hand_candidates, votes_in_numpy
 from handpose.weights import find_weights
 
@@ -191,6 +194,64 @@ def test_a_graph_is_made_again_for_other_versions_only(
     assert count() == len(packages) + 1
     monkeypatch.setattr(loading, "_GRAPH_VERSION", 2)
     assert count() == len(packages) + 2
+
+
+LITTLE_MEMORY = """
+import resource, sys
+import numpy as np
+from handpose.backends.loading import load_backend
+from handpose.errors import DeviceMemoryError
+from handpose.weights import find_weights
+backend = load_backend(find_weights("msra"), sys.argv[1], "cpu")
+backend(np.zeros((1, 1, 96, 96), np.float32))
+patches = np.zeros((2000, 1, 96, 96), np.float32)
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 400_000_000,) * 2)
+try:
+    backend(patches)
+except DeviceMemoryError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("name", ["torch", "onnxruntime"])
+def test_a_machine_without_memory_is_said_in_our_words(name: str) -> None:
+    if name == "onnxruntime":
+        pytest.importorskip("onnxruntime")
+    command = [sys.executable, "-c", LITTLE_MEMORY, name]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "allocate memory" in done.stdout
+    assert done.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), "CUDA out of memory. Tried to"),
+        (RuntimeError("traced\nat model.py\nRuntimeError: CUDNN_STATUS_ALLOC_FAILED"), "CUDNN_STATUS_ALLOC_FAILED"),
+        (RuntimeError("Exception from src/inference:\nstd::bad_alloc"), "^std::bad_alloc$"),
+        (MemoryError("bad allocation"), "bad allocation"),
+    ],
+)
+def test_every_runtime_s_lack_of_memory_is_one_exception(error: Exception, said: str) -> None:
+    with pytest.raises(DeviceMemoryError, match=said), own_memory_errors():
+        raise error
+    with pytest.raises(ValueError, match="shape"), own_memory_errors():
+        raise ValueError("shape")
+
+
+def test_another_runtime_s_error_needs_no_torch() -> None:
+    program = (
+        "import sys\nimport numpy as np\nfrom handpose import Camera, HandPoseEstimator\n"
+        "from handpose.weights import find_weights\n"
+        "def backend(patches): raise RuntimeError('another')\n"
+        "estimator = HandPoseEstimator(backend, find_weights('msra').config, 'msra')\n"
+        "try:\n"
+        "    estimator.predict(np.full((64, 64), 500.0), center=(0, 0, 500), camera=Camera(60, 60, 32, 32, 64, 64))\n"
+        "except RuntimeError as error: print(error, 'torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "another False\n"
 
 
 def test_graphs_run_on_the_cpu_only() -> None:

@@ -18,7 +18,7 @@ from handpose.backends.loading import load_backend
 from handpose.batch import predict_files
 from handpose.camera import Camera
 from handpose.cli import app
-from handpose.errors import HandPoseError
+from handpose.errors import DeviceMemoryError, HandPoseError
 from handpose.estimator import HandPoseEstimator
 from handpose.layouts import NYU14
 from handpose.predictions import read_predictions
@@ -161,11 +161,9 @@ class Backend:
         self.within, self.room, self.given = within, room, []
 
     def __call__(self, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        import torch
-
         self.given.append(len(patches))
         if len(patches) > self.room:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise DeviceMemoryError("CUDA out of memory")
         return self.within(patches)
 
 
@@ -186,10 +184,13 @@ def test_out_of_memory_halves_the_batch_and_goes_on(small_model: Path, tmp_path:
     backend.room, backend.given = 5, []
     results = list(run(backend, small_model, frames))
     assert [result.path for result in results] == frames
-    assert backend.given == [16, 8] + [4] * 10
+    assert backend.given == [16, 8, 4, 4, 4, 4] * 2 + [8, 4, 4]
     assert np.abs(np.array([result.pose.xyz for result in results]) - expected).max() < 0.01
+    backend.room, backend.given = 1000, []
+    list(run(backend, small_model, frames))
+    assert backend.given == [16, 16, 8]  # for there is room again
     backend.room = 0
-    with pytest.raises(MemoryError, match="no memory for a single crop"):
+    with pytest.raises(DeviceMemoryError, match="no memory for a single crop"):
         list(run(backend, small_model, frames))
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from conftest import EXAMPLES, SHARED
 
-from handpose import HandPose, HandPoseError
+from handpose import HandPose, HandPoseError, cli
+from handpose.errors import DeviceMemoryError
 from handpose.layouts import MSRA21
 from handpose.predictions import read_predictions
 
@@ -26,6 +27,22 @@ def run(*arguments: object, cwd: Path | None = None) -> tuple[int, str, str]:
     done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stdout, done.stderr
+
+
+def test_only_a_device_without_memory_is_the_caller_s_to_put_right(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def raises(error: BaseException) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", lambda: raises(DeviceMemoryError("no room")))
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "error: no room\n"
+    monkeypatch.setattr(cli, "app", lambda: raises(MemoryError("a bug")))
+    with pytest.raises(MemoryError, match="a bug"):
+        cli.main()
 
 
 def test_predict_writes_one_record_per_image() -> None:

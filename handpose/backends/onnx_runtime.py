@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from handpose.backends.base import METADATA_KEY, threads
+from handpose.backends.base import METADATA_KEY, own_memory_errors, threads
 from handpose.errors import WeightsError
 from handpose.localize import read_weights, votes_network
 
@@ -37,7 +37,8 @@ class OnnxRuntimeBackend:
     def __call__(self, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As `Backend` says."""
         session = self._session if len(patches) < _MANY else self._polite
-        uvz, spread = session.run(["uvz", "spread"], {"patches": patches})
+        with own_memory_errors():
+            uvz, spread = session.run(["uvz", "spread"], {"patches": patches})
         return uvz, spread
 
     @functools.cached_property
@@ -61,7 +62,8 @@ class OnnxRuntimeVotes:
 
     def __call__(self, channels: np.ndarray) -> np.ndarray:
         """As `handpose.localize.Votes` says."""
-        votes: np.ndarray = self._session.run(None, {"channels": channels})[0]
+        with own_memory_errors():
+            votes: np.ndarray = self._session.run(None, {"channels": channels})[0]
         return votes
 
 

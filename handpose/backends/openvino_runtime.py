@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from handpose.backends.base import METADATA_KEY, threads
+from handpose.backends.base import METADATA_KEY, own_memory_errors, threads
 from handpose.errors import WeightsError
 from handpose.localize import read_weights, votes_network
 
@@ -40,7 +40,7 @@ class OpenVinoBackend:
 
     def __call__(self, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As `Backend` says."""
-        with self._lock:  # a request holds one batch at a time
+        with own_memory_errors(), self._lock:  # a request holds one batch at a time
             results = self._request.infer([patches], share_inputs=True)
             return results["uvz"], results["spread"]
 
@@ -54,7 +54,7 @@ class OpenVinoVotes:
 
     def __call__(self, channels: np.ndarray) -> np.ndarray:
         """As `handpose.localize.Votes` says."""
-        with self._lock:
+        with own_memory_errors(), self._lock:
             votes: np.ndarray = self._request.infer([channels], share_inputs=True)[0]
             return votes
 

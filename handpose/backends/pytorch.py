@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from handpose.backends.base import own_memory_errors
 from handpose.crop import PATCH
 from handpose.errors import HandPoseError
 from handpose.localize import VIEW_STRIDE, Votes, votes_in_numpy
@@ -32,21 +33,24 @@ class TorchBackend:
 
     Raises:
         HandPoseError: the device is not there.
+        DeviceMemoryError: it has no room for the weights.
     """
 
     def __init__(self, weights: Weights, device: str = "auto") -> None:
         import torch
 
         place = _place(device)
-        model = weights.load().to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        example = torch.zeros(1, 1, PATCH, PATCH)
-        self._run = _CudaGraphs(model, place) if place.type == "cuda" else _Frozen(model, place, example)
+        model = weights.load()
+        with own_memory_errors():
+            model = model.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            example = torch.zeros(1, 1, PATCH, PATCH)
+            self._run = _CudaGraphs(model, place) if place.type == "cuda" else _Frozen(model, place, example)
 
     def __call__(self, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As `Backend` says."""
         import torch
 
-        with torch.inference_mode():
+        with own_memory_errors(), torch.inference_mode():
             uvz, spread = self._run(torch.from_numpy(patches))
             return uvz.numpy(), spread.numpy()
 
@@ -69,14 +73,15 @@ class TorchVotes:
 
         from handpose.localizer_model import LocalizerModel
 
-        model = LocalizerModel().eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._run = _Frozen(model, device, torch.zeros(1, 2, VIEW_STRIDE, VIEW_STRIDE))
+        with own_memory_errors():
+            model = LocalizerModel().eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._run = _Frozen(model, device, torch.zeros(1, 2, VIEW_STRIDE, VIEW_STRIDE))
 
     def __call__(self, channels: np.ndarray) -> np.ndarray:
         """As `handpose.localize.Votes` says."""
         import torch
 
-        with torch.inference_mode():
+        with own_memory_errors(), torch.inference_mode():
             (votes,) = self._run(torch.from_numpy(channels))
             return votes.numpy()
 
