@@ -10,13 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
+from handpose.backends.loading import load_backend, load_votes
 from handpose.depth_io import DepthUnitWarning
+from handpose.durable import write_atomically
 from handpose.errors import WeightsError
 from handpose.estimator import HandPoseEstimator
 from handpose.layouts import JointLayout
 from handpose.testset import synthetic_validation
 from handpose.uncertainty import BAD_JOINT, Calibration, bone_lengths, signs_of_doubt
-from handpose.weights import CONFIG_FILE
+from handpose.weights import CONFIG_FILE, find_weights
 
 _GROUPS = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98)  # between these shares of the joints, by doubt, lies a knot each
 _LEAST_ERROR = 0.5  # mm: keeps lucky joints from counting as much as all others
@@ -38,8 +40,11 @@ def calibrate(
     """
     if not folder.is_dir():
         raise WeightsError(f"{folder}: no such folder; expected one with {CONFIG_FILE} to write the calibration into")
-    estimator = HandPoseEstimator.from_pretrained(folder, device=device)
-    estimator.config = dataclasses.replace(estimator.config, calibration=None)  # an old one must not sway the new one
+    weights = find_weights(folder)
+    config = dataclasses.replace(weights.config, calibration=None)  # an old one must not sway the new one
+    weights = dataclasses.replace(weights, config=config)
+    network, votes = load_backend(weights, "auto", device), load_votes("auto", device)
+    estimator = HandPoseEstimator(network, config, weights.name, weights.sha256, votes)
     xyz, spread, truth = [], [], []
     for number, (depth, camera, joints) in enumerate(synthetic_validation(estimator.layout, frames), 1):
         with warnings.catch_warnings():
@@ -51,9 +56,9 @@ def calibrate(
             truth.append(joints)
         on_frame(number)
     calibration = fit_calibration(np.array(xyz), np.array(spread), np.array(truth), estimator.layout)
-    config = dataclasses.replace(estimator.config, calibration=calibration)
+    config = dataclasses.replace(config, calibration=calibration)
     try:
-        (folder / CONFIG_FILE).write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
+        write_atomically(folder / CONFIG_FILE, (json.dumps(config.to_dict(), indent=2) + "\n").encode())
     except OSError as error:
         raise WeightsError(f"{folder}: the calibration cannot be written ({error})") from None
     return calibration

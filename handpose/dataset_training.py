@@ -77,7 +77,7 @@ def train_dataset(
     @torch.no_grad()
     def validate(network: JGRP2O) -> dict[str, float]:
         uvz = torch.cat([network(part)[0] for part in torch.split(patches, _BATCH)])
-        errors = joint_errors(uvz, truth, model.cube)
+        errors = joint_errors(uvz, truth, model)
         return {"mean_mm": float(errors.mean()), "median_mm": float(errors.median())}
 
     part = dataset.subset(frames[: -len(held_out)])

@@ -57,7 +57,7 @@ def train_synthetic(
     @torch.no_grad()
     def validate(network: JGRP2O) -> dict[str, float]:
         uvz = torch.cat([network(part)[0] for part in torch.split(patches, 100)])
-        errors = joint_errors(uvz, truth, model.cube)
+        errors = joint_errors(uvz, truth, model)
         within = (errors.amax(1) < 20.0).float().mean()
         return {"mean_mm": float(errors.mean()), "median_mm": float(errors.median()), "success_20mm": float(within)}
 

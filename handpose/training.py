@@ -29,6 +29,7 @@ from handpose.checkpoint import (
     save_checkpoint,
 )
 from handpose.config import JGRP2OConfig
+from handpose.crop import PATCH
 from handpose.durable import write_atomically
 from handpose.errors import HandPoseError
 from handpose.losses import OFFSET_WEIGHT, WEIGHT_DECAY, decayed_parameters, pose_loss
@@ -116,9 +117,10 @@ def paper_recipe(layout: str, frames: int, seed: int = 0) -> TrainingConfig:
     )
 
 
-def joint_errors(uvz: Tensor, truth: Tensor, cube: float) -> Tensor:
-    """Distances (N, J) in mm between normalised joints, with u and v taken at the cube's own scale."""
-    scale = uvz.new_tensor([95.0 / 96.0 * cube, 95.0 / 96.0 * cube, cube / 2])
+def joint_errors(uvz: Tensor, truth: Tensor, config: JGRP2OConfig) -> Tensor:
+    """Distances (N, J) in mm between joints (N, J, 3), normalised as `config` says, u and v at the cube's own scale."""
+    across = config.uv_scale / PATCH * config.cube
+    scale = uvz.new_tensor([across, across, config.cube / 2])
     errors: Tensor = torch.linalg.vector_norm((uvz - truth) * scale, dim=-1)
     return errors
 

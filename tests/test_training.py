@@ -51,7 +51,7 @@ def trainer(folder: Path, steps: int) -> Trainer:
 def validate(model: torch.nn.Module) -> dict[str, float]:
     patches, uvz = Balls(2).batch(64)
     with torch.no_grad():
-        return {"mm": float(joint_errors(model(patches)[0], uvz, 250.0).mean())}
+        return {"mm": float(joint_errors(model(patches)[0], uvz, MODEL).mean())}
 
 
 def test_training_learns(tmp_path: Path) -> None:
@@ -319,12 +319,16 @@ def test_a_model_folder_is_written_from_a_run(tmp_path: Path) -> None:
         write_model(tmp_path, tmp_path / "other")
 
 
-def test_joint_errors_are_millimetres() -> None:
+@pytest.mark.parametrize("uv_scale", [95.0, 96.0, 90.0])
+@pytest.mark.parametrize("cube", [250.0, 300.0])
+def test_joint_errors_are_millimetres(uv_scale: float, cube: float) -> None:
+    config = JGRP2OConfig("nyu", cube=cube, uv_scale=uv_scale)
     truth = torch.full((1, 1, 3), 0.5)
-    # One patch pixel is 1/95 of u, and 250 mm / 96; half the cube is 1 of z.
-    off = torch.tensor([[[3 / 95, 4 / 95, 0.0]]])
-    assert joint_errors(truth + off, truth, 250.0).item() == pytest.approx(5 * 250 / 96, rel=1e-5)
-    assert joint_errors(truth + torch.tensor([0, 0, 0.2]), truth, 250.0).item() == pytest.approx(25.0, rel=1e-5)
+    # One patch pixel is 1 / uv_scale of u, and the cube's side / 96; half the cube is 1 of z.
+    off = torch.tensor([[[3 / uv_scale, 4 / uv_scale, 0.0]]])
+    assert joint_errors(truth + off, truth, config).item() == pytest.approx(5 * cube / 96, rel=1e-5)
+    deeper = truth + torch.tensor([0, 0, 0.2])
+    assert joint_errors(deeper, truth, config).item() == pytest.approx(0.1 * cube, rel=1e-5)
 
 
 def test_an_evaluation_counts_what_was_planted() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import EXAMPLES
+from faults_jobs import disk_of
 
 import handpose.calibration
 from handpose import MSRA21, Camera, HandPoseEstimator, JointLayout, WeightsError, read_depth
@@ -152,7 +153,20 @@ def test_calibrate_writes_the_config_and_nothing_else(tmp_path: Path, monkeypatc
     before = (tmp_path / "model.safetensors").read_bytes()
     monkeypatch.setattr(handpose.calibration, "synthetic_validation", noisier_and_noisier)
     seen: list[int] = []
+    changed: list[str] = []
+
+    class Watched(HandPoseEstimator):
+        def __setattr__(self, name: str, value: object) -> None:
+            if name in vars(self) and not name.startswith("_"):
+                changed.append(name)
+            super().__setattr__(name, value)
+
+    monkeypatch.setattr(handpose.calibration, "HandPoseEstimator", Watched)
     calibration = calibrate(tmp_path, 12, "cpu", on_frame=seen.append)
+    assert changed == []
+    with disk_of(100), pytest.raises(WeightsError, match="cannot be written"):
+        calibrate(tmp_path, 12, "cpu")
+    assert {file.name for file in tmp_path.iterdir()} == {"config.json", "model.safetensors"}
     assert seen == list(range(1, 13))
     assert find_weights(tmp_path).config == replace(plain, calibration=calibration)
     assert (tmp_path / "model.safetensors").read_bytes() == before

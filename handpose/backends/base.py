@@ -58,4 +58,4 @@ def own_memory_errors() -> Iterator[None]:
         reasons = [line for line in lines if any(sign in line.lower() for sign in _NO_MEMORY)]
         if not reasons:
             raise
-        raise DeviceMemoryError(reasons[0].strip()[-200:])  # its end says what from None
+        raise DeviceMemoryError(reasons[0].strip()[-200:]) from None  # its end says what
