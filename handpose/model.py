@@ -82,89 +82,75 @@ class Hourglass(nn.Module):
 
 
 class GraphReasoning(nn.Module):
-    """Joint graph reasoning (paper, section 3.2): pixels to joints, along the skeleton, and back to pixels."""
+    """Joint graph reasoning (paper, section 3.2): pixels to joints, along the graph, and back to pixels."""
 
-    adjacency: Tensor
-
-    def __init__(self, features: int, adjacency: Tensor) -> None:
+    def __init__(self, features: int, joints: int) -> None:
         super().__init__()
-        joints = adjacency.shape[0]
         # The bias changes nothing (the softmax cancels it); it is here because checkpoints have it.
         self.vote = nn.Conv2d(features, joints, 1)
         self.embed = ConvBN(features, features)
         self.propagate = nn.Linear(features, features, bias=False)
         self.context = ConvBN(features, features)
         self.fuse = ConvBN(2 * features, features)
-        self.register_buffer("adjacency", adjacency, persistent=False)
 
-    def relations(self, nodes: Tensor) -> Tensor:
-        """How much each joint tells each other one, (J, J) or (N, J, J), given their features (N, J, C)."""
-        return self.adjacency.to(nodes.dtype)
+    def edges(self, nodes: Tensor, graph: Tensor) -> Tensor:
+        """The connection weights between joints, (J, J) or (N, J, J).
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Augmented features (N, C, H, W) and voting weights (N, 1, J, H*W), which sum to one over the pixels."""
-        joints = self.adjacency.shape[0]
+        Args:
+            nodes: joint features (N, J, C).
+            graph: the network's own matrix (J, J).
+        """
+        return graph.to(nodes.dtype)
+
+    def forward(self, x: Tensor, graph: Tensor) -> tuple[Tensor, Tensor]:
+        """Augmented features (N, C, H, W) and voting weights (N, 1, J, H*W), which sum to one over the pixels.
+
+        Args:
+            x: features (N, C, H, W).
+            graph: connection weights between joints (J, J).
+        """
         weights = _over_pixels(self.vote(x))  # (N, J, H*W)
         mixing = weights.to(x.dtype)
         nodes = mixing @ self.embed(x).flatten(2).transpose(1, 2)  # (N, J, C)
-        nodes = F.relu(self.relations(nodes) @ self.propagate(nodes))
-        # The original averages over the joints here where the paper writes a sum.
-        context = nodes.transpose(1, 2) @ mixing / joints  # (N, C, H*W)
+        nodes = F.relu(self.edges(nodes, graph) @ self.propagate(nodes))
+        context = nodes.transpose(1, 2) @ mixing / graph.shape[0]  # (N, C, H*W): the mean over joints, equation (4)
         context = self.context(context.reshape(x.shape))
         return self.fuse(torch.cat([x, context], dim=1)), weights[:, None]
 
 
 class SimilarityReasoning(GraphReasoning):
-    """Joint graph reasoning along the similarity of the joints' own features (paper, Table 1)."""
+    """Joint graph reasoning along the similarity of the joints' own features (paper, section 3.2 and Table 1)."""
 
-    def __init__(self, features: int, adjacency: Tensor) -> None:
-        super().__init__(features, adjacency)
+    def __init__(self, features: int, joints: int) -> None:
+        super().__init__(features, joints)
         self.query = nn.Linear(features, features, bias=False)
         self.key = nn.Linear(features, features, bias=False)
 
-    def relations(self, nodes: Tensor) -> Tensor:
-        """As in `GraphReasoning`."""
-        scores = self.query(nodes) @ self.key(nodes).transpose(1, 2)
-        return torch.softmax(scores / nodes.shape[2] ** 0.5, dim=2)
-
-
-class ParameterizedReasoning(GraphReasoning):
-    """Joint graph reasoning along a matrix that is learned, from the skeleton on (paper, Table 1)."""
-
-    def __init__(self, features: int, adjacency: Tensor) -> None:
-        super().__init__(features, adjacency)
-        self.matrix = nn.Parameter(adjacency.clone())
-
-    def relations(self, nodes: Tensor) -> Tensor:
-        """As in `GraphReasoning`."""
-        return self.matrix
+    def edges(self, nodes: Tensor, graph: Tensor) -> Tensor:
+        """As in `GraphReasoning`; each image has a graph of its own."""
+        return torch.softmax(self.query(nodes) @ self.key(nodes).transpose(1, 2), dim=2)
 
 
 class MeanVotes(nn.Module):
     """No joint graph reasoning: all pixels vote alike (paper, Table 2)."""
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, graph: Tensor) -> tuple[Tensor, Tensor]:
         """As in `GraphReasoning`."""
         pixels = x.shape[2] * x.shape[3]
         return x, x.new_full((1, 1, 1, pixels), 1.0 / pixels, dtype=_precise(x.dtype))
 
 
 class AttentionVotes(nn.Module):
-    """A branch of its own predicts how much each pixel counts for each coordinate (paper, Figure 3 and Table 4)."""
+    """Pixels weighted by an attention module instead of joint graph reasoning (paper, section 4.3 and Figure 3)."""
 
     def __init__(self, features: int, joints: int) -> None:
         super().__init__()
-        self.attention = nn.Sequential(Residual(features, features), nn.Conv2d(features, 3 * joints, 1, bias=False))
+        self.attention = nn.Sequential(Residual(features, features), nn.Conv2d(features, joints, 1, bias=False))
         self.offsets = Residual(features, features)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (N, C, H, W) for the offsets and weights (N, 3, J, H*W)."""
-        return self.offsets(x), _by_coordinate(_over_pixels(self.attention(x)))
-
-
-def _by_coordinate(maps: Tensor) -> Tensor:
-    """(N, 3*J, H*W) as (N, 3, J, H*W)."""
-    return maps.reshape(maps.shape[0], 3, -1, maps.shape[2])
+    def forward(self, x: Tensor, graph: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (N, C, H, W) for the offsets, and weights (N, 1, J, H*W) that u, v and z share."""
+        return self.offsets(x), _over_pixels(self.attention(x))[:, None]
 
 
 def _over_pixels(logits: Tensor) -> Tensor:
@@ -182,39 +168,57 @@ class PixelToOffset(nn.Module):
 
     def __init__(self, features: int, joints: int) -> None:
         super().__init__()
-        self.joints = joints
         self.offsets = nn.Conv2d(features, 3 * joints, 1, bias=False)
+        self.maps = 3 * joints
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalised offsets (N, 3*J, H, W): all joints' du, then dv, then dz."""
         return self.offsets(x)  # type: ignore[no-any-return]
 
-    def decode(self, maps: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """The offsets (N, 3, J, H*W) that pixels vote with, and what their votes count, from `forward`'s maps."""
-        return _by_coordinate(maps.flatten(2)), weights
+    def decode(self, maps: Tensor, weights: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+        """The offsets that pixels vote with, and how much each vote counts.
+
+        Args:
+            maps: the output of `forward`.
+            weights: (N, 1, J, H*W), which sum to one over the pixels.
+            grid: the pixels' own u, v, z (N, 3, 1, H*W).
+
+        Returns:
+            Normalised offsets (N, 3, J, H*W), and weights (N, 1, J, H*W).
+        """
+        maps = maps.flatten(2)
+        return maps.reshape(maps.shape[0], 3, -1, maps.shape[2]), weights
 
 
-class HeatMaps(PixelToOffset):
-    """Differentiable heat maps instead of offsets in the image plane (paper, Figure 3 and Table 4).
+class HeatMaps(nn.Module):
+    """Differentiable heat maps in place of pixel-to-offset prediction (paper, section 4.3 and Table 4).
 
-    A joint's u and v are the mean place under its heat map; its z is pixels' depth plus offset, weighted by a
-    map of its own.
+    After Iqbal et al. (ECCV 2018): a joint's u and v are the mean place under its latent heat map, and its z is
+    the mean of its latent depth map under the same heat map.
     """
 
-    def decode(self, maps: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """As in `PixelToOffset`, with no offsets for u and v, and weights from the maps."""
-        heat, attention, dz = maps.chunk(3, dim=1)
-        place, depth = _over_pixels(heat), _over_pixels(attention)
-        nothing = torch.zeros_like(place)
-        return torch.stack([nothing, nothing, dz.flatten(2)], dim=1), torch.stack([place, place, depth], dim=1)
+    def __init__(self, features: int, joints: int) -> None:
+        super().__init__()
+        self.latent = nn.Conv2d(features, 2 * joints, 1, bias=False)
+        self.maps = 2 * joints
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Latent maps (N, 2*J, H, W): all joints' heat, then their depth."""
+        return self.latent(x)  # type: ignore[no-any-return]
+
+    def decode(self, maps: Tensor, weights: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+        """As in `PixelToOffset`: no offset in u and v, and in z from the pixel's depth to the latent one."""
+        heat, depth = maps.chunk(2, dim=1)
+        dz = depth.flatten(2) - grid[:, 2]
+        return torch.stack([torch.zeros_like(dz), torch.zeros_like(dz), dz], dim=1), _over_pixels(heat)[:, None]
 
 
 class StackOutput(NamedTuple):
     """What one stack says of a patch.
 
     Attributes:
-        weights: what pixels' votes count (N, 3, J, H*W); the middle axes may be 1 where they do not differ.
-        offsets: offset maps (N, 3, J, H*W), normalised like uvz.
+        weights: how much each pixel counts (N, 1, J, H*W); the third axis is 1 where joints do not differ.
+        offsets: offset maps (N, 3, J, H*W), normalised like uvz: each pixel's vote less its own place.
         uvz: the joints (N, J, 3), normalised.
     """
 
@@ -238,18 +242,14 @@ def vote_spread(output: StackOutput, grid: Tensor) -> Tensor:
     return (output.weights * deviation.square()).sum(3).sqrt().transpose(1, 2)
 
 
-def _votes(config: JGRP2OConfig, adjacency: Tensor) -> nn.Module:
-    """What turns a stack's features into votes."""
+def _reasoning(config: JGRP2OConfig) -> nn.Module:
+    """The module that weights the pixels, and may augment their features."""
+    features, joints = config.features, len(config.joint_layout)
     if config.voting == "mean":
         return MeanVotes()
     if config.voting == "attention":
-        return AttentionVotes(config.features, len(adjacency))
-    graphs: dict[str, type[GraphReasoning]] = {
-        "skeleton": GraphReasoning,
-        "similarity": SimilarityReasoning,
-        "parameterized": ParameterizedReasoning,
-    }
-    return graphs[config.graph](config.features, adjacency)
+        return AttentionVotes(features, joints)
+    return (SimilarityReasoning if config.graph == "similarity" else GraphReasoning)(features, joints)
 
 
 class JGRP2O(nn.Module):
@@ -260,18 +260,26 @@ class JGRP2O(nn.Module):
     shape and scale: how far the pixels' votes for that coordinate disagree.
     """
 
+    graph: Tensor
+
     def __init__(self, config: JGRP2OConfig) -> None:
         super().__init__()
         self.config = config
         width, joints = config.features, len(config.joint_layout)
-        adjacency = torch.from_numpy(config.joint_layout.adjacency()).to(torch.get_default_dtype())
+        graph = torch.from_numpy(config.joint_layout.adjacency()).to(torch.get_default_dtype())
+        if config.graph == "parameterized":  # one matrix for all stacks, as the paper's parameter counts suggest
+            self.graph = nn.Parameter(graph)
+        else:
+            self.register_buffer("graph", graph, persistent=False)
         self.stem = Stem(width)
         self.hourglasses = nn.ModuleList(Hourglass(width, 3) for _ in range(config.stacks))
         self.residuals = nn.ModuleList(Residual(width, width) for _ in range(config.stacks))
-        self.reasonings = nn.ModuleList(_votes(config, adjacency) for _ in range(config.stacks))
+        self.reasonings = nn.ModuleList(_reasoning(config) for _ in range(config.stacks))
         head = HeatMaps if config.voting == "heatmap" else PixelToOffset
         self.heads = nn.ModuleList(head(width, joints) for _ in range(config.stacks))
-        self.from_offsets = nn.ModuleList(ConvBN(3 * joints, width) for _ in range(config.stacks - 1))
+        self.from_offsets = nn.ModuleList(
+            ConvBN(cast(PixelToOffset, self.heads[0]).maps, width) for _ in range(config.stacks - 1)
+        )
         self.from_features = nn.ModuleList(ConvBN(width, width) for _ in range(config.stacks - 1))
 
     def stack_outputs(self, patches: Tensor) -> list[StackOutput]:
@@ -282,11 +290,11 @@ class JGRP2O(nn.Module):
         for stack, (hourglass, residual, reasoning, head) in enumerate(
             zip(self.hourglasses, self.residuals, self.reasonings, self.heads, strict=True)
         ):
-            x, weights = reasoning(residual(hourglass(x)))
+            x, weights = reasoning(residual(hourglass(x)), self.graph)
             maps = head(x)
             # Votes are summed in the patches' own precision, whatever the convolutions ran in.
             offsets, weights = cast(PixelToOffset, head).decode(
-                maps.to(patches.dtype), weights.to(patches.dtype)
+                maps.to(patches.dtype), weights.to(patches.dtype), grid
             )  # (N, 3, J, H*W)
             uvz = (weights * (offsets + grid)).sum(3).transpose(1, 2)  # (N, J, 3)
             outputs.append(StackOutput(weights, offsets, uvz))
