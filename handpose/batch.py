@@ -18,6 +18,7 @@ from handpose.depth_io import DepthUnit, decode_depth, read_depth
 from handpose.errors import DepthReadError, HandPoseError
 from handpose.estimator import Box, Candidates, HandOrAuto, HandPoseEstimator
 from handpose.pose import HandPose
+from handpose.warn import Note, warn, warnings_noted
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -87,16 +88,26 @@ def predict_files(
         DeviceMemoryError: the device has no room for a single crop.
     """
 
-    def find(job: tuple[_File, np.ndarray | None]) -> tuple[FileResult[_File], Candidates | None]:
+    def find(job: tuple[_File, np.ndarray | None]) -> tuple[FileResult[_File], Candidates | None, list[Note]]:
         path, center = job
+        notes: list[Note] = []
         try:
-            depth = read_depth(path, unit) if isinstance(path, Path) else _decode(path, unit)
-            found = estimator.find(depth, camera=camera, center=center, box=box, hand=hand)
+            with warnings_noted(notes):
+                depth = read_depth(path, unit) if isinstance(path, Path) else _decode(path, unit)
+                found = estimator.find(depth, camera=camera, center=center, box=box, hand=hand)
         except DepthReadError as error:
-            return FileResult(path, error=error), None
+            return FileResult(path, error=error), None, notes
         except HandPoseError as error:
-            return FileResult(path, error=HandPoseError(f"{path}: {error}")), None
-        return FileResult(path, depth=depth if keep_depth else None), found
+            return FileResult(path, error=HandPoseError(f"{path}: {error}")), None, notes
+        return FileResult(path, depth=depth if keep_depth else None), found, notes
+
+    def warned(
+        results: Iterable[tuple[FileResult[_File], Candidates | None, list[Note]]],
+    ) -> Iterator[tuple[FileResult[_File], Candidates | None]]:
+        for result, found, notes in results:
+            for note in notes:
+                warn(*note)
+            yield result, found
 
     def predict(batch: list[tuple[FileResult[_File], Candidates | None]]) -> list[FileResult[_File]]:
         there = [(result, found) for result, found in batch if found is not None]
@@ -111,7 +122,7 @@ def predict_files(
     readers, network = ThreadPoolExecutor(threads or os.cpu_count()), ThreadPoolExecutor(1)
     try:
         jobs = zip(paths, repeat(None) if centers is None else centers)  # noqa: B905 - `repeat` has no end
-        found = _ahead(readers, find, jobs, 2 * batch_size)
+        found = warned(_ahead(readers, find, jobs, 2 * batch_size))
         batches = iter(lambda: list(islice(found, batch_size)), [])
         for results in _ahead(network, predict, batches, 1):
             yield from results

@@ -6,7 +6,6 @@ import io
 import re
 import struct
 import threading
-import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -16,6 +15,7 @@ import cv2
 import numpy as np
 
 from handpose.errors import DepthReadError, HandPoseError
+from handpose.warn import warn
 
 DepthUnit = Literal["mm", "m", "nyu"] | float
 """What a stored number means: `mm`, `m`, millimetres per unit, or `nyu` (NYU's colour PNG, depth = G*256 + B)."""
@@ -437,8 +437,7 @@ def warn_of_unit(depth: np.ndarray, factor: float, name: str, *, integers: bool)
         if 150.0 <= near / factor * other <= 1500.0 and not (integers and text == "m")
     ]
     hint = f"; its unit is likely {likely[0]}" if likely else ""
-    warnings.warn(
+    warn(
         f"{name}: the nearest surface is at {near:,.0f} mm, where no hand can be measured{hint}",
         DepthUnitWarning,
-        stacklevel=3,
     )

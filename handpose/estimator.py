@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
@@ -20,6 +19,7 @@ from handpose.errors import DeviceMemoryError, HandPoseError
 from handpose.layouts import JointLayout
 from handpose.localize import NEAREST, Votes, center_in_box, hand_candidates, nearest_first, votes_in_numpy
 from handpose.pose import Hand, HandPose
+from handpose.warn import warn
 from handpose.weights import file_sha256, find_weights
 
 DepthImage = str | PathLike[str] | np.ndarray
@@ -441,10 +441,9 @@ def _camera_of(depth: np.ndarray, camera: Camera | None) -> Camera:
         return camera.for_image(width, height)
     if camera is not None:
         raise HandPoseError(f"camera must be a handpose.Camera, got {camera!r}; Camera.parse reads names and files")
-    warnings.warn(
+    warn(
         f"no camera given: assuming a 67 degree wide view for this {width} x {height} image, so that positions are "
         "approximate; give the camera's fx, fy, cx, cy",
         AssumedCameraWarning,
-        stacklevel=5,
     )
     return Camera.assumed(width, height)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from handpose.sources.base import Frame, Source
+from handpose.warn import Note, warn, warnings_noted
 
 _PATIENCE = 5.0  # s for a camera to be given back
 
@@ -45,17 +46,19 @@ def newest_frame(source: Source) -> Generator[Arrival, None, None]:
     there = threading.Condition()
     waiting: Arrival | None = None
     dropped, over, failure = 0, False, None
+    notes: list[Note] = []
 
     def read() -> None:
         nonlocal waiting, dropped, over, failure
         try:
-            for frame in source:
-                with there:
-                    if over:
-                        break
-                    dropped += waiting is not None
-                    waiting = Arrival(frame, time.perf_counter(), dropped)
-                    there.notify()
+            with warnings_noted(notes):
+                for frame in source:
+                    with there:
+                        if over:
+                            break
+                        dropped += waiting is not None
+                        waiting = Arrival(frame, time.perf_counter(), dropped)
+                        there.notify()
         except Exception as error:
             failure = error
         finally:
@@ -72,6 +75,8 @@ def newest_frame(source: Source) -> Generator[Arrival, None, None]:
                 while waiting is None and not over:
                     there.wait()
                 arrival, waiting = waiting, None
+            while notes:
+                warn(*notes.pop(0))
             if arrival is None:
                 break
             yield arrival

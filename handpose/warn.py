@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 _PACKAGE = str(Path(__file__).parent) + os.sep
 
+Note = tuple[str, type[Warning]]
+"""The arguments of `warn`."""
+
+_notes: ContextVar[list[Note] | None] = ContextVar("notes", default=None)
+
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warns of `message` at the line outside this package that called into it."""
+    """Warns at the line outside this package that called into it."""
+    notes = _notes.get()
+    if notes is not None:
+        notes.append((message, category))
+        return
+    # Python 3.12's `skip_file_prefixes` does this, but 3.10 is supported.
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
+
+
+@contextlib.contextmanager
+def warnings_noted(notes: list[Note]) -> Iterator[None]:
+    """Appends this thread's warnings to `notes`: a worker has no caller's line, so that its starter must warn."""
+    token = _notes.set(notes)
+    try:
+        yield
+    finally:
+        _notes.reset(token)
