@@ -1,4 +1,6 @@
-"""A folder of depth files, end to end, beside what reading alone can do on the same threads: a Markdown table.
+"""Measure the throughput on a folder of depth files, and that of reading alone with the same threads.
+
+Prints a Markdown table.
 
 python benchmarks/folder.py [--frames 400] [--batch 16] [--device auto]
 """

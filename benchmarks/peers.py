@@ -1,10 +1,10 @@
-"""Times JGR-P2O beside models of its field, on one machine, in one precision: random weights, right shapes.
+"""Compare the speed of JGR-P2O with that of other hand pose networks on one machine, at the same precision.
 
     python benchmarks/peers.py [--device cpu] [--batches 1 8 32] [--rounds 5] [--json OUT]
 
-The peers are built from their papers' descriptions for timing only; they cannot predict anything. All run in PyTorch
-as it is (float32, `inference_mode`, channels-last, BatchNorm not folded), so that ratios compare networks and nothing
-else. In every round each model has its turn, and medians are taken over all passes.
+The other networks follow the descriptions in their papers, but have random weights: they serve for timing only. All
+networks run in eager PyTorch (float32, `inference_mode`, channels-last, BatchNorm not folded), so the ratios compare
+only the networks themselves. The networks take turns in every round, and the times are medians over all passes.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from torch.utils.flop_counter import FlopCounterMode
 from handpose.config import JGRP2OConfig
 from handpose.model import JGRP2O
 
-JOINTS = 14  # NYU's, in all of them
-TURN = 0.5  # s; short passes are repeated for so long in each turn
-SLOW = 3.0  # s; no larger batch follows one that takes longer
+JOINTS = 14  # NYU's joints, for all networks
+TURN = 0.5  # s; forward passes are repeated for this long per turn
+SLOW = 3.0  # s; if a pass takes longer, larger batches are skipped
 
 
 def conv(inside: int, outside: int, kernel: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    """Convolution and BatchNorm."""
+    """Return a 2D convolution followed by BatchNorm."""
     padding = dilation * (kernel // 2)
     layer = nn.Conv2d(inside, outside, kernel, stride, padding, dilation, bias=False)
     return nn.Sequential(layer, nn.BatchNorm2d(outside))
 
 
 class Bottleneck(nn.Module):
-    """ResNet's residual of 1x1, 3x3, 1x1 (He et al. 2016); the stride is the 3x3's."""
+    """ResNet's residual block of 1x1, 3x3 and 1x1 convolutions (He et al. 2016), with the stride in the 3x3 one."""
 
     def __init__(self, inside: int, width: int, outside: int, stride: int = 1, dilation: int = 1) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet50(nn.Module):
-    """ResNet-50 without its classifier: the features of its third and fourth stage, with 1024 and 2048 channels."""
+    """ResNet-50 without its classifier; returns the features of stages 3 and 4, with 1024 and 2048 channels."""
 
     def __init__(self, *, dilate_last: bool) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class ResNet50(nn.Module):
 class A2JTiming(nn.Module):
     """A2J (Xiong et al., ICCV 2019), 176 x 176: 16 anchors at each cell of ResNet-50's stride-16 features.
 
-    Three branches of four 3x3 convolutions give every anchor's offset in the plane, depth, and weight per joint.
+    Three branches of four 3x3 convolutions predict in-plane offset, depth and weight of every anchor for every joint.
     """
 
     def __init__(self) -> None:
@@ -112,7 +112,7 @@ class A2JTiming(nn.Module):
 
 
 def conv3(inside: int, outside: int, kernel: int) -> nn.Sequential:
-    """3D convolution and BatchNorm."""
+    """Return a 3D convolution followed by BatchNorm."""
     return nn.Sequential(nn.Conv3d(inside, outside, kernel, padding=kernel // 2), nn.BatchNorm3d(outside))
 
 
@@ -129,7 +129,7 @@ class Residual3(nn.Module):
 
 
 class V2VTiming(nn.Module):
-    """V2V-PoseNet (Moon et al., CVPR 2018), one model of its ensemble: 88^3 voxels to a 44^3 heat map per joint."""
+    """V2V-PoseNet (Moon et al., CVPR 2018), a single model: from 88^3 voxels to one 44^3 heat map per joint."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ class V2VTiming(nn.Module):
 
 
 class ResNetRegressorTiming(nn.Module):
-    """The least a ResNet-50 regressor on 96 x 96 can be: trunk, mean over the image, one linear layer."""
+    """A minimal ResNet-50 regressor for 96 x 96 crops: trunk, global average pooling, one linear layer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -169,10 +169,10 @@ class ResNetRegressorTiming(nn.Module):
 
 
 class CrossInfoNetTiming(nn.Module):
-    """CrossInfoNet (Du et al., CVPR 2019), 96 x 96: palm and fingers apart, each told what the other left over.
+    """CrossInfoNet (Du et al., CVPR 2019), 96 x 96: branches for palm and fingers that exchange residual features.
 
-    Widths are those of the network its authors released, a quarter of ResNet-50's or less, and its heat maps, which
-    only training looks at, are left out.
+    The layer widths follow the released network and are at most a quarter of ResNet-50's. The heat maps, which are used
+    only for training, are omitted.
     """
 
     def __init__(self) -> None:
@@ -223,7 +223,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 
 
 def size_of(make: Callable[[], nn.Module], shape: tuple[int, ...]) -> tuple[int, float]:
-    """Parameters, and GFLOP for one input: a multiplication and its addition are two operations."""
+    """Return the number of parameters and the GFLOP for one input; a multiply-add counts as two operations."""
     with torch.device("meta"):
         model, x = make().eval(), torch.zeros(1, *shape)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -232,7 +232,7 @@ def size_of(make: Callable[[], nn.Module], shape: tuple[int, ...]) -> tuple[int,
 
 
 def seconds(model: nn.Module, x: Tensor) -> float:
-    """What one pass takes."""
+    """Return the time of one forward pass in s."""
     cuda = x.device.type == "cuda"
     if cuda:
         torch.cuda.synchronize()
@@ -276,7 +276,7 @@ def main() -> None:
     first, rows = next(iter(ready)), []
     setting = f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, {options.device}, {platform.machine()}"
     print(setting)
-    print("| | Input | Parameters | GFLOP | ms, one | Crops/s, best batch | JGR-P2O is faster by |")
+    print("| | Input | Parameters | GFLOP | ms per single crop | Crops/s at best batch size | Speedup of JGR-P2O |")
     print("|---|---|---|---|---|---|---|")
     best = {name: max(b / statistics.median(taken[name, b]) for b in ready[name][1]) for name in ready}
     for name, (_, _, (parameters, work)) in ready.items():

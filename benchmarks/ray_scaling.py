@@ -1,4 +1,6 @@
-"""From one worker to two on Ray, and what a million frames and more would take: three Markdown tables.
+"""Measure how Ray scales from one worker to two, and extrapolate to millions of frames.
+
+Prints three Markdown tables.
 
 OMP_NUM_THREADS=1 python benchmarks/ray_scaling.py [--shards 16] [--core-hour 0.04]
 """
@@ -46,13 +48,13 @@ OPTIONS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shards", type=int, default=16)
-    parser.add_argument("--core-hour", type=float, default=0.04, help="price of a core for an hour")
+    parser.add_argument("--core-hour", type=float, default=0.04, help="price of one core-hour in dollars")
     arguments = parser.parse_args()
 
     stages, frame_bytes, row_bytes = measure_stages()
     total = sum(stages.values())
-    print("| one core, per frame | ms |\n|---|---|")
-    for name, seconds in [*stages.items(), ("all", total)]:
+    print("| stage, on one core | ms per frame |\n|---|---|")
+    for name, seconds in [*stages.items(), ("total", total)]:
         print(f"| {name} | {1000 * seconds:.2f} |")
     print(f"\n{frame_bytes / 1000:.0f} kB read and {row_bytes / 1000:.2f} kB written per frame\n", flush=True)
 
@@ -66,12 +68,12 @@ def main() -> None:
             (1, "Ray on one core, one worker", measure_workers),
             (2, "Ray on two cores, two workers", measure_workers),
         ):
-            os.sched_setaffinity(0, range(cores))  # of all that is started from here, too
+            os.sched_setaffinity(0, range(cores))  # child processes inherit the affinity
             rate = measure(folder, cores)
             print(f"| {name} | {rate:.0f} | {rate / cores:.0f} |", flush=True)
 
     per_core = rate / 2
-    print(f"\n| frames | hours of one core | of 1,000 cores | cost | read | written |\n{'|---' * 6}|")
+    print(f"\n| frames | core-hours | hours on 1,000 cores | cost | read | written |\n{'|---' * 6}|")
     for frames in (10**6, 10**8, 10**10):
         hours = frames / per_core / 3600
         print(
@@ -81,11 +83,15 @@ def main() -> None:
 
 
 def measure_stages() -> tuple[dict[str, float], float, float]:
-    """Seconds per frame of each stage in this thread, bytes read per frame and bytes written."""
+    """Measure the stages in this thread.
+
+    Returns:
+        The time of each stage in s per frame, the bytes read per frame, and the bytes written per frame.
+    """
     estimator = HandPoseEstimator.from_pretrained("msra", device="cpu")
     data = [FRAMES[i % 3].read_bytes() for i in range(48)]
     names = [f"{i}.png" for i in range(48)]
-    noise = np.random.default_rng(0)  # so that no two rows are alike, as in life
+    noise = np.random.default_rng(0)  # makes all rows different, as in real data
     depths = [decode_depth(one, name) for one, name in zip(data, names, strict=True)]
     depths = [np.where(depth > 0, depth + noise.normal(0.0, 1.0, depth.shape), 0.0).astype("f4") for depth in depths]
     found = [estimator.find(depth, camera=CAMERA) for depth in depths]
@@ -98,7 +104,7 @@ def measure_stages() -> tuple[dict[str, float], float, float]:
     records = network()
     stages: dict[str, Callable[[], object]] = {
         "decode PNG": lambda: [decode_depth(one, name) for one, name in zip(data, names, strict=True)],
-        "localise and crop": lambda: [estimator.find(depth, camera=CAMERA) for depth in depths],
+        "localize and crop": lambda: [estimator.find(depth, camera=CAMERA) for depth in depths],
         "network and decode": network,
         "table": lambda: parquet_of(table_of(records)),
     }
@@ -113,17 +119,17 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def measure_here(folder: str, cores: int) -> float:
-    """Frames per second of this process."""
+    """Return the frames per second of `predict_files` in this process."""
     estimator = HandPoseEstimator.from_pretrained("msra", device="cpu")
     files = sorted(Path(folder).iterdir())[: 4 * FILES_PER_SHARD]
     return len(files) / _seconds(lambda: list(predict_files(estimator, files, camera=CAMERA, threads=cores)))
 
 
 def measure_workers(folder: str, cores: int) -> float:
-    """Frames per second once the workers have begun: from the first quarter of the shards to the last."""
+    """Return the frames per second of Ray, measured after the first quarter of the shards to exclude startup."""
     shards = find_shards([folder])
-    # As many processes may wait for work as there are processors. With one or two of these, the processes that read and
-    # write would end and start anew for every shard, as on no larger machine.
+    # By default, Ray keeps no more idle processes than there are cores. With one or two cores, it would terminate and
+    # restart the reader and writer processes for every shard, which does not happen on larger machines.
     os.environ.setdefault("RAY_num_workers_soft_limit", "8")
     ray.init(address="local", num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     with tempfile.TemporaryDirectory() as out:

@@ -1,9 +1,10 @@
-"""Joint errors on hand-labelled real depth images, and a picture of every prediction.
+"""Measure joint errors on hand-labeled real depth images, and draw every prediction.
 
 python benchmarks/real_frames.py FOLDER --pictures OUT
 
-FOLDER holds 16-bit PNG images of 0.125 mm per unit from an Intel SR305 and `labels.json`: per image a `box`
-(x, y, width, height in px) and, for some, `points` with `xyz_surface_mm`, the skin before a joint.
+FOLDER contains 16-bit PNG images with 0.125 mm per unit from an Intel SR305, and `labels.json`. For each image, it
+contains a `box` (x, y, width, height in px) and, for some images, `points` with `xyz_surface_mm`, the point on the skin
+in front of a joint.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ import numpy as np
 from handpose import Camera, HandPoseEstimator, read_depth
 
 CAMERA = Camera(476.007, 476.007, 313.683, 242.755, 640, 480)
-BEHIND_SKIN = 8.0  # mm: a fingertip's joint lies about this far behind the skin that was labelled
-MARGIN = 10.0  # px around a labelled box
+BEHIND_SKIN = 8.0  # mm: approximate distance of a fingertip joint behind the labeled point on the skin
+MARGIN = 10.0  # px around a labeled box
 
 
 def joint_of(point: str) -> str:
-    """Our name of a labelled point."""
+    """Return the name of the joint in our layout that belongs to a labeled point."""
     finger, _, part = point.replace("little", "pinky").partition("_")
     return "wrist" if finger == "wrist" else "thumb_pip" if (finger, part) == ("thumb", "mcp") else f"{finger}_{part}"
 
@@ -50,18 +51,18 @@ def main() -> None:
             skin = np.array(label["xyz_surface_mm"])
             joint = pose[joint_of(point)]
             part = point.rpartition("_")[2]
-            # How deep a joint lies under the skin is known at the tips only; elsewhere compare across the image.
+            # The distance between skin and joint is known only for fingertips; compare others in the image plane.
             across[part].append(float(np.linalg.norm((joint * skin[2] / joint[2] - skin)[:2])))
             if part == "tip":
                 tips.append(float(np.linalg.norm(joint - skin * (1 + BEHIND_SKIN / np.linalg.norm(skin)))))
         if arguments.pictures:
             arguments.pictures.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(arguments.pictures / path.name), pose.draw(depth))
-    print(f"{inside} of {frames} images have all joints in the hand's box")
-    print(f"fingertips in 3D      mean {np.mean(tips):4.1f} mm  worst {np.max(tips):4.1f} mm  of {len(tips)}")
+    print(f"{inside} of {frames} images have all joints inside the labeled box")
+    print(f"fingertips in 3D      mean {np.mean(tips):4.1f} mm  worst {np.max(tips):4.1f} mm  of {len(tips)} tips")
     for part, values in across.items():
         mean, worst = np.mean(values), np.max(values)
-        print(f"{part:5} across the image  mean {mean:4.1f} mm  worst {worst:4.1f} mm  of {len(values)}")
+        print(f"{part:5} in the image plane  mean {mean:4.1f} mm  worst {worst:4.1f} mm  of {len(values)}")
 
 
 if __name__ == "__main__":

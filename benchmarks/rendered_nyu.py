@@ -1,8 +1,8 @@
-"""Writes rendered hands as a data set in NYU's format, to try training, evaluation and reports from end to end.
+"""Write a data set of synthetic hands in NYU's format, to test training, evaluation and reports end to end.
 
     python benchmarks/rendered_nyu.py FOLDER [TRAINING_FRAMES TEST_FRAMES]
 
-Test frames have other shapes and poses than the training's, as in `handpose.testset`.
+The hand shapes and poses of the test frames differ from those of the training frames, as in `handpose.testset`.
 """
 
 import sys
@@ -21,12 +21,12 @@ from handpose.synthetic.scene import SceneRange, SyntheticHands
 from handpose.testset import testset_hand
 
 NYU = CAMERAS["nyu"]
-ROUND = Camera(NYU.fx, NYU.fx, NYU.cx, NYU.cy, NYU.width, NYU.height)  # the renderer has one focal length
+ROUND = Camera(NYU.fx, NYU.fx, NYU.cx, NYU.cy, NYU.width, NYU.height)  # the renderer requires fx = fy
 SCENES = SceneRange(distance=(500.0, 900.0), half_view=(0.2, 0.15))
 
 
 def frames(count: int, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Depth (480, 640) and joints (14, 3) in mm of hands that show at least a third of their near side."""
+    """Yield depth (480, 640) and joints (14, 3) in mm of hands with at least a third of their front side visible."""
     if split == "train":
         hand, seed = HandModel(cached_hand_file()), 1
         poses = cached_pose_bank(hand)

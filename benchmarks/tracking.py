@@ -1,7 +1,8 @@
-"""Tracking against frame-by-frame prediction on rendered sequences, as a Markdown table. Needs the extra `train`.
+"""Compare tracking with single-frame prediction on synthetic sequences. Requires the extra `train`.
 
-Error is the mean distance of joints from the truth; jitter is how much that error's vector changes from frame to
-frame. Both are in mm, over all joints and frames with a hand.
+Prints a Markdown table. The error is the mean distance between predicted and true joints. The jitter is the mean
+change of the error vector between consecutive frames. Both are in mm, over all joints and all frames in which a hand
+was found.
 
 python benchmarks/tracking.py [--model msra] [--sequences 6] [--frames 240]
 """
@@ -19,7 +20,7 @@ from handpose.estimator import HandPoseEstimator
 from handpose.synthetic.animation import CAMERA, animate
 from handpose.tracking import HandTracker, OneEuro
 
-FIRST_SEED = 200  # the smoothing's defaults were chosen on seeds 100 to 105
+FIRST_SEED = 200  # the default smoothing parameters were chosen on seeds 100 to 105
 
 
 def main() -> None:
@@ -30,7 +31,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     estimator = HandPoseEstimator.from_pretrained(arguments.model, device="cpu")
-    kinds = ("each frame by itself", "tracked, not smoothed", "tracked")
+    kinds = ("single frames", "tracking without smoothing", "tracking with smoothing")
     rows: dict[str, list[tuple[float, ...]]] = {kind: [] for kind in kinds}
     for seed in range(FIRST_SEED, FIRST_SEED + arguments.sequences):
         frames = list(itertools.islice(animate(estimator.layout, seed=seed), arguments.frames))

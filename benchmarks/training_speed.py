@@ -1,4 +1,6 @@
-"""Crops per second of rendering and of training steps on this machine, as a Markdown table. Needs the extra `train`.
+"""Measure rendering and training speed in crops per second on this machine. Requires the extra `train`.
+
+Prints a Markdown table.
 
 python benchmarks/training_speed.py [--device cpu]
 """
@@ -22,7 +24,7 @@ from handpose.synthetic.scene import SyntheticHands
 
 
 def per_second(call: Callable[[], object], crops: int, device: torch.device, repeats: int = 9) -> float:
-    """Crops per second, from the median of the repeats after two warm-ups."""
+    """Return the crops per second, from the median over the repeats after two warm-up calls."""
     times = []
     for _ in range(repeats + 2):
         begin = time.perf_counter()
@@ -42,7 +44,7 @@ def main() -> None:
     source = SyntheticHands(hand, cached_pose_bank(HandModel(cached_hand_file())), MSRA21, cube=250.0, uv_scale=95.0)
     patches, uvz = source.batch(batch)
     rendered = 4 * batch
-    print("| What | crops/s |\n|---|---|")
+    print("| Step | crops/s |\n|---|---|")
     print(f"| render | {per_second(lambda: source.batch(rendered), rendered, device):.0f} |")
     for name, half, layout in (
         ("train, float32", False, torch.contiguous_format),
@@ -50,14 +52,14 @@ def main() -> None:
         ("train, bfloat16, channels-last", True, torch.channels_last),
     ):
         model = JGRP2O(JGRP2OConfig("msra")).to(device).to(memory_format=layout).train()
-        optimiser = torch.optim.Adam(model.parameters())
+        optimizer = torch.optim.Adam(model.parameters())
 
-        def step(model: JGRP2O = model, optimiser: torch.optim.Adam = optimiser, half: bool = half) -> None:
+        def step(model: JGRP2O = model, optimizer: torch.optim.Adam = optimizer, half: bool = half) -> None:
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
                 outputs = model.stack_outputs(patches)
-            optimiser.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
             pose_loss(outputs, uvz, patches).backward()
-            optimiser.step()
+            optimizer.step()
 
         print(f"| {name} | {per_second(step, batch, device):.0f} |")
 

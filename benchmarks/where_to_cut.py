@@ -1,11 +1,12 @@
-"""Frames with known centres to patches on a device: cut here and uploaded, or uploaded whole and cut there.
+"""Compare cropping on the CPU and uploading the patches with uploading whole frames and cropping on the device.
 
     python benchmarks/where_to_cut.py [--device cuda] [--frames 2048] [--batch 512] [--rounds 5]
 
-Both ways read 640 x 480 frames of 16 bits from host memory and leave the network's patches on the device; in every
-round each has its turn, and medians are taken. `predict_batch`, for comparison, is the package: the first way, with
-all checks of an image and the network, to poses in millimetres; and once more with a network that costs nothing, which
-is what one process can feed.
+Both variants read 640 x 480 frames with 16 bits per pixel and known hand centers from host memory, and leave the
+network's input patches on the device. The variants take turns in every round, and the reported times are medians. For
+comparison, `predict_batch` measures the whole package, which crops on the CPU: input validation, cropping, the network
+and decoding to poses in millimeters. The last row uses a network that takes no time, which gives the highest rate at
+which one process can supply a device.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 
 class Cutter:
-    """Cuts crops out of whole frames on a device.
+    """Crop patches from whole frames on a device.
 
     Args:
-        device: where.
-        batch: most frames at a time.
-        camera: of all frames; its size is theirs.
-        cube: side of the cubes, mm.
+        device: Device on which to crop.
+        batch: Maximum number of frames per call.
+        camera: Camera of all frames, including their size.
+        cube: Side length of the cubes in mm.
     """
 
     def __init__(self, device: torch.device, batch: int, camera: Camera, cube: float) -> None:
@@ -43,7 +44,7 @@ class Cutter:
         self.steps = torch.arange(PATCH, device=device, dtype=torch.float64)
 
     def __call__(self, frames: Sequence[np.ndarray], centers: np.ndarray) -> Tensor:
-        """Patches (N, 1, 96, 96) of frames (H, W) uint16 mm, below 32768, around centres (N, 3) mm."""
+        """Return patches (N, 1, 96, 96) around `centers` (N, 3) mm, from frames (H, W) in mm, uint16 below 32768."""
         for row, frame in zip(self.staged.numpy(), frames, strict=False):
             row[:] = frame.view(np.int16)
         pixels = self.staged[: len(frames)].to(self.device, non_blocking=True).flatten(1)
@@ -56,8 +57,8 @@ class Cutter:
         columns = ((self.steps - cx) / fx * camera.fx + camera.cx + 0.5).floor().long()  # (N, 96)
         rows = ((self.steps - cy) / fy * camera.fy + camera.cy + 0.5).floor().long()
         inside_x, inside_y = (columns >= 0) & (columns < width), (rows >= 0) & (rows < height)
-        places = (rows * inside_y)[:, :, None] * width + (columns * inside_x)[:, None]
-        depth = pixels.gather(1, places.flatten(1)).view(-1, PATCH, PATCH)
+        indices = (rows * inside_y)[:, :, None] * width + (columns * inside_x)[:, None]
+        depth = pixels.gather(1, indices.flatten(1)).view(-1, PATCH, PATCH)
         known = (depth > 0) & inside_y[:, :, None] & inside_x[:, None]
         patches = ((depth.float() - z.float()[..., None]) / (self.cube / 2)).clamp(-1.0, 1.0)
         return torch.where(known, patches, 1.0)[:, None]
@@ -75,40 +76,40 @@ def main() -> None:
     cube = estimator.config.cube
     images = [read_depth(EXAMPLES / f"{name}.png").astype(np.uint16) for name in ("open", "thumb", "down")]
     found = [localize_hands(image.astype(np.float32), camera)[0] for image in images]
-    # Every frame in its own memory, as from a camera: a cache must not hold them all.
+    # Give every frame its own memory, as with a camera; otherwise, the processor cache would hold all of them.
     frames = [images[i % 3].copy() for i in range(arguments.frames)]
     centers = np.array([found[i % 3] for i in range(arguments.frames)])
     device = torch.device(arguments.device)
-    cut_there = Cutter(device, arguments.batch, camera, cube)
+    crop_on_device = Cutter(device, arguments.batch, camera, cube)
     staged = torch.zeros(arguments.batch, 1, PATCH, PATCH, pin_memory=device.type == "cuda")
 
-    def cut_here(part: slice) -> None:
+    def crop_on_cpu(part: slice) -> None:
         for row, frame, center in zip(staged.numpy(), frames[part], centers[part], strict=False):
             row[0] = HandCrop.cut(frame, camera, center, cube).patch
         staged.to(device)
 
     def upload_whole(part: slice) -> None:
-        cut_there(frames[part], centers[part])
+        crop_on_device(frames[part], centers[part])
         if device.type == "cuda":
             torch.cuda.synchronize()
 
     nothing = np.zeros((arguments.batch, len(estimator.layout), 3), np.float32)
     free = HandPoseEstimator(lambda patches: (nothing[: len(patches)],) * 2, estimator.config, "free")
 
-    ways: dict[str, Callable[[slice], object]] = {
-        "cut here": cut_here,
-        "uploaded whole": upload_whole,
+    variants: dict[str, Callable[[slice], object]] = {
+        "crop on the CPU": crop_on_cpu,
+        "upload whole frames": upload_whole,
         "predict_batch": lambda part: estimator.predict_batch(frames[part], camera=camera, center=centers[part]),
         "without a network": lambda part: free.predict_batch(frames[part], camera=camera, center=centers[part]),
     }
     parts = [slice(i, i + arguments.batch) for i in range(0, arguments.frames, arguments.batch)]
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
     for turn in range(arguments.rounds + 1):
-        for name, way in ways.items():
+        for name, variant in variants.items():
             begin = time.perf_counter()
             for part in parts:
-                way(part)
-            if turn:  # the first warms up
+                variant(part)
+            if turn:  # the first round is a warm-up
                 seconds[name].append(time.perf_counter() - begin)
     print(f"| {arguments.device}, batches of {arguments.batch} | frames per second |\n|---|---|")
     for name, times in seconds.items():

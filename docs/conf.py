@@ -1,4 +1,4 @@
-"""How Sphinx builds this folder: `sphinx-build -W docs build/docs`. The site loads nothing from elsewhere."""
+"""Sphinx configuration. Build the site with `sphinx-build -W docs build/docs`; it loads no external resources."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ myst_heading_anchors = 3
 source_suffix = {".md": "markdown"}
 
 smartquotes = False  # "--" is an option, not a dash
-default_role = "literal"  # docstrings hold `code`
+default_role = "literal"  # docstrings contain `code`
 napoleon_google_docstring, napoleon_numpy_docstring = True, False
 napoleon_use_ivar = True
-autodoc_mock_imports = ["pyarrow"]  # of the extra `ray`, which pages do not need
-autodoc_typehints = "none"  # signatures hold them
+autodoc_mock_imports = ["pyarrow"]  # belongs to the extra `ray`, which building the site does not require
+autodoc_typehints = "none"  # the signatures contain them
 
 html_theme = "furo"
 html_title = f"handpose {version}"
@@ -35,7 +35,7 @@ html_theme_options = {
 
 
 def _add_commands(app: Sphinx, page: str, source: list[str]) -> None:
-    """Ends the page `cli` with what Typer knows of the commands."""
+    """Append Typer's reference of all commands to the page `cli`."""
     if page == "cli":
         command = [sys.executable, "-m", "typer", "handpose.cli", "utils", "docs", "--name", "handpose"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -43,5 +43,5 @@ def _add_commands(app: Sphinx, page: str, source: list[str]) -> None:
 
 
 def setup(app: Sphinx) -> None:
-    """Called by Sphinx."""
+    """Connect the hook above; called by Sphinx."""
     app.connect("source-read", _add_commands)

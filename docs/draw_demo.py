@@ -1,6 +1,8 @@
-"""Makes `docs/images/demo.png` and `docs/images/viewer.png`: the web demo and a 3D page, in Chromium.
+"""Take screenshots of the web demo and of the 3D viewer for `docs/images/demo.png` and `docs/images/viewer.png`.
 
-Needs the extra `demo`, playwright and Chromium. python docs/draw_demo.py
+Requires the extra `demo`, Playwright and Chromium.
+
+python docs/draw_demo.py
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ if __name__ == "__main__":
         page = browser.new_page(viewport={"width": 1380, "height": 860})
         page.goto(address)
         page.get_by_text("open", exact=True).click()
-        page.wait_for_timeout(5000)  # for the pictures
+        page.wait_for_timeout(5000)  # until the pictures are loaded
         page.screenshot(path=IMAGES / "demo.png")
         demo.close(verbose=False)
 

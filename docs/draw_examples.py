@@ -1,4 +1,4 @@
-"""Makes `docs/images/examples.png`: the predictions on the depth images of `examples/`, cut to the hand.
+"""Draw `docs/images/examples.png`: predictions on the depth images in `examples/`, cropped to the hand.
 
 python docs/draw_examples.py
 """
@@ -13,7 +13,7 @@ import numpy as np
 from handpose import Camera, HandPoseEstimator, read_depth
 
 ROOT = Path(__file__).resolve().parent.parent
-SIDE, SHOWN = 300, 420  # px of the original image, px of the picture
+SIDE, SHOWN = 300, 420  # side of the crop in px of the depth image, and in px of the picture
 
 if __name__ == "__main__":
     camera = Camera.parse(str(ROOT / "examples" / "camera.json"))

@@ -1,4 +1,4 @@
-"""Draws `docs/images/layouts.png`: the joints of each layout, numbered, on a right hand seen from the palm.
+"""Draw `docs/images/layouts.png`: the numbered joints of each layout on the palm side of a right hand.
 
 python docs/draw_layouts.py
 """
@@ -14,7 +14,7 @@ from handpose.draw import FINGER_COLOURS
 from handpose.layouts import FINGERS, LAYOUTS, JointLayout
 
 WIDTH, HEIGHT, SCALE = 620, 760, 2
-# A schematic hand in px: where each finger leaves the palm, its direction, and its length from there to the tip.
+# A schematic hand in px: the base and the tip of each finger, and the positions of its joints in between (0 to 1).
 ROOTS = {"thumb": (370, 560), "index": (382, 400), "middle": (325, 385), "ring": (270, 395), "pinky": (220, 425)}
 TIPS = {"thumb": (520, 400), "index": (420, 160), "middle": (332, 110), "ring": (245, 150), "pinky": (140, 235)}
 PARTS = {
@@ -26,7 +26,7 @@ PALM = {"wrist": (300, 650), "palm": (305, 520), "wrist_ulnar": (255, 640), "wri
 
 
 def places(layout: JointLayout) -> np.ndarray:
-    """Pixels (J, 2) of the joints on the schematic hand."""
+    """Return the positions of the joints on the schematic hand, (J, 2) px."""
     points = []
     for joint in layout.joints:
         finger, _, part = joint.partition("_")
@@ -39,7 +39,7 @@ def places(layout: JointLayout) -> np.ndarray:
 
 
 def draw(layout: JointLayout) -> np.ndarray:
-    """The picture of one layout."""
+    """Draw one layout and return the picture, (H, W, 3) uint8 BGR."""
     picture = np.full((HEIGHT * SCALE, WIDTH * SCALE, 3), 255, np.uint8)
 
     def at(point: np.ndarray) -> tuple[int, int]:
@@ -51,14 +51,14 @@ def draw(layout: JointLayout) -> np.ndarray:
     for finger in FINGERS:
         cv2.line(picture, at(ROOTS[finger]), at(TIPS[finger]), skin, 52 * SCALE, cv2.LINE_AA)
     points = places(layout)
-    colours = [(90, 90, 90)] * len(layout)
+    colors = [(90, 90, 90)] * len(layout)
     for finger, joints in layout.fingers.items():
         for joint in joints:
-            colours[joint] = FINGER_COLOURS[finger]
+            colors[joint] = FINGER_COLOURS[finger]
     for parent, child in layout.bones:
-        cv2.line(picture, at(points[parent]), at(points[child]), colours[child], 5 * SCALE, cv2.LINE_AA)
+        cv2.line(picture, at(points[parent]), at(points[child]), colors[child], 5 * SCALE, cv2.LINE_AA)
     for joint, point in enumerate(points):
-        cv2.circle(picture, at(point), 15 * SCALE, colours[joint], -1, cv2.LINE_AA)
+        cv2.circle(picture, at(point), 15 * SCALE, colors[joint], -1, cv2.LINE_AA)
         text = str(joint)
         (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.5 * SCALE, SCALE)
         corner = (at(point)[0] - width // 2, at(point)[1] + height // 2)

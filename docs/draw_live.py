@@ -1,4 +1,4 @@
-"""Makes `docs/images/live.gif`: the synthetic source, tracked. Needs the extras `train` and `plot`.
+"""Draw `docs/images/live.gif`: tracking on the synthetic source. Requires the extras `train` and `plot`.
 
 python docs/draw_live.py
 """
@@ -18,8 +18,8 @@ from handpose.sources.synthetic import frames
 from handpose.tracking import HandTracker
 
 FILE = Path(__file__).resolve().parent / "images" / "live.gif"
-FRAMES, EVERY, SEED = 150, 3, 1  # of 30 frames per second every third is shown
-SIDE, COLOURS, NEAR = 240, 128, 330.0  # px, colours, mm
+FRAMES, EVERY, SEED = 150, 3, 1  # shows every third of 30 frames per second
+SIDE, COLORS, NEAR = 240, 128, 330.0  # px, colors, mm
 
 
 def main() -> None:
@@ -29,16 +29,16 @@ def main() -> None:
         hands = tracker.update(frame.depth, frame.camera, frame.time)
         if number % EVERY:
             continue
-        still = cv2.medianBlur(frame.depth, 5)  # a sensor's noise does not compress
+        still = cv2.medianBlur(frame.depth, 5)  # without sensor noise, the file is smaller
         picture = draw_pose(still, hands[0].pose.uvz, hands[0].pose.layout, NEAR)[:, 40:280]
-        # Beside it the same joints from the hand's side: x becomes the depth.
+        # Next to it, draw the same joints seen from the side of the hand: x becomes the depth.
         joints = hands[0].pose.xyz
         middle = joints.mean(axis=0)
         turned = np.stack([joints[:, 2] - middle[2], joints[:, 1] - middle[1], middle[0] - joints[:, 0]], axis=1)
         uvz = turned * [0.9, 0.9, 1.0] + [SIDE / 2, SIDE / 2, 500.0]
         beside = draw_pose(np.zeros((SIDE, SIDE), np.float32), uvz, hands[0].pose.layout)
         shown.append(
-            Image.fromarray(np.hstack([picture, beside])[:, :, ::-1]).quantize(COLOURS, dither=Image.Dither.NONE)
+            Image.fromarray(np.hstack([picture, beside])[:, :, ::-1]).quantize(COLORS, dither=Image.Dither.NONE)
         )
     shown[0].save(FILE, save_all=True, append_images=shown[1:], duration=1000 * EVERY // 30, loop=0, optimize=True)
 

@@ -1,4 +1,4 @@
-"""Draws `docs/images/network.svg`: the network, its graph reasoning, and its votes.
+"""Draw `docs/images/network.svg`: the network, its joint graph reasoning and its votes.
 
 python docs/draw_network.py
 """
@@ -15,19 +15,19 @@ from handpose.draw import joint_colours
 from handpose.layouts import MSRA21
 
 INK, SOFT, PAPER, PANEL, BLUE = "#1f2933", "#62727f", "#ffffff", "#f3f6f9", "#2f6fb3"
-COLOURS = [f"rgb({red},{green},{blue})" for blue, green, red in joint_colours(MSRA21)]
-COLOURS[0] = SOFT  # the wrist, on white paper
+COLORS = [f"rgb({red},{green},{blue})" for blue, green, red in joint_colours(MSRA21)]
+COLORS[0] = SOFT  # the wrist, visible on a white background
 WIDTH, HEIGHT = 1000, 590
 JOINT = MSRA21.joints.index("index_tip")
-GRID, CELL = 12, 15  # drawn cells of the 24 x 24 grid, px each
+GRID, CELL = 12, 15  # cells per side (of the 24 x 24 grid), px per cell
 
 
 def text(
-    x: float, y: float, words: str, size: int = 13, colour: str = INK, anchor: str = "middle", weight: int = 400
+    x: float, y: float, words: str, size: int = 13, color: str = INK, anchor: str = "middle", weight: int = 400
 ) -> str:
     words = words.replace("<b>", "<tspan font-weight='600'>").replace("</b>", "</tspan>")
     return (
-        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{colour}" text-anchor="{anchor}" '
+        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{color}" text-anchor="{anchor}" '
         f'font-weight="{weight}">{words}</text>'
     )
 
@@ -39,8 +39,8 @@ def box(x: float, y: float, width: float, height: float, fill: str = PAPER, stro
     )
 
 
-def arrow(*points: tuple[float, float], colour: str = INK, width: float = 1.6, opacity: float = 1.0) -> str:
-    """A line through the points, with a head at its end."""
+def arrow(*points: tuple[float, float], color: str = INK, width: float = 1.6, opacity: float = 1.0) -> str:
+    """Return a polyline through the points that ends in an arrowhead."""
     (x0, y0), (x1, y1) = points[-2:]
     angle, size = math.atan2(y1 - y0, x1 - x0), 3.5 + 2 * width
     wings = [(x1 - size * math.cos(angle + turn), y1 - size * math.sin(angle + turn)) for turn in (-0.42, 0.42)]
@@ -48,13 +48,13 @@ def arrow(*points: tuple[float, float], colour: str = INK, width: float = 1.6, o
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in (*points[:-1], neck))
     head = " ".join(f"{x:.1f},{y:.1f}" for x, y in ((x1, y1), *wings))
     return (
-        f'<g opacity="{opacity:.2f}"><polyline points="{line}" fill="none" stroke="{colour}" stroke-width="{width}"/>'
-        f'<polygon points="{head}" fill="{colour}"/></g>'
+        f'<g opacity="{opacity:.2f}"><polyline points="{line}" fill="none" stroke="{color}" stroke-width="{width}"/>'
+        f'<polygon points="{head}" fill="{color}"/></g>'
     )
 
 
 def hand(x: float, y: float, size: float) -> np.ndarray:
-    """Places (21, 2) of the joints of a hand `size` px high, with its upper left corner at x, y."""
+    """Return the joints (21, 2) of a hand that is `size` px high, with its upper left corner at (x, y)."""
     points = places(MSRA21)
     low = points.min(axis=0)
     return (points - low) * size / np.ptp(points[:, 1]) + [x, y]
@@ -63,27 +63,27 @@ def hand(x: float, y: float, size: float) -> np.ndarray:
 def skeleton(points: np.ndarray, radius: float = 4.0, width: float = 3.0) -> str:
     lines = [
         f'<line x1="{points[a, 0]:.1f}" y1="{points[a, 1]:.1f}" x2="{points[b, 0]:.1f}" y2="{points[b, 1]:.1f}" '
-        f'stroke="{COLOURS[b]}" stroke-width="{width}" stroke-linecap="round"/>'
+        f'stroke="{COLORS[b]}" stroke-width="{width}" stroke-linecap="round"/>'
         for a, b in MSRA21.bones
     ]
     dots = [
-        f'<circle cx="{u:.1f}" cy="{v:.1f}" r="{radius}" fill="{colour}" stroke="{PAPER}"/>'
-        for (u, v), colour in zip(points, COLOURS, strict=True)
+        f'<circle cx="{u:.1f}" cy="{v:.1f}" r="{radius}" fill="{color}" stroke="{PAPER}"/>'
+        for (u, v), color in zip(points, COLORS, strict=True)
     ]
     return "".join(lines + dots)
 
 
-def silhouette(points: np.ndarray, width: float, colour: str = "#cdd9e5") -> str:
-    """The hand's flesh behind its joints."""
+def silhouette(points: np.ndarray, width: float, color: str = "#cdd9e5") -> str:
+    """Return the outline of the hand, to be drawn behind its joints."""
     lines = [
         f'<line x1="{points[a, 0]:.1f}" y1="{points[a, 1]:.1f}" x2="{points[b, 0]:.1f}" y2="{points[b, 1]:.1f}"/>'
         for a, b in MSRA21.bones
     ]
-    return f'<g stroke="{colour}" stroke-width="{width}" stroke-linecap="round">{"".join(lines)}</g>'
+    return f'<g stroke="{color}" stroke-width="{width}" stroke-linecap="round">{"".join(lines)}</g>'
 
 
 def grid(x: float, y: float, weights: np.ndarray | None = None) -> str:
-    """The pixels that vote; `weights` (GRID, GRID) in 0..1 colour them."""
+    """Return the grid of voting pixels; `weights` (GRID, GRID) in 0..1 color its cells."""
     side = GRID * CELL
     lines = "".join(
         f'<path d="M{x + i * CELL} {y}v{side}M{x} {y + i * CELL}h{side}" stroke="#d5dde5" stroke-width=".7"/>'
@@ -92,7 +92,7 @@ def grid(x: float, y: float, weights: np.ndarray | None = None) -> str:
     cells = ""
     if weights is not None:
         cells = "".join(
-            f'<rect x="{x + j * CELL}" y="{y + i * CELL}" width="{CELL}" height="{CELL}" fill="{COLOURS[JOINT]}" '
+            f'<rect x="{x + j * CELL}" y="{y + i * CELL}" width="{CELL}" height="{CELL}" fill="{COLORS[JOINT]}" '
             f'opacity="{0.85 * weights[i, j]:.2f}"/>'
             for i, j in np.argwhere(weights > 0.06)
         )
@@ -100,7 +100,7 @@ def grid(x: float, y: float, weights: np.ndarray | None = None) -> str:
 
 
 def stack(x: float, number: int) -> list[str]:
-    """Hourglass, graph reasoning and offsets, side by side."""
+    """Return the boxes of one stack: hourglass, joint graph reasoning and pixel to offset."""
     bow = f"{x + 18},62 {x + 52},96 {x + 86},62 {x + 86},158 {x + 52},124 {x + 18},158"
     return [
         box(x, 42, 296, 148, PANEL, "#d5dde5", 10),
@@ -144,16 +144,16 @@ def overview() -> list[str]:
 
 
 def explanation(x: float, y: float, *lines: str) -> list[str]:
-    """The lines at the foot of a panel."""
+    """Return the lines of text at the bottom of a panel."""
     return [text(x + 18, y + 264 + 25 * i, line, 13, INK, "start") for i, line in enumerate(lines)]
 
 
 def reasoning(x: float, y: float) -> list[str]:
-    """The panel on joint graph reasoning."""
+    """Return the panel about joint graph reasoning."""
     flat, graph = hand(x + 38, y + 62, 150), hand(x + 282, y + 62, 150)
     v, u = np.mgrid[:GRID, :GRID]
-    centre = (flat[JOINT] - [x + 16, y + 52]) / CELL - 0.5
-    weights = np.exp(-((u - centre[0]) ** 2 + (v - centre[1]) ** 2) / 2.2)
+    center = (flat[JOINT] - [x + 16, y + 52]) / CELL - 0.5
+    weights = np.exp(-((u - center[0]) ** 2 + (v - center[1]) ** 2) / 2.2)
     tip = graph[JOINT]
     return [
         box(x, y, 474, 368, PANEL, "#d5dde5", 10),
@@ -162,25 +162,25 @@ def reasoning(x: float, y: float) -> list[str]:
         grid(x + 16, y + 52, weights),
         silhouette(graph, 19),
         skeleton(graph),
-        arrow((x + 16 + CELL * GRID, y + 78), (tip[0] - 12, tip[1] + 2), colour=COLOURS[JOINT], width=2.2),
+        arrow((x + 16 + CELL * GRID, y + 78), (tip[0] - 12, tip[1] + 2), color=COLORS[JOINT], width=2.2),
         text(x + 236, y + 66, "1", 14, INK, weight=600),
         arrow(tuple(graph[JOINT - 1] + [16, -8]), tuple(graph[JOINT - 2] + [16, 2]), width=1.4),
         text(graph[JOINT - 1][0] + 26, graph[JOINT - 1][1] + 14, "2", 14, INK, weight=600),
-        arrow((graph[0][0] - 40, y + 222), (x + 20 + CELL * GRID, y + 222), colour=BLUE, width=2.2),
+        arrow((graph[0][0] - 40, y + 222), (x + 20 + CELL * GRID, y + 222), color=BLUE, width=2.2),
         text(x + 236, y + 212, "3", 14, INK, weight=600),
         *explanation(
             x,
             y,
-            "<b>1</b>  Each joint gathers the features of the pixels that matter to it.",
-            "    Its map of weights sums to one (here: the tip of the index finger).",
-            "<b>2</b>  Joints that a bone connects exchange what they know.",
-            "<b>3</b>  What they know goes back to the pixels, by the same weights.",
+            "<b>1</b>  Each joint collects the features of the pixels that belong to it.",
+            "    Its weight map sums to one (here: the tip of the index finger).",
+            "<b>2</b>  Joints that are connected by a bone exchange features.",
+            "<b>3</b>  The same weights project the result back to the pixels.",
         ),
     ]
 
 
 def offsets(x: float, y: float) -> list[str]:
-    """The panel on votes."""
+    """Return the panel about votes."""
     flat = hand(x + 60, y + 62, 150)
     goal = flat[JOINT]
     drawn = []
@@ -199,20 +199,20 @@ def offsets(x: float, y: float) -> list[str]:
         text(x + 18, y + 30, "Pixel to offset", 15, INK, "start", 600),
         silhouette(flat, 19),
         grid(x + 38, y + 52),
-        f'<circle cx="{goal[0]:.1f}" cy="{goal[1]:.1f}" r="7" fill="{COLOURS[JOINT]}" stroke="{PAPER}"/>',
+        f'<circle cx="{goal[0]:.1f}" cy="{goal[1]:.1f}" r="7" fill="{COLORS[JOINT]}" stroke="{PAPER}"/>',
         *drawn,
         text(*axis, "a pixel at u, v with depth z", 13, SOFT, "start"),
-        text(axis[0], axis[1] + 22, "says Δu, Δv, Δz for each joint:", 13, SOFT, "start"),
+        text(axis[0], axis[1] + 22, "predicts Δu, Δv, Δz for each joint:", 13, SOFT, "start"),
         text(axis[0], axis[1] + 52, "vote = (u + Δu, v + Δv, z + Δz)", 13, INK, "start"),
         text(axis[0], axis[1] + 82, "joint = Σ weight · vote", 13, INK, "start"),
         text(axis[0], axis[1] + 112, "spread² = Σ weight · (vote − joint)²", 13, INK, "start"),
         *explanation(
             x,
             y,
-            "Each of the 24 × 24 pixels says how far each joint is from it, in the",
-            "image and in depth. Its vote counts by the same weights: pixels on",
-            "a finger decide about that finger, pixels on the wall about nothing.",
-            "How far the votes disagree is the spread.",
+            "Each of the 24 × 24 pixels predicts its offset to every joint, in the",
+            "image and in depth. The same weights apply to these votes: pixels",
+            "on a finger determine its joints; background pixels have no effect.",
+            "The spread is the standard deviation of the votes.",
         ),
     ]
 

@@ -1,4 +1,9 @@
-"""Draws docs/images/localizer-rooms.jpg: rendered rooms, and in green the cells that lie on a hand."""
+"""Draw `docs/images/localizer-rooms.jpg`: synthetic rooms, with the cells that lie on a hand in green.
+
+Requires the extra `train`.
+
+python docs/draw_rooms.py
+"""
 
 from __future__ import annotations
 
@@ -20,8 +25,8 @@ def main() -> None:
     hand = HandModel(cached_hand_file())
     rooms = Rooms(hand, cached_pose_bank(hand), focal=VIEW_FOCAL, size=(96, 128), seed=12)
     for _ in range(2):
-        view, bones, centres = rooms.batch(32)
-    ours, _ = hand_targets(cell_points(view), bones, centres)
+        view, bones, centers = rooms.batch(32)
+    ours, _ = hand_targets(cell_points(view), bones, centers)
     tiles = []
     for depth, mask in zip(view.numpy(), ours.view(-1, 24, 32).numpy(), strict=True):
         shade = 255 - 235 * np.clip(np.log(np.maximum(depth, 1) / 150) / np.log(2500 / 150), 0, 1)

@@ -1,6 +1,8 @@
-"""Prints the measured numbers of docs/evaluation.md: python docs/measure_protocol.py FOLDER
+"""Print the figures in `docs/evaluation.md`.
 
-FOLDER holds nyu/ and icvl/, each with ground_truth.txt and the predictions named below.
+python docs/measure_protocol.py FOLDER
+
+FOLDER contains `nyu/` and `icvl/`, each with `ground_truth.txt` and the prediction files listed below.
 """
 
 import sys
@@ -14,11 +16,11 @@ from handpose.evaluation import Evaluation
 from handpose.predictions import EVALUATORS, read_ground_truth, read_predictions, write_predictions
 
 FILES = {"nyu": ("v2v_posenet", "point_to_point", "deepprior_pp"), "icvl": ("v2v_posenet", "handpointnet")}
-PARTS = {"nyu": 2440, "icvl": 702}  # frames of NYU's first test subject, of ICVL's first test sequence
+PARTS = {"nyu": 2440, "icvl": 702}  # number of frames of NYU's first test subject and of ICVL's first test sequence
 
 
 def block_interval(errors: np.ndarray, length: int) -> np.ndarray:
-    """The bootstrap 95 % interval of the mean when runs of frames are drawn instead of single frames."""
+    """Return the bootstrap 95% interval of the mean, resampling blocks of `length` frames instead of single frames."""
     frames = errors.mean(axis=1)
     starts = np.random.default_rng(0).integers(len(frames) - length + 1, size=(2000, round(len(frames) / length)))
     total = np.cumsum(np.append(0.0, frames))
@@ -26,7 +28,7 @@ def block_interval(errors: np.ndarray, length: int) -> np.ndarray:
 
 
 def measure(folder: Path, dataset: str, name: str) -> dict[str, str]:
-    """The numbers of one file of predictions."""
+    """Return the figures for one prediction file, by their description."""
     layout, camera = EVALUATORS[dataset]
     truth = read_ground_truth(folder / dataset / "ground_truth.txt", layout)
     uvz = read_predictions(folder / dataset / f"{name}.txt", layout)
@@ -36,7 +38,7 @@ def measure(folder: Path, dataset: str, name: str) -> dict[str, str]:
 
     own = CAMERAS[dataset]
     longer = Camera(1.01 * camera.fx, 1.01 * camera.fy, camera.cx, camera.cy)
-    centre = Camera(camera.fx, camera.fy, camera.cx - 0.5, camera.cy - 0.5)
+    center = Camera(camera.fx, camera.fy, camera.cx - 0.5, camera.cy - 0.5)
     result = Evaluation.of(camera.unproject(uvz), camera.unproject(truth))
     errors, frames, worst = result.errors, result.errors.mean(axis=1), result.errors.max(axis=1)
     first, rest = errors[: PARTS[dataset]].mean(), errors[PARTS[dataset] :].mean()
@@ -48,23 +50,23 @@ def measure(folder: Path, dataset: str, name: str) -> dict[str, str]:
         "the evaluator's intrinsics for both": mean(camera, camera),
         "the data set's for both": mean(own, own),
         "the evaluator's for predictions, the data set's for truth": mean(camera, own),
-        "focal lengths 1 % longer, for both": mean(longer, longer),
-        "focal lengths 1 % longer, for predictions only": mean(longer, camera),
-        "principal point half a pixel off, for both": mean(centre, centre),
-        "principal point half a pixel off, for predictions only": mean(centre, camera),
+        "focal lengths 1% longer, for both": mean(longer, longer),
+        "focal lengths 1% longer, for predictions only": mean(longer, camera),
+        "principal point half a pixel off, for both": mean(center, center),
+        "principal point half a pixel off, for predictions only": mean(center, camera),
         "first part": f"{first:.3f}",
         "second part": f"{rest:.3f}",
         "mean of the parts": f"{(first + rest) / 2:.3f}",
         "without wrists": f"{errors[:, fingers].mean():.3f}",
-        "z-centred, centred": f"{result.mean_z_centered:.3f} {result.mean_centered:.3f}",
+        "z-centered, centered": f"{result.mean_z_centered:.3f} {result.mean_centered:.3f}",
         "median, mean of the worst joints": f"{result.median:.3f} {worst.mean():.3f}",
-        "within 20 mm: worst joint, frame's mean, joints": "{:.1%} {:.1%} {:.1%}".format(
+        "within 20 mm: worst joint, mean of the frame, individual joints": "{:.1%} {:.1%} {:.1%}".format(
             *((values <= 20).mean() for values in (worst, frames, errors))
         ),
-        "without the worst 1 % of frames": f"{np.sort(frames)[: -(len(frames) // 100)].mean():.3f}",
-        "95 % interval": "{:.2f} to {:.2f}".format(*result.mean_interval()),
-        "the same by blocks of 100 frames": "{:.2f} to {:.2f}".format(*block_interval(errors, 100)),
-        "largest joint error by writing three decimals": f"{again.errors.max():.4f}",
+        "without the worst 1% of frames": f"{np.sort(frames)[: -(len(frames) // 100)].mean():.3f}",
+        "95% interval": "{:.2f} to {:.2f}".format(*result.mean_interval()),
+        "95% interval with blocks of 100 frames": "{:.2f} to {:.2f}".format(*block_interval(errors, 100)),
+        "largest joint error from rounding to three decimals": f"{again.errors.max():.4f}",
     }
 
 

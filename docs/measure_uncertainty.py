@@ -1,8 +1,8 @@
-"""Prints the measured numbers of docs/uncertainty.md and draws its picture. Needs the extras `train` and `plot`.
+"""Print the figures in `docs/uncertainty.md` and draw its plots. Requires the extras `train` and `plot`.
 
 python docs/measure_uncertainty.py [--model msra] [--frames 2000] [--real FOLDER]
 
-FOLDER holds 16-bit PNG images of right hands from an Intel SR305, 0.125 mm per unit.
+FOLDER contains 16-bit PNG images of right hands from an Intel SR305, 0.125 mm per unit.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ BINS = 10
 
 
 def mirrored(depth: np.ndarray, camera: Camera) -> tuple[np.ndarray, Camera]:
-    """The image and its camera in the mirror, where right hands are left ones."""
+    """Return the mirrored image and its camera; right hands become left hands."""
     flipped = Camera(camera.fx, camera.fy, camera.width - 1 - camera.cx, camera.cy, camera.width, camera.height)
     return np.ascontiguousarray(depth[:, ::-1]), flipped
 
 
-def told(estimator: HandPoseEstimator, depth: np.ndarray, camera: Camera) -> tuple[bool, bool]:
-    """Whether hand="auto" tells a right hand and its mirror image."""
+def auto_hand_correct(estimator: HandPoseEstimator, depth: np.ndarray, camera: Camera) -> tuple[bool, bool]:
+    """Return whether `hand="auto"` is correct for the image of a right hand, and for its mirror image."""
     flipped, other = mirrored(depth, camera)
     return (
         estimator.predict(depth, camera=camera, hand="auto").hand == "right",
@@ -40,19 +40,23 @@ def told(estimator: HandPoseEstimator, depth: np.ndarray, camera: Camera) -> tup
 
 
 def roc(score: np.ndarray, bad: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """False and true positive rates of all thresholds on `score`."""
+    """Return the false and the true positive rates for all thresholds on `score`."""
     order = np.argsort(-score, kind="stable")
     return tuple(np.append(0.0, np.cumsum(kind[order]) / kind.sum()) for kind in (~bad, bad))
 
 
 def area(score: np.ndarray, bad: np.ndarray) -> float:
-    """The area under that curve."""
+    """Return the area under the receiver operating characteristic curve."""
     false, true = roc(score, bad)
     return float((np.diff(false) * (true[1:] + true[:-1]) / 2).sum())
 
 
 def curve(expected: np.ndarray, errors: np.ndarray) -> np.ndarray:
-    """Rows (BINS, 4) of joints by expected error: its mean, then the true errors' mean, median and share of bad."""
+    """Bin the joints by expected error.
+
+    Returns:
+        (BINS, 4): mean expected error, mean and median true error in mm, and the fraction of bad joints.
+    """
     parts = np.array_split(np.argsort(expected), BINS)
     return np.array(
         [(expected[p].mean(), errors[p].mean(), np.median(errors[p]), (errors[p] > BAD_JOINT).mean()) for p in parts]
@@ -60,19 +64,19 @@ def curve(expected: np.ndarray, errors: np.ndarray) -> np.ndarray:
 
 
 def draw(rows: np.ndarray, scores: dict[str, np.ndarray], bad: np.ndarray) -> None:
-    """The calibration curve and the receiver operating characteristics, side by side."""
+    """Plot the calibration curve and the receiver operating characteristics."""
     figure = Figure(figsize=(9.0, 3.8), constrained_layout=True)
     left, right = figure.subplots(1, 2)
     limits = (rows[:, :3].min() * 0.8, rows[:, :3].max() * 1.25)
-    left.plot(limits, limits, color="#999999", linewidth=1, label="as expected")
+    left.plot(limits, limits, color="#999999", linewidth=1, label="ideal")
     left.plot(rows[:, 0], rows[:, 1], "o-", color="#0072b2", label="mean")
     left.plot(rows[:, 0], rows[:, 2], "s--", color="#d55e00", label="median")
     left.set(xscale="log", yscale="log", xlabel="expected error [mm]")
-    left.set(ylabel="true error [mm]", title="a tenth of all joints per point")
-    for (name, score), colour in zip(scores.items(), ("#0072b2", "#999999"), strict=True):
+    left.set(ylabel="true error [mm]", title="10% of all joints per point")
+    for (name, score), color in zip(scores.items(), ("#0072b2", "#999999"), strict=True):
         false, true = roc(score, bad)
-        right.plot(false, true, color=colour, label=f"{name}, area {area(score, bad):.3f}")
-    right.set(xlabel="share of the other joints flagged", ylabel=f"share of joints off by > {BAD_JOINT:.0f} mm found")
+        right.plot(false, true, color=color, label=f"{name}, area {area(score, bad):.3f}")
+    right.set(xlabel="false positive rate", ylabel=f"true positive rate (error > {BAD_JOINT:.0f} mm)")
     for axis in (left.xaxis, left.yaxis):
         axis.set_ticks([3, 5, 10, 20, 50], ["3", "5", "10", "20", "50"])
         axis.set_ticks([], minor=True)
@@ -84,7 +88,7 @@ def draw(rows: np.ndarray, scores: dict[str, np.ndarray], bad: np.ndarray) -> No
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Run the measurements and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="msra")
     parser.add_argument("--frames", type=int, default=2000)
@@ -100,12 +104,12 @@ def main() -> None:
         if pose.status != "no_hand":
             poses.append(pose)
             truths.append(xyz)
-            sides.append(told(estimator, depth, camera))
+            sides.append(auto_hand_correct(estimator, depth, camera))
     truth, expected = np.array(truths), np.array([pose.error_mm for pose in poses])
     spread = np.linalg.norm([pose.spread for pose in poses], axis=-1)
     errors = np.linalg.norm(np.array([pose.xyz for pose in poses]) - truth, axis=-1)
 
-    print(f"{len(poses)} of {arguments.frames} images with a hand found, mean error {errors.mean():.1f} mm")
+    print(f"{len(poses)} of {arguments.frames} images in which a hand was found, mean error {errors.mean():.1f} mm")
     rows = curve(expected.ravel(), errors.ravel())
     print("\n| Expected [mm] | Mean error [mm] | Median error [mm] | Off by more than 20 mm |\n|---|---|---|---|")
     for row in rows:
@@ -117,29 +121,29 @@ def main() -> None:
     wrong = errors.mean(axis=1) > BAD_JOINT
     low = np.array([pose.status == "low_confidence" for pose in poses])
     print(
-        f"low_confidence: {low.mean():.1%} of the poses; {wrong[low].mean():.0%} of them are wrong, and it finds "
-        f"{low[wrong].mean():.0%} of the {wrong.mean():.1%} that are; mean error {errors[low].mean():.1f} mm, of the "
-        f"others {errors[~low].mean():.1f} mm"
+        f"low_confidence: {low.mean():.1%} of the poses; {wrong[low].mean():.0%} of these are wrong, which are "
+        f"{low[wrong].mean():.0%} of all wrong poses ({wrong.mean():.1%}); mean error {errors[low].mean():.1f} mm, "
+        f"of the other poses {errors[~low].mean():.1f} mm"
     )
     right, left = np.mean(sides, axis=0)
-    print(f"hand=auto tells {right:.1%} of right hands and {left:.1%} of their mirror images")
+    print(f"hand=auto is correct for {right:.1%} of right hands and {left:.1%} of their mirror images")
     right, left = np.array(sides)[~low].mean(axis=0)
     print(f"    without low_confidence: {right:.1%} and {left:.1%}")
     turns = [[list(joint_angles(xyz, layout).values()) for xyz in joints] for joints in (truth, [p.xyz for p in poses])]
     off = np.abs(np.subtract(*turns))
-    print(f"joint angles: {off.mean():.1f} degrees off in the mean, {np.median(off):.1f} in the median")
+    print(f"joint angles: mean error {off.mean():.1f} degrees, median {np.median(off):.1f} degrees")
     states = [[list(found.values()) for found in side] for side in (
         [finger_states(xyz, layout) for xyz in truth],
         [pose.fingers() for pose in poses],
     )]  # fmt: skip
     same = (np.array(states[0]) == np.array(states[1])).mean(axis=0)
     shares = ", ".join(f"{finger} {share:.0%}" for finger, share in zip(layout.fingers, same, strict=True))
-    print(f"finger states as those of the true joints: {shares}")
+    print(f"finger states that agree with those of the true joints: {shares}")
     draw(rows, scores, bad)
     if arguments.real:
         frames = [read_depth(path, 0.125) for path in sorted(arguments.real.glob("*.png"))]
-        right, left = np.sum([told(estimator, depth, SR305) for depth in frames], axis=0)
-        print(f"real frames: {right} of {len(frames)} right hands, {left} of {len(frames)} mirror images")
+        right, left = np.sum([auto_hand_correct(estimator, depth, SR305) for depth in frames], axis=0)
+        print(f"real frames, of {len(frames)}: {right} right hands and {left} mirror images classified correctly")
 
 
 if __name__ == "__main__":

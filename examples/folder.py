@@ -1,4 +1,4 @@
-"""A folder of depth images: batches through the network, results as they come, broken files named.
+"""Predict a folder of depth images in batches, print each result when it is ready, and report damaged files.
 
 python examples/folder.py [FOLDER CAMERA]
 """

@@ -1,4 +1,4 @@
-"""One depth image: the joints, a picture, and a page that turns.
+"""Predict one depth image, print its joints, and write a picture and an interactive 3D page.
 
 python examples/one_image.py [IMAGE CAMERA [FOLDER]]
 """
@@ -18,7 +18,7 @@ given = dict(enumerate(sys.argv))
 image, camera = given.get(1, HERE / "open.png"), given.get(2, HERE / "camera.json")
 folder = Path(given.get(3, "pictures"))
 
-depth = read_depth(image)  # (H, W) mm; unit="m" or 0.125 if the numbers are not millimetres
+depth = read_depth(image)  # (H, W) mm; pass unit="m" or unit=0.125 if the values are not in millimeters
 estimator = HandPoseEstimator.from_pretrained("msra")
 pose = estimator.predict(depth, camera=Camera.parse(str(camera)))
 if pose.status == "no_hand":

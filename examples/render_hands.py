@@ -1,4 +1,4 @@
-"""Renders the depth images of this folder, with their true joints. Needs the extra `train`.
+"""Render the depth images in this folder, along with their true joints. Requires the extra `train`.
 
 python examples/render_hands.py
 """
@@ -29,7 +29,7 @@ SCENES = SceneRange(
     second_hand=0.0,
 )
 SEED = 20
-CHOSEN = {"open": 42, "thumb": 4, "down": 31}  # places in the drawn batch
+CHOSEN = {"open": 42, "thumb": 4, "down": 31}  # indices in the rendered batch
 
 
 def main() -> None:
@@ -39,9 +39,9 @@ def main() -> None:
         hand, cached_pose_bank(hand)[:1000], MSRA21, cube=250.0, uv_scale=95.0, scenes=SCENES, seed=SEED
     )
     depth, xyz, _ = source.frames(48, CAMERA)
-    for name, place in CHOSEN.items():
-        cv2.imwrite(str(folder / f"{name}.png"), depth[place].round().numpy().astype(np.uint16))
-        truth = {"joints": MSRA21.joints, "xyz_mm": np.round(xyz[place].numpy(), 2).tolist()}
+    for name, index in CHOSEN.items():
+        cv2.imwrite(str(folder / f"{name}.png"), depth[index].round().numpy().astype(np.uint16))
+        truth = {"joints": MSRA21.joints, "xyz_mm": np.round(xyz[index].numpy(), 2).tolist()}
         (folder / f"{name}.truth.json").write_text(json.dumps(truth) + "\n")
     (folder / "camera.json").write_text(json.dumps(CAMERA.to_dict()) + "\n")
 

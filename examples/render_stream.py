@@ -1,4 +1,4 @@
-"""Renders the recording of this folder, a hand in motion, with its true joints. Needs the extra `train`.
+"""Render the recording in this folder, a moving hand, along with its true joints. Requires the extra `train`.
 
 python examples/render_stream.py
 """

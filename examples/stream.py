@@ -1,8 +1,8 @@
-"""Follows a hand through a stream of depth frames and says how its index finger moves.
+"""Track a hand in a stream of depth frames and print the position and speed of its index fingertip.
 
 python examples/stream.py [SOURCE]
 
-SOURCE is realsense, orbbec, synthetic, or a recording; by default the recording in this folder.
+SOURCE is `realsense`, `orbbec`, `synthetic` or the path of a recording (default: the recording in this folder).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Your own weights: train on rendered hands, write a model folder, and use it. Needs the extra `train`.
+"""Train your own weights on synthetic hands, write a model folder, and use it. Requires the extra `train`.
 
 python examples/your_own_training.py [FOLDER [STEPS]]
 
-The default number of steps shows that it runs; 16,000 make useful weights in about two hours on two cores.
-The first time, the hand and its poses are made, which takes two minutes.
+The default number of steps only demonstrates the workflow; 16,000 steps give useful weights in about two hours on two
+cores. The first run generates the hand model and its poses, which takes two minutes.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ given = dict(enumerate(sys.argv))
 folder, steps = Path(given.get(1, "runs/example")), int(given.get(2, 10))
 
 train_synthetic(
-    folder / "run",  # holds the checkpoints; run again to go on
-    JGRP2OConfig("icvl"),  # which joints
+    folder / "run",  # contains the checkpoint; run the script again to resume
+    JGRP2OConfig("icvl"),  # the joint layout
     TrainingConfig(steps=steps, batch=8, learning_rate=1e-4),
     "cpu",  # or "cuda"
     report=print,
-    start=find_weights("msra"),  # begin with weights of any layout, or leave this out
+    start=find_weights("msra"),  # optional: initialize with weights of any layout
 )
 write_model(folder / "run", folder / "model")
 
