@@ -49,7 +49,7 @@ class Variant:
         with torch.device("meta"):
             model = JGRP2O(self.config(layout))
         numbers = sum(parameter.numel() for parameter in model.parameters())
-        return numbers + (0 if isinstance(model.graph, torch.nn.Parameter) else model.graph.numel())
+        return numbers + (0 if isinstance(model.graph_matrix, torch.nn.Parameter) else model.graph_matrix.numel())
 
 
 _NO_GRAPH = {"graph": "none", "voting": "mean"}

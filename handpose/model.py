@@ -260,7 +260,7 @@ class JGRP2O(nn.Module):
     shape and scale: how far the pixels' votes for that coordinate disagree.
     """
 
-    graph: Tensor
+    graph_matrix: Tensor  # not `graph`, which the exporter to ONNX has for itself
 
     def __init__(self, config: JGRP2OConfig) -> None:
         super().__init__()
@@ -268,9 +268,9 @@ class JGRP2O(nn.Module):
         width, joints = config.features, len(config.joint_layout)
         graph = torch.from_numpy(config.joint_layout.adjacency()).to(torch.get_default_dtype())
         if config.graph == "parameterized":  # one matrix for all stacks, as the paper's parameter counts suggest
-            self.graph = nn.Parameter(graph)
+            self.graph_matrix = nn.Parameter(graph)
         else:
-            self.register_buffer("graph", graph, persistent=False)
+            self.register_buffer("graph_matrix", graph, persistent=False)
         self.stem = Stem(width)
         self.hourglasses = nn.ModuleList(Hourglass(width, 3) for _ in range(config.stacks))
         self.residuals = nn.ModuleList(Residual(width, width) for _ in range(config.stacks))
@@ -290,7 +290,7 @@ class JGRP2O(nn.Module):
         for stack, (hourglass, residual, reasoning, head) in enumerate(
             zip(self.hourglasses, self.residuals, self.reasonings, self.heads, strict=True)
         ):
-            x, weights = reasoning(residual(hourglass(x)), self.graph)
+            x, weights = reasoning(residual(hourglass(x)), self.graph_matrix)
             maps = head(x)
             # Votes are summed in the patches' own precision, whatever the convolutions ran in.
             offsets, weights = cast(PixelToOffset, head).decode(

@@ -126,7 +126,7 @@ def test_graph_reasoning_follows_the_equations(name: str) -> None:
     reasoning, x = model.reasonings[-1], torch.from_numpy(inputs["reasonings"])
     contexts: list[np.ndarray] = []
     reasoning.context.register_forward_pre_hook(lambda module, args: contexts.append(args[0].detach().numpy()))
-    matrix = np.random.default_rng(0).normal(size=(14, 14)) if name == "parameterized" else model.graph.numpy()
+    matrix = np.random.default_rng(0).normal(size=(14, 14)) if name == "parameterized" else model.graph_matrix.numpy()
     with torch.no_grad():
         reasoning(x, torch.from_numpy(matrix))
         embedded = reasoning.embed(x).numpy().reshape(3, 16, 576)
@@ -144,7 +144,7 @@ def test_graph_reasoning_follows_the_equations(name: str) -> None:
 
 def test_a_learned_graph_is_one_matrix_for_all_stacks() -> None:
     learned = [n for n, p in small("parameterized").named_parameters() if p.shape == (14, 14)]
-    assert learned == ["graph"]
+    assert learned == ["graph_matrix"]
     assert not [n for n, p in small("skeleton").named_parameters() if p.shape == (14, 14)]
 
 
