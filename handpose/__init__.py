@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from handpose.camera import CAMERAS, Camera
     from handpose.crop import HandCrop
-    from handpose.depth_io import DepthUnitWarning, read_depth
     from handpose.errors import DepthReadError, HandPoseError, WeightsError
     from handpose.estimator import AssumedCameraWarning, HandPoseEstimator
+    from handpose.io.depth.read import DepthUnitWarning, read_depth
     from handpose.layouts import ICVL16, LAYOUTS, MSRA21, NYU14, JointLayout
     from handpose.localize import localize_hands, read_centers
     from handpose.pose import HandPose
@@ -24,7 +24,7 @@ _HOMES = {
     "CAMERAS": "camera",
     "Camera": "camera",
     "DepthReadError": "errors",
-    "DepthUnitWarning": "depth_io",
+    "DepthUnitWarning": "io.depth.read",
     "HandCrop": "crop",
     "HandPose": "pose",
     "HandPoseError": "errors",
@@ -41,7 +41,7 @@ _HOMES = {
     "WeightsError": "errors",
     "localize_hands": "localize",
     "read_centers": "localize",
-    "read_depth": "depth_io",
+    "read_depth": "io.depth.read",
 }
 
 __all__ = [*_HOMES]  # noqa: PLE0604

@@ -14,11 +14,11 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 
 from handpose.camera import Camera
-from handpose.depth_io import DepthUnit, decode_depth, read_depth
 from handpose.errors import DepthReadError, HandPoseError
 from handpose.estimator import Box, Candidates, HandOrAuto, HandPoseEstimator
+from handpose.io.depth.read import DepthUnit, decode_depth, read_depth
+from handpose.io.warn import Note, warn, warnings_noted
 from handpose.pose import HandPose
-from handpose.warn import Note, warn, warnings_noted
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")

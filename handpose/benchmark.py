@@ -16,9 +16,9 @@ import numpy as np
 from handpose.backends.base import BackendName
 from handpose.camera import Camera
 from handpose.crop import HandCrop
-from handpose.depth_io import DepthUnit, read_depth
 from handpose.errors import HandPoseError
 from handpose.estimator import HandPoseEstimator
+from handpose.io.depth.read import DepthUnit, read_depth
 
 _WARM_UP = 5  # calls
 _VERSIONS = ("handpose", "numpy", "opencv-python-headless", "torch", "onnxruntime", "openvino")

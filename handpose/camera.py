@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from handpose.errors import HandPoseError
-from handpose.textfile import SETTINGS, read_text
+from handpose.io.text import SETTINGS, read_text
 
 _LARGEST = 1e9  # px, beyond which (or below whose inverse) no camera is, and arithmetic begins to fail
 

@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 
 from handpose.camera import Camera
-from handpose.depth_io import DepthUnit, DepthUnitWarning, read_depth
 from handpose.errors import HandPoseError
 from handpose.estimator import AssumedCameraWarning, HandPoseEstimator
+from handpose.io.depth.read import DepthUnit, DepthUnitWarning, read_depth
 from handpose.pose import Hand, HandPose
 from handpose.uncertainty import BAD_JOINT, Calibration, bone_deviation
 

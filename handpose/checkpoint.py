@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from handpose.durable import write_atomically
 from handpose.errors import HandPoseError
+from handpose.io.resumable import write_atomically
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 

@@ -20,11 +20,11 @@ import numpy as np
 
 from handpose.batch import predict_files
 from handpose.camera import CAMERAS, Camera
-from handpose.depth_io import DepthUnit, read_depth
 from handpose.draw import depth_picture
 from handpose.errors import HandPoseError
 from handpose.estimator import HandOrAuto, HandPoseEstimator
 from handpose.html import pose_page
+from handpose.io.depth.read import DepthUnit, read_depth
 from handpose.pose import HandPose
 
 try:

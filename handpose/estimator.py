@@ -14,12 +14,12 @@ from handpose.backends.loading import GRAPH_SUFFIXES, backend_of, load_backend, 
 from handpose.camera import Camera, Cameras
 from handpose.config import JGRP2OConfig
 from handpose.crop import PATCH, HandCrop, denormalize
-from handpose.depth_io import DepthUnit, millimetres_per_unit, read_depth, to_depth, warn_of_unit
 from handpose.errors import DeviceMemoryError, HandPoseError
+from handpose.io.depth.read import DepthUnit, millimetres_per_unit, read_depth, to_depth, warn_of_unit
+from handpose.io.warn import warn
 from handpose.layouts import JointLayout
 from handpose.localize import NEAREST, Votes, center_in_box, hand_candidates, nearest_first, votes_in_numpy
 from handpose.pose import Hand, HandPose
-from handpose.warn import warn
 from handpose.weights import file_sha256, find_weights
 
 DepthImage = str | PathLike[str] | np.ndarray

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from handpose.io.warn import Note, warn, warnings_noted
 from handpose.sources.base import Frame, Source
-from handpose.warn import Note, warn, warnings_noted
 
 _PATIENCE = 5.0  # s for a camera to be given back
 

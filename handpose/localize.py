@@ -20,7 +20,7 @@ from safetensors.numpy import load_file
 
 from handpose.camera import Camera
 from handpose.errors import HandPoseError
-from handpose.textfile import LABELS, read_text
+from handpose.io.text import LABELS, read_text
 
 NEAREST, FARTHEST = 100.0, 2000.0
 """Distances in mm between which hands are looked for."""

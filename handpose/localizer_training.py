@@ -20,7 +20,7 @@ from handpose.checkpoint import (
     restore_adam,
     save_checkpoint,
 )
-from handpose.durable import write_atomically
+from handpose.io.resumable import write_atomically
 from handpose.localize import CELL, CHANNELS, FARTHEST, NEAREST, OFFSET_MM, VIEW_FOCAL, votes_network
 from handpose.synthetic.hand import HandModel, cached_hand_file
 from handpose.synthetic.poses import cached_pose_bank

@@ -13,8 +13,8 @@ import numpy as np
 
 from handpose.camera import CAMERAS, Camera
 from handpose.errors import HandPoseError
+from handpose.io.text import LABELS, read_text
 from handpose.layouts import ICVL16, MSRA21, NYU14, JointLayout
-from handpose.textfile import LABELS, read_text
 
 EVALUATORS: dict[str, tuple[JointLayout, Camera]] = {
     "nyu": (NYU14, CAMERAS["nyu"]),

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from handpose.cache import cached
 from handpose.camera import Camera
-from handpose.depth_io import DepthUnitWarning
 from handpose.estimator import HandPoseEstimator
 from handpose.evaluation import Evaluation
+from handpose.io.cache import cached
+from handpose.io.depth.read import DepthUnitWarning
 from handpose.layouts import JointLayout
 from handpose.synthetic.hand import HandModel, PhenotypeRange, cached_hand_file, compile_hand, default_hand_file
 from handpose.synthetic.poses import cached_pose_bank

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from handpose.camera import Camera
-from handpose.depth_io import DepthUnitWarning
 from handpose.errors import HandPoseError
 from handpose.estimator import HandPoseEstimator
+from handpose.io.depth.read import DepthUnitWarning
 from handpose.pose import Hand, HandPose
 
 # On rendered sequences the mean spread of a hand's joints stays below 19 mm, and is above 29 in half of the crops of

@@ -30,8 +30,8 @@ from handpose.checkpoint import (
 )
 from handpose.config import JGRP2OConfig
 from handpose.crop import PATCH
-from handpose.durable import write_atomically
 from handpose.errors import HandPoseError
+from handpose.io.resumable import write_atomically
 from handpose.losses import OFFSET_WEIGHT, WEIGHT_DECAY, decayed_parameters, pose_loss
 from handpose.model import JGRP2O, StackOutput
 from handpose.weights import CONFIG_FILE, MODEL_FILE

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from handpose.config import JGRP2OConfig
 from handpose.errors import WeightsError
 from handpose.hub import fetch, publish
-from handpose.textfile import SETTINGS
+from handpose.io.text import SETTINGS
 
 if TYPE_CHECKING:
     from handpose.model import JGRP2O

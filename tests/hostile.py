@@ -31,8 +31,8 @@ from handpose.camera import Camera
 from handpose.config import JGRP2OConfig
 from handpose.datasets.catalog import open_dataset
 from handpose.datasets.matfile import write_mat
-from handpose.depth_io import DepthUnitWarning, read_depth
 from handpose.errors import HandPoseError
+from handpose.io.depth.read import DepthUnitWarning, read_depth
 from handpose.layouts import LAYOUTS, NYU14
 from handpose.localize import read_centers
 from handpose.pose import HandPose

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from handpose.depth_io import DepthUnitWarning, read_depth, to_depth
 from handpose.errors import DepthReadError, HandPoseError
+from handpose.io.depth.read import DepthUnitWarning, read_depth, to_depth
 
 DEPTH = np.arange(40 * 60, dtype=np.uint16).reshape(40, 60) + 300
 DEPTH[:4] = 0

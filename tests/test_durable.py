@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from faults_jobs import disk_of
 
-from handpose.durable import GrowingFile, write_atomically
 from handpose.errors import HandPoseError
+from handpose.io.resumable import GrowingFile, write_atomically
 
 SETTINGS = {"unit": "mm", "box": (1, 2, 3, 4)}
 LINES = [f"{i} " + "x" * (7 * i % 13) + "\n" for i in range(8)]

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted import planted
 
-from handpose.depth_io import read_depth
 from handpose.errors import DepthReadError, HandPoseError
+from handpose.io.depth.read import read_depth
 
 sys.path.insert(0, str(ROOT / "tests" / "fuzz"))
 from fuzz import change

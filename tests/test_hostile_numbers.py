@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from handpose import Camera, HandPose, HandPoseError, HandPoseEstimator, read_depth
 from handpose.config import JGRP2OConfig
-from handpose.depth_io import DepthUnitWarning
+from handpose.io.depth.read import DepthUnitWarning
 from handpose.localize import _LARGEST_VIEW, _MOST_VOTES, hand_candidates
 
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))

@@ -8,8 +8,8 @@ from conftest import EXAMPLES, SHARED, arm_with_hand, render_balls
 
 from handpose.camera import Camera
 from handpose.crop import HandCrop
-from handpose.depth_io import read_depth
 from handpose.errors import HandPoseError
+from handpose.io.depth.read import read_depth
 from handpose.localize import center_in_box, localize_hands, read_centers
 
 

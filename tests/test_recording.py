@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from handpose import Camera, HandPoseError
-from handpose.depth_io import to_depth
+from handpose.io.depth.read import to_depth
 from handpose.sources.base import Frame
 from handpose.sources.recording import Recorder, frames
 

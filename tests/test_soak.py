@@ -16,8 +16,8 @@ from conftest import EXAMPLES
 
 from handpose.batch import predict_files
 from handpose.camera import Camera
-from handpose.depth_io import read_depth
 from handpose.estimator import HandPoseEstimator
+from handpose.io.depth.read import read_depth
 
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
 FILES = [EXAMPLES / f"{name}.png" for name in ("open", "thumb", "down")]

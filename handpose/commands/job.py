@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from handpose.backends.base import BackendName
     from handpose.camera import Camera
-    from handpose.depth_io import DepthUnit
     from handpose.estimator import Box, HandOrAuto, HandPoseEstimator
+    from handpose.io.depth.read import DepthUnit
 
 
 @dataclass(frozen=True)

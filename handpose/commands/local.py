@@ -36,9 +36,9 @@ def predict_here(job: PredictJob, format: Format, draw: Path | None, html: Path 
         typer.Exit: with 1 if inputs failed, or as `stop_requests` says.
     """
     from handpose.batch import predict_files
-    from handpose.depth_io import SUFFIXES
     from handpose.estimator import HandPoseEstimator
-    from handpose.listing import is_archive, list_files
+    from handpose.io.depth.read import SUFFIXES
+    from handpose.io.inputs import is_archive, list_files
     from handpose.records import FailedFrame, open_writer
 
     for text in job.inputs:
@@ -142,8 +142,8 @@ def _show(pose: HandPose, depth: np.ndarray, picture: Path | None, page: Path | 
     """Writes the picture and the page, if they are asked for; a page only if there is a hand."""
     import cv2
 
-    from handpose.durable import write_atomically
     from handpose.html import pose_page
+    from handpose.io.resumable import write_atomically
 
     contents: dict[Path, bytes] = {}
     if picture is not None:

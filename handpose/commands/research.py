@@ -185,7 +185,7 @@ def evaluate(
 
 
 def _tell_of_the_first_time(made: str) -> None:
-    from handpose.cache import cache_folder
+    from handpose.io.cache import cache_folder
 
     if not (cache_folder() / made).is_file():
         say("making the hand to render and its poses, this once: about two minutes")

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 
 from handpose.camera import CAMERAS, Camera
-from handpose.depth_io import DepthUnit, DepthUnitWarning, read_depth
 from handpose.errors import DepthReadError, HandPoseError
+from handpose.io.depth.read import DepthUnit, DepthUnitWarning, read_depth
 from handpose.layouts import LAYOUTS, JointLayout
 from handpose.localize import localize_hands, read_centers
 

@@ -17,8 +17,8 @@ from handpose.datasets.base import (
     read_joints,
 )
 from handpose.errors import HandPoseError
+from handpose.io.text import LABELS, read_text
 from handpose.layouts import ICVL16
-from handpose.textfile import LABELS, read_text
 
 CUBE = 250.0
 """Side of the cube, mm, in training and evaluation."""

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import fsspec
 
-from handpose.depth_io import SUFFIXES
 from handpose.errors import HandPoseError
-from handpose.listing import PARQUET, TARS, is_archive, list_files
+from handpose.io.depth.read import SUFFIXES
+from handpose.io.inputs import PARQUET, TARS, is_archive, list_files
 
 FILES_PER_SHARD = 128
 """Of frames that are files of their own; an archive or table is one shard."""

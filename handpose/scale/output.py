@@ -10,8 +10,8 @@ from typing import Any
 
 import fsspec
 
-from handpose.durable import WORK_PER_SYNC, read_manifest, write_atomically
 from handpose.errors import HandPoseError
+from handpose.io.resumable import WORK_PER_SYNC, read_manifest, write_atomically
 from handpose.scale.inputs import Shard
 
 MANIFEST = "_manifest.jsonl"

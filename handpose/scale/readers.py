@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from handpose.batch import FetchedFile
-from handpose.depth_io import LARGEST_FILE, SUFFIXES, read_bytes
 from handpose.errors import DepthReadError
-from handpose.listing import PARQUET, is_archive
+from handpose.io.depth.read import LARGEST_FILE, SUFFIXES, read_bytes
+from handpose.io.inputs import PARQUET, is_archive
 from handpose.scale.inputs import InputFile, Shard
 
 _CHUNK_FILES, _CHUNK_BYTES = 128, 1 << 26  # what is on its way as one piece

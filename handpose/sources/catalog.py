@@ -6,8 +6,8 @@ import importlib
 from pathlib import Path
 
 from handpose.camera import Camera
-from handpose.depth_io import DepthUnit
 from handpose.errors import HandPoseError
+from handpose.io.depth.read import DepthUnit
 from handpose.sources.base import Source
 from handpose.sources.folder import frames as folder_frames
 from handpose.sources.recording import frames as recorded_frames

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from handpose.camera import Camera
-from handpose.depth_io import SUFFIXES, DepthUnit, millimetres_per_unit, read_depth
 from handpose.errors import HandPoseError
+from handpose.io.depth.read import SUFFIXES, DepthUnit, millimetres_per_unit, read_depth
 from handpose.sources.base import Frame, Source
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from handpose.camera import Camera
-from handpose.depth_io import to_depth
 from handpose.errors import HandPoseError, SourceLostError
+from handpose.io.depth.read import to_depth
 from handpose.sources.base import Frame, Source, load_sdk
 
 _PATIENCE_MS = 3000

@@ -16,8 +16,8 @@ from typing import BinaryIO
 import numpy as np
 
 from handpose.camera import Camera
-from handpose.depth_io import MAX_PIXELS, to_depth
 from handpose.errors import HandPoseError
+from handpose.io.depth.read import MAX_PIXELS, to_depth
 from handpose.sources.base import Frame, Source
 
 _FORMAT, _VERSION = "handpose recording", 1

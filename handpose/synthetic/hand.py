@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from handpose.cache import cache_folder, cached
-from handpose.durable import write_atomically
 from handpose.errors import HandPoseError
+from handpose.io.cache import cache_folder, cached
+from handpose.io.resumable import write_atomically
 
 FINGER_NAMES = ("thumb", "index", "middle", "ring", "pinky")
 

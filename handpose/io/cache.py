@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from filelock import FileLock
 
-from handpose.warn import warn
+from handpose.io.warn import warn
 
 _Content = TypeVar("_Content")
 

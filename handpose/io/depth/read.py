@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from handpose.errors import DepthReadError, HandPoseError
-from handpose.warn import warn
+from handpose.io.warn import warn
 
 DepthUnit = Literal["mm", "m", "nyu"] | float
 """What a stored number means: `mm`, `m`, millimetres per unit, or `nyu` (NYU's colour PNG, depth = G*256 + B)."""

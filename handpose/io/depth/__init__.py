@@ -1,0 +1,1 @@
+"""Depth files: every format in, (H, W) float32 millimetres out."""
