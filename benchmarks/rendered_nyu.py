@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from handpose.camera import CAMERAS, Camera
 from handpose.datasets.nyu import write_nyu
-from handpose.layouts import NYU14
+from handpose.geometry.camera import CAMERAS, Camera
+from handpose.geometry.layouts import NYU14
 from handpose.synthetic.hand import HandModel, cached_hand_file
 from handpose.synthetic.poses import cached_pose_bank
 from handpose.synthetic.scene import SceneRange, SyntheticHands

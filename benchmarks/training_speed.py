@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from handpose.config import JGRP2OConfig
-from handpose.layouts import MSRA21
+from handpose.geometry.layouts import MSRA21
 from handpose.losses import pose_loss
 from handpose.model import JGRP2O
 from handpose.synthetic.hand import HandModel, cached_hand_file

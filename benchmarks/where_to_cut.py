@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from handpose import Camera, HandCrop, HandPoseEstimator, localize_hands, read_depth
-from handpose.crop import PATCH, patch_camera
+from handpose.geometry.crop import PATCH, patch_camera
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from handpose.draw import FINGER_COLOURS
-from handpose.layouts import FINGERS, LAYOUTS, JointLayout
+from handpose.geometry.layouts import FINGERS, LAYOUTS, JointLayout
 
 WIDTH, HEIGHT, SCALE = 620, 760, 2
 # A schematic hand in px: the base and the tip of each finger, and the positions of its joints in between (0 to 1).

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from handpose import Camera, DepthUnitWarning, HandPose, HandPoseEstimator, read_depth
-from handpose.articulation import finger_states, joint_angles
+from handpose.geometry.articulation import finger_states, joint_angles
 from handpose.testset import synthetic_testset
 from handpose.uncertainty import BAD_JOINT
 

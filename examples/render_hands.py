@@ -11,8 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from handpose.camera import Camera
-from handpose.layouts import MSRA21
+from handpose.geometry.camera import Camera
+from handpose.geometry.layouts import MSRA21
 from handpose.synthetic.hand import HandModel, cached_hand_file
 from handpose.synthetic.poses import cached_pose_bank
 from handpose.synthetic.scene import SceneRange, SyntheticHands

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from handpose.camera import Camera
-from handpose.layouts import MSRA21
+from handpose.geometry.camera import Camera
+from handpose.geometry.layouts import MSRA21
 from handpose.sources.base import Frame
 from handpose.sources.recording import Recorder
 from handpose.synthetic.animation import animate

@@ -6,12 +6,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from handpose.camera import CAMERAS, Camera
-    from handpose.crop import HandCrop
     from handpose.errors import DepthReadError, HandPoseError, WeightsError
     from handpose.estimator import AssumedCameraWarning, HandPoseEstimator
+    from handpose.geometry.camera import CAMERAS, Camera
+    from handpose.geometry.crop import HandCrop
+    from handpose.geometry.layouts import ICVL16, LAYOUTS, MSRA21, NYU14, JointLayout
     from handpose.io.depth.read import DepthUnitWarning, read_depth
-    from handpose.layouts import ICVL16, LAYOUTS, MSRA21, NYU14, JointLayout
     from handpose.localize import localize_hands, read_centers
     from handpose.pose import HandPose
     from handpose.tracking import HandTracker, OneEuro, TrackedHand
@@ -21,20 +21,20 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AssumedCameraWarning": "estimator",
-    "CAMERAS": "camera",
-    "Camera": "camera",
+    "CAMERAS": "geometry.camera",
+    "Camera": "geometry.camera",
     "DepthReadError": "errors",
     "DepthUnitWarning": "io.depth.read",
-    "HandCrop": "crop",
+    "HandCrop": "geometry.crop",
     "HandPose": "pose",
     "HandPoseError": "errors",
     "HandPoseEstimator": "estimator",
     "HandTracker": "tracking",
-    "ICVL16": "layouts",
-    "JointLayout": "layouts",
-    "LAYOUTS": "layouts",
-    "MSRA21": "layouts",
-    "NYU14": "layouts",
+    "ICVL16": "geometry.layouts",
+    "JointLayout": "geometry.layouts",
+    "LAYOUTS": "geometry.layouts",
+    "MSRA21": "geometry.layouts",
+    "NYU14": "geometry.layouts",
     "OneEuro": "tracking",
     "TrackedHand": "tracking",
     "WEIGHTS": "weights",

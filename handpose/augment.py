@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from handpose.camera import Camera
-from handpose.crop import PATCH, HandCrop, check_cube, normalize_depth, patch_camera
+from handpose.geometry.camera import Camera
+from handpose.geometry.crop import PATCH, HandCrop, check_cube, normalize_depth, patch_camera
 
 
 @dataclass(frozen=True)

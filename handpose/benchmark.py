@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from handpose.backends.base import BackendName
-from handpose.camera import Camera
-from handpose.crop import HandCrop
 from handpose.errors import HandPoseError
 from handpose.estimator import HandPoseEstimator
+from handpose.geometry.camera import Camera
+from handpose.geometry.crop import HandCrop
 from handpose.io.depth.read import DepthUnit, read_depth
 
 _WARM_UP = 5  # calls

@@ -13,9 +13,9 @@ import numpy as np
 from handpose.backends.loading import load_backend, load_votes
 from handpose.errors import WeightsError
 from handpose.estimator import HandPoseEstimator
+from handpose.geometry.layouts import JointLayout
 from handpose.io.depth.read import DepthUnitWarning
 from handpose.io.resumable import write_atomically
-from handpose.layouts import JointLayout
 from handpose.testset import synthetic_validation
 from handpose.uncertainty import BAD_JOINT, Calibration, bone_lengths, signs_of_doubt
 from handpose.weights import CONFIG_FILE, find_weights

@@ -11,9 +11,9 @@ from typing import Literal
 
 import numpy as np
 
-from handpose.camera import Camera
 from handpose.errors import HandPoseError
 from handpose.estimator import AssumedCameraWarning, HandPoseEstimator
+from handpose.geometry.camera import Camera
 from handpose.io.depth.read import DepthUnit, DepthUnitWarning, read_depth
 from handpose.pose import Hand, HandPose
 from handpose.uncertainty import BAD_JOINT, Calibration, bone_deviation

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from handpose.errors import WeightsError
-from handpose.layouts import LAYOUTS, JointLayout
+from handpose.geometry.layouts import LAYOUTS, JointLayout
 from handpose.uncertainty import Calibration
 
 Graph = Literal["skeleton", "similarity", "parameterized", "none"]

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from handpose.batch import predict_files
-from handpose.camera import CAMERAS, Camera
 from handpose.draw import depth_picture
 from handpose.errors import HandPoseError
 from handpose.estimator import HandOrAuto, HandPoseEstimator
+from handpose.geometry.camera import CAMERAS, Camera
 from handpose.html import pose_page
 from handpose.io.depth.read import DepthUnit, read_depth
 from handpose.pose import HandPose

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from handpose.layouts import FINGERS, JointLayout
+from handpose.geometry.layouts import FINGERS, JointLayout
 
 FINGER_COLOURS = dict(
     zip(FINGERS, ((66, 66, 235), (40, 160, 250), (80, 200, 80), (230, 170, 50), (220, 90, 190)), strict=True)

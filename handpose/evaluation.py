@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from handpose.errors import HandPoseError
-from handpose.layouts import JointLayout
+from handpose.geometry.layouts import JointLayout
 
 SUCCESS_THRESHOLDS = (10, 20, 30, 40)
 """Where the success rate is reported, mm."""

@@ -23,8 +23,8 @@ from handpose.backends.base import METADATA_KEY, Backend, GraphBackend
 from handpose.backends.onnx_runtime import OnnxRuntimeBackend
 from handpose.backends.openvino_runtime import OpenVinoBackend
 from handpose.config import JGRP2OConfig
-from handpose.crop import PATCH
 from handpose.errors import HandPoseError
+from handpose.geometry.crop import PATCH
 from handpose.weights import Weights
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from safetensors.numpy import load_file
 
-from handpose.camera import Camera
 from handpose.errors import HandPoseError
+from handpose.geometry.camera import Camera
 from handpose.io.text import LABELS, read_text
 
 NEAREST, FARTHEST = 100.0, 2000.0

@@ -11,7 +11,7 @@ import numpy as np
 
 from handpose.errors import HandPoseError
 from handpose.evaluation import CURVE_LIMIT, Evaluation
-from handpose.layouts import JointLayout
+from handpose.geometry.layouts import JointLayout
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

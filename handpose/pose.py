@@ -9,11 +9,11 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from handpose.articulation import FingerState, finger_states, joint_angles
-from handpose.camera import Camera
 from handpose.draw import draw_pose
 from handpose.errors import HandPoseError
-from handpose.layouts import LAYOUTS, JointLayout
+from handpose.geometry.articulation import FingerState, finger_states, joint_angles
+from handpose.geometry.camera import Camera
+from handpose.geometry.layouts import LAYOUTS, JointLayout
 from handpose.uncertainty import BAD_JOINT
 
 Hand = Literal["right", "left"]
@@ -96,14 +96,14 @@ class HandPose:
     def angles(self) -> dict[str, float]:
         """How far each finger joint turns away from straight, degrees, by the joint's name; empty if there is no hand.
 
-        See `handpose.articulation.joint_angles`.
+        See `handpose.geometry.articulation.joint_angles`.
         """
         return {} if self.status == "no_hand" else joint_angles(self.xyz, self.layout)
 
     def fingers(self) -> dict[str, FingerState]:
         """`extended` or `bent` for each finger from thumb to pinky; empty if there is no hand.
 
-        See `handpose.articulation.finger_states`.
+        See `handpose.geometry.articulation.finger_states`.
         """
         return {} if self.status == "no_hand" else finger_states(self.xyz, self.layout)
 

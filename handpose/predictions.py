@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from handpose.camera import CAMERAS, Camera
 from handpose.errors import HandPoseError
+from handpose.geometry.camera import CAMERAS, Camera
+from handpose.geometry.layouts import ICVL16, MSRA21, NYU14, JointLayout
 from handpose.io.text import LABELS, read_text
-from handpose.layouts import ICVL16, MSRA21, NYU14, JointLayout
 
 EVALUATORS: dict[str, tuple[JointLayout, Camera]] = {
     "nyu": (NYU14, CAMERAS["nyu"]),

@@ -16,8 +16,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from handpose.errors import HandPoseError
+from handpose.geometry.layouts import JointLayout
 from handpose.io.resumable import GrowingFile, write_atomically
-from handpose.layouts import JointLayout
 from handpose.pose import HandPose
 from handpose.predictions import prediction_line
 

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from handpose import __version__
-from handpose.camera import Camera
 from handpose.errors import HandPoseError
 from handpose.evaluation import CURVE_LIMIT, SUCCESS_THRESHOLDS, Evaluation
-from handpose.layouts import JointLayout
+from handpose.geometry.camera import Camera
+from handpose.geometry.layouts import JointLayout
 from handpose.plots import check_matplotlib, draw_evaluations, save_figure
 from handpose.predictions import EVALUATORS, read_ground_truth, read_predictions
 

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from handpose.camera import Camera
 from handpose.estimator import HandPoseEstimator
 from handpose.evaluation import Evaluation
+from handpose.geometry.camera import Camera
+from handpose.geometry.layouts import JointLayout
 from handpose.io.cache import cached
 from handpose.io.depth.read import DepthUnitWarning
-from handpose.layouts import JointLayout
 from handpose.synthetic.hand import HandModel, PhenotypeRange, cached_hand_file, compile_hand, default_hand_file
 from handpose.synthetic.poses import cached_pose_bank
 from handpose.synthetic.scene import SceneRange, SyntheticHands

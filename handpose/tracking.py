@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from handpose.camera import Camera
 from handpose.errors import HandPoseError
 from handpose.estimator import HandPoseEstimator
+from handpose.geometry.camera import Camera
 from handpose.io.depth.read import DepthUnitWarning
 from handpose.pose import Hand, HandPose
 

@@ -29,8 +29,8 @@ from handpose.checkpoint import (
     save_checkpoint,
 )
 from handpose.config import JGRP2OConfig
-from handpose.crop import PATCH
 from handpose.errors import HandPoseError
+from handpose.geometry.crop import PATCH
 from handpose.io.resumable import write_atomically
 from handpose.losses import OFFSET_WEIGHT, WEIGHT_DECAY, decayed_parameters, pose_loss
 from handpose.model import JGRP2O, StackOutput

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from handpose.errors import WeightsError
-from handpose.layouts import JointLayout
+from handpose.geometry.layouts import JointLayout
 
 BAD_JOINT = 20.0
 """A joint that is farther off counts as wrong, mm."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from handpose.draw import FINGER_COLOURS
 from handpose.errors import HandPoseError
-from handpose.layouts import JointLayout
+from handpose.geometry.layouts import JointLayout
 from handpose.sources.base import Frame
 from handpose.tracking import TrackedHand
 

@@ -9,7 +9,7 @@ import pytest
 from faults_jobs import make_small_model
 
 from handpose.backends.loading import cached_graph
-from handpose.camera import Camera
+from handpose.geometry.camera import Camera
 from handpose.weights import find_weights
 
 # How long an example takes depends on what else the machine does.

@@ -27,13 +27,13 @@ import cv2
 import numpy as np
 from safetensors.numpy import save
 
-from handpose.camera import Camera
 from handpose.config import JGRP2OConfig
 from handpose.datasets.catalog import open_dataset
 from handpose.datasets.matfile import write_mat
 from handpose.errors import HandPoseError
+from handpose.geometry.camera import Camera
+from handpose.geometry.layouts import LAYOUTS, NYU14
 from handpose.io.depth.read import DepthUnitWarning, read_depth
-from handpose.layouts import LAYOUTS, NYU14
 from handpose.localize import read_centers
 from handpose.pose import HandPose
 from handpose.predictions import read_predictions

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from handpose.articulation import finger_states, joint_angles
-from handpose.layouts import LAYOUTS, JointLayout
+from handpose.geometry.articulation import finger_states, joint_angles
+from handpose.geometry.layouts import LAYOUTS, JointLayout
 
 
 def planted(layout: JointLayout, turns: dict[str, float], rng: np.random.Generator) -> np.ndarray:

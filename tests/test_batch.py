@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 
 from handpose.backends.loading import load_backend
 from handpose.batch import predict_files
-from handpose.camera import Camera
 from handpose.cli import app
 from handpose.errors import DeviceMemoryError, HandPoseError
 from handpose.estimator import HandPoseEstimator
-from handpose.layouts import NYU14
+from handpose.geometry.camera import Camera
+from handpose.geometry.layouts import NYU14
 from handpose.predictions import read_predictions
 from handpose.weights import find_weights
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handpose.camera import CAMERAS, Camera
 from handpose.errors import HandPoseError
+from handpose.geometry.camera import CAMERAS, Camera
 
 lengths = st.floats(-800, 800)
 points = st.tuples(lengths, lengths, st.floats(100, 2000)).map(np.array)

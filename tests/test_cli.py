@@ -14,7 +14,7 @@ from conftest import EXAMPLES, SHARED
 
 from handpose import HandPose, HandPoseError, cli
 from handpose.errors import DeviceMemoryError
-from handpose.layouts import MSRA21
+from handpose.geometry.layouts import MSRA21
 from handpose.predictions import read_predictions
 
 CAMERA = ["-c", str(EXAMPLES / "camera.json")]

@@ -16,7 +16,7 @@ from handpose import (
     localize_hands,
     read_depth,
 )
-from handpose.articulation import finger_states, joint_angles
+from handpose.geometry.articulation import finger_states, joint_angles
 
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
 NAMES = ["open", "thumb", "down"]

@@ -7,7 +7,7 @@ import pytest
 
 from handpose.errors import HandPoseError
 from handpose.evaluation import Evaluation
-from handpose.layouts import ICVL16, LAYOUTS, NYU14, JointLayout
+from handpose.geometry.layouts import ICVL16, LAYOUTS, NYU14, JointLayout
 
 
 def evaluation(offsets: np.ndarray) -> Evaluation:

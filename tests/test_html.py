@@ -12,8 +12,8 @@ from browser import open_browser
 from test_cli import CAMERA, OPEN, run
 
 from handpose import Camera, HandPose, HandPoseError
+from handpose.geometry.layouts import MSRA21
 from handpose.html import pose_page
-from handpose.layouts import MSRA21
 
 
 class _Data(HTMLParser):

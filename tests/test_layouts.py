@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from handpose.layouts import FINGERS, ICVL16, LAYOUTS, MSRA21, NYU14, JointLayout
+from handpose.geometry.layouts import FINGERS, ICVL16, LAYOUTS, MSRA21, NYU14, JointLayout
 
 
 def test_bones_are_the_published_skeletons() -> None:

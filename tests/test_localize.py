@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from conftest import EXAMPLES, SHARED, arm_with_hand, render_balls
 
-from handpose.camera import Camera
-from handpose.crop import HandCrop
 from handpose.errors import HandPoseError
+from handpose.geometry.camera import Camera
+from handpose.geometry.crop import HandCrop
 from handpose.io.depth.read import read_depth
 from handpose.localize import center_in_box, localize_hands, read_centers
 

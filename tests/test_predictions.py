@@ -8,7 +8,7 @@ from conftest import SHARED
 
 from handpose.errors import HandPoseError
 from handpose.evaluation import Evaluation
-from handpose.layouts import ICVL16, NYU14
+from handpose.geometry.layouts import ICVL16, NYU14
 from handpose.predictions import EVALUATORS, read_ground_truth, read_predictions, write_predictions
 from handpose.report import compare_files
 

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 import pytest
 
-from handpose.camera import CAMERAS
 from handpose.errors import HandPoseError
 from handpose.evaluation import Evaluation
-from handpose.layouts import NYU14
+from handpose.geometry.camera import CAMERAS
+from handpose.geometry.layouts import NYU14
 from handpose.plots import draw_evaluations
 from handpose.report import Entry, Report
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from handpose.layouts import LAYOUTS, MSRA21, JointLayout
+from handpose.geometry.layouts import LAYOUTS, MSRA21, JointLayout
 from handpose.synthetic.annotation import joint_weights
 from handpose.synthetic.hand import BONES, FINGER_NAMES, LANDMARKS, PARENTS, HandModel, compile_hand
 from handpose.synthetic.render import rasterise
@@ -201,7 +201,7 @@ class TestHand:
         assert overlaps(resolved) < 0.3 * overlaps(angles)
 
     def test_crops_and_frames_show_the_joints(self, hand: HandModel) -> None:
-        from handpose.camera import Camera
+        from handpose.geometry.camera import Camera
         from handpose.synthetic.poses import draw_angles
         from handpose.synthetic.scene import SceneRange, SyntheticHands
 

@@ -9,7 +9,7 @@ import pytest
 from conftest import EXAMPLES
 
 from handpose import Camera, HandPose, HandPoseError, HandPoseEstimator, HandTracker, OneEuro
-from handpose.layouts import MSRA21
+from handpose.geometry.layouts import MSRA21
 from handpose.sources.base import Frame
 from handpose.sources.recording import frames
 

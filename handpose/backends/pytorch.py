@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from handpose.backends.base import own_memory_errors
-from handpose.crop import PATCH
 from handpose.errors import HandPoseError
+from handpose.geometry.crop import PATCH
 from handpose.localize import VIEW_STRIDE, Votes, votes_in_numpy
 from handpose.weights import Weights
 

@@ -79,7 +79,7 @@ def benchmark(
 
     from handpose.backends.loading import GRAPH_SUFFIXES, installed_backends
     from handpose.benchmark import machine, measure, peak_memory_mb
-    from handpose.camera import Camera
+    from handpose.geometry.camera import Camera
 
     names: list[BackendName] = ["auto"] if Path(model).suffix in GRAPH_SUFFIXES else installed_backends()
     if backend:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from handpose.backends.base import BackendName
-    from handpose.camera import Camera
     from handpose.estimator import Box, HandOrAuto, HandPoseEstimator
+    from handpose.geometry.camera import Camera
     from handpose.io.depth.read import DepthUnit
 
 

@@ -98,7 +98,7 @@ def predict(
     Exit code: 0 all fine, 1 some inputs failed, 2 wrong usage or nothing could be done, 130 Ctrl-C, 141 the reader of
     the output went away, 143 SIGTERM.
     """
-    from handpose.camera import Camera
+    from handpose.geometry.camera import Camera
 
     if center is not None and box is not None:
         raise typer.BadParameter("give --center or --box, not both")

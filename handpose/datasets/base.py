@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from handpose.camera import CAMERAS, Camera
 from handpose.errors import DepthReadError, HandPoseError
+from handpose.geometry.camera import CAMERAS, Camera
+from handpose.geometry.layouts import LAYOUTS, JointLayout
 from handpose.io.depth.read import DepthUnit, DepthUnitWarning, read_depth
-from handpose.layouts import LAYOUTS, JointLayout
 from handpose.localize import localize_hands, read_centers
 
 DatasetName = Literal["icvl", "nyu", "msra"]

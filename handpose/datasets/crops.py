@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from handpose.augment import Augmentation, Move
-from handpose.crop import PATCH, HandCrop
 from handpose.datasets.base import HandDataset
 from handpose.errors import HandPoseError
+from handpose.geometry.crop import PATCH, HandCrop
 
 if TYPE_CHECKING:
     import torch

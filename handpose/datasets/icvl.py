@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from handpose.camera import CAMERAS
 from handpose.datasets.base import (
     HandDataset,
     Split,
@@ -17,8 +16,9 @@ from handpose.datasets.base import (
     read_joints,
 )
 from handpose.errors import HandPoseError
+from handpose.geometry.camera import CAMERAS
+from handpose.geometry.layouts import ICVL16
 from handpose.io.text import LABELS, read_text
-from handpose.layouts import ICVL16
 
 CUBE = 250.0
 """Side of the cube, mm, in training and evaluation."""

@@ -15,8 +15,8 @@ from handpose.datasets.base import (
     read_joints,
 )
 from handpose.errors import HandPoseError
+from handpose.geometry.layouts import MSRA21
 from handpose.io.text import LABELS, read_text
-from handpose.layouts import MSRA21
 
 SUBJECTS = 9
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from handpose.camera import CAMERAS
 from handpose.datasets.base import HandDataset, Split, choose_centers, find, find_damaged
 from handpose.datasets.matfile import read_mat, write_mat
 from handpose.errors import HandPoseError
-from handpose.layouts import NYU14
+from handpose.geometry.camera import CAMERAS
+from handpose.geometry.layouts import NYU14
 
 JOINTS = (0, 3, 6, 9, 12, 15, 18, 21, 24, 25, 27, 30, 31, 32)
 """The evaluated joints among the data set's 36."""

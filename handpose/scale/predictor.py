@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from handpose.backends.base import BackendName
 from handpose.batch import FetchedFile, predict_files
-from handpose.camera import Camera
 from handpose.estimator import Box, HandOrAuto, HandPoseEstimator
+from handpose.geometry.camera import Camera
 from handpose.io.depth.read import DepthUnit
 from handpose.records import FailedFrame, Record
 from handpose.scale.table import table_of

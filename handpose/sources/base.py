@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from handpose.camera import Camera
 from handpose.errors import HandPoseError
+from handpose.geometry.camera import Camera
 
 
 class Frame(NamedTuple):

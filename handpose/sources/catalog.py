@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from handpose.camera import Camera
 from handpose.errors import HandPoseError
+from handpose.geometry.camera import Camera
 from handpose.io.depth.read import DepthUnit
 from handpose.sources.base import Source
 from handpose.sources.folder import frames as folder_frames

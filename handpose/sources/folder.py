@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from handpose.camera import Camera
 from handpose.errors import HandPoseError
+from handpose.geometry.camera import Camera
 from handpose.io.depth.read import SUFFIXES, DepthUnit, millimetres_per_unit, read_depth
 from handpose.sources.base import Frame, Source
 

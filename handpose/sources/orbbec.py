@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from handpose.camera import Camera
 from handpose.errors import HandPoseError, SourceLostError
+from handpose.geometry.camera import Camera
 from handpose.io.depth.read import to_depth
 from handpose.sources.base import Frame, Source, load_sdk
 

@@ -15,8 +15,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from handpose.camera import Camera
 from handpose.errors import HandPoseError
+from handpose.geometry.camera import Camera
 from handpose.io.depth.read import MAX_PIXELS, to_depth
 from handpose.sources.base import Frame, Source
 

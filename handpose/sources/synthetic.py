@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from handpose.layouts import MSRA21
+from handpose.geometry.layouts import MSRA21
 from handpose.sources.base import Frame, Source
 from handpose.synthetic.animation import CAMERA, animate
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from handpose.camera import Camera
-from handpose.layouts import JointLayout
+from handpose.geometry.camera import Camera
+from handpose.geometry.layouts import JointLayout
 from handpose.synthetic.annotation import joint_weights
 from handpose.synthetic.hand import HandModel, cached_hand_file
 from handpose.synthetic.poses import cached_pose_bank

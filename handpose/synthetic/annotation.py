@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from handpose.layouts import FINGERS, JointLayout
+from handpose.geometry.layouts import FINGERS, JointLayout
 from handpose.synthetic.hand import LANDMARKS
 
 _Mixture = dict[str, float]

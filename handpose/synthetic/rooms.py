@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from handpose.layouts import MSRA21
+from handpose.geometry.layouts import MSRA21
 from handpose.synthetic.hand import LANDMARKS, PARENTS, HandModel
 from handpose.synthetic.render import rasterise
 from handpose.synthetic.scene import Scene, SceneRange, SyntheticHands, ellipsoid, orthonormal, unit

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from handpose.camera import Camera
-from handpose.crop import PATCH
-from handpose.layouts import JointLayout
+from handpose.geometry.camera import Camera
+from handpose.geometry.crop import PATCH
+from handpose.geometry.layouts import JointLayout
 from handpose.synthetic.annotation import joint_weights
 from handpose.synthetic.hand import LANDMARKS, HandModel
 from handpose.synthetic.render import rasterise

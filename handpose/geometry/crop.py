@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from handpose.camera import Camera
 from handpose.errors import HandPoseError
+from handpose.geometry.camera import Camera
 
 PATCH = 96
 """Side of a patch, px."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from handpose.layouts import JointLayout
+from handpose.geometry.layouts import JointLayout
 
 FingerState = Literal["extended", "bent"]
 

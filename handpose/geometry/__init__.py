@@ -1,0 +1,1 @@
+"""Joints, cameras and crops: values of numpy and their arithmetic."""
