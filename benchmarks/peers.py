@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from handpose.config import JGRP2OConfig
-from handpose.model import JGRP2O
+from handpose.network.config import JGRP2OConfig
+from handpose.network.model import JGRP2O
 
 JOINTS = 14  # NYU's joints, for all networks
 TURN = 0.5  # s; forward passes are repeated for this long per turn

@@ -14,10 +14,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from handpose.config import JGRP2OConfig
 from handpose.geometry.layouts import MSRA21
-from handpose.losses import pose_loss
-from handpose.model import JGRP2O
+from handpose.network.config import JGRP2OConfig
+from handpose.network.losses import pose_loss
+from handpose.network.model import JGRP2O
 from handpose.synthetic.hand import HandModel, cached_hand_file
 from handpose.synthetic.poses import cached_pose_bank
 from handpose.synthetic.scene import SyntheticHands

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from handpose import Camera, HandPoseEstimator
-from handpose.config import JGRP2OConfig
+from handpose.network.config import JGRP2OConfig
 from handpose.synthetic_training import train_synthetic
 from handpose.training import TrainingConfig, write_model
 from handpose.weights import find_weights

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from handpose.config import JGRP2OConfig
-from handpose.model import JGRP2O
+from handpose.network.config import JGRP2OConfig
+from handpose.network.model import JGRP2O
 from handpose.training import TrainingConfig
 
 

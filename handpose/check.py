@@ -15,8 +15,8 @@ from handpose.errors import HandPoseError
 from handpose.estimator import AssumedCameraWarning, HandPoseEstimator
 from handpose.geometry.camera import Camera
 from handpose.io.depth.read import DepthUnit, DepthUnitWarning, read_depth
+from handpose.network.calibration import BAD_JOINT, Calibration, bone_deviation
 from handpose.pose import Hand, HandPose
-from handpose.uncertainty import BAD_JOINT, Calibration, bone_deviation
 
 Verdict = Literal["ok", "warn", "fail"]
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from handpose.config import JGRP2OConfig
 from handpose.datasets.base import HandDataset
 from handpose.datasets.crops import DatasetCrops, read_crops
 from handpose.errors import HandPoseError
 from handpose.estimator import HandPoseEstimator
 from handpose.geometry.crop import HandCrop
-from handpose.model import JGRP2O
+from handpose.network.config import JGRP2OConfig
+from handpose.network.model import JGRP2O
 from handpose.training import Trainer, TrainingConfig, joint_errors
 from handpose.weights import Weights
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from handpose.backends.base import Backend, BackendName
 from handpose.backends.loading import GRAPH_SUFFIXES, backend_of, load_backend, load_graph, load_votes
-from handpose.config import JGRP2OConfig
 from handpose.errors import DeviceMemoryError, HandPoseError
 from handpose.geometry.camera import Camera, Cameras
 from handpose.geometry.crop import PATCH, HandCrop, denormalize
@@ -19,6 +18,7 @@ from handpose.geometry.layouts import JointLayout
 from handpose.io.depth.read import DepthUnit, millimetres_per_unit, read_depth, to_depth, warn_of_unit
 from handpose.io.warn import warn
 from handpose.localize import NEAREST, Votes, center_in_box, hand_candidates, nearest_first, votes_in_numpy
+from handpose.network.config import JGRP2OConfig
 from handpose.pose import Hand, HandPose
 from handpose.weights import file_sha256, find_weights
 

@@ -22,9 +22,9 @@ import torch
 from handpose.backends.base import METADATA_KEY, Backend, GraphBackend
 from handpose.backends.onnx_runtime import OnnxRuntimeBackend
 from handpose.backends.openvino_runtime import OpenVinoBackend
-from handpose.config import JGRP2OConfig
 from handpose.errors import HandPoseError
 from handpose.geometry.crop import PATCH
+from handpose.network.config import JGRP2OConfig
 from handpose.weights import Weights
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.articulation import FingerState, finger_states, joint_angles
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import LAYOUTS, JointLayout
-from handpose.uncertainty import BAD_JOINT
+from handpose.network.calibration import BAD_JOINT
 
 Hand = Literal["right", "left"]
 Status = Literal["ok", "low_confidence", "no_hand"]

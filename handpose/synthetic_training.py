@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from handpose.config import JGRP2OConfig
-from handpose.model import JGRP2O
+from handpose.network.config import JGRP2OConfig
+from handpose.network.model import JGRP2O
 from handpose.synthetic.annotation import joint_weights
 from handpose.synthetic.hand import HandModel, cached_hand_file
 from handpose.synthetic.poses import cached_pose_bank

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from handpose.config import JGRP2OConfig
 from handpose.errors import WeightsError
+from handpose.network.config import JGRP2OConfig
 from handpose.weights import CONFIG_FILE, MODEL_FILE
 
 _TABLE_MAGIC = 0xDB4775248B80FB57

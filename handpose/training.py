@@ -28,12 +28,12 @@ from handpose.checkpoint import (
     restore_adam,
     save_checkpoint,
 )
-from handpose.config import JGRP2OConfig
 from handpose.errors import HandPoseError
 from handpose.geometry.crop import PATCH
 from handpose.io.resumable import write_atomically
-from handpose.losses import OFFSET_WEIGHT, WEIGHT_DECAY, decayed_parameters, pose_loss
-from handpose.model import JGRP2O, StackOutput
+from handpose.network.config import JGRP2OConfig
+from handpose.network.losses import OFFSET_WEIGHT, WEIGHT_DECAY, decayed_parameters, pose_loss
+from handpose.network.model import JGRP2O, StackOutput
 from handpose.weights import CONFIG_FILE, MODEL_FILE
 
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from handpose.config import JGRP2OConfig
 from handpose.errors import WeightsError
 from handpose.hub import fetch, publish
 from handpose.io.text import SETTINGS
+from handpose.network.config import JGRP2OConfig
 
 if TYPE_CHECKING:
-    from handpose.model import JGRP2O
+    from handpose.network.model import JGRP2O
 
 MODEL_FILE, CONFIG_FILE, CARD_FILE = "model.safetensors", "config.json", "README.md"
 
@@ -140,7 +140,7 @@ class Weights:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        from handpose.model import JGRP2O
+        from handpose.network.model import JGRP2O
 
         with torch.device("meta"):  # shapes alone: a config that lies must not cost memory
             expected = {key: value.shape for key, value in JGRP2O(self.config).state_dict().items() if not _counts(key)}

@@ -22,7 +22,7 @@ import pytest
 from fault import Fault
 from hub_server import serving
 
-from handpose.config import JGRP2OConfig
+from handpose.network.config import JGRP2OConfig
 from handpose.weights import WEIGHTS
 
 Counts = tuple[int, int, int]
@@ -33,7 +33,7 @@ def make_small_model(folder: Path) -> Path:
     import torch
     from safetensors.torch import save_file
 
-    from handpose.model import JGRP2O
+    from handpose.network.model import JGRP2O
 
     torch.manual_seed(0)
     config = JGRP2OConfig("nyu", stacks=1, features=8)

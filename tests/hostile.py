@@ -27,7 +27,6 @@ import cv2
 import numpy as np
 from safetensors.numpy import save
 
-from handpose.config import JGRP2OConfig
 from handpose.datasets.catalog import open_dataset
 from handpose.datasets.matfile import write_mat
 from handpose.errors import HandPoseError
@@ -35,6 +34,7 @@ from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import LAYOUTS, NYU14
 from handpose.io.depth.read import DepthUnitWarning, read_depth
 from handpose.localize import read_centers
+from handpose.network.config import JGRP2OConfig
 from handpose.pose import HandPose
 from handpose.predictions import read_predictions
 from handpose.tf_checkpoint import crc32c, read_variables
@@ -309,7 +309,7 @@ CONFIG = json.dumps(SMALL.to_dict()).encode()
 
 
 def small_tensors() -> dict[str, np.ndarray]:
-    from handpose.model import JGRP2O
+    from handpose.network.model import JGRP2O
 
     return {key: value.numpy() for key, value in JGRP2O(SMALL).state_dict().items()}
 

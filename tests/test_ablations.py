@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 from handpose.ablations import VARIANTS, paper_tables, run_variant
 from handpose.checkpoint import load_state
 from handpose.cli import app
-from handpose.config import JGRP2OConfig
 from handpose.errors import WeightsError
-from handpose.losses import pose_loss
-from handpose.model import JGRP2O, StackOutput, pixel_grid
+from handpose.network.config import JGRP2OConfig
+from handpose.network.losses import pose_loss
+from handpose.network.model import JGRP2O, StackOutput, pixel_grid
 from handpose.training import Trainer, TrainingConfig
 
 # DHM has two maps per joint where P2O has three, so that its number is 1.36 M; the paper prints 1.37 M.

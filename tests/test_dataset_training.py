@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 
 from handpose.checkpoint import load_state
 from handpose.cli import app
-from handpose.config import JGRP2OConfig
 from handpose.dataset_training import predict_dataset, train_dataset
 from handpose.datasets.catalog import open_dataset
 from handpose.errors import HandPoseError
 from handpose.estimator import HandPoseEstimator
 from handpose.evaluation import Evaluation
+from handpose.network.config import JGRP2OConfig
 from handpose.training import TrainingConfig, write_model
 from handpose.weights import find_weights
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handpose import Camera, HandPose, HandPoseError, HandPoseEstimator, read_depth
-from handpose.config import JGRP2OConfig
 from handpose.io.depth.read import DepthUnitWarning
 from handpose.localize import _LARGEST_VIEW, _MOST_VOTES, hand_candidates
+from handpose.network.config import JGRP2OConfig
 
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
 DEPTH = read_depth(EXAMPLES / "open.png")

@@ -24,8 +24,8 @@ def test_crc32c_of_the_standard_vectors() -> None:
 
 
 def test_every_tensor_of_the_network_has_one_variable() -> None:
-    from handpose.config import JGRP2OConfig
-    from handpose.model import JGRP2O
+    from handpose.network.config import JGRP2OConfig
+    from handpose.network.model import JGRP2O
 
     ours = [
         name.replace(".offsets.u.", ".offsets.")

@@ -15,11 +15,11 @@ import torch
 from faults_jobs import kill_at_renames
 
 from handpose.checkpoint import adam_moments
-from handpose.config import JGRP2OConfig
 from handpose.errors import HandPoseError
 from handpose.evaluation import Evaluation
-from handpose.losses import pose_loss, regularisation
-from handpose.model import JGRP2O
+from handpose.network.config import JGRP2OConfig
+from handpose.network.losses import pose_loss, regularisation
+from handpose.network.model import JGRP2O
 from handpose.synthetic_training import adapt_joints
 from handpose.training import Trainer, TrainingConfig, joint_errors, paper_recipe, write_model
 from handpose.weights import find_weights

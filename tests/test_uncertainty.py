@@ -15,8 +15,8 @@ from faults_jobs import disk_of
 import handpose.calibration
 from handpose import MSRA21, Camera, HandPoseEstimator, JointLayout, WeightsError, read_depth
 from handpose.calibration import calibrate, fit_calibration
-from handpose.config import JGRP2OConfig
-from handpose.uncertainty import Calibration, bone_deviation, bone_lengths
+from handpose.network.calibration import Calibration, bone_deviation, bone_lengths
+from handpose.network.config import JGRP2OConfig
 from handpose.weights import find_weights
 
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))

@@ -16,10 +16,10 @@ from handpose.backends.base import Backend, BackendName, GraphBackend
 from handpose.backends.onnx_runtime import OnnxRuntimeBackend, OnnxRuntimeVotes
 from handpose.backends.openvino_runtime import OpenVinoBackend, OpenVinoVotes
 from handpose.backends.pytorch import TorchBackend, torch_votes
-from handpose.config import JGRP2OConfig
 from handpose.errors import HandPoseError, WeightsError
 from handpose.io.cache import cache_folder, cached
 from handpose.localize import Votes, votes_in_numpy
+from handpose.network.config import JGRP2OConfig
 from handpose.weights import Weights
 
 _Loaded = TypeVar("_Loaded")

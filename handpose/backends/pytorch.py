@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from handpose.model import JGRP2O
+    from handpose.network.model import JGRP2O
 
 _LARGEST_GRAPH = 512  # patches
 
@@ -216,7 +216,7 @@ def halve(model: JGRP2O) -> JGRP2O:
 
     The stem, the voting weights and the last offset maps stay in float32.
     """
-    from handpose.model import GraphReasoning
+    from handpose.network.model import GraphReasoning
 
     votes = [reasoning.vote for reasoning in model.reasonings if isinstance(reasoning, GraphReasoning)]
     precise = [model.stem, *votes, model.heads[-1]]

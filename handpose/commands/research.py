@@ -83,7 +83,7 @@ def train(
     """Train on rendered hands (needs the extra `train` the first time, to make the hand) or on a data set."""
     import dataclasses
 
-    from handpose.config import JGRP2OConfig
+    from handpose.network.config import JGRP2OConfig
     from handpose.training import TrainingConfig, paper_recipe, process_group, write_model
     from handpose.weights import find_weights
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from handpose.config import JGRP2OConfig
+from handpose.network.config import JGRP2OConfig
 
 GRID = 24
 """Side of the grid of pixels that vote, px: a quarter of the patch's."""

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from handpose.errors import WeightsError
 from handpose.geometry.layouts import LAYOUTS, JointLayout
-from handpose.uncertainty import Calibration
+from handpose.network.calibration import Calibration
 
 Graph = Literal["skeleton", "similarity", "parameterized", "none"]
 Voting = Literal["graph", "mean", "attention", "heatmap"]

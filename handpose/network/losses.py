@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from handpose.model import StackOutput, pixel_grid
+from handpose.network.model import StackOutput, pixel_grid
 
 HUBER_DELTA = 0.01
 OFFSET_WEIGHT = 1e-4
