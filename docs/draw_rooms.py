@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from handpose.localize import CELL, VIEW_FOCAL
+from handpose.localization.localizer import CELL, VIEW_FOCAL
 from handpose.localizer_training import cell_points
 from handpose.synthetic.hand import HandModel, cached_hand_file
 from handpose.synthetic.poses import cached_pose_bank

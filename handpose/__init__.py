@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from handpose.geometry.crop import HandCrop
     from handpose.geometry.layouts import ICVL16, LAYOUTS, MSRA21, NYU14, JointLayout
     from handpose.io.depth.read import DepthUnitWarning, read_depth
-    from handpose.localize import localize_hands, read_centers
+    from handpose.localization.localizer import localize_hands, read_centers
     from handpose.pose import HandPose
     from handpose.tracking import HandTracker, OneEuro, TrackedHand
     from handpose.weights import WEIGHTS
@@ -39,8 +39,8 @@ _HOMES = {
     "TrackedHand": "tracking",
     "WEIGHTS": "weights",
     "WeightsError": "errors",
-    "localize_hands": "localize",
-    "read_centers": "localize",
+    "localize_hands": "localization.localizer",
+    "read_centers": "localization.localizer",
     "read_depth": "io.depth.read",
 }
 

@@ -17,7 +17,14 @@ from handpose.geometry.crop import PATCH, HandCrop, denormalize
 from handpose.geometry.layouts import JointLayout
 from handpose.io.depth.read import DepthUnit, millimetres_per_unit, read_depth, to_depth, warn_of_unit
 from handpose.io.warn import warn
-from handpose.localize import NEAREST, Votes, center_in_box, hand_candidates, nearest_first, votes_in_numpy
+from handpose.localization.localizer import (
+    NEAREST,
+    Votes,
+    center_in_box,
+    hand_candidates,
+    nearest_first,
+    votes_in_numpy,
+)
 from handpose.network.config import JGRP2OConfig
 from handpose.pose import Hand, HandPose
 from handpose.weights import file_sha256, find_weights

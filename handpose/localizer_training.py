@@ -1,4 +1,4 @@
-"""Trains the network of `handpose.localize` on rendered rooms."""
+"""Trains the network of `handpose.localization.localizer` on rendered rooms."""
 
 from __future__ import annotations
 
@@ -21,7 +21,15 @@ from handpose.checkpoint import (
     save_checkpoint,
 )
 from handpose.io.resumable import write_atomically
-from handpose.localize import CELL, CHANNELS, FARTHEST, NEAREST, OFFSET_MM, VIEW_FOCAL, votes_network
+from handpose.localization.localizer import (
+    CELL,
+    CHANNELS,
+    FARTHEST,
+    NEAREST,
+    OFFSET_MM,
+    VIEW_FOCAL,
+    votes_network,
+)
 from handpose.synthetic.hand import HandModel, cached_hand_file
 from handpose.synthetic.poses import cached_pose_bank
 from handpose.synthetic.rooms import Rooms, hand_targets

@@ -33,7 +33,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import LAYOUTS, NYU14
 from handpose.io.depth.read import DepthUnitWarning, read_depth
-from handpose.localize import read_centers
+from handpose.localization.localizer import read_centers
 from handpose.network.config import JGRP2OConfig
 from handpose.pose import HandPose
 from handpose.predictions import read_predictions

@@ -21,7 +21,7 @@ from handpose.backends.onnx_runtime import OnnxRuntimeBackend
 from handpose.backends.openvino_runtime import OpenVinoBackend
 from handpose.backends.pytorch import TorchBackend, TorchVotes, _Captured, _CudaGraphs, fold_batch_norms, halve
 from handpose.errors import DeviceMemoryError
-from handpose.localize import hand_candidates, votes_in_numpy
+from handpose.localization.localizer import hand_candidates, votes_in_numpy
 from handpose.weights import find_weights
 
 SR305 = Camera(476.007, 476.007, 313.683, 242.755, 640, 480)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from handpose import Camera, HandPose, HandPoseError, HandPoseEstimator, read_depth
 from handpose.io.depth.read import DepthUnitWarning
-from handpose.localize import _LARGEST_VIEW, _MOST_VOTES, hand_candidates
+from handpose.localization.localizer import _LARGEST_VIEW, _MOST_VOTES, hand_candidates
 from handpose.network.config import JGRP2OConfig
 
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
@@ -213,7 +213,8 @@ def test_any_cube_of_any_camera_has_joints_or_none(
 def test_every_pixel_a_hand_is_bounded_work(monkeypatch: pytest.MonkeyPatch) -> None:
     side = int(_LARGEST_VIEW**0.5)
     monkeypatch.setattr(
-        "handpose.localize.votes_network", lambda x, *_: np.full((x.shape[0] // 4, x.shape[1] // 4, 4), 9.0, np.float32)
+        "handpose.localization.localizer.votes_network",
+        lambda x, *_: np.full((x.shape[0] // 4, x.shape[1] // 4, 4), 9.0, np.float32),
     )
     depth = np.full((side, side), 500.0, np.float32)
     centres, areas = hand_candidates(depth, Camera(80.0, 80.0, side / 2, side / 2), 3)

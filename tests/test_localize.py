@@ -10,7 +10,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.crop import HandCrop
 from handpose.io.depth.read import read_depth
-from handpose.localize import center_in_box, localize_hands, read_centers
+from handpose.localization.localizer import center_in_box, localize_hands, read_centers
 
 
 def unit(*xyz: float) -> np.ndarray:

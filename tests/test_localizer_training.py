@@ -10,8 +10,9 @@ import torch
 from faults_jobs import kill_at_renames
 from safetensors.torch import save_file
 
-from handpose import localize, localizer_training
+from handpose import localizer_training
 from handpose.errors import HandPoseError
+from handpose.localization import localizer as localize
 from handpose.localizer_training import VotesNetwork, cell_points
 from handpose.synthetic.rooms import box, hand_targets
 

@@ -18,7 +18,7 @@ from handpose.backends.openvino_runtime import OpenVinoBackend, OpenVinoVotes
 from handpose.backends.pytorch import TorchBackend, torch_votes
 from handpose.errors import HandPoseError, WeightsError
 from handpose.io.cache import cache_folder, cached
-from handpose.localize import Votes, votes_in_numpy
+from handpose.localization.localizer import Votes, votes_in_numpy
 from handpose.network.config import JGRP2OConfig
 from handpose.weights import Weights
 

@@ -12,7 +12,7 @@ import numpy as np
 from handpose.backends.base import own_memory_errors
 from handpose.errors import HandPoseError
 from handpose.geometry.crop import PATCH
-from handpose.localize import VIEW_STRIDE, Votes, votes_in_numpy
+from handpose.localization.localizer import VIEW_STRIDE, Votes, votes_in_numpy
 from handpose.weights import Weights
 
 if TYPE_CHECKING:
@@ -66,19 +66,19 @@ def torch_votes(device: str) -> Votes:
 
 
 class TorchVotes:
-    """The localiser's network, as `handpose.localize.Votes` says, in what cuDNN takes for float32."""
+    """The localiser's network, as `handpose.localization.localizer.Votes` says, in what cuDNN takes for float32."""
 
     def __init__(self, device: torch.device) -> None:
         import torch
 
-        from handpose.localizer_model import LocalizerModel
+        from handpose.localization.torch_runtime import LocalizerModel
 
         with own_memory_errors():
             model = LocalizerModel().eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             self._run = _Frozen(model, device, torch.zeros(1, 2, VIEW_STRIDE, VIEW_STRIDE))
 
     def __call__(self, channels: np.ndarray) -> np.ndarray:
-        """As `handpose.localize.Votes` says."""
+        """As `handpose.localization.localizer.Votes` says."""
         import torch
 
         with own_memory_errors(), torch.inference_mode():

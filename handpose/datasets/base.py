@@ -15,7 +15,7 @@ from handpose.errors import DepthReadError, HandPoseError
 from handpose.geometry.camera import CAMERAS, Camera
 from handpose.geometry.layouts import LAYOUTS, JointLayout
 from handpose.io.depth.read import DepthUnit, DepthUnitWarning, read_depth
-from handpose.localize import localize_hands, read_centers
+from handpose.localization.localizer import localize_hands, read_centers
 
 DatasetName = Literal["icvl", "nyu", "msra"]
 Split = Literal["train", "test"]

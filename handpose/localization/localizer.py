@@ -37,7 +37,7 @@ CELL = 4
 OFFSET_MM = 100.0
 """What an offset of one means."""
 
-WEIGHTS_FILE = Path(__file__).parent / "pretrained" / "localizer.safetensors"
+WEIGHTS_FILE = Path(__file__).with_name("localizer.safetensors")
 
 _HAND = 190.0  # mm from fingertip to wrist of a large hand
 _AGREE = 60.0  # mm: votes closer than this are for one centre
