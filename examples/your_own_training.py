@@ -15,7 +15,7 @@ from handpose import Camera, HandPoseEstimator
 from handpose.network.config import JGRP2OConfig
 from handpose.synthetic_training import train_synthetic
 from handpose.training import TrainingConfig, write_model
-from handpose.weights import find_weights
+from handpose.weights.registry import find_weights
 
 HERE = Path(__file__).parent
 given = dict(enumerate(sys.argv))

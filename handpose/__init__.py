@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from handpose.localization.localizer import localize_hands, read_centers
     from handpose.pose import HandPose
     from handpose.tracking import HandTracker, OneEuro, TrackedHand
-    from handpose.weights import WEIGHTS
+    from handpose.weights.registry import WEIGHTS
 
 __version__ = "0.1.0"
 
@@ -37,7 +37,7 @@ _HOMES = {
     "NYU14": "geometry.layouts",
     "OneEuro": "tracking",
     "TrackedHand": "tracking",
-    "WEIGHTS": "weights",
+    "WEIGHTS": "weights.registry",
     "WeightsError": "errors",
     "localize_hands": "localization.localizer",
     "read_centers": "localization.localizer",

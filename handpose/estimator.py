@@ -27,7 +27,7 @@ from handpose.localization.localizer import (
 )
 from handpose.network.config import JGRP2OConfig
 from handpose.pose import Hand, HandPose
-from handpose.weights import file_sha256, find_weights
+from handpose.weights.registry import file_sha256, find_weights
 
 DepthImage = str | PathLike[str] | np.ndarray
 """A path to a depth file, or an array (H, W) of depth."""

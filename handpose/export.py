@@ -25,7 +25,7 @@ from handpose.backends.openvino_runtime import OpenVinoBackend
 from handpose.errors import HandPoseError
 from handpose.geometry.crop import PATCH
 from handpose.network.config import JGRP2OConfig
-from handpose.weights import Weights
+from handpose.weights.registry import Weights
 
 if TYPE_CHECKING:
     import onnx

@@ -16,7 +16,7 @@ from handpose.synthetic.hand import HandModel, cached_hand_file
 from handpose.synthetic.poses import cached_pose_bank
 from handpose.synthetic.scene import SyntheticHands
 from handpose.training import Trainer, TrainingConfig, joint_errors
-from handpose.weights import Weights
+from handpose.weights.registry import Weights
 
 
 def train_synthetic(

@@ -34,7 +34,7 @@ from handpose.io.resumable import write_atomically
 from handpose.network.config import JGRP2OConfig
 from handpose.network.losses import OFFSET_WEIGHT, WEIGHT_DECAY, decayed_parameters, pose_loss
 from handpose.network.model import JGRP2O, StackOutput
-from handpose.weights import CONFIG_FILE, MODEL_FILE
+from handpose.weights.registry import CONFIG_FILE, MODEL_FILE
 
 
 class CropSource(Protocol):

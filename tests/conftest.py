@@ -10,7 +10,7 @@ from faults_jobs import make_small_model
 
 from handpose.backends.loading import cached_graph
 from handpose.geometry.camera import Camera
-from handpose.weights import find_weights
+from handpose.weights.registry import find_weights
 
 # How long an example takes depends on what else the machine does.
 hypothesis.settings.register_profile("untimed", deadline=None)

@@ -23,7 +23,7 @@ from fault import Fault
 from hub_server import serving
 
 from handpose.network.config import JGRP2OConfig
-from handpose.weights import WEIGHTS
+from handpose.weights.registry import WEIGHTS
 
 Counts = tuple[int, int, int]
 
@@ -178,7 +178,7 @@ def disk_full() -> Counts:
 FETCH = """
 import sys
 from handpose import WeightsError
-from handpose.weights import find_weights
+from handpose.weights.registry import find_weights
 for name in sys.argv[1:]:
     name, _, options = name.partition(" ")
     try: print(find_weights(name, **eval(f"dict({options})")).sha256[:8])

@@ -37,8 +37,8 @@ from handpose.localization.localizer import read_centers
 from handpose.network.config import JGRP2OConfig
 from handpose.pose import HandPose
 from handpose.predictions import read_predictions
-from handpose.tf_checkpoint import crc32c, read_variables
-from handpose.weights import find_weights
+from handpose.weights.registry import find_weights
+from handpose.weights.tensorflow_bundle import crc32c, read_variables
 
 MEMORY = 1 << 30
 """Bytes of address space that one reading may add: a 50-megapixel image needs most of them."""

@@ -22,7 +22,7 @@ from handpose.estimator import HandPoseEstimator
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import NYU14
 from handpose.predictions import read_predictions
-from handpose.weights import find_weights
+from handpose.weights.registry import find_weights
 
 CAMERA = Camera(200.0, 200.0, 31.5, 23.5, 64, 48)
 

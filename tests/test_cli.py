@@ -248,7 +248,7 @@ def test_no_camera_is_a_warning_once() -> None:
 
 
 def test_models_lists_what_the_records_say() -> None:
-    from handpose.weights import WEIGHTS
+    from handpose.weights.registry import WEIGHTS
 
     code, out, _ = run("models")
     assert code == 0

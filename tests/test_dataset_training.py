@@ -19,7 +19,7 @@ from handpose.estimator import HandPoseEstimator
 from handpose.evaluation import Evaluation
 from handpose.network.config import JGRP2OConfig
 from handpose.training import TrainingConfig, write_model
-from handpose.weights import find_weights
+from handpose.weights.registry import find_weights
 
 
 def run(*words: object) -> tuple[int, str, str]:

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 from handpose import Camera, HandPoseError, HandPoseEstimator, WeightsError
 from handpose import export as module
 from handpose.export import export
-from handpose.weights import WEIGHTS, find_weights
+from handpose.weights.registry import WEIGHTS, find_weights
 
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
 

@@ -15,7 +15,7 @@ from faults_jobs import FETCH
 from hub_server import HubServer, serving
 
 from handpose.errors import WeightsError
-from handpose.weights import WEIGHTS, publish_weights
+from handpose.weights.registry import WEIGHTS, publish_weights
 
 BUILT_IN = WEIGHTS["msra"].built_in
 FILES = {name: (BUILT_IN / name).read_bytes() for name in ("config.json", "model.safetensors")}

@@ -10,7 +10,7 @@ from conftest import SHARED
 
 from handpose import HandPoseEstimator
 from handpose.errors import WeightsError
-from handpose.tf_checkpoint import convert, crc32c, read_variables, variable_names
+from handpose.weights.tensorflow_bundle import convert, crc32c, read_variables, variable_names
 
 FIXTURE = SHARED / "reference" / "tf-icvl"
 NAME = "3D_Detection.model-1"
@@ -116,7 +116,7 @@ class TestRefused:
     def test_another_network(self, checkpoint: Path, monkeypatch) -> None:
         variables = read_variables(checkpoint)
         del variables["conv2d_17/kernel"]
-        monkeypatch.setattr("handpose.tf_checkpoint.read_variables", lambda _: variables)
+        monkeypatch.setattr("handpose.weights.tensorflow_bundle.read_variables", lambda _: variables)
         refuse(checkpoint, "icvl", "1 variables are missing or unknown, first 'conv2d_17/kernel")
 
     def test_a_folder_that_is_there(self, checkpoint: Path) -> None:

@@ -22,7 +22,7 @@ from handpose.network.losses import pose_loss, regularisation
 from handpose.network.model import JGRP2O
 from handpose.synthetic_training import adapt_joints
 from handpose.training import Trainer, TrainingConfig, joint_errors, paper_recipe, write_model
-from handpose.weights import find_weights
+from handpose.weights.registry import find_weights
 
 MODEL = JGRP2OConfig("nyu", features=16)
 

@@ -17,7 +17,7 @@ from handpose import MSRA21, Camera, HandPoseEstimator, JointLayout, WeightsErro
 from handpose.calibration import calibrate, fit_calibration
 from handpose.network.calibration import Calibration, bone_deviation, bone_lengths
 from handpose.network.config import JGRP2OConfig
-from handpose.weights import find_weights
+from handpose.weights.registry import find_weights
 
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
 HAND = np.array(json.loads((EXAMPLES / "open.truth.json").read_text())["xyz_mm"])

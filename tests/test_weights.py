@@ -12,14 +12,14 @@ import pytest
 from conftest import EXAMPLES
 from safetensors.numpy import load_file, save_file
 
-from handpose import weights as module
 from handpose.errors import WeightsError
 from handpose.estimator import HandPoseEstimator
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import LAYOUTS
 from handpose.io.depth.read import read_depth
 from handpose.network.config import JGRP2OConfig
-from handpose.weights import WEIGHTS, WeightsRecord, find_weights
+from handpose.weights import registry as module
+from handpose.weights.registry import WEIGHTS, WeightsRecord, find_weights
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from handpose.errors import HandPoseError, WeightsError
 from handpose.io.cache import cache_folder, cached
 from handpose.localization.localizer import Votes, votes_in_numpy
 from handpose.network.config import JGRP2OConfig
-from handpose.weights import Weights
+from handpose.weights.registry import Weights
 
 _Loaded = TypeVar("_Loaded")
 

@@ -13,7 +13,7 @@ from handpose.backends.base import own_memory_errors
 from handpose.errors import HandPoseError
 from handpose.geometry.crop import PATCH
 from handpose.localization.localizer import VIEW_STRIDE, Votes, votes_in_numpy
-from handpose.weights import Weights
+from handpose.weights.registry import Weights
 
 if TYPE_CHECKING:
     import torch

@@ -24,7 +24,7 @@ def demo(
 ) -> None:
     """Try depth images on a web page of this machine. Needs the extra `demo`."""
     from handpose.demo import serve
-    from handpose.weights import WEIGHTS
+    from handpose.weights.registry import WEIGHTS
 
     models = list(dict.fromkeys([*([model] if model else []), *WEIGHTS]))
     page, address = serve(host, port, models)

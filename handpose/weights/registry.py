@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from handpose.errors import WeightsError
-from handpose.hub import fetch, publish
 from handpose.io.text import SETTINGS
 from handpose.network.config import JGRP2OConfig
+from handpose.weights.hub import fetch, publish
 
 if TYPE_CHECKING:
     from handpose.network.model import JGRP2O

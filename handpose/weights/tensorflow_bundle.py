@@ -22,7 +22,7 @@ from safetensors.numpy import save_file
 
 from handpose.errors import WeightsError
 from handpose.network.config import JGRP2OConfig
-from handpose.weights import CONFIG_FILE, MODEL_FILE
+from handpose.weights.registry import CONFIG_FILE, MODEL_FILE
 
 _TABLE_MAGIC = 0xDB4775248B80FB57
 _FOOTER_BYTES = 48

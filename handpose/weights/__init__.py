@@ -1,0 +1,1 @@
+"""Weights: which there are, where they are, and what they must be."""
