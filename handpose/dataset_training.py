@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from handpose.datasets.base import HandDataset
 from handpose.datasets.crops import DatasetCrops, read_crops
+from handpose.datasets.dataset import HandDataset
 from handpose.errors import HandPoseError
 from handpose.estimator import HandPoseEstimator
 from handpose.geometry.crop import HandCrop

@@ -17,7 +17,7 @@ from handpose.errors import HandPoseError
 
 if TYPE_CHECKING:
     from handpose.ablations import Variant
-    from handpose.datasets.base import HandDataset
+    from handpose.datasets.dataset import HandDataset
     from handpose.report import Report
 
 app = typer.Typer()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import get_args
 
-from handpose.datasets.base import DatasetName, HandDataset, Split
+from handpose.datasets.dataset import DatasetName, HandDataset, Split
 from handpose.datasets.icvl import open_icvl
 from handpose.datasets.msra import open_msra
 from handpose.datasets.nyu import open_nyu

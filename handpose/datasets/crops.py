@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from handpose.augment import Augmentation, Move
-from handpose.datasets.base import HandDataset
+from handpose.datasets.dataset import HandDataset
 from handpose.errors import HandPoseError
 from handpose.geometry.crop import PATCH, HandCrop
 
