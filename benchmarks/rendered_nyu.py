@@ -2,7 +2,7 @@
 
     python benchmarks/rendered_nyu.py FOLDER [TRAINING_FRAMES TEST_FRAMES]
 
-The hand shapes and poses of the test frames differ from those of the training frames, as in `handpose.testset`.
+The hand shapes and poses of the test frames differ from those of the training frames, as in `handpose.synthetic.testset`.
 """
 
 import sys
@@ -15,10 +15,10 @@ import torch
 from handpose.datasets.nyu import write_nyu
 from handpose.geometry.camera import CAMERAS, Camera
 from handpose.geometry.layouts import NYU14
-from handpose.synthetic.hand import HandModel, cached_hand_file
+from handpose.synthetic.hand_model import HandModel, cached_hand_file
+from handpose.synthetic.hands import SceneRange, SyntheticHands
 from handpose.synthetic.poses import cached_pose_bank
-from handpose.synthetic.scene import SceneRange, SyntheticHands
-from handpose.testset import testset_hand
+from handpose.synthetic.testset import testset_hand
 
 NYU = CAMERAS["nyu"]
 ROUND = Camera(NYU.fx, NYU.fx, NYU.cx, NYU.cy, NYU.width, NYU.height)  # the renderer requires fx = fy

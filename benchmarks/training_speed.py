@@ -18,9 +18,9 @@ from handpose.geometry.layouts import MSRA21
 from handpose.network.config import JGRP2OConfig
 from handpose.network.losses import pose_loss
 from handpose.network.model import JGRP2O
-from handpose.synthetic.hand import HandModel, cached_hand_file
+from handpose.synthetic.hand_model import HandModel, cached_hand_file
+from handpose.synthetic.hands import SyntheticHands
 from handpose.synthetic.poses import cached_pose_bank
-from handpose.synthetic.scene import SyntheticHands
 
 
 def per_second(call: Callable[[], object], crops: int, device: torch.device, repeats: int = 9) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 
 from handpose.localization.localizer import CELL, VIEW_FOCAL
 from handpose.localizer_training import cell_points
-from handpose.synthetic.hand import HandModel, cached_hand_file
+from handpose.synthetic.hand_model import HandModel, cached_hand_file
 from handpose.synthetic.poses import cached_pose_bank
 from handpose.synthetic.rooms import Rooms, hand_targets
 

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from handpose import Camera, DepthUnitWarning, HandPose, HandPoseEstimator, read_depth
 from handpose.geometry.articulation import finger_states, joint_angles
 from handpose.network.calibration import BAD_JOINT
-from handpose.testset import synthetic_testset
+from handpose.synthetic.testset import synthetic_testset
 
 PICTURE = Path(__file__).resolve().parent / "images" / "uncertainty.png"
 SR305 = Camera(476.007, 476.007, 313.683, 242.755, 640, 480)

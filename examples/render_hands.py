@@ -13,9 +13,9 @@ import numpy as np
 
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import MSRA21
-from handpose.synthetic.hand import HandModel, cached_hand_file
+from handpose.synthetic.hand_model import HandModel, cached_hand_file
+from handpose.synthetic.hands import SceneRange, SyntheticHands
 from handpose.synthetic.poses import cached_pose_bank
-from handpose.synthetic.scene import SceneRange, SyntheticHands
 
 CAMERA = Camera(476.0, 476.0, 319.5, 239.5, 640, 480)
 SCENES = SceneRange(

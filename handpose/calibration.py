@@ -17,7 +17,7 @@ from handpose.geometry.layouts import JointLayout
 from handpose.io.depth.read import DepthUnitWarning
 from handpose.io.resumable import write_atomically
 from handpose.network.calibration import BAD_JOINT, Calibration, bone_lengths, signs_of_doubt
-from handpose.testset import synthetic_validation
+from handpose.synthetic.testset import synthetic_validation
 from handpose.weights.registry import CONFIG_FILE, find_weights
 
 _GROUPS = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98)  # between these shares of the joints, by doubt, lies a knot each

@@ -140,9 +140,9 @@ def _made_up_patches(count: int) -> np.ndarray:
 
 def _rendered_crops(config: JGRP2OConfig) -> tuple[np.ndarray, np.ndarray]:
     """Rendered patches (N, 1, 96, 96) and their joints (N, J, 3), normalised, to calibrate on and to measure."""
-    from handpose.synthetic.hand import HandModel, cached_hand_file
+    from handpose.synthetic.hand_model import HandModel, cached_hand_file
+    from handpose.synthetic.hands import SyntheticHands
     from handpose.synthetic.poses import cached_pose_bank
-    from handpose.synthetic.scene import SyntheticHands
 
     hand = HandModel(cached_hand_file())
     held_out = cached_pose_bank(hand)[:1000]  # the poses that training validates with

@@ -30,7 +30,7 @@ from handpose.localization.localizer import (
     VIEW_FOCAL,
     votes_network,
 )
-from handpose.synthetic.hand import HandModel, cached_hand_file
+from handpose.synthetic.hand_model import HandModel, cached_hand_file
 from handpose.synthetic.poses import cached_pose_bank
 from handpose.synthetic.rooms import Rooms, hand_targets
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from handpose.network.config import JGRP2OConfig
 from handpose.network.model import JGRP2O
 from handpose.synthetic.annotation import joint_weights
-from handpose.synthetic.hand import HandModel, cached_hand_file
+from handpose.synthetic.hand_model import HandModel, cached_hand_file
+from handpose.synthetic.hands import SyntheticHands
 from handpose.synthetic.poses import cached_pose_bank
-from handpose.synthetic.scene import SyntheticHands
 from handpose.training import Trainer, TrainingConfig, joint_errors
 from handpose.weights.registry import Weights
 

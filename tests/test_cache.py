@@ -12,9 +12,9 @@ import pytest
 import torch
 from faults_jobs import kill_at_renames
 
-from handpose import testset
-from handpose.synthetic import hand, poses
-from handpose.synthetic.hand import BONES, LANDMARKS, HandModel, cached_hand_file
+from handpose.synthetic import hand_model as hand
+from handpose.synthetic import poses, testset
+from handpose.synthetic.hand_model import BONES, LANDMARKS, HandModel, cached_hand_file
 from handpose.synthetic.poses import cached_pose_bank
 
 

@@ -46,7 +46,7 @@ def test_a_good_frame_has_nothing_to_say_against_it(check: Check) -> None:
 
 
 def test_the_distances_are_those_that_training_draws() -> None:
-    from handpose.synthetic.scene import SceneRange
+    from handpose.synthetic.hands import SceneRange
 
     assert SceneRange().distance == TRAINED_FOR
 

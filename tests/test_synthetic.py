@@ -11,7 +11,7 @@ import torch
 
 from handpose.geometry.layouts import LAYOUTS, MSRA21, JointLayout
 from handpose.synthetic.annotation import joint_weights
-from handpose.synthetic.hand import BONES, FINGER_NAMES, LANDMARKS, PARENTS, HandModel, compile_hand
+from handpose.synthetic.hand_model import BONES, FINGER_NAMES, LANDMARKS, PARENTS, HandModel, compile_hand
 from handpose.synthetic.render import rasterise
 from handpose.synthetic.sensor import sense
 
@@ -202,8 +202,8 @@ class TestHand:
 
     def test_crops_and_frames_show_the_joints(self, hand: HandModel) -> None:
         from handpose.geometry.camera import Camera
+        from handpose.synthetic.hands import SceneRange, SyntheticHands
         from handpose.synthetic.poses import draw_angles
-        from handpose.synthetic.scene import SceneRange, SyntheticHands
 
         poses = draw_angles(32, torch.Generator().manual_seed(1))
         bare = SceneRange(

@@ -208,7 +208,7 @@ def _dataset(
 def _evaluate_synthetic(names: list[str], frames: int, device: str) -> Report:
     from handpose.estimator import HandPoseEstimator
     from handpose.report import Entry, Report
-    from handpose.testset import evaluate_synthetic
+    from handpose.synthetic.testset import evaluate_synthetic
 
     estimators = [HandPoseEstimator.from_pretrained(name, device=device) for name in names]
     layouts = {estimator.layout.name for estimator in estimators}

@@ -13,10 +13,10 @@ from torch import Tensor
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import JointLayout
 from handpose.synthetic.annotation import joint_weights
-from handpose.synthetic.hand import HandModel, cached_hand_file
+from handpose.synthetic.hand_model import HandModel, cached_hand_file
+from handpose.synthetic.hands import Scene, ellipsoid, orthonormal, unit
 from handpose.synthetic.poses import cached_pose_bank
 from handpose.synthetic.render import rasterise
-from handpose.synthetic.scene import Scene, ellipsoid, orthonormal, unit
 from handpose.synthetic.sensor import sense
 
 CAMERA = Camera(241.4, 241.4, 159.5, 119.5, 320, 240)

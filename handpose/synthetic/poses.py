@@ -11,7 +11,7 @@ from torch import Tensor
 
 from handpose.io.cache import cached
 from handpose.io.resumable import write_atomically
-from handpose.synthetic.hand import BONES, FINGER_NAMES, LANDMARKS, HandModel, default_hand_file
+from handpose.synthetic.hand_model import BONES, FINGER_NAMES, LANDMARKS, HandModel, default_hand_file
 
 _BONE = {name: i for i, name in enumerate(BONES)}
 _LONG_FINGERS = FINGER_NAMES[1:]

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from handpose.geometry.layouts import MSRA21
-from handpose.synthetic.hand import LANDMARKS, PARENTS, HandModel
+from handpose.synthetic.hand_model import LANDMARKS, PARENTS, HandModel
+from handpose.synthetic.hands import Scene, SceneRange, SyntheticHands, ellipsoid, orthonormal, unit
 from handpose.synthetic.render import rasterise
-from handpose.synthetic.scene import Scene, SceneRange, SyntheticHands, ellipsoid, orthonormal, unit
 from handpose.synthetic.sensor import sense
 
 _FLESH = 22.0  # mm: a point no farther than this from a hand's bones is one of the hand

@@ -13,7 +13,7 @@ from handpose.geometry.camera import Camera
 from handpose.geometry.crop import PATCH
 from handpose.geometry.layouts import JointLayout
 from handpose.synthetic.annotation import joint_weights
-from handpose.synthetic.hand import LANDMARKS, HandModel
+from handpose.synthetic.hand_model import LANDMARKS, HandModel
 from handpose.synthetic.render import rasterise
 from handpose.synthetic.sensor import sense
 

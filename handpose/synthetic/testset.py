@@ -17,9 +17,15 @@ from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import JointLayout
 from handpose.io.cache import cached
 from handpose.io.depth.read import DepthUnitWarning
-from handpose.synthetic.hand import HandModel, PhenotypeRange, cached_hand_file, compile_hand, default_hand_file
+from handpose.synthetic.hand_model import (
+    HandModel,
+    PhenotypeRange,
+    cached_hand_file,
+    compile_hand,
+    default_hand_file,
+)
+from handpose.synthetic.hands import SceneRange, SyntheticHands
 from handpose.synthetic.poses import cached_pose_bank
-from handpose.synthetic.scene import SceneRange, SyntheticHands
 
 SEED = 20_260
 _PHENOTYPES = PhenotypeRange(age=(0.4, 0.95), body=(0.0, 1.0), local=0.9, reach=(125.0, 200.0))
