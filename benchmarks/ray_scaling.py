@@ -23,7 +23,7 @@ import ray
 from handpose import Camera, HandPoseEstimator
 from handpose.batch import predict_files
 from handpose.io.depth.read import decode_depth
-from handpose.records import Record
+from handpose.results.writers import Record
 from handpose.scale.engine import predict_shards
 from handpose.scale.inputs import FILES_PER_SHARD, find_shards
 from handpose.scale.output import ShardedOutput

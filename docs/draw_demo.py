@@ -15,7 +15,7 @@ from playwright.sync_api import sync_playwright
 
 from handpose import Camera, HandPoseEstimator, read_depth
 from handpose.demo import serve
-from handpose.html import pose_page
+from handpose.results.page import pose_page
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES, EXAMPLES = ROOT / "docs" / "images", ROOT / "examples"

@@ -10,8 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from handpose.draw import FINGER_COLOURS
 from handpose.geometry.layouts import FINGERS, LAYOUTS, JointLayout
+from handpose.results.overlay import FINGER_COLOURS
 
 WIDTH, HEIGHT, SCALE = 620, 760, 2
 # A schematic hand in px: the base and the tip of each finger, and the positions of its joints in between (0 to 1).

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from handpose.draw import draw_pose
 from handpose.estimator import HandPoseEstimator
+from handpose.results.overlay import draw_pose
 from handpose.sources.synthetic import frames
 from handpose.tracking import HandTracker
 

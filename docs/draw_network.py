@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from draw_layouts import places
 
-from handpose.draw import joint_colours
 from handpose.geometry.layouts import MSRA21
+from handpose.results.overlay import joint_colours
 
 INK, SOFT, PAPER, PANEL, BLUE = "#1f2933", "#62727f", "#ffffff", "#f3f6f9", "#2f6fb3"
 COLORS = [f"rgb({red},{green},{blue})" for blue, green, red in joint_colours(MSRA21)]

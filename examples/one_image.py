@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 
 from handpose import Camera, HandPoseEstimator, read_depth
-from handpose.html import pose_page
+from handpose.results.page import pose_page
 
 HERE = Path(__file__).parent
 given = dict(enumerate(sys.argv))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from handpose.geometry.layouts import ICVL16, LAYOUTS, MSRA21, NYU14, JointLayout
     from handpose.io.depth.read import DepthUnitWarning, read_depth
     from handpose.localization.localizer import localize_hands, read_centers
-    from handpose.pose import HandPose
+    from handpose.results.pose import HandPose
     from handpose.tracking import HandTracker, OneEuro, TrackedHand
     from handpose.weights.registry import WEIGHTS
 
@@ -26,7 +26,7 @@ _HOMES = {
     "DepthReadError": "errors",
     "DepthUnitWarning": "io.depth.read",
     "HandCrop": "geometry.crop",
-    "HandPose": "pose",
+    "HandPose": "results.pose",
     "HandPoseError": "errors",
     "HandPoseEstimator": "estimator",
     "HandTracker": "tracking",

@@ -18,7 +18,7 @@ from handpose.estimator import Box, Candidates, HandOrAuto, HandPoseEstimator
 from handpose.geometry.camera import Camera
 from handpose.io.depth.read import DepthUnit, decode_depth, read_depth
 from handpose.io.warn import Note, warn, warnings_noted
-from handpose.pose import HandPose
+from handpose.results.pose import HandPose
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")

@@ -16,7 +16,7 @@ from handpose.estimator import AssumedCameraWarning, HandPoseEstimator
 from handpose.geometry.camera import Camera
 from handpose.io.depth.read import DepthUnit, DepthUnitWarning, read_depth
 from handpose.network.calibration import BAD_JOINT, Calibration, bone_deviation
-from handpose.pose import Hand, HandPose
+from handpose.results.pose import Hand, HandPose
 
 Verdict = Literal["ok", "warn", "fail"]
 

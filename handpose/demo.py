@@ -19,13 +19,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from handpose.batch import predict_files
-from handpose.draw import depth_picture
 from handpose.errors import HandPoseError
 from handpose.estimator import HandOrAuto, HandPoseEstimator
 from handpose.geometry.camera import CAMERAS, Camera
-from handpose.html import pose_page
 from handpose.io.depth.read import DepthUnit, read_depth
-from handpose.pose import HandPose
+from handpose.results.overlay import depth_picture
+from handpose.results.page import pose_page
+from handpose.results.pose import HandPose
 
 try:
     import gradio as gr

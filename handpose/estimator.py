@@ -26,7 +26,7 @@ from handpose.localization.localizer import (
     votes_in_numpy,
 )
 from handpose.network.config import JGRP2OConfig
-from handpose.pose import Hand, HandPose
+from handpose.results.pose import Hand, HandPose
 from handpose.weights.registry import file_sha256, find_weights
 
 DepthImage = str | PathLike[str] | np.ndarray

@@ -21,7 +21,7 @@ from handpose.evaluation import CURVE_LIMIT, SUCCESS_THRESHOLDS, Evaluation
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import JointLayout
 from handpose.plots import check_matplotlib, draw_evaluations, save_figure
-from handpose.predictions import EVALUATORS, read_ground_truth, read_predictions
+from handpose.results.uvd import EVALUATORS, read_ground_truth, read_predictions
 
 _MISSING = (
     "Frames without a prediction stay out of the means, are failures in the success rate, and count as infinitely "

@@ -15,7 +15,7 @@ from handpose.errors import HandPoseError
 from handpose.estimator import HandPoseEstimator
 from handpose.geometry.camera import Camera
 from handpose.io.depth.read import DepthUnitWarning
-from handpose.pose import Hand, HandPose
+from handpose.results.pose import Hand, HandPose
 
 # On rendered sequences the mean spread of a hand's joints stays below 19 mm, and is above 29 in half of the crops of
 # other things; from a crop 60 mm off the hand's middle the pose is still back at it within 3 mm in half of all cases.

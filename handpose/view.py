@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from handpose.draw import FINGER_COLOURS
 from handpose.errors import HandPoseError
 from handpose.geometry.layouts import JointLayout
+from handpose.results.overlay import FINGER_COLOURS
 from handpose.sources.base import Frame
 from handpose.tracking import TrackedHand
 

@@ -35,8 +35,8 @@ from handpose.geometry.layouts import LAYOUTS, NYU14
 from handpose.io.depth.read import DepthUnitWarning, read_depth
 from handpose.localization.localizer import read_centers
 from handpose.network.config import JGRP2OConfig
-from handpose.pose import HandPose
-from handpose.predictions import read_predictions
+from handpose.results.pose import HandPose
+from handpose.results.uvd import read_predictions
 from handpose.weights.registry import find_weights
 from handpose.weights.tensorflow_bundle import crc32c, read_variables
 

@@ -21,7 +21,7 @@ from handpose.errors import DeviceMemoryError, HandPoseError
 from handpose.estimator import HandPoseEstimator
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import NYU14
-from handpose.predictions import read_predictions
+from handpose.results.uvd import read_predictions
 from handpose.weights.registry import find_weights
 
 CAMERA = Camera(200.0, 200.0, 31.5, 23.5, 64, 48)

@@ -15,7 +15,7 @@ from conftest import EXAMPLES, SHARED
 from handpose import HandPose, HandPoseError, cli
 from handpose.errors import DeviceMemoryError
 from handpose.geometry.layouts import MSRA21
-from handpose.predictions import read_predictions
+from handpose.results.uvd import read_predictions
 
 CAMERA = ["-c", str(EXAMPLES / "camera.json")]
 OPEN = str(EXAMPLES / "open.png")

@@ -207,7 +207,7 @@ def test_a_pose_survives_its_record(estimator: HandPoseEstimator, tmp_path) -> N
 
 
 def test_the_drawing_has_every_finger_where_it_is(estimator: HandPoseEstimator) -> None:
-    from handpose.draw import FINGER_COLOURS
+    from handpose.results.overlay import FINGER_COLOURS
 
     depth = read_depth(EXAMPLES / "open.png")
     pose = estimator.predict(depth, camera=CAMERA)

@@ -13,7 +13,7 @@ from test_cli import CAMERA, OPEN, run
 
 from handpose import Camera, HandPose, HandPoseError
 from handpose.geometry.layouts import MSRA21
-from handpose.html import pose_page
+from handpose.results.page import pose_page
 
 
 class _Data(HTMLParser):

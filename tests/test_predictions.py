@@ -9,8 +9,8 @@ from conftest import SHARED
 from handpose.errors import HandPoseError
 from handpose.evaluation import Evaluation
 from handpose.geometry.layouts import ICVL16, NYU14
-from handpose.predictions import EVALUATORS, read_ground_truth, read_predictions, write_predictions
 from handpose.report import compare_files
+from handpose.results.uvd import EVALUATORS, read_ground_truth, read_predictions, write_predictions
 
 
 def frames(count: int, joints: int, seed: int = 0) -> np.ndarray:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from handpose.batch import FileResult
     from handpose.commands.job import PredictJob
-    from handpose.pose import HandPose
-    from handpose.records import Format
+    from handpose.results.pose import HandPose
+    from handpose.results.writers import Format
 
 
 def predict_here(job: PredictJob, format: Format, draw: Path | None, html: Path | None) -> None:
@@ -39,7 +39,7 @@ def predict_here(job: PredictJob, format: Format, draw: Path | None, html: Path 
     from handpose.estimator import HandPoseEstimator
     from handpose.io.depth.read import SUFFIXES
     from handpose.io.inputs import is_archive, list_files
-    from handpose.records import FailedFrame, open_writer
+    from handpose.results.writers import FailedFrame, open_writer
 
     for text in job.inputs:
         if "://" in text or is_archive(text):
@@ -142,8 +142,8 @@ def _show(pose: HandPose, depth: np.ndarray, picture: Path | None, page: Path | 
     """Writes the picture and the page, if they are asked for; a page only if there is a hand."""
     import cv2
 
-    from handpose.html import pose_page
     from handpose.io.resumable import write_atomically
+    from handpose.results.page import pose_page
 
     contents: dict[Path, bytes] = {}
     if picture is not None:

@@ -227,8 +227,8 @@ def _evaluate_dataset(names: list[str], dataset: HandDataset, workers: int, devi
     from handpose.dataset_training import predict_dataset
     from handpose.estimator import HandPoseEstimator
     from handpose.evaluation import Evaluation
-    from handpose.predictions import write_predictions
     from handpose.report import Entry, Report
+    from handpose.results.uvd import write_predictions
 
     entries = []
     for name in names:

@@ -14,7 +14,7 @@ from handpose.batch import FetchedFile, predict_files
 from handpose.estimator import Box, HandOrAuto, HandPoseEstimator
 from handpose.geometry.camera import Camera
 from handpose.io.depth.read import DepthUnit
-from handpose.records import FailedFrame, Record
+from handpose.results.writers import FailedFrame, Record
 from handpose.scale.table import table_of
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from handpose.draw import joint_colours
 from handpose.errors import HandPoseError
-from handpose.pose import HandPose
+from handpose.results.overlay import joint_colours
+from handpose.results.pose import HandPose
 
 _POINTS = 12_000  # above which every second, third, ... row and column is shown
-_TEMPLATE = Path(__file__).with_name("viewer.html")
+_TEMPLATE = Path(__file__).with_name("page.html")
 
 
 def pose_page(pose: HandPose, depth: np.ndarray) -> str:

@@ -18,8 +18,8 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.geometry.layouts import JointLayout
 from handpose.io.resumable import GrowingFile, write_atomically
-from handpose.pose import HandPose
-from handpose.predictions import prediction_line
+from handpose.results.pose import HandPose
+from handpose.results.uvd import prediction_line
 
 Format = Literal["jsonl", "json", "csv", "npz", "uvd"]
 
@@ -196,7 +196,7 @@ def _csv_rows(record: Record) -> str:
 
 
 def _uvd_line(record: Record) -> str:
-    """As `handpose.predictions` reads it: no numbers are `nan`, so that lines stay one per frame."""
+    """As `handpose.results.uvd` reads it: no numbers are `nan`, so that lines stay one per frame."""
     missing = np.full((len(record.layout), 3), np.nan)
     return prediction_line(missing if isinstance(record, FailedFrame) else record.uvz) + "\n"
 
