@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from handpose.backends.base import BackendName
 from handpose.errors import HandPoseError
 from handpose.estimator import HandPoseEstimator
 from handpose.geometry.camera import Camera
 from handpose.geometry.crop import HandCrop
 from handpose.io.depth.read import DepthUnit, read_depth
+from handpose.runtimes.base import BackendName
 
 _WARM_UP = 5  # calls
 _VERSIONS = ("handpose", "numpy", "opencv-python-headless", "torch", "onnxruntime", "openvino")

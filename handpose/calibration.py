@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from handpose.backends.loading import load_backend, load_votes
 from handpose.errors import WeightsError
 from handpose.estimator import HandPoseEstimator
 from handpose.geometry.layouts import JointLayout
 from handpose.io.depth.read import DepthUnitWarning
 from handpose.io.resumable import write_atomically
 from handpose.network.calibration import BAD_JOINT, Calibration, bone_lengths, signs_of_doubt
+from handpose.runtimes.select import load_backend, load_votes
 from handpose.synthetic.testset import synthetic_validation
 from handpose.weights.registry import CONFIG_FILE, find_weights
 

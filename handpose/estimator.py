@@ -9,8 +9,6 @@ from typing import Literal, NamedTuple, overload
 
 import numpy as np
 
-from handpose.backends.base import Backend, BackendName
-from handpose.backends.loading import GRAPH_SUFFIXES, backend_of, load_backend, load_graph, load_votes
 from handpose.errors import DeviceMemoryError, HandPoseError
 from handpose.geometry.camera import Camera, Cameras
 from handpose.geometry.crop import PATCH, HandCrop, denormalize
@@ -27,6 +25,8 @@ from handpose.localization.localizer import (
 )
 from handpose.network.config import JGRP2OConfig
 from handpose.results.pose import Hand, HandPose
+from handpose.runtimes.base import Backend, BackendName
+from handpose.runtimes.select import GRAPH_SUFFIXES, backend_of, load_backend, load_graph, load_votes
 from handpose.weights.registry import file_sha256, find_weights
 
 DepthImage = str | PathLike[str] | np.ndarray

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from faults_jobs import make_small_model
 
-from handpose.backends.loading import cached_graph
 from handpose.geometry.camera import Camera
+from handpose.runtimes.select import cached_graph
 from handpose.weights.registry import find_weights
 
 # How long an example takes depends on what else the machine does.

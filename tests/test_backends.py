@@ -15,13 +15,20 @@ import torch
 from conftest import EXAMPLES, SHARED
 
 from handpose import Camera, HandCrop, HandPoseError, HandPoseEstimator, localize_hands, read_depth
-from handpose.backends import loading
-from handpose.backends.base import Backend, BackendName, own_memory_errors
-from handpose.backends.onnx_runtime import OnnxRuntimeBackend
-from handpose.backends.openvino_runtime import OpenVinoBackend
-from handpose.backends.pytorch import TorchBackend, TorchVotes, _Captured, _CudaGraphs, fold_batch_norms, halve
 from handpose.errors import DeviceMemoryError
 from handpose.localization.localizer import hand_candidates, votes_in_numpy
+from handpose.runtimes import select as loading
+from handpose.runtimes.base import Backend, BackendName, own_memory_errors
+from handpose.runtimes.onnx_runtime import OnnxRuntimeBackend
+from handpose.runtimes.openvino_runtime import OpenVinoBackend
+from handpose.runtimes.pytorch import (
+    TorchBackend,
+    TorchVotes,
+    _Captured,
+    _CudaGraphs,
+    fold_batch_norms,
+    halve,
+)
 from handpose.weights.registry import find_weights
 
 SR305 = Camera(476.007, 476.007, 313.683, 242.755, 640, 480)
@@ -136,7 +143,7 @@ def test_a_graph_is_made_once_for_its_weights(
         made.append(file)
 
     monkeypatch.setenv("HANDPOSE_CACHE", str(tmp_path))
-    monkeypatch.setattr("handpose.export.export", export)
+    monkeypatch.setattr("handpose.runtimes.export.export", export)
     for name in ("msra", "msra", "nyu", "msra"):
         loading.load_backend(find_weights(name), "onnxruntime", "cpu")
     assert len(made) == len(set(made)) == 2
@@ -148,7 +155,7 @@ def test_a_damaged_graph_in_the_cache_is_made_again(
 ) -> None:
     content = exported(".onnx").read_bytes()
     monkeypatch.setenv("HANDPOSE_CACHE", str(tmp_path))
-    monkeypatch.setattr("handpose.export.export", lambda weights, file: file.write_bytes(content))
+    monkeypatch.setattr("handpose.runtimes.export.export", lambda weights, file: file.write_bytes(content))
     loading.load_backend(find_weights("msra"), "onnxruntime", "cpu")
     (file,) = (tmp_path / "graphs").glob("*.onnx")
     file.write_bytes(content[:1000])
@@ -171,7 +178,7 @@ def test_a_graph_is_made_again_for_other_versions_only(
         made.append(file)
 
     monkeypatch.setenv("HANDPOSE_CACHE", str(tmp_path))
-    monkeypatch.setattr("handpose.export.export", export)
+    monkeypatch.setattr("handpose.runtimes.export.export", export)
     versions = dict.fromkeys(("torch", "onnxruntime", "onnx", "onnxscript", "openvino"), "1.0")
     monkeypatch.setattr(importlib.metadata, "version", versions.__getitem__)
 
@@ -199,7 +206,7 @@ def test_a_graph_is_made_again_for_other_versions_only(
 LITTLE_MEMORY = """
 import resource, sys
 import numpy as np
-from handpose.backends.loading import load_backend
+from handpose.runtimes.select import load_backend
 from handpose.errors import DeviceMemoryError
 from handpose.weights.registry import find_weights
 backend = load_backend(find_weights("msra"), sys.argv[1], "cpu")
@@ -294,7 +301,7 @@ def test_graphs_take_turns_and_lose_no_patch(monkeypatch: pytest.MonkeyPatch, co
             return made[0]
 
     monkeypatch.setattr("torch.cuda.device", lambda _: contextlib.nullcontext())
-    monkeypatch.setattr("handpose.backends.pytorch._LARGEST_GRAPH", 8)
+    monkeypatch.setattr("handpose.runtimes.pytorch._LARGEST_GRAPH", 8)
     patches = torch.rand(count, 1, 96, 96)
     pretended = Pretended()
     for given in (patches, patches.flip(0)):

@@ -14,7 +14,6 @@ from conftest import EXAMPLES
 from faults_jobs import disk_full, disk_of, interrupted, job, killed, make_frames, wait_for_more
 from typer.testing import CliRunner
 
-from handpose.backends.loading import load_backend
 from handpose.batch import predict_files
 from handpose.cli import app
 from handpose.errors import DeviceMemoryError, HandPoseError
@@ -22,6 +21,7 @@ from handpose.estimator import HandPoseEstimator
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import NYU14
 from handpose.results.uvd import read_predictions
+from handpose.runtimes.select import load_backend
 from handpose.weights.registry import find_weights
 
 CAMERA = Camera(200.0, 200.0, 31.5, 23.5, 64, 48)

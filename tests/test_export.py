@@ -13,8 +13,8 @@ from conftest import EXAMPLES
 from safetensors.numpy import load_file, save_file
 
 from handpose import Camera, HandPoseError, HandPoseEstimator, WeightsError
-from handpose import export as module
-from handpose.export import export
+from handpose.runtimes import export as module
+from handpose.runtimes.export import export
 from handpose.weights.registry import WEIGHTS, find_weights
 
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))

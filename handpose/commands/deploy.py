@@ -11,7 +11,7 @@ import typer
 from handpose.commands.console import parse_unit, say
 
 if TYPE_CHECKING:
-    from handpose.backends.base import BackendName
+    from handpose.runtimes.base import BackendName
 
 app = typer.Typer()
 
@@ -48,7 +48,7 @@ def export(
     if out.suffix not in suffixes:
         raise typer.BadParameter(f"expected {' or '.join(f'OUT{suffix}' for suffix in suffixes)}, got {out}")
 
-    from handpose.export import export
+    from handpose.runtimes.export import export
     from handpose.weights.registry import find_weights
 
     exported = export(find_weights(model), out, int8=int8)
@@ -77,9 +77,9 @@ def benchmark(
     import dataclasses
     import json
 
-    from handpose.backends.loading import GRAPH_SUFFIXES, installed_backends
     from handpose.benchmark import machine, measure, peak_memory_mb
     from handpose.geometry.camera import Camera
+    from handpose.runtimes.select import GRAPH_SUFFIXES, installed_backends
 
     names: list[BackendName] = ["auto"] if Path(model).suffix in GRAPH_SUFFIXES else installed_backends()
     if backend:

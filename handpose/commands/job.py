@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from handpose.backends.base import BackendName
     from handpose.estimator import Box, HandOrAuto, HandPoseEstimator
     from handpose.geometry.camera import Camera
     from handpose.io.depth.read import DepthUnit
+    from handpose.runtimes.base import BackendName
 
 
 @dataclass(frozen=True)

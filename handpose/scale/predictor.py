@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from handpose.backends.base import BackendName
 from handpose.batch import FetchedFile, predict_files
 from handpose.estimator import Box, HandOrAuto, HandPoseEstimator
 from handpose.geometry.camera import Camera
 from handpose.io.depth.read import DepthUnit
 from handpose.results.writers import FailedFrame, Record
+from handpose.runtimes.base import BackendName
 from handpose.scale.table import table_of
 
 

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from handpose.backends.base import METADATA_KEY, Backend, GraphBackend
-from handpose.backends.onnx_runtime import OnnxRuntimeBackend
-from handpose.backends.openvino_runtime import OpenVinoBackend
 from handpose.errors import HandPoseError
 from handpose.geometry.crop import PATCH
 from handpose.network.config import JGRP2OConfig
+from handpose.runtimes.base import METADATA_KEY, Backend, GraphBackend
+from handpose.runtimes.onnx_runtime import OnnxRuntimeBackend
+from handpose.runtimes.openvino_runtime import OpenVinoBackend
 from handpose.weights.registry import Weights
 
 if TYPE_CHECKING:

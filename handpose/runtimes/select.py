@@ -12,14 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar, get_args
 
-from handpose.backends.base import Backend, BackendName, GraphBackend
-from handpose.backends.onnx_runtime import OnnxRuntimeBackend, OnnxRuntimeVotes
-from handpose.backends.openvino_runtime import OpenVinoBackend, OpenVinoVotes
-from handpose.backends.pytorch import TorchBackend, torch_votes
 from handpose.errors import HandPoseError, WeightsError
 from handpose.io.cache import cache_folder, cached
 from handpose.localization.localizer import Votes, votes_in_numpy
 from handpose.network.config import JGRP2OConfig
+from handpose.runtimes.base import Backend, BackendName, GraphBackend
+from handpose.runtimes.onnx_runtime import OnnxRuntimeBackend, OnnxRuntimeVotes
+from handpose.runtimes.openvino_runtime import OpenVinoBackend, OpenVinoVotes
+from handpose.runtimes.pytorch import TorchBackend, torch_votes
 from handpose.weights.registry import Weights
 
 _Loaded = TypeVar("_Loaded")
@@ -165,7 +165,7 @@ def cached_graph(weights: Weights, suffix: str, load: Callable[[Path], _Loaded])
     file = cache_folder() / "graphs" / f"{key}{suffix}"
 
     def make() -> None:
-        from handpose.export import export
+        from handpose.runtimes.export import export
 
         export(weights, file)
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from handpose.backends.base import METADATA_KEY, own_memory_errors, threads
 from handpose.errors import WeightsError
 from handpose.localization.localizer import read_weights, votes_network
+from handpose.runtimes.base import METADATA_KEY, own_memory_errors, threads
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from handpose.backends.base import own_memory_errors
 from handpose.errors import HandPoseError
 from handpose.geometry.crop import PATCH
 from handpose.localization.localizer import VIEW_STRIDE, Votes, votes_in_numpy
+from handpose.runtimes.base import own_memory_errors
 from handpose.weights.registry import Weights
 
 if TYPE_CHECKING:

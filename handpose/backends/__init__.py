@@ -1,1 +1,0 @@
-"""What runs the network: one module per runtime, and one that chooses."""
