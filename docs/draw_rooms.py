@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 
 from handpose.localization.localizer import CELL, VIEW_FOCAL
-from handpose.localizer_training import cell_points
 from handpose.synthetic.hand_model import HandModel, cached_hand_file
 from handpose.synthetic.poses import cached_pose_bank
 from handpose.synthetic.rooms import Rooms, hand_targets
+from handpose.training.localizer import cell_points
 
 ROWS, COLUMNS, ZOOM = 3, 5, 2
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from handpose import Camera, HandPoseEstimator
 from handpose.network.config import JGRP2OConfig
-from handpose.synthetic_training import train_synthetic
-from handpose.training import TrainingConfig, write_model
+from handpose.training.on_synthetic import train_synthetic
+from handpose.training.trainer import TrainingConfig, write_model
 from handpose.weights.registry import find_weights
 
 HERE = Path(__file__).parent

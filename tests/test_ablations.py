@@ -11,14 +11,14 @@ import torch
 from test_training import Balls, validate
 from typer.testing import CliRunner
 
-from handpose.ablations import VARIANTS, paper_tables, run_variant
-from handpose.checkpoint import load_state
 from handpose.cli import app
 from handpose.errors import WeightsError
 from handpose.network.config import JGRP2OConfig
 from handpose.network.losses import pose_loss
 from handpose.network.model import JGRP2O, StackOutput, pixel_grid
-from handpose.training import Trainer, TrainingConfig
+from handpose.training.ablations import VARIANTS, paper_tables, run_variant
+from handpose.training.checkpoint import load_state
+from handpose.training.trainer import Trainer, TrainingConfig
 
 # DHM has two maps per joint where P2O has three, so that its number is 1.36 M; the paper prints 1.37 M.
 SIZED = [name for name, variant in VARIANTS.items() if variant.paper_parameters and name != "heatmap"]

@@ -6,10 +6,10 @@ from conftest import render_balls
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handpose.augment import Augmentation, Move
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.crop import HandCrop
+from handpose.training.augmentation import Augmentation, Move
 
 CAMERA = Camera(476.0, 480.0, 313.5, 243.0, 640, 480)
 CUBE = 250.0

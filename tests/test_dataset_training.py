@@ -10,15 +10,15 @@ import pytest
 from test_datasets import write_nyu
 from typer.testing import CliRunner
 
-from handpose.checkpoint import load_state
 from handpose.cli import app
-from handpose.dataset_training import predict_dataset, train_dataset
 from handpose.datasets.catalog import open_dataset
 from handpose.errors import HandPoseError
 from handpose.estimator import HandPoseEstimator
 from handpose.evaluation import Evaluation
 from handpose.network.config import JGRP2OConfig
-from handpose.training import TrainingConfig, write_model
+from handpose.training.checkpoint import load_state
+from handpose.training.on_real import predict_dataset, train_dataset
+from handpose.training.trainer import TrainingConfig, write_model
 from handpose.weights.registry import find_weights
 
 

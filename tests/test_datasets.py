@@ -12,7 +12,6 @@ from conftest import SHARED, arm_with_hand, render_balls
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handpose.augment import Move
 from handpose.datasets import nyu
 from handpose.datasets.catalog import open_dataset
 from handpose.datasets.crops import DatasetCrops, read_crops
@@ -20,6 +19,7 @@ from handpose.datasets.matfile import read_mat, write_mat
 from handpose.errors import DepthReadError, HandPoseError
 from handpose.geometry.camera import CAMERAS
 from handpose.geometry.crop import HandCrop
+from handpose.training.augmentation import Move
 
 UP = np.array([1.0, -1.0, 1.0])
 

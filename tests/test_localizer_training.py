@@ -10,11 +10,11 @@ import torch
 from faults_jobs import kill_at_renames
 from safetensors.torch import save_file
 
-from handpose import localizer_training
 from handpose.errors import HandPoseError
 from handpose.localization import localizer as localize
-from handpose.localizer_training import VotesNetwork, cell_points
 from handpose.synthetic.rooms import box, hand_targets
+from handpose.training import localizer as localizer_training
+from handpose.training.localizer import VotesNetwork, cell_points
 
 
 def test_the_numpy_network_is_the_trained_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

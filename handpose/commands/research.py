@@ -16,9 +16,9 @@ from handpose.commands.console import Layout, say, say_row
 from handpose.errors import HandPoseError
 
 if TYPE_CHECKING:
-    from handpose.ablations import Variant
     from handpose.datasets.dataset import HandDataset
     from handpose.report import Report
+    from handpose.training.ablations import Variant
 
 app = typer.Typer()
 
@@ -84,7 +84,7 @@ def train(
     import dataclasses
 
     from handpose.network.config import JGRP2OConfig
-    from handpose.training import TrainingConfig, paper_recipe, process_group, write_model
+    from handpose.training.trainer import TrainingConfig, paper_recipe, process_group, write_model
     from handpose.weights.registry import find_weights
 
     dataset = None if data is Data.synthetic else _dataset(data, root, "train", centers, subject, None)
@@ -112,12 +112,12 @@ def train(
         common: dict[str, Any] = {"max_minutes": max_minutes, "on_step": on_step, "start": weights}
         common |= {"compile": compile, "sync_batchnorm": sync_batchnorm}
         if dataset is None:
-            from handpose.synthetic_training import train_synthetic
+            from handpose.training.on_synthetic import train_synthetic
 
             _tell_of_the_first_time("hand.npz")
             train_synthetic(run, model, config, own_device, report, **common)
         else:
-            from handpose.dataset_training import train_dataset
+            from handpose.training.on_real import train_dataset
 
             train_dataset(run, model, config, dataset, own_device, report, workers=workers, **common)
     if os.environ.get("RANK", "0") == "0":
@@ -224,11 +224,11 @@ def _evaluate_synthetic(names: list[str], frames: int, device: str) -> Report:
 
 
 def _evaluate_dataset(names: list[str], dataset: HandDataset, workers: int, device: str, out: Path | None) -> Report:
-    from handpose.dataset_training import predict_dataset
     from handpose.estimator import HandPoseEstimator
     from handpose.evaluation import Evaluation
     from handpose.report import Entry, Report
     from handpose.results.uvd import write_predictions
+    from handpose.training.on_real import predict_dataset
 
     entries = []
     for name in names:
@@ -275,7 +275,7 @@ def ablate(
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
 ) -> None:
     """Train every variant of the paper's ablations alike, on rendered hands, and print the paper's tables with ours."""
-    from handpose.ablations import VARIANTS, paper_tables, run_variant
+    from handpose.training.ablations import VARIANTS, paper_tables, run_variant
 
     unknown = set(only or ()) - set(VARIANTS)
     if unknown:
@@ -287,8 +287,8 @@ def ablate(
     if folder is None:
         raise typer.BadParameter("expected a folder for the trainings, or --list")
 
-    from handpose.synthetic_training import train_synthetic
-    from handpose.training import TrainingConfig
+    from handpose.training.on_synthetic import train_synthetic
+    from handpose.training.trainer import TrainingConfig
 
     config = TrainingConfig(steps, validate_every=min(500, steps), seed=seed)
     results = {}
@@ -326,7 +326,7 @@ def train_localizer(
     seed: Annotated[int, typer.Option(help="Of weights and data.")] = 0,
 ) -> None:
     """Train the small network that finds hands, on rendered rooms. Needs the extra `train` the first time."""
-    from handpose.localizer_training import train_localizer
+    from handpose.training.localizer import train_localizer
 
     train_localizer(run, steps, say_row, seed=seed)
 

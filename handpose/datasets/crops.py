@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from handpose.augment import Augmentation, Move
 from handpose.datasets.dataset import HandDataset
 from handpose.errors import HandPoseError
 from handpose.geometry.crop import PATCH, HandCrop
+from handpose.training.augmentation import Augmentation, Move
 
 if TYPE_CHECKING:
     import torch

@@ -12,14 +12,6 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from handpose.checkpoint import (
-    adam_moments,
-    check_settings,
-    load_part,
-    load_state,
-    restore_adam,
-    save_checkpoint,
-)
 from handpose.io.resumable import write_atomically
 from handpose.localization.localizer import (
     CELL,
@@ -33,6 +25,14 @@ from handpose.localization.localizer import (
 from handpose.synthetic.hand_model import HandModel, cached_hand_file
 from handpose.synthetic.poses import cached_pose_bank
 from handpose.synthetic.rooms import Rooms, hand_targets
+from handpose.training.checkpoint import (
+    adam_moments,
+    check_settings,
+    load_part,
+    load_state,
+    restore_adam,
+    save_checkpoint,
+)
 
 _SIZE = (96, 128)
 _BATCH = 32

@@ -15,7 +15,7 @@ from handpose.synthetic.annotation import joint_weights
 from handpose.synthetic.hand_model import HandModel, cached_hand_file
 from handpose.synthetic.hands import SyntheticHands
 from handpose.synthetic.poses import cached_pose_bank
-from handpose.training import Trainer, TrainingConfig, joint_errors
+from handpose.training.trainer import Trainer, TrainingConfig, joint_errors
 from handpose.weights.registry import Weights
 
 

@@ -20,7 +20,13 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from handpose.checkpoint import (
+from handpose.errors import HandPoseError
+from handpose.geometry.crop import PATCH
+from handpose.io.resumable import write_atomically
+from handpose.network.config import JGRP2OConfig
+from handpose.network.losses import OFFSET_WEIGHT, WEIGHT_DECAY, decayed_parameters, pose_loss
+from handpose.network.model import JGRP2O, StackOutput
+from handpose.training.checkpoint import (
     adam_moments,
     check_settings,
     load_part,
@@ -28,12 +34,6 @@ from handpose.checkpoint import (
     restore_adam,
     save_checkpoint,
 )
-from handpose.errors import HandPoseError
-from handpose.geometry.crop import PATCH
-from handpose.io.resumable import write_atomically
-from handpose.network.config import JGRP2OConfig
-from handpose.network.losses import OFFSET_WEIGHT, WEIGHT_DECAY, decayed_parameters, pose_loss
-from handpose.network.model import JGRP2O, StackOutput
 from handpose.weights.registry import CONFIG_FILE, MODEL_FILE
 
 

@@ -16,7 +16,7 @@ from handpose.estimator import HandPoseEstimator
 from handpose.geometry.crop import HandCrop
 from handpose.network.config import JGRP2OConfig
 from handpose.network.model import JGRP2O
-from handpose.training import Trainer, TrainingConfig, joint_errors
+from handpose.training.trainer import Trainer, TrainingConfig, joint_errors
 from handpose.weights.registry import Weights
 
 _HELD_OUT = 50  # of so many training frames the last one is for validation
