@@ -16,9 +16,9 @@ import time
 
 import numpy as np
 
-from handpose.estimator import HandPoseEstimator
+from handpose.inference.estimator import HandPoseEstimator
+from handpose.inference.tracker import HandTracker, OneEuro
 from handpose.synthetic.animation import CAMERA, animate
-from handpose.tracking import HandTracker, OneEuro
 
 FIRST_SEED = 200  # the default smoothing parameters were chosen on seeds 100 to 105
 

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from handpose.estimator import HandPoseEstimator
+from handpose.inference.estimator import HandPoseEstimator
+from handpose.inference.tracker import HandTracker
 from handpose.results.overlay import draw_pose
 from handpose.sources.synthetic import frames
-from handpose.tracking import HandTracker
 
 FILE = Path(__file__).resolve().parent / "images" / "live.gif"
 FRAMES, EVERY, SEED = 150, 3, 1  # shows every third of 30 frames per second

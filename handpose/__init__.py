@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from handpose.errors import DepthReadError, HandPoseError, WeightsError
-    from handpose.estimator import AssumedCameraWarning, HandPoseEstimator
     from handpose.geometry.camera import CAMERAS, Camera
     from handpose.geometry.crop import HandCrop
     from handpose.geometry.layouts import ICVL16, LAYOUTS, MSRA21, NYU14, JointLayout
+    from handpose.inference.estimator import AssumedCameraWarning, HandPoseEstimator
+    from handpose.inference.tracker import HandTracker, OneEuro, TrackedHand
     from handpose.io.depth.read import DepthUnitWarning, read_depth
     from handpose.localization.localizer import localize_hands, read_centers
     from handpose.results.pose import HandPose
-    from handpose.tracking import HandTracker, OneEuro, TrackedHand
     from handpose.weights.registry import WEIGHTS
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AssumedCameraWarning": "estimator",
+    "AssumedCameraWarning": "inference.estimator",
     "CAMERAS": "geometry.camera",
     "Camera": "geometry.camera",
     "DepthReadError": "errors",
@@ -28,15 +28,15 @@ _HOMES = {
     "HandCrop": "geometry.crop",
     "HandPose": "results.pose",
     "HandPoseError": "errors",
-    "HandPoseEstimator": "estimator",
-    "HandTracker": "tracking",
+    "HandPoseEstimator": "inference.estimator",
+    "HandTracker": "inference.tracker",
     "ICVL16": "geometry.layouts",
     "JointLayout": "geometry.layouts",
     "LAYOUTS": "geometry.layouts",
     "MSRA21": "geometry.layouts",
     "NYU14": "geometry.layouts",
-    "OneEuro": "tracking",
-    "TrackedHand": "tracking",
+    "OneEuro": "inference.tracker",
+    "TrackedHand": "inference.tracker",
     "WEIGHTS": "weights.registry",
     "WeightsError": "errors",
     "localize_hands": "localization.localizer",

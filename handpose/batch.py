@@ -14,8 +14,8 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 
 from handpose.errors import DepthReadError, HandPoseError
-from handpose.estimator import Box, Candidates, HandOrAuto, HandPoseEstimator
 from handpose.geometry.camera import Camera
+from handpose.inference.estimator import Box, Candidates, HandOrAuto, HandPoseEstimator
 from handpose.io.depth.read import DepthUnit, decode_depth, read_depth
 from handpose.io.warn import Note, warn, warnings_noted
 from handpose.results.pose import HandPose

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from handpose.errors import HandPoseError
-from handpose.estimator import HandPoseEstimator
 from handpose.geometry.camera import Camera
 from handpose.geometry.crop import HandCrop
+from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.depth.read import DepthUnit, read_depth
 from handpose.runtimes.base import BackendName
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from handpose.errors import WeightsError
-from handpose.estimator import HandPoseEstimator
 from handpose.geometry.layouts import JointLayout
+from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.depth.read import DepthUnitWarning
 from handpose.io.resumable import write_atomically
 from handpose.network.calibration import BAD_JOINT, Calibration, bone_lengths, signs_of_doubt

@@ -20,8 +20,8 @@ import numpy as np
 
 from handpose.batch import predict_files
 from handpose.errors import HandPoseError
-from handpose.estimator import HandOrAuto, HandPoseEstimator
 from handpose.geometry.camera import CAMERAS, Camera
+from handpose.inference.estimator import HandOrAuto, HandPoseEstimator
 from handpose.io.depth.read import DepthUnit, read_depth
 from handpose.results.overlay import depth_picture
 from handpose.results.page import pose_page

@@ -12,9 +12,9 @@ import numpy as np
 
 from handpose.errors import HandPoseError
 from handpose.geometry.layouts import JointLayout
+from handpose.inference.tracker import TrackedHand
 from handpose.results.overlay import FINGER_COLOURS
 from handpose.sources.base import Frame
-from handpose.tracking import TrackedHand
 
 _PALM_COLOUR = (235, 235, 235)
 

@@ -23,7 +23,7 @@ from planted import planted
 from test_hostile_numbers import CAMERA, CASES, DEPTH, outcome
 
 from handpose.errors import HandPoseError
-from handpose.estimator import HandPoseEstimator
+from handpose.inference.estimator import HandPoseEstimator
 
 
 def _planted(fault: str) -> Fault:

@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 from handpose.batch import predict_files
 from handpose.cli import app
 from handpose.errors import DeviceMemoryError, HandPoseError
-from handpose.estimator import HandPoseEstimator
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import NYU14
+from handpose.inference.estimator import HandPoseEstimator
 from handpose.results.uvd import read_predictions
 from handpose.runtimes.select import load_backend
 from handpose.weights.registry import find_weights

@@ -11,8 +11,8 @@ from conftest import EXAMPLES
 from typer.testing import CliRunner
 
 from handpose import Camera, HandPoseEstimator
-from handpose.check import TRAINED_FOR, check_frame
 from handpose.cli import app
+from handpose.inference.diagnosis import TRAINED_FOR, check_frame
 from handpose.io.depth.read import DepthUnit
 
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))

@@ -15,8 +15,8 @@ import pytest
 from conftest import EXAMPLES
 
 from handpose.batch import predict_files
-from handpose.estimator import HandPoseEstimator
 from handpose.geometry.camera import Camera
+from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.depth.read import read_depth
 
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))

@@ -13,7 +13,7 @@ import pytest
 import handpose
 from handpose import Camera, HandPoseEstimator, read_depth
 from handpose.batch import FetchedFile, predict_files
-from handpose.estimator import AssumedCameraWarning
+from handpose.inference.estimator import AssumedCameraWarning
 from handpose.io.depth.read import DepthUnitWarning, decode_depth
 from handpose.live import newest_frame
 from handpose.sources.folder import frames

@@ -13,9 +13,9 @@ from conftest import EXAMPLES
 from safetensors.numpy import load_file, save_file
 
 from handpose.errors import WeightsError
-from handpose.estimator import HandPoseEstimator
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import LAYOUTS
+from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.depth.read import read_depth
 from handpose.network.config import JGRP2OConfig
 from handpose.weights import registry as module

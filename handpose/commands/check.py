@@ -29,9 +29,9 @@ def check(
     import dataclasses
     import json
 
-    from handpose.check import check_frame
-    from handpose.estimator import HandPoseEstimator
     from handpose.geometry.camera import Camera
+    from handpose.inference.diagnosis import check_frame
+    from handpose.inference.estimator import HandPoseEstimator
 
     parsed_camera = None if camera is None else Camera.parse(camera)
     parsed_unit = parse_unit(unit)

@@ -34,7 +34,7 @@ def predict_on_cluster(job: PredictJob, address: str | None, workers: int | None
         raise typer.BadParameter("--engine ray needs -o with a folder or URL")
     center = None if job.center is None else parse_numbers(job.center, 3, "--center X,Y,Z with --engine ray")
     try:
-        from handpose.estimator import HandPoseEstimator
+        from handpose.inference.estimator import HandPoseEstimator
         from handpose.scale.engine import connect, predict_shards
         from handpose.scale.inputs import find_shards
         from handpose.scale.output import ShardedOutput

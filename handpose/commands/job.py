@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from handpose.estimator import Box, HandOrAuto, HandPoseEstimator
     from handpose.geometry.camera import Camera
+    from handpose.inference.estimator import Box, HandOrAuto, HandPoseEstimator
     from handpose.io.depth.read import DepthUnit
     from handpose.runtimes.base import BackendName
 

@@ -44,12 +44,12 @@ def live(
     Ends with the source, after --frames, or with Ctrl-C. Exit code: 0 all fine, 1 the camera was lost (what was
     recorded and written until then is kept), 2 wrong usage or no camera.
     """
-    from handpose.estimator import HandPoseEstimator
     from handpose.geometry.camera import Camera
+    from handpose.inference.estimator import HandPoseEstimator
+    from handpose.inference.tracker import HandTracker
     from handpose.live import Statistics, at_own_speed, every_frame, newest_frame
     from handpose.sources.catalog import CAMERAS, open_source
     from handpose.sources.recording import Recorder
-    from handpose.tracking import HandTracker
     from handpose.view import RerunViewer
 
     for path in (record, output):

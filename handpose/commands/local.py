@@ -36,7 +36,7 @@ def predict_here(job: PredictJob, format: Format, draw: Path | None, html: Path 
         typer.Exit: with 1 if inputs failed, or as `stop_requests` says.
     """
     from handpose.batch import predict_files
-    from handpose.estimator import HandPoseEstimator
+    from handpose.inference.estimator import HandPoseEstimator
     from handpose.io.depth.read import SUFFIXES
     from handpose.io.inputs import is_archive, list_files
     from handpose.results.writers import FailedFrame, open_writer

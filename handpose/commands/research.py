@@ -206,7 +206,7 @@ def _dataset(
 
 
 def _evaluate_synthetic(names: list[str], frames: int, device: str) -> Report:
-    from handpose.estimator import HandPoseEstimator
+    from handpose.inference.estimator import HandPoseEstimator
     from handpose.report import Entry, Report
     from handpose.synthetic.testset import evaluate_synthetic
 
@@ -224,8 +224,8 @@ def _evaluate_synthetic(names: list[str], frames: int, device: str) -> Report:
 
 
 def _evaluate_dataset(names: list[str], dataset: HandDataset, workers: int, device: str, out: Path | None) -> Report:
-    from handpose.estimator import HandPoseEstimator
     from handpose.evaluation import Evaluation
+    from handpose.inference.estimator import HandPoseEstimator
     from handpose.report import Entry, Report
     from handpose.results.uvd import write_predictions
     from handpose.training.on_real import predict_dataset

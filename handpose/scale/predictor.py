@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from handpose.batch import FetchedFile, predict_files
-from handpose.estimator import Box, HandOrAuto, HandPoseEstimator
 from handpose.geometry.camera import Camera
+from handpose.inference.estimator import Box, HandOrAuto, HandPoseEstimator
 from handpose.io.depth.read import DepthUnit
 from handpose.results.writers import FailedFrame, Record
 from handpose.runtimes.base import BackendName

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from handpose.estimator import HandPoseEstimator
 from handpose.evaluation import Evaluation
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import JointLayout
+from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.cache import cached
 from handpose.io.depth.read import DepthUnitWarning
 from handpose.synthetic.hand_model import (

@@ -12,8 +12,8 @@ import torch
 from handpose.datasets.crops import DatasetCrops, read_crops
 from handpose.datasets.dataset import HandDataset
 from handpose.errors import HandPoseError
-from handpose.estimator import HandPoseEstimator
 from handpose.geometry.crop import HandCrop
+from handpose.inference.estimator import HandPoseEstimator
 from handpose.network.config import JGRP2OConfig
 from handpose.network.model import JGRP2O
 from handpose.training.trainer import Trainer, TrainingConfig, joint_errors

@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 
 from handpose.errors import HandPoseError
-from handpose.estimator import AssumedCameraWarning, HandPoseEstimator
 from handpose.geometry.camera import Camera
+from handpose.inference.estimator import AssumedCameraWarning, HandPoseEstimator
 from handpose.io.depth.read import DepthUnit, DepthUnitWarning, read_depth
 from handpose.network.calibration import BAD_JOINT, Calibration, bone_deviation
 from handpose.results.pose import Hand, HandPose

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from handpose.errors import HandPoseError
-from handpose.estimator import HandPoseEstimator
 from handpose.geometry.camera import Camera
+from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.depth.read import DepthUnitWarning
 from handpose.results.pose import Hand, HandPose
 
