@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from handpose import Camera, HandPoseEstimator, read_depth
-from handpose.batch import predict_files
+from handpose.jobs.pipeline import predict_files
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 

@@ -21,13 +21,13 @@ import numpy as np
 import ray
 
 from handpose import Camera, HandPoseEstimator
-from handpose.batch import predict_files
 from handpose.io.depth.read import decode_depth
+from handpose.jobs.cluster.engine import predict_shards
+from handpose.jobs.cluster.output import ShardedOutput
+from handpose.jobs.cluster.shards import FILES_PER_SHARD, find_shards
+from handpose.jobs.cluster.table import parquet_of, table_of
+from handpose.jobs.pipeline import predict_files
 from handpose.results.writers import Record
-from handpose.scale.engine import predict_shards
-from handpose.scale.inputs import FILES_PER_SHARD, find_shards
-from handpose.scale.output import ShardedOutput
-from handpose.scale.table import parquet_of, table_of
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 FRAMES = [EXAMPLES / name for name in ("open.png", "thumb.png", "down.png")]

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from handpose import Camera, HandPoseEstimator
-from handpose.batch import predict_files
+from handpose.jobs.pipeline import predict_files
 
 HERE = Path(__file__).parent
 given = dict(enumerate(sys.argv))

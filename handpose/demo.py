@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from handpose.batch import predict_files
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import CAMERAS, Camera
 from handpose.inference.estimator import HandOrAuto, HandPoseEstimator
 from handpose.io.depth.read import DepthUnit, read_depth
+from handpose.jobs.pipeline import predict_files
 from handpose.results.overlay import depth_picture
 from handpose.results.page import pose_page
 from handpose.results.pose import HandPose

@@ -14,12 +14,12 @@ from conftest import EXAMPLES
 from faults_jobs import disk_full, disk_of, interrupted, job, killed, make_frames, wait_for_more
 from typer.testing import CliRunner
 
-from handpose.batch import predict_files
 from handpose.cli import app
 from handpose.errors import DeviceMemoryError, HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import NYU14
 from handpose.inference.estimator import HandPoseEstimator
+from handpose.jobs.pipeline import predict_files
 from handpose.results.uvd import read_predictions
 from handpose.runtimes.select import load_backend
 from handpose.weights.registry import find_weights

@@ -19,10 +19,10 @@ ray = pytest.importorskip("ray")
 pq = pytest.importorskip("pyarrow.parquet")
 
 from handpose.errors import HandPoseError  # noqa: E402
-from handpose.scale import HandPosePredictor  # noqa: E402 - needs pyarrow
-from handpose.scale.engine import connect, predict_shards  # noqa: E402
-from handpose.scale.inputs import find_shards  # noqa: E402
-from handpose.scale.output import MANIFEST, ShardedOutput  # noqa: E402
+from handpose.jobs.cluster.engine import connect, predict_shards  # noqa: E402
+from handpose.jobs.cluster.output import MANIFEST, ShardedOutput  # noqa: E402
+from handpose.jobs.cluster.predictor import HandPosePredictor  # noqa: E402 - needs pyarrow
+from handpose.jobs.cluster.shards import find_shards  # noqa: E402
 
 Start = Callable[..., "subprocess.Popen[str]"]
 

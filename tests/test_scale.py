@@ -24,11 +24,11 @@ from handpose.errors import HandPoseError
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
-from handpose.scale import HandPosePredictor  # noqa: E402 - needs pyarrow
-from handpose.scale.inputs import FILES_PER_SHARD, InputFile, Shard, find_shards  # noqa: E402
-from handpose.scale.output import MANIFEST, ShardedOutput, put  # noqa: E402
-from handpose.scale.readers import read_shard  # noqa: E402
-from handpose.scale.table import parquet_of, table_of  # noqa: E402
+from handpose.jobs.cluster.output import MANIFEST, ShardedOutput, put  # noqa: E402
+from handpose.jobs.cluster.predictor import HandPosePredictor  # noqa: E402 - needs pyarrow
+from handpose.jobs.cluster.readers import read_shard  # noqa: E402
+from handpose.jobs.cluster.shards import FILES_PER_SHARD, InputFile, Shard, find_shards  # noqa: E402
+from handpose.jobs.cluster.table import parquet_of, table_of  # noqa: E402
 
 CAMERA = Camera(200.0, 200.0, 31.5, 23.5, 64, 48)
 
@@ -93,13 +93,13 @@ def test_files_that_are_gone_or_no_depth_files_keep_their_place(tmp_path: Path) 
 
 
 def test_pieces_are_whole_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("handpose.scale.readers._CHUNK_FILES", 10)
+    monkeypatch.setattr("handpose.jobs.cluster.readers._CHUNK_FILES", 10)
     members = [(f"{i:03}.png", b"x" * i) for i in range(50)]
     tar = tar_of(tmp_path / "a.tar", members)
     pieces = list(read_shard(find_shards([str(tar)])[0], 4))
     assert [len(piece) for piece in pieces] == [12, 12, 12, 12, 2]
     assert [file.data for file in itertools.chain(*pieces)] == [data for _, data in members]
-    monkeypatch.setattr("handpose.scale.readers._CHUNK_BYTES", 100)
+    monkeypatch.setattr("handpose.jobs.cluster.readers._CHUNK_BYTES", 100)
     assert max(len(piece) for piece in list(read_shard(find_shards([str(tar)])[0], 4))[5:]) == 4
 
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from conftest import EXAMPLES
 
-from handpose.batch import predict_files
 from handpose.geometry.camera import Camera
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.depth.read import read_depth
+from handpose.jobs.pipeline import predict_files
 
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
 FILES = [EXAMPLES / f"{name}.png" for name in ("open", "thumb", "down")]

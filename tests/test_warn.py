@@ -12,9 +12,9 @@ import pytest
 
 import handpose
 from handpose import Camera, HandPoseEstimator, read_depth
-from handpose.batch import FetchedFile, predict_files
 from handpose.inference.estimator import AssumedCameraWarning
 from handpose.io.depth.read import DepthUnitWarning, decode_depth
+from handpose.jobs.pipeline import FetchedFile, predict_files
 from handpose.live import newest_frame
 from handpose.sources.folder import frames
 

@@ -12,7 +12,7 @@ from handpose.commands.console import parse_numbers, say, stop_requests
 from handpose.errors import HandPoseError
 
 if TYPE_CHECKING:
-    from handpose.commands.job import PredictJob
+    from handpose.jobs.job import PredictJob
 
 _TOLD = 20  # warnings that are printed; thousands of frames may have the same flaw
 _TELL_EVERY = 5.0  # seconds
@@ -35,9 +35,9 @@ def predict_on_cluster(job: PredictJob, address: str | None, workers: int | None
     center = None if job.center is None else parse_numbers(job.center, 3, "--center X,Y,Z with --engine ray")
     try:
         from handpose.inference.estimator import HandPoseEstimator
-        from handpose.scale.engine import connect, predict_shards
-        from handpose.scale.inputs import find_shards
-        from handpose.scale.output import ShardedOutput
+        from handpose.jobs.cluster.engine import connect, predict_shards
+        from handpose.jobs.cluster.output import ShardedOutput
+        from handpose.jobs.cluster.shards import find_shards
     except ImportError as error:
         raise HandPoseError(f"--engine ray needs the extra ray ({error}); pip install 'handpose[ray]'") from None
 

@@ -16,8 +16,8 @@ from handpose.errors import HandPoseError
 if TYPE_CHECKING:
     import numpy as np
 
-    from handpose.batch import FileResult
-    from handpose.commands.job import PredictJob
+    from handpose.jobs.job import PredictJob
+    from handpose.jobs.pipeline import FileResult
     from handpose.results.pose import HandPose
     from handpose.results.writers import Format
 
@@ -35,10 +35,10 @@ def predict_here(job: PredictJob, format: Format, draw: Path | None, html: Path 
         HandPoseError: nothing could be done.
         typer.Exit: with 1 if inputs failed, or as `stop_requests` says.
     """
-    from handpose.batch import predict_files
     from handpose.inference.estimator import HandPoseEstimator
     from handpose.io.depth.read import SUFFIXES
     from handpose.io.inputs import is_archive, list_files
+    from handpose.jobs.pipeline import predict_files
     from handpose.results.writers import FailedFrame, open_writer
 
     for text in job.inputs:

@@ -10,8 +10,8 @@ import typer
 
 from handpose.commands.cluster import predict_on_cluster
 from handpose.commands.console import HandOrAuto, parse_numbers, parse_unit, warnings_as_lines
-from handpose.commands.job import PredictJob
 from handpose.commands.local import predict_here
+from handpose.jobs.job import PredictJob
 
 app = typer.Typer()
 

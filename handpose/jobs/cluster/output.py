@@ -12,7 +12,7 @@ import fsspec
 
 from handpose.errors import HandPoseError
 from handpose.io.resumable import WORK_PER_SYNC, read_manifest, write_atomically
-from handpose.scale.inputs import Shard
+from handpose.jobs.cluster.shards import Shard
 
 MANIFEST = "_manifest.jsonl"
 """The manifest's name; what begins with `_` is no data to readers of Parquet folders."""

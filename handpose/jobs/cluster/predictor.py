@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from handpose.batch import FetchedFile, predict_files
 from handpose.geometry.camera import Camera
 from handpose.inference.estimator import Box, HandOrAuto, HandPoseEstimator
 from handpose.io.depth.read import DepthUnit
+from handpose.jobs.cluster.table import table_of
+from handpose.jobs.pipeline import FetchedFile, predict_files
 from handpose.results.writers import FailedFrame, Record
 from handpose.runtimes.base import BackendName
-from handpose.scale.table import table_of
 
 
 class HandPosePredictor:

@@ -21,13 +21,13 @@ import pyarrow as pa
 import ray
 import ray.data
 
-from handpose.batch import FetchedFile
 from handpose.errors import HandPoseError
-from handpose.scale.inputs import InputFile, Shard
-from handpose.scale.output import ShardedOutput, put
-from handpose.scale.predictor import HandPosePredictor
-from handpose.scale.readers import read_shard
-from handpose.scale.table import parquet_of, table_of
+from handpose.jobs.cluster.output import ShardedOutput, put
+from handpose.jobs.cluster.predictor import HandPosePredictor
+from handpose.jobs.cluster.readers import read_shard
+from handpose.jobs.cluster.shards import InputFile, Shard
+from handpose.jobs.cluster.table import parquet_of, table_of
+from handpose.jobs.pipeline import FetchedFile
 
 # Reading waits for the store more than it computes: beside each worker there is room for it. Writing hardly computes,
 # and must not wait until all is read.

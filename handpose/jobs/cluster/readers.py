@@ -12,11 +12,11 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from handpose.batch import FetchedFile
 from handpose.errors import DepthReadError
 from handpose.io.depth.read import LARGEST_FILE, SUFFIXES, read_bytes
 from handpose.io.inputs import PARQUET, is_archive
-from handpose.scale.inputs import InputFile, Shard
+from handpose.jobs.cluster.shards import InputFile, Shard
+from handpose.jobs.pipeline import FetchedFile
 
 _CHUNK_FILES, _CHUNK_BYTES = 128, 1 << 26  # what is on its way as one piece
 

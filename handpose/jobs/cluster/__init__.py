@@ -1,0 +1,1 @@
+"""Frames from anywhere to Parquet tables, on a Ray cluster."""
