@@ -14,8 +14,8 @@ from PIL import Image
 
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.tracker import HandTracker
+from handpose.live.sources.synthetic import frames
 from handpose.results.overlay import draw_pose
-from handpose.sources.synthetic import frames
 
 FILE = Path(__file__).resolve().parent / "images" / "live.gif"
 FRAMES, EVERY, SEED = 150, 3, 1  # shows every third of 30 frames per second

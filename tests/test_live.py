@@ -13,7 +13,7 @@ import pytest
 from conftest import EXAMPLES
 
 from handpose.cli import main
-from handpose.sources.recording import frames
+from handpose.live.sources.recording import frames
 
 STREAM = EXAMPLES / "hand.hpr"
 
@@ -170,7 +170,7 @@ def test_rerun_gets_image_camera_skeleton_and_series(tmp_path: Path) -> None:
     pytest.importorskip("rerun")
     chunk = pytest.importorskip("rerun.chunk")
     from handpose import HandPoseEstimator, HandTracker
-    from handpose.view import RerunViewer
+    from handpose.live.rerun_viewer import RerunViewer
 
     tracker = HandTracker(HandPoseEstimator.from_pretrained("msra", device="cpu"))
     viewer = RerunViewer(tmp_path / "a.rrd")

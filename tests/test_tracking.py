@@ -10,8 +10,8 @@ from conftest import EXAMPLES
 
 from handpose import Camera, HandPose, HandPoseError, HandPoseEstimator, HandTracker, OneEuro
 from handpose.geometry.layouts import MSRA21
-from handpose.sources.base import Frame
-from handpose.sources.recording import frames
+from handpose.live.frame import Frame
+from handpose.live.sources.recording import frames
 
 CAMERA = Camera(400.0, 400.0, 319.5, 239.5, 640, 480)
 NOTHING = np.zeros((480, 640), np.float32)

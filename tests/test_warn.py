@@ -15,8 +15,8 @@ from handpose import Camera, HandPoseEstimator, read_depth
 from handpose.inference.estimator import AssumedCameraWarning
 from handpose.io.depth.read import DepthUnitWarning, decode_depth
 from handpose.jobs.pipeline import FetchedFile, predict_files
-from handpose.live import newest_frame
-from handpose.sources.folder import frames
+from handpose.live.pacing import newest_frame
+from handpose.live.sources.folder import frames
 
 CAMERA = Camera(60.0, 60.0, 31.5, 31.5, 64, 64)
 FAR = np.full((64, 64), 5000.0, np.float32)  # mm, where no hand can be measured

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from handpose.io.warn import Note, warn, warnings_noted
-from handpose.sources.base import Frame, Source
+from handpose.live.frame import Frame, Source
 
 _PATIENCE = 5.0  # s for a camera to be given back
 

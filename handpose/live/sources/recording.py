@@ -18,7 +18,7 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.io.depth.read import MAX_PIXELS, to_depth
-from handpose.sources.base import Frame, Source
+from handpose.live.frame import Frame, Source
 
 _FORMAT, _VERSION = "handpose recording", 1
 _HEAD = struct.Struct("<dI")

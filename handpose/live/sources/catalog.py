@@ -8,9 +8,9 @@ from pathlib import Path
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.io.depth.read import DepthUnit
-from handpose.sources.base import Source
-from handpose.sources.folder import frames as folder_frames
-from handpose.sources.recording import frames as recorded_frames
+from handpose.live.frame import Source
+from handpose.live.sources.folder import frames as folder_frames
+from handpose.live.sources.recording import frames as recorded_frames
 
 CAMERAS = ("realsense", "orbbec")
 """The sources that give frames in their own time."""
@@ -30,9 +30,9 @@ def open_source(name: str, *, camera: Camera | None = None, unit: DepthUnit = "m
             say comes with its first frame.
     """
     if name in CAMERAS:
-        return importlib.import_module(f"handpose.sources.{name}").frames()  # type: ignore[no-any-return]
+        return importlib.import_module(f"handpose.live.sources.{name}").frames()  # type: ignore[no-any-return]
     if name == "synthetic":
-        from handpose.sources.synthetic import frames  # brings torch
+        from handpose.live.sources.synthetic import frames  # brings torch
 
         return frames(fps=fps)
     path = Path(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from handpose.geometry.layouts import MSRA21
-from handpose.sources.base import Frame, Source
+from handpose.live.frame import Frame, Source
 from handpose.synthetic.animation import CAMERA, animate
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.io.depth.read import SUFFIXES, DepthUnit, millimetres_per_unit, read_depth
-from handpose.sources.base import Frame, Source
+from handpose.live.frame import Frame, Source
 
 
 def frames(folder: str | Path, camera: Camera, *, unit: DepthUnit = "mm", fps: float = 30.0) -> Source:

@@ -13,8 +13,8 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.geometry.layouts import JointLayout
 from handpose.inference.tracker import TrackedHand
+from handpose.live.frame import Frame
 from handpose.results.overlay import FINGER_COLOURS
-from handpose.sources.base import Frame
 
 _PALM_COLOUR = (235, 235, 235)
 

@@ -1,0 +1,1 @@
+"""Where live depth frames come from."""

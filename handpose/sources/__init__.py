@@ -1,1 +1,0 @@
-"""Where frames come from: cameras, folders, recordings, a rendered hand."""
