@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from handpose import CAMERAS, Camera
-from handpose.evaluation import Evaluation
+from handpose.evaluation.metrics import Evaluation
 from handpose.results.uvd import EVALUATORS, read_ground_truth, read_predictions, write_predictions
 
 FILES = {"nyu": ("v2v_posenet", "point_to_point", "deepprior_pp"), "icvl": ("v2v_posenet", "handpointnet")}

@@ -10,7 +10,7 @@ import pytest
 from conftest import EXAMPLES
 
 from handpose import Camera, HandPoseError
-from handpose.benchmark import _timing, machine, measure
+from handpose.evaluation.speed import _timing, machine, measure
 
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
 

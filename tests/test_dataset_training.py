@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from handpose.cli import app
 from handpose.datasets.catalog import open_dataset
 from handpose.errors import HandPoseError
-from handpose.evaluation import Evaluation
+from handpose.evaluation.metrics import Evaluation
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.network.config import JGRP2OConfig
 from handpose.training.checkpoint import load_state

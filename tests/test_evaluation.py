@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from handpose.errors import HandPoseError
-from handpose.evaluation import Evaluation
+from handpose.evaluation.metrics import Evaluation
 from handpose.geometry.layouts import ICVL16, LAYOUTS, NYU14, JointLayout
 
 

@@ -7,9 +7,9 @@ import pytest
 from conftest import SHARED
 
 from handpose.errors import HandPoseError
-from handpose.evaluation import Evaluation
+from handpose.evaluation.metrics import Evaluation
+from handpose.evaluation.report import compare_files
 from handpose.geometry.layouts import ICVL16, NYU14
-from handpose.report import compare_files
 from handpose.results.uvd import EVALUATORS, read_ground_truth, read_predictions, write_predictions
 
 

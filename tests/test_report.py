@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from handpose.errors import HandPoseError
-from handpose.evaluation import Evaluation
+from handpose.evaluation.metrics import Evaluation
+from handpose.evaluation.plots import draw_evaluations
+from handpose.evaluation.report import Entry, Report
 from handpose.geometry.camera import CAMERAS
 from handpose.geometry.layouts import NYU14
-from handpose.plots import draw_evaluations
-from handpose.report import Entry, Report
 
 HOSTILE = '_<script src="http://example.org/x.js">$\\frac{1}$ --> & "\'</script>'
 

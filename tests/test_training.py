@@ -15,7 +15,7 @@ import torch
 from faults_jobs import kill_at_renames
 
 from handpose.errors import HandPoseError
-from handpose.evaluation import Evaluation
+from handpose.evaluation.metrics import Evaluation
 from handpose.network.config import JGRP2OConfig
 from handpose.network.losses import pose_loss, regularisation
 from handpose.network.model import JGRP2O

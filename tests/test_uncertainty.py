@@ -12,9 +12,9 @@ import pytest
 from conftest import EXAMPLES
 from faults_jobs import disk_of
 
-import handpose.calibration
+import handpose.evaluation.calibrate
 from handpose import MSRA21, Camera, HandPoseEstimator, JointLayout, WeightsError, read_depth
-from handpose.calibration import calibrate, fit_calibration
+from handpose.evaluation.calibrate import calibrate, fit_calibration
 from handpose.network.calibration import Calibration, bone_deviation, bone_lengths
 from handpose.network.config import JGRP2OConfig
 from handpose.weights.registry import find_weights
@@ -151,7 +151,7 @@ def test_calibrate_writes_the_config_and_nothing_else(tmp_path: Path, monkeypatc
     (tmp_path / "config.json").write_text(json.dumps(plain.to_dict()))
     shutil.copy(built_in.model_file, tmp_path / "model.safetensors")
     before = (tmp_path / "model.safetensors").read_bytes()
-    monkeypatch.setattr(handpose.calibration, "synthetic_validation", noisier_and_noisier)
+    monkeypatch.setattr(handpose.evaluation.calibrate, "synthetic_validation", noisier_and_noisier)
     seen: list[int] = []
     changed: list[str] = []
 
@@ -161,7 +161,7 @@ def test_calibrate_writes_the_config_and_nothing_else(tmp_path: Path, monkeypatc
                 changed.append(name)
             super().__setattr__(name, value)
 
-    monkeypatch.setattr(handpose.calibration, "HandPoseEstimator", Watched)
+    monkeypatch.setattr(handpose.evaluation.calibrate, "HandPoseEstimator", Watched)
     calibration = calibrate(tmp_path, 12, "cpu", on_frame=seen.append)
     assert changed == []
     with disk_of(100), pytest.raises(WeightsError, match="cannot be written"):

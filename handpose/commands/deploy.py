@@ -77,7 +77,7 @@ def benchmark(
     import dataclasses
     import json
 
-    from handpose.benchmark import machine, measure, peak_memory_mb
+    from handpose.evaluation.speed import machine, measure, peak_memory_mb
     from handpose.geometry.camera import Camera
     from handpose.runtimes.select import GRAPH_SUFFIXES, installed_backends
 

@@ -17,7 +17,7 @@ from handpose.errors import HandPoseError
 
 if TYPE_CHECKING:
     from handpose.datasets.dataset import HandDataset
-    from handpose.report import Report
+    from handpose.evaluation.report import Report
     from handpose.training.ablations import Variant
 
 app = typer.Typer()
@@ -159,13 +159,13 @@ def evaluate(
     """Measure models on rendered test images or a data set, or files of predictions: mean joint error and more."""
     import json
 
-    from handpose.report import check_outputs
+    from handpose.evaluation.report import check_outputs
 
     check_outputs(report or (), plots)
     if predictions:
         if ground_truth is None or data is Data.synthetic:
             raise typer.BadParameter("--predictions needs --ground-truth FILE and --dataset icvl|nyu|msra")
-        from handpose.report import compare_files
+        from handpose.evaluation.report import compare_files
 
         result = compare_files(data.value, ground_truth, predictions)
     else:
@@ -206,8 +206,8 @@ def _dataset(
 
 
 def _evaluate_synthetic(names: list[str], frames: int, device: str) -> Report:
+    from handpose.evaluation.report import Entry, Report
     from handpose.inference.estimator import HandPoseEstimator
-    from handpose.report import Entry, Report
     from handpose.synthetic.testset import evaluate_synthetic
 
     estimators = [HandPoseEstimator.from_pretrained(name, device=device) for name in names]
@@ -224,9 +224,9 @@ def _evaluate_synthetic(names: list[str], frames: int, device: str) -> Report:
 
 
 def _evaluate_dataset(names: list[str], dataset: HandDataset, workers: int, device: str, out: Path | None) -> Report:
-    from handpose.evaluation import Evaluation
+    from handpose.evaluation.metrics import Evaluation
+    from handpose.evaluation.report import Entry, Report
     from handpose.inference.estimator import HandPoseEstimator
-    from handpose.report import Entry, Report
     from handpose.results.uvd import write_predictions
     from handpose.training.on_real import predict_dataset
 
@@ -254,7 +254,7 @@ def calibrate(
 
     Needs the extra `train` the first time, to make the hand.
     """
-    from handpose.calibration import calibrate
+    from handpose.evaluation.calibrate import calibrate
 
     with _progress(frames) as on_frame:
         found = calibrate(folder, frames, device, on_frame=on_frame)

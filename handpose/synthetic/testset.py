@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from handpose.evaluation import Evaluation
+from handpose.evaluation.metrics import Evaluation
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import JointLayout
 from handpose.inference.estimator import HandPoseEstimator

@@ -17,10 +17,10 @@ import numpy as np
 
 from handpose import __version__
 from handpose.errors import HandPoseError
-from handpose.evaluation import CURVE_LIMIT, SUCCESS_THRESHOLDS, Evaluation
+from handpose.evaluation.metrics import CURVE_LIMIT, SUCCESS_THRESHOLDS, Evaluation
+from handpose.evaluation.plots import check_matplotlib, draw_evaluations, save_figure
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import JointLayout
-from handpose.plots import check_matplotlib, draw_evaluations, save_figure
 from handpose.results.uvd import EVALUATORS, read_ground_truth, read_predictions
 
 _MISSING = (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 import numpy as np
 
 from handpose.errors import HandPoseError
-from handpose.evaluation import CURVE_LIMIT, Evaluation
+from handpose.evaluation.metrics import CURVE_LIMIT, Evaluation
 from handpose.geometry.layouts import JointLayout
 
 if TYPE_CHECKING:

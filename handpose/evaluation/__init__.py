@@ -1,0 +1,1 @@
+"""How good poses are, and how fast."""
