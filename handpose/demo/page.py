@@ -34,7 +34,7 @@ except ImportError:
     raise HandPoseError("the demo needs Gradio: pip install 'handpose[demo]'") from None
 
 # In a wheel they are inside the package, in a checkout beside it.
-_EXAMPLES = next(folder for up in (0, 1) if (folder := Path(__file__).parents[up] / "examples").is_dir())
+_EXAMPLES = next(folder for up in (0, 2) if (folder := Path(__file__).parents[up] / "examples").is_dir())
 _ASSUMED = "unknown: a view 67 degrees wide is assumed"
 _UNITS = (
     ("millimetres", "mm"),
