@@ -37,7 +37,7 @@ html_theme_options = {
 def _add_commands(app: Sphinx, page: str, source: list[str]) -> None:
     """Append Typer's reference of all commands to the page `cli`."""
     if page == "cli":
-        command = [sys.executable, "-m", "typer", "handpose.cli", "utils", "docs", "--name", "handpose"]
+        command = [sys.executable, "-m", "typer", "handpose.cli.main", "utils", "docs", "--name", "handpose"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         source[0] += done.stdout.split("\n## ", 1)[1].join(["\n## ", ""])
 

@@ -1,5 +1,5 @@
 """`python -m handpose`."""
 
-from handpose.cli import main
+from handpose.cli.main import main
 
 main()

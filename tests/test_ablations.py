@@ -11,7 +11,7 @@ import torch
 from test_training import Balls, validate
 from typer.testing import CliRunner
 
-from handpose.cli import app
+from handpose.cli.main import app
 from handpose.errors import WeightsError
 from handpose.network.config import JGRP2OConfig
 from handpose.network.losses import pose_loss

@@ -172,7 +172,10 @@ def test_only_the_command_line_prints() -> None:
 
 @pytest.mark.parametrize(
     "code",
-    ["import handpose", "import sys; sys.argv = ['handpose', '--help']; import handpose.cli; handpose.cli.main()"],
+    [
+        "import handpose",
+        "import sys; sys.argv = ['handpose', '--help']; import handpose.cli.main; handpose.cli.main.main()",
+    ],
 )
 def test_start_up_loads_nothing_heavy(code: str) -> None:
     program = (

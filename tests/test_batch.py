@@ -14,7 +14,7 @@ from conftest import EXAMPLES
 from faults_jobs import disk_full, disk_of, interrupted, job, killed, make_frames, wait_for_more
 from typer.testing import CliRunner
 
-from handpose.cli import app
+from handpose.cli.main import app
 from handpose.errors import DeviceMemoryError, HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import NYU14

@@ -11,7 +11,7 @@ from conftest import EXAMPLES
 from typer.testing import CliRunner
 
 from handpose import Camera, HandPoseEstimator
-from handpose.cli import app
+from handpose.cli.main import app
 from handpose.inference.diagnosis import TRAINED_FOR, check_frame
 from handpose.io.depth.read import DepthUnit
 

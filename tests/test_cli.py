@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from conftest import EXAMPLES, SHARED
 
-from handpose import HandPose, HandPoseError, cli
+from handpose import HandPose, HandPoseError
+from handpose.cli import main as cli
 from handpose.errors import DeviceMemoryError
 from handpose.geometry.layouts import MSRA21
 from handpose.results.uvd import read_predictions

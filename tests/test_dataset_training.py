@@ -10,7 +10,7 @@ import pytest
 from test_datasets import write_nyu
 from typer.testing import CliRunner
 
-from handpose.cli import app
+from handpose.cli.main import app
 from handpose.datasets.catalog import open_dataset
 from handpose.errors import HandPoseError
 from handpose.evaluation.metrics import Evaluation

@@ -74,7 +74,9 @@ def test_a_port_that_is_taken_is_said() -> None:
 
 
 def test_without_gradio_it_says_what_to_install() -> None:
-    program = "import sys; sys.modules['gradio'] = None; sys.argv = ['', 'demo']; import handpose.cli as c; c.main()"
+    program = (
+        "import sys; sys.modules['gradio'] = None; sys.argv = ['', 'demo']; import handpose.cli.main as c; c.main()"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (2, "error: the demo needs Gradio: pip install 'handpose[demo]'\n")
 

@@ -14,7 +14,7 @@ from browser import open_browser
 from conftest import ROOT
 
 import handpose
-from handpose.cli import app
+from handpose.cli.main import app
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

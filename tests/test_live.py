@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import EXAMPLES
 
-from handpose.cli import main
+from handpose.cli.main import main
 from handpose.live.sources.recording import frames
 
 STREAM = EXAMPLES / "hand.hpr"

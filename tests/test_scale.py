@@ -18,7 +18,7 @@ from faults_jobs import make_frames
 from typer.testing import CliRunner
 
 from handpose import Camera, HandPoseEstimator
-from handpose.cli import app
+from handpose.cli.main import app
 from handpose.errors import HandPoseError
 
 pa = pytest.importorskip("pyarrow")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from handpose.commands.console import say
+from handpose.cli.console import say
 
 app = typer.Typer()
 

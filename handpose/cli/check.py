@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from handpose.commands.console import Hand, parse_unit
+from handpose.cli.console import Hand, parse_unit
 
 app = typer.Typer()
 

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from handpose.commands.cluster import predict_on_cluster
-from handpose.commands.console import HandOrAuto, parse_numbers, parse_unit, warnings_as_lines
-from handpose.commands.local import predict_here
+from handpose.cli.console import HandOrAuto, parse_numbers, parse_unit, warnings_as_lines
+from handpose.cli.predict_cluster import predict_on_cluster
+from handpose.cli.predict_local import predict_here
 from handpose.jobs.job import PredictJob
 
 app = typer.Typer()

@@ -10,7 +10,7 @@ from typing import IO, Annotated
 
 import typer
 
-from handpose.commands.console import Hand, parse_unit, reader_may_leave, say, say_row, warnings_as_lines
+from handpose.cli.console import Hand, parse_unit, reader_may_leave, say, say_row, warnings_as_lines
 from handpose.errors import HandPoseError, SourceLostError
 
 app = typer.Typer()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from handpose.commands.console import parse_unit, say
+from handpose.cli.console import parse_unit, say
 
 if TYPE_CHECKING:
     from handpose.runtimes.base import BackendName

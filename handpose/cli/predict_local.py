@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from handpose.commands.console import parse_numbers, say, stop_requests
+from handpose.cli.console import parse_numbers, say, stop_requests
 from handpose.errors import HandPoseError
 
 if TYPE_CHECKING:

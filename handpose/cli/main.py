@@ -7,14 +7,14 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from handpose.commands.check import app as check
-from handpose.commands.console import say
-from handpose.commands.demo import app as demo
-from handpose.commands.deploy import app as deploy
-from handpose.commands.live import app as live
-from handpose.commands.models import app as models
-from handpose.commands.predict import app as predict
-from handpose.commands.research import app as research
+from handpose.cli.check import app as check
+from handpose.cli.console import say
+from handpose.cli.demo import app as demo
+from handpose.cli.export import app as deploy
+from handpose.cli.live import app as live
+from handpose.cli.models import app as models
+from handpose.cli.predict import app as predict
+from handpose.cli.train import app as research
 from handpose.errors import DeviceMemoryError, HandPoseError
 
 app = typer.Typer(

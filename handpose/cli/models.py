@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from handpose.commands.console import Layout, say
+from handpose.cli.console import Layout, say
 
 app = typer.Typer()
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from handpose.commands.console import Layout, say, say_row
+from handpose.cli.console import Layout, say, say_row
 from handpose.errors import HandPoseError
 
 if TYPE_CHECKING:

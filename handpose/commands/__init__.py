@@ -1,1 +1,0 @@
-"""The commands of `handpose`, by what they are for."""
