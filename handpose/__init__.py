@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from handpose.geometry.layouts import ICVL16, LAYOUTS, MSRA21, NYU14, JointLayout
     from handpose.inference.estimator import AssumedCameraWarning, HandPoseEstimator
     from handpose.inference.tracker import HandTracker, OneEuro, TrackedHand
-    from handpose.io.depth.read import DepthUnitWarning, read_depth
+    from handpose.io.depth.read import read_depth
+    from handpose.io.depth.units import DepthUnitWarning
     from handpose.localization.localizer import localize_hands, read_centers
     from handpose.results.pose import HandPose
     from handpose.weights.registry import WEIGHTS
@@ -24,7 +25,7 @@ _HOMES = {
     "CAMERAS": "geometry.camera",
     "Camera": "geometry.camera",
     "DepthReadError": "errors",
-    "DepthUnitWarning": "io.depth.read",
+    "DepthUnitWarning": "io.depth.units",
     "HandCrop": "geometry.crop",
     "HandPose": "results.pose",
     "HandPoseError": "errors",

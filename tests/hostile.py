@@ -32,7 +32,8 @@ from handpose.datasets.matfile import write_mat
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import LAYOUTS, NYU14
-from handpose.io.depth.read import DepthUnitWarning, read_depth
+from handpose.io.depth.read import read_depth
+from handpose.io.depth.units import DepthUnitWarning
 from handpose.localization.localizer import read_centers
 from handpose.network.config import JGRP2OConfig
 from handpose.results.pose import HandPose

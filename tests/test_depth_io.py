@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from handpose.errors import DepthReadError, HandPoseError
-from handpose.io.depth.read import DepthUnitWarning, read_depth, to_depth
+from handpose.io.depth.read import read_depth, to_depth
+from handpose.io.depth.units import DepthUnitWarning
 
 DEPTH = np.arange(40 * 60, dtype=np.uint16).reshape(40, 60) + 300
 DEPTH[:4] = 0

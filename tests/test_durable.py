@@ -8,7 +8,8 @@ import pytest
 from faults_jobs import disk_of
 
 from handpose.errors import HandPoseError
-from handpose.io.resumable import GrowingFile, write_atomically
+from handpose.io.atomic import write_atomically
+from handpose.io.resumable import GrowingFile
 
 SETTINGS = {"unit": "mm", "box": (1, 2, 3, 4)}
 LINES = [f"{i} " + "x" * (7 * i % 13) + "\n" for i in range(8)]

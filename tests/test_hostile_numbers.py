@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handpose import Camera, HandPose, HandPoseError, HandPoseEstimator, read_depth
-from handpose.io.depth.read import DepthUnitWarning
+from handpose.io.depth.units import DepthUnitWarning
 from handpose.localization.localizer import _LARGEST_VIEW, _MOST_VOTES, hand_candidates
 from handpose.network.config import JGRP2OConfig
 

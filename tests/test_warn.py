@@ -13,7 +13,8 @@ import pytest
 import handpose
 from handpose import Camera, HandPoseEstimator, read_depth
 from handpose.inference.estimator import AssumedCameraWarning
-from handpose.io.depth.read import DepthUnitWarning, decode_depth
+from handpose.io.depth.read import decode_depth
+from handpose.io.depth.units import DepthUnitWarning
 from handpose.jobs.pipeline import FetchedFile, predict_files
 from handpose.live.pacing import newest_frame
 from handpose.live.sources.folder import frames

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from handpose.io.depth.read import DepthUnit
+    from handpose.io.depth.units import DepthUnit
 
 
 class Layout(str, enum.Enum):

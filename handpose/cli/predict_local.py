@@ -142,7 +142,7 @@ def _show(pose: HandPose, depth: np.ndarray, picture: Path | None, page: Path | 
     """Writes the picture and the page, if they are asked for; a page only if there is a hand."""
     import cv2
 
-    from handpose.io.resumable import write_atomically
+    from handpose.io.atomic import write_atomically
     from handpose.results.page import pose_page
 
     contents: dict[Path, bytes] = {}

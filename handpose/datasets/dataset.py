@@ -14,7 +14,8 @@ import numpy as np
 from handpose.errors import DepthReadError, HandPoseError
 from handpose.geometry.camera import CAMERAS, Camera
 from handpose.geometry.layouts import LAYOUTS, JointLayout
-from handpose.io.depth.read import DepthUnit, DepthUnitWarning, read_depth
+from handpose.io.depth.read import read_depth
+from handpose.io.depth.units import DepthUnit, DepthUnitWarning
 from handpose.localization.localizer import localize_hands, read_centers
 
 DatasetName = Literal["icvl", "nyu", "msra"]

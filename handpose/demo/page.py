@@ -21,7 +21,8 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import CAMERAS, Camera
 from handpose.inference.estimator import HandOrAuto, HandPoseEstimator
-from handpose.io.depth.read import DepthUnit, read_depth
+from handpose.io.depth.read import read_depth
+from handpose.io.depth.units import DepthUnit
 from handpose.jobs.pipeline import predict_files
 from handpose.results.overlay import depth_picture
 from handpose.results.page import pose_page

@@ -17,7 +17,8 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.crop import HandCrop
 from handpose.inference.estimator import HandPoseEstimator
-from handpose.io.depth.read import DepthUnit, read_depth
+from handpose.io.depth.read import read_depth
+from handpose.io.depth.units import DepthUnit
 from handpose.runtimes.base import BackendName
 
 _WARM_UP = 5  # calls

@@ -13,7 +13,8 @@ from handpose.errors import DeviceMemoryError, HandPoseError
 from handpose.geometry.camera import Camera, Cameras
 from handpose.geometry.crop import PATCH, HandCrop, denormalize
 from handpose.geometry.layouts import JointLayout
-from handpose.io.depth.read import DepthUnit, millimetres_per_unit, read_depth, to_depth, warn_of_unit
+from handpose.io.depth.read import read_depth, to_depth
+from handpose.io.depth.units import DepthUnit, millimetres_per_unit, warn_of_unit
 from handpose.io.warn import warn
 from handpose.localization.localizer import (
     NEAREST,

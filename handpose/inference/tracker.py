@@ -14,7 +14,7 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.inference.estimator import HandPoseEstimator
-from handpose.io.depth.read import DepthUnitWarning
+from handpose.io.depth.units import DepthUnitWarning
 from handpose.results.pose import Hand, HandPose
 
 # On rendered sequences the mean spread of a hand's joints stays below 19 mm, and is above 29 in half of the crops of

@@ -13,30 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from handpose.errors import HandPoseError
+from handpose.io.atomic import write_all, write_atomically
 
 if sys.platform != "win32":
     import fcntl
 
 WORK_PER_SYNC = 20.0
 """How many times as long as it takes to sync one may work before the next: 5 % for safety."""
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Makes `data` the file's content; at any moment the file is the old one or the new one, whole.
-
-    Raises:
-        OSError: it cannot be written; the old file is as it was.
-    """
-    path = path.resolve()  # a link stays a link
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with FileIO(partial, "w") as file:
-            _write(file, data)
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 class GrowingFile:
@@ -198,17 +181,11 @@ def _append(file: FileIO, text: str, end: int) -> int:
     """Writes `text` after the first `end` bytes, all of it or nothing, and returns where it ends."""
     data = text.encode(errors="surrogateescape")  # as the names of files are
     try:
-        _write(file, data)
+        write_all(file, data)
     except OSError:
         file.truncate(end)
         raise
     return end + len(data)
-
-
-def _write(file: FileIO, data: bytes) -> None:
-    view = memoryview(data)
-    while view:  # a disk that fills up takes a part first
-        view = view[file.write(view) :]
 
 
 @lru_cache(maxsize=64)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from handpose.geometry.camera import Camera
     from handpose.inference.estimator import Box, HandOrAuto, HandPoseEstimator
-    from handpose.io.depth.read import DepthUnit
+    from handpose.io.depth.units import DepthUnit
     from handpose.runtimes.base import BackendName
 
 

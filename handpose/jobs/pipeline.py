@@ -16,7 +16,8 @@ import numpy as np
 from handpose.errors import DepthReadError, HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.inference.estimator import Box, Candidates, HandOrAuto, HandPoseEstimator
-from handpose.io.depth.read import DepthUnit, decode_depth, read_depth
+from handpose.io.depth.read import decode_depth, read_depth
+from handpose.io.depth.units import DepthUnit
 from handpose.io.warn import Note, warn, warnings_noted
 from handpose.results.pose import HandPose
 

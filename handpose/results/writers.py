@@ -17,7 +17,8 @@ import numpy as np
 
 from handpose.errors import HandPoseError
 from handpose.geometry.layouts import JointLayout
-from handpose.io.resumable import GrowingFile, write_atomically
+from handpose.io.atomic import write_atomically
+from handpose.io.resumable import GrowingFile
 from handpose.results.pose import HandPose
 from handpose.results.uvd import prediction_line
 

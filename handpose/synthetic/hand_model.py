@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from handpose.errors import HandPoseError
+from handpose.io.atomic import write_atomically
 from handpose.io.cache import cache_folder, cached
-from handpose.io.resumable import write_atomically
 
 FINGER_NAMES = ("thumb", "index", "middle", "ring", "pinky")
 

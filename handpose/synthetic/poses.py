@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from handpose.io.atomic import write_atomically
 from handpose.io.cache import cached
-from handpose.io.resumable import write_atomically
 from handpose.synthetic.hand_model import BONES, FINGER_NAMES, LANDMARKS, HandModel, default_hand_file
 
 _BONE = {name: i for i, name in enumerate(BONES)}

@@ -16,7 +16,7 @@ from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import JointLayout
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.cache import cached
-from handpose.io.depth.read import DepthUnitWarning
+from handpose.io.depth.units import DepthUnitWarning
 from handpose.synthetic.hand_model import (
     HandModel,
     PhenotypeRange,

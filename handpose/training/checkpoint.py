@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from handpose.errors import HandPoseError
-from handpose.io.resumable import write_atomically
+from handpose.io.atomic import write_atomically
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 

@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from handpose.io.resumable import write_atomically
+from handpose.io.atomic import write_atomically
 from handpose.localization.localizer import (
     CELL,
     CHANNELS,

@@ -22,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from handpose.errors import HandPoseError
 from handpose.geometry.crop import PATCH
-from handpose.io.resumable import write_atomically
+from handpose.io.atomic import write_atomically
 from handpose.network.config import JGRP2OConfig
 from handpose.network.losses import OFFSET_WEIGHT, WEIGHT_DECAY, decayed_parameters, pose_loss
 from handpose.network.model import JGRP2O, StackOutput

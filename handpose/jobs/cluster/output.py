@@ -11,7 +11,8 @@ from typing import Any
 import fsspec
 
 from handpose.errors import HandPoseError
-from handpose.io.resumable import WORK_PER_SYNC, read_manifest, write_atomically
+from handpose.io.atomic import write_atomically
+from handpose.io.resumable import WORK_PER_SYNC, read_manifest
 from handpose.jobs.cluster.shards import Shard
 
 MANIFEST = "_manifest.jsonl"

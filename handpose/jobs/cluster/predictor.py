@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from handpose.geometry.camera import Camera
 from handpose.inference.estimator import Box, HandOrAuto, HandPoseEstimator
-from handpose.io.depth.read import DepthUnit
+from handpose.io.depth.units import DepthUnit
 from handpose.jobs.cluster.table import table_of
 from handpose.jobs.pipeline import FetchedFile, predict_files
 from handpose.results.writers import FailedFrame, Record

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from handpose.errors import DepthReadError
-from handpose.io.depth.read import LARGEST_FILE, SUFFIXES, read_bytes
+from handpose.io.depth.limits import LARGEST_FILE
+from handpose.io.depth.read import SUFFIXES, read_bytes
 from handpose.io.inputs import PARQUET, is_archive
 from handpose.jobs.cluster.shards import InputFile, Shard
 from handpose.jobs.pipeline import FetchedFile

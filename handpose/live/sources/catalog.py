@@ -7,7 +7,7 @@ from pathlib import Path
 
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
-from handpose.io.depth.read import DepthUnit
+from handpose.io.depth.units import DepthUnit
 from handpose.live.frame import Source
 from handpose.live.sources.folder import frames as folder_frames
 from handpose.live.sources.recording import frames as recorded_frames

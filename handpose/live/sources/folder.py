@@ -7,7 +7,8 @@ from pathlib import Path
 
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
-from handpose.io.depth.read import SUFFIXES, DepthUnit, millimetres_per_unit, read_depth
+from handpose.io.depth.read import SUFFIXES, read_depth
+from handpose.io.depth.units import DepthUnit, millimetres_per_unit
 from handpose.live.frame import Frame, Source
 
 

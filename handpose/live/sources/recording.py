@@ -17,7 +17,8 @@ import numpy as np
 
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
-from handpose.io.depth.read import MAX_PIXELS, to_depth
+from handpose.io.depth.limits import MAX_PIXELS
+from handpose.io.depth.read import to_depth
 from handpose.live.frame import Frame, Source
 
 _FORMAT, _VERSION = "handpose recording", 1

@@ -1,0 +1,95 @@
+"""Depth in PNG files."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import cv2
+import numpy as np
+
+from handpose.errors import DepthReadError
+from handpose.io.depth.limits import check_size, refuse_picture
+
+
+def decode_pixels(data: bytes) -> np.ndarray | None:
+    """The pixels of an image file, None if OpenCV cannot decode it."""
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return None
+
+
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_PNG_HEADER = 33  # bytes: the magic number and the first chunk
+_PASSES = {  # first column and row, and steps from one to the next, of the images that an image is stored as
+    0: [(0, 0, 1, 1)],
+    1: [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)],
+}
+
+
+def _png_header(name: str, head: bytes, nyu: bool) -> list[tuple[int, int]]:
+    """Rows, and bytes per row, of each pass over the image; checks that it is depth."""
+    if len(head) < _PNG_HEADER or head[:8] != _PNG_MAGIC or head[8:16] != b"\0\0\0\rIHDR":
+        raise DepthReadError(f"{name}: expected a PNG, got {len(head)} bytes of something else or cut short")
+    width, height, bits, colour, compression, filtering, interlace = struct.unpack(">II5B", head[16:29])
+    check_size(name, height, width)
+    if nyu and (bits, colour) != (8, 2):
+        raise DepthReadError(f"{name}: NYU's coding is an 8-bit RGB PNG, got {bits}-bit, colour type {colour}")
+    if not nyu and (bits, colour) != (16, 0):
+        kind = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}.get(colour, "unknown")
+        raise refuse_picture(name, f"{'an' if bits == 8 else 'a'} {bits}-bit {kind} PNG")
+    if (compression, filtering) != (0, 0) or interlace not in _PASSES:
+        raise DepthReadError(f"{name}: the PNG's header is damaged; copy or record it again")
+    sizes = [(-((y - height) // dy), -((x - width) // dx)) for x, y, dx, dy in _PASSES[interlace]]
+    return [(rows, 1 + columns * (3 if nyu else 2)) for rows, columns in sizes if rows > 0 and columns > 0]
+
+
+def read_png(name: str, data: bytes, nyu: bool) -> np.ndarray:
+    """The pixels (H, W) of a 16-bit PNG, or of NYU's two-byte coding."""
+    passes = _png_header(name, data[:_PNG_HEADER], nyu)
+    pixels = _png_pixels(name, data, sum(rows * length for rows, length in passes))
+    start = 0
+    for rows, length in passes:
+        if max(pixels[start : start + rows * length : length]) > 4:
+            raise DepthReadError(f"{name}: a row of the PNG has no known filter; copy or record it again")
+        start += rows * length
+    # Other chunks can change what is decoded, and libpng writes its own lines about them: it never sees them.
+    image = decode_pixels(data[:_PNG_HEADER] + _png_chunk(b"IDAT", zlib.compress(pixels, 0)) + _png_chunk(b"IEND", b""))
+    if image is None:
+        raise DepthReadError(f"{name}: the PNG does not decode; copy or record it again")
+    if nyu:
+        coded: np.ndarray = image[..., 1].astype(np.uint16) * 256 + image[..., 0]  # green, blue
+        return coded
+    return image
+
+
+def _png_pixels(name: str, data: bytes, expected: int) -> bytes:
+    """The filtered rows: chunk by chunk, lengths, checksums, the end mark, and that `expected` bytes are all there.
+
+    libpng hands out half an image from a broken file with no more than a line on stderr.
+    """
+    at, kind, packed = 8, b"", []
+    stream = zlib.decompressobj()
+    try:
+        while kind != b"IEND":
+            length, kind = struct.unpack_from(">I4s", data, at)
+            body = memoryview(data)[at + 8 : at + 8 + length]
+            (crc,) = struct.unpack_from(">I", data, at + 8 + length)
+            if zlib.crc32(body, zlib.crc32(kind)) != crc:
+                raise DepthReadError(f"{name}: the checksum of a PNG chunk is wrong; copy or record it again")
+            if kind == b"IDAT":
+                packed.append(body)
+            elif kind[:1].isupper() and kind not in (b"IHDR", b"PLTE", b"IEND"):
+                raise DepthReadError(f"{name}: has a PNG chunk {kind!r} that must be understood and is unknown")
+            at += 12 + length
+        pixels = stream.decompress(b"".join(packed), expected + 1)
+    except (struct.error, zlib.error):
+        raise DepthReadError(f"{name}: the PNG is cut short or damaged; copy or record it again") from None
+    if len(pixels) != expected or not stream.eof:
+        raise DepthReadError(f"{name}: the PNG holds fewer or more pixels than it says; copy or record it again")
+    return pixels
+
+
+def _png_chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))
