@@ -15,7 +15,8 @@ from faults_jobs import disk_of
 import handpose.evaluation.calibrate
 from handpose import MSRA21, Camera, HandPoseEstimator, JointLayout, WeightsError, read_depth
 from handpose.evaluation.calibrate import calibrate, fit_calibration
-from handpose.network.calibration import Calibration, bone_deviation, bone_lengths
+from handpose.geometry.bones import bone_deviation, bone_lengths
+from handpose.network.calibration import Calibration
 from handpose.network.config import JGRP2OConfig
 from handpose.weights.registry import find_weights
 

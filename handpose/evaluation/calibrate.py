@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from handpose.errors import WeightsError
+from handpose.geometry.bones import bone_lengths
 from handpose.geometry.layouts import JointLayout
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.atomic import write_atomically
 from handpose.io.depth.units import DepthUnitWarning
-from handpose.network.calibration import BAD_JOINT, Calibration, bone_lengths, signs_of_doubt
+from handpose.network.calibration import BAD_JOINT, Calibration, signs_of_doubt
 from handpose.runtimes.select import load_backend, load_votes
 from handpose.synthetic.testset import synthetic_validation
 from handpose.weights.registry import CONFIG_FILE, find_weights

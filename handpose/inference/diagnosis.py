@@ -12,11 +12,12 @@ from typing import Literal
 import numpy as np
 
 from handpose.errors import HandPoseError
+from handpose.geometry.bones import bone_deviation
 from handpose.geometry.camera import Camera
 from handpose.inference.estimator import AssumedCameraWarning, HandPoseEstimator
 from handpose.io.depth.read import read_depth
 from handpose.io.depth.units import DepthUnit, DepthUnitWarning
-from handpose.network.calibration import BAD_JOINT, Calibration, bone_deviation
+from handpose.network.calibration import BAD_JOINT, Calibration
 from handpose.results.pose import Hand, HandPose
 
 Verdict = Literal["ok", "warn", "fail"]

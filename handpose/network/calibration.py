@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from handpose.errors import WeightsError
+from handpose.geometry.bones import bone_deviation
 from handpose.geometry.layouts import JointLayout
 
 BAD_JOINT = 20.0
@@ -91,29 +92,6 @@ class Calibration:
         """
         doubt = np.exp(signs_of_doubt(xyz, spread, self.bones_mm, layout) @ (self.joint, self.hand, self.bone))
         return np.interp(doubt, (0.0, *self.doubts), (0.0, *self.errors_mm))
-
-
-def bone_lengths(xyz: np.ndarray, layout: JointLayout) -> np.ndarray:
-    """Lengths (..., B) of the layout's bones between joints `xyz` (..., J, 3)."""
-    parents, children = np.array(layout.bones).T
-    lengths: np.ndarray = np.linalg.norm(xyz[..., children, :] - xyz[..., parents, :], axis=-1)
-    return lengths
-
-
-def bone_deviation(xyz: np.ndarray, bones_mm: tuple[float, ...], layout: JointLayout) -> tuple[np.ndarray, np.ndarray]:
-    """The hand's size (...,) as a multiple of the usual one, and how far each bone is off that, (..., B).
-
-    A deviation is the absolute logarithm of a bone's length over the usual one's, times the hand's size: 0.1 is a
-    bone of 10 % more or less than goes with the others.
-
-    Args:
-        xyz: (..., J, 3) joints, mm.
-        bones_mm: usual lengths, in the order of the layout's `bones`.
-        layout: of the joints.
-    """
-    ratio = np.log(np.maximum(bone_lengths(xyz, layout), 1.0) / bones_mm)
-    size = np.median(ratio, axis=-1)
-    return np.exp(size), np.abs(ratio - size[..., None])
 
 
 def signs_of_doubt(xyz: np.ndarray, spread: np.ndarray, bones_mm: tuple[float, ...], layout: JointLayout) -> np.ndarray:
