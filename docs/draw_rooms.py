@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from handpose.localization.localizer import CELL, VIEW_FOCAL
+from handpose.localization.network import CELL, VIEW_FOCAL
 from handpose.synthetic.hand_model import HandModel, cached_hand_file
 from handpose.synthetic.poses import cached_pose_bank
 from handpose.synthetic.rooms import Rooms, hand_targets

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from handpose.inference.tracker import HandTracker, OneEuro, TrackedHand
     from handpose.io.depth.read import read_depth
     from handpose.io.depth.units import DepthUnitWarning
-    from handpose.localization.localizer import localize_hands, read_centers
+    from handpose.localization.centers import read_centers
+    from handpose.localization.localizer import localize_hands
     from handpose.results.pose import HandPose
     from handpose.weights.registry import WEIGHTS
 
@@ -41,7 +42,7 @@ _HOMES = {
     "WEIGHTS": "weights.registry",
     "WeightsError": "errors",
     "localize_hands": "localization.localizer",
-    "read_centers": "localization.localizer",
+    "read_centers": "localization.centers",
     "read_depth": "io.depth.read",
 }
 

@@ -34,7 +34,7 @@ from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import LAYOUTS, NYU14
 from handpose.io.depth.read import read_depth
 from handpose.io.depth.units import DepthUnitWarning
-from handpose.localization.localizer import read_centers
+from handpose.localization.centers import read_centers
 from handpose.network.config import JGRP2OConfig
 from handpose.results.pose import HandPose
 from handpose.results.uvd import read_predictions

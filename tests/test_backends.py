@@ -16,7 +16,8 @@ from conftest import EXAMPLES, SHARED
 
 from handpose import Camera, HandCrop, HandPoseError, HandPoseEstimator, localize_hands, read_depth
 from handpose.errors import DeviceMemoryError
-from handpose.localization.localizer import hand_candidates, votes_in_numpy
+from handpose.localization.localizer import hand_candidates
+from handpose.localization.numpy_runtime import votes_in_numpy
 from handpose.runtimes import select as loading
 from handpose.runtimes.base import Backend, BackendName, own_memory_errors
 from handpose.runtimes.onnx_runtime import OnnxRuntimeBackend

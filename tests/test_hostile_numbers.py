@@ -213,7 +213,7 @@ def test_any_cube_of_any_camera_has_joints_or_none(
 def test_every_pixel_a_hand_is_bounded_work(monkeypatch: pytest.MonkeyPatch) -> None:
     side = int(_LARGEST_VIEW**0.5)
     monkeypatch.setattr(
-        "handpose.localization.localizer.votes_network",
+        "handpose.localization.network.votes_network",
         lambda x, *_: np.full((x.shape[0] // 4, x.shape[1] // 4, 4), 9.0, np.float32),
     )
     depth = np.full((side, side), 500.0, np.float32)

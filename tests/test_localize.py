@@ -10,7 +10,8 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.crop import HandCrop
 from handpose.io.depth.read import read_depth
-from handpose.localization.localizer import center_in_box, localize_hands, read_centers
+from handpose.localization.centers import center_in_box, read_centers
+from handpose.localization.localizer import localize_hands
 
 
 def unit(*xyz: float) -> np.ndarray:

@@ -100,7 +100,7 @@ def _centres(text: str | None, y_up: bool, images: int) -> np.ndarray | None:
     """(N, 3) centres, one per image."""
     import numpy as np
 
-    from handpose.localization.localizer import read_centers
+    from handpose.localization.centers import read_centers
 
     if text is None:
         return None

@@ -16,7 +16,8 @@ from handpose.geometry.camera import CAMERAS, Camera
 from handpose.geometry.layouts import LAYOUTS, JointLayout
 from handpose.io.depth.read import read_depth
 from handpose.io.depth.units import DepthUnit, DepthUnitWarning
-from handpose.localization.localizer import localize_hands, read_centers
+from handpose.localization.centers import read_centers
+from handpose.localization.localizer import localize_hands
 
 DatasetName = Literal["icvl", "nyu", "msra"]
 Split = Literal["train", "test"]

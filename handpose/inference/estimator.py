@@ -16,14 +16,10 @@ from handpose.geometry.layouts import JointLayout
 from handpose.io.depth.read import read_depth, to_depth
 from handpose.io.depth.units import DepthUnit, millimetres_per_unit, warn_of_unit
 from handpose.io.warn import warn
-from handpose.localization.localizer import (
-    NEAREST,
-    Votes,
-    center_in_box,
-    hand_candidates,
-    nearest_first,
-    votes_in_numpy,
-)
+from handpose.localization.centers import center_in_box
+from handpose.localization.localizer import hand_candidates, nearest_first
+from handpose.localization.network import NEAREST, Votes
+from handpose.localization.numpy_runtime import votes_in_numpy
 from handpose.network.config import JGRP2OConfig
 from handpose.results.pose import Hand, HandPose
 from handpose.runtimes.base import Backend, BackendName

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from handpose.localization.localizer import read_weights, votes_network
+from handpose.localization.network import read_weights, votes_network
 
 
 class LocalizerModel(nn.Module):
-    """What `handpose.localization.localizer.Votes` says, with tensors."""
+    """What `Votes` says, with tensors."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from handpose.errors import WeightsError
-from handpose.localization.localizer import read_weights, votes_network
+from handpose.localization.network import read_weights, votes_network
 from handpose.runtimes.base import METADATA_KEY, own_memory_errors, threads
 
 if TYPE_CHECKING:
@@ -55,13 +55,13 @@ class OnnxRuntimeBackend:
 
 
 class OnnxRuntimeVotes:
-    """The localiser's network, as `handpose.localization.localizer.Votes` says, in the calling thread: it is too small for more."""
+    """The localiser's network, as `Votes` says, in the calling thread: it is too small for more."""
 
     def __init__(self) -> None:
         self._session = _session(_votes_graph(), 1)
 
     def __call__(self, channels: np.ndarray) -> np.ndarray:
-        """As `handpose.localization.localizer.Votes` says."""
+        """As `Votes` says."""
         with own_memory_errors():
             votes: np.ndarray = self._session.run(None, {"channels": channels})[0]
         return votes

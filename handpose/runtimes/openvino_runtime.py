@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from handpose.errors import WeightsError
-from handpose.localization.localizer import read_weights, votes_network
+from handpose.localization.network import read_weights, votes_network
 from handpose.runtimes.base import METADATA_KEY, own_memory_errors, threads
 
 if TYPE_CHECKING:
@@ -46,14 +46,14 @@ class OpenVinoBackend:
 
 
 class OpenVinoVotes:
-    """The localiser's network, as `handpose.localization.localizer.Votes` says, with one thread: it is too small for more."""
+    """The localiser's network, as `Votes` says, with one thread: it is too small for more."""
 
     def __init__(self) -> None:
         self._request = _request(_votes_graph(), 1)
         self._lock = threading.Lock()
 
     def __call__(self, channels: np.ndarray) -> np.ndarray:
-        """As `handpose.localization.localizer.Votes` says."""
+        """As `Votes` says."""
         with own_memory_errors(), self._lock:
             votes: np.ndarray = self._request.infer([channels], share_inputs=True)[0]
             return votes

@@ -11,7 +11,8 @@ import numpy as np
 
 from handpose.errors import HandPoseError
 from handpose.geometry.crop import PATCH
-from handpose.localization.localizer import VIEW_STRIDE, Votes, votes_in_numpy
+from handpose.localization.network import VIEW_STRIDE, Votes
+from handpose.localization.numpy_runtime import votes_in_numpy
 from handpose.runtimes.base import own_memory_errors
 from handpose.weights.registry import Weights
 
@@ -66,7 +67,7 @@ def torch_votes(device: str) -> Votes:
 
 
 class TorchVotes:
-    """The localiser's network, as `handpose.localization.localizer.Votes` says, in what cuDNN takes for float32."""
+    """The localiser's network, as `Votes` says, in what cuDNN takes for float32."""
 
     def __init__(self, device: torch.device) -> None:
         import torch
@@ -78,7 +79,7 @@ class TorchVotes:
             self._run = _Frozen(model, device, torch.zeros(1, 2, VIEW_STRIDE, VIEW_STRIDE))
 
     def __call__(self, channels: np.ndarray) -> np.ndarray:
-        """As `handpose.localization.localizer.Votes` says."""
+        """As `Votes` says."""
         import torch
 
         with own_memory_errors(), torch.inference_mode():

@@ -14,7 +14,8 @@ from typing import NamedTuple, TypeVar, get_args
 
 from handpose.errors import HandPoseError, WeightsError
 from handpose.io.cache import cache_folder, cached
-from handpose.localization.localizer import Votes, votes_in_numpy
+from handpose.localization.network import Votes
+from handpose.localization.numpy_runtime import votes_in_numpy
 from handpose.network.config import JGRP2OConfig
 from handpose.runtimes.base import Backend, BackendName, GraphBackend
 from handpose.runtimes.onnx_runtime import OnnxRuntimeBackend, OnnxRuntimeVotes

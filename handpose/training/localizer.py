@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from handpose.io.atomic import write_atomically
-from handpose.localization.localizer import (
+from handpose.localization.network import (
     CELL,
     CHANNELS,
     FARTHEST,

@@ -1,0 +1,73 @@
+"""The localiser's network: its dimensions, layers and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file
+
+NEAREST, FARTHEST = 100.0, 2000.0
+"""Distances in mm between which hands are looked for."""
+
+VIEW_FOCAL = 80.0
+"""Focal length of the coarse copy, px."""
+
+VIEW_STRIDE = 32
+"""The coarse copy's sides are multiples of this."""
+
+CELL = 4
+"""Pixels of the coarse copy from one voting cell to the next."""
+
+OFFSET_MM = 100.0
+"""What an offset of one means."""
+
+WEIGHTS_FILE = Path(__file__).with_name("localizer.safetensors")
+CHANNELS = {  # of each 3x3 convolution: in, out
+    "enter": (2, 16),
+    "quarter1": (16, 24),
+    "quarter2": (24, 32),
+    "eighth1": (32, 48),
+    "eighth2": (48, 48),
+    "sixteenth1": (48, 64),
+    "sixteenth2": (64, 64),
+    "thirtysecond1": (64, 64),
+    "thirtysecond2": (64, 64),
+    "up_sixteenth": (64, 48),
+    "up_eighth": (48, 32),
+    "up_quarter": (32, 24),
+    "votes": (24, 4),
+}
+"""The network's convolutions: input and output channels of each."""
+
+Votes = Callable[[np.ndarray], np.ndarray]
+"""The network: from `coarse_channels` (1, 2, h, w) to each cell's logit and offset (1, 4, h/4, w/4), float32."""
+
+Array = Any  # of numpy, of torch, or a graph's
+
+
+def votes_network(x: Array, convolve: Callable[[str, Array, int], Array], double: Callable[[Array], Array]) -> Array:
+    """A probability's logit and an offset per cell: what the network computes, in any array library.
+
+    Args:
+        x: what stands for `coarse_channels`.
+        convolve: (name, x, stride) to the convolution of that name, with its ReLU unless it is the last.
+        double: nearest-neighbour upsampling by two.
+    """
+    x = convolve("quarter1", convolve("enter", x, 2), 2)
+    quarter = convolve("quarter2", x, 1)
+    eighth = convolve("eighth2", convolve("eighth1", quarter, 2), 1)
+    sixteenth = convolve("sixteenth2", convolve("sixteenth1", eighth, 2), 1)
+    x = convolve("thirtysecond2", convolve("thirtysecond1", sixteenth, 2), 1)
+    x = convolve("up_sixteenth", double(x) + sixteenth, 1)
+    x = convolve("up_eighth", double(x) + eighth, 1)
+    x = convolve("up_quarter", double(x) + quarter, 1)
+    return convolve("votes", x, 1)
+
+
+def read_weights() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The network's weights: per convolution its kernel (O, C, 3, 3) and bias (O,), float32."""
+    tensors = {name: tensor.astype(np.float32) for name, tensor in load_file(WEIGHTS_FILE).items()}
+    return {name: (tensors[f"{name}.weight"], tensors[f"{name}.bias"]) for name in CHANNELS}
