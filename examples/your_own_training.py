@@ -15,7 +15,7 @@ from handpose import Camera, HandPoseEstimator
 from handpose.network.config import JGRP2OConfig
 from handpose.training.on_synthetic import train_synthetic
 from handpose.training.trainer import TrainingConfig, write_model
-from handpose.weights.registry import find_weights
+from handpose.weights.resolve import find_weights
 
 HERE = Path(__file__).parent
 given = dict(enumerate(sys.argv))

@@ -10,7 +10,7 @@ from faults_jobs import make_small_model
 
 from handpose.geometry.camera import Camera
 from handpose.runtimes.select import cached_graph
-from handpose.weights.registry import find_weights
+from handpose.weights.resolve import find_weights
 
 # How long an example takes depends on what else the machine does.
 hypothesis.settings.register_profile("untimed", deadline=None)

@@ -178,7 +178,7 @@ def disk_full() -> Counts:
 FETCH = """
 import sys
 from handpose import WeightsError
-from handpose.weights.registry import find_weights
+from handpose.weights.resolve import find_weights
 for name in sys.argv[1:]:
     name, _, options = name.partition(" ")
     try: print(find_weights(name, **eval(f"dict({options})")).sha256[:8])

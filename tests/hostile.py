@@ -38,7 +38,7 @@ from handpose.localization.centers import read_centers
 from handpose.network.config import JGRP2OConfig
 from handpose.results.pose import HandPose
 from handpose.results.uvd import read_predictions
-from handpose.weights.registry import find_weights
+from handpose.weights.resolve import find_weights
 from handpose.weights.tensorflow_bundle import crc32c, read_variables
 
 MEMORY = 1 << 30

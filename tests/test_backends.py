@@ -30,7 +30,7 @@ from handpose.runtimes.pytorch import (
     fold_batch_norms,
     halve,
 )
-from handpose.weights.registry import find_weights
+from handpose.weights.resolve import find_weights
 
 SR305 = Camera(476.007, 476.007, 313.683, 242.755, 640, 480)
 MILLIMETRES = np.array([95 / 96 * 250, 95 / 96 * 250, 125])  # of normalised coordinates of the built-in weights
@@ -209,7 +209,7 @@ import resource, sys
 import numpy as np
 from handpose.runtimes.select import load_backend
 from handpose.errors import DeviceMemoryError
-from handpose.weights.registry import find_weights
+from handpose.weights.resolve import find_weights
 backend = load_backend(find_weights("msra"), sys.argv[1], "cpu")
 backend(np.zeros((1, 1, 96, 96), np.float32))
 patches = np.zeros((2000, 1, 96, 96), np.float32)
@@ -251,7 +251,7 @@ def test_every_runtime_s_lack_of_memory_is_one_exception(error: Exception, said:
 def test_another_runtime_s_error_needs_no_torch() -> None:
     program = (
         "import sys\nimport numpy as np\nfrom handpose import Camera, HandPoseEstimator\n"
-        "from handpose.weights.registry import find_weights\n"
+        "from handpose.weights.resolve import find_weights\n"
         "def backend(patches): raise RuntimeError('another')\n"
         "estimator = HandPoseEstimator(backend, find_weights('msra').config, 'msra')\n"
         "try:\n"

@@ -22,7 +22,7 @@ from handpose.inference.estimator import HandPoseEstimator
 from handpose.jobs.pipeline import predict_files
 from handpose.results.uvd import read_predictions
 from handpose.runtimes.select import load_backend
-from handpose.weights.registry import find_weights
+from handpose.weights.resolve import find_weights
 
 CAMERA = Camera(200.0, 200.0, 31.5, 23.5, 64, 48)
 

@@ -19,7 +19,7 @@ from handpose.network.config import JGRP2OConfig
 from handpose.training.checkpoint import load_state
 from handpose.training.on_real import predict_dataset, train_dataset
 from handpose.training.trainer import TrainingConfig, write_model
-from handpose.weights.registry import find_weights
+from handpose.weights.resolve import find_weights
 
 
 def run(*words: object) -> tuple[int, str, str]:

@@ -15,7 +15,8 @@ from safetensors.numpy import load_file, save_file
 from handpose import Camera, HandPoseError, HandPoseEstimator, WeightsError
 from handpose.runtimes import export as module
 from handpose.runtimes.export import export
-from handpose.weights.registry import WEIGHTS, find_weights
+from handpose.weights.registry import WEIGHTS
+from handpose.weights.resolve import find_weights
 
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
 

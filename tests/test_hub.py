@@ -15,7 +15,8 @@ from faults_jobs import FETCH
 from hub_server import HubServer, serving
 
 from handpose.errors import WeightsError
-from handpose.weights.registry import WEIGHTS, publish_weights
+from handpose.weights.publish import publish_weights
+from handpose.weights.registry import WEIGHTS
 
 BUILT_IN = WEIGHTS["msra"].built_in
 FILES = {name: (BUILT_IN / name).read_bytes() for name in ("config.json", "model.safetensors")}

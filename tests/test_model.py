@@ -12,7 +12,8 @@ from conftest import SHARED
 from handpose.network.config import JGRP2OConfig
 from handpose.network.losses import decayed_parameters, offset_targets, pose_loss, regularisation
 from handpose.network.model import JGRP2O, pixel_grid, vote_spread
-from handpose.weights.tensorflow_bundle import read_variables, state_dict, variable_names
+from handpose.weights.tensorflow_bundle import read_variables
+from handpose.weights.tensorflow_import import state_dict, variable_names
 
 CHECKPOINT = SHARED / "reference" / "tf-icvl" / "3D_Detection.model-1"
 

@@ -10,7 +10,8 @@ from conftest import SHARED
 
 from handpose import HandPoseEstimator
 from handpose.errors import WeightsError
-from handpose.weights.tensorflow_bundle import convert, crc32c, read_variables, variable_names
+from handpose.weights.tensorflow_bundle import crc32c, read_variables
+from handpose.weights.tensorflow_import import convert, variable_names
 
 FIXTURE = SHARED / "reference" / "tf-icvl"
 NAME = "3D_Detection.model-1"

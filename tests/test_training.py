@@ -22,7 +22,7 @@ from handpose.network.model import JGRP2O
 from handpose.training.checkpoint import adam_moments
 from handpose.training.on_synthetic import adapt_joints
 from handpose.training.trainer import Trainer, TrainingConfig, joint_errors, paper_recipe, write_model
-from handpose.weights.registry import find_weights
+from handpose.weights.resolve import find_weights
 
 MODEL = JGRP2OConfig("nyu", features=16)
 

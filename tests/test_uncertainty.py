@@ -18,7 +18,7 @@ from handpose.evaluation.calibrate import calibrate, fit_calibration
 from handpose.geometry.bones import bone_deviation, bone_lengths
 from handpose.network.calibration import Calibration
 from handpose.network.config import JGRP2OConfig
-from handpose.weights.registry import find_weights
+from handpose.weights.resolve import find_weights
 
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
 HAND = np.array(json.loads((EXAMPLES / "open.truth.json").read_text())["xyz_mm"])

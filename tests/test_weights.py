@@ -19,7 +19,8 @@ from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.depth.read import read_depth
 from handpose.network.config import JGRP2OConfig
 from handpose.weights import registry as module
-from handpose.weights.registry import WEIGHTS, WeightsRecord, find_weights
+from handpose.weights.registry import WEIGHTS, WeightsRecord
+from handpose.weights.resolve import find_weights
 
 
 @pytest.fixture

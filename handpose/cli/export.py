@@ -49,7 +49,7 @@ def export(
         raise typer.BadParameter(f"expected {' or '.join(f'OUT{suffix}' for suffix in suffixes)}, got {out}")
 
     from handpose.runtimes.export import export
-    from handpose.weights.registry import find_weights
+    from handpose.weights.resolve import find_weights
 
     exported = export(find_weights(model), out, int8=int8)
     if exported.int8_error_mm is None:

@@ -30,7 +30,7 @@ def download(
     name: Annotated[str, typer.Argument(help="A name from `handpose models`, or owner/repo[@revision] on the Hub.")],
 ) -> None:
     """Fetch weights into the local cache, check that they load, and print their file and its sha256."""
-    from handpose.weights.registry import find_weights
+    from handpose.weights.resolve import find_weights
 
     weights = find_weights(name)
     weights.load()
@@ -43,7 +43,7 @@ def publish(
     repo: Annotated[str, typer.Argument(metavar="OWNER/REPO", help="The repository; made if need be.")],
 ) -> None:
     """Upload a model folder to the Hub, and print the revision and the sha256 to pin. HF_TOKEN says who you are."""
-    from handpose.weights.registry import publish_weights
+    from handpose.weights.publish import publish_weights
 
     revision, sha256 = publish_weights(folder, repo)
     typer.echo(f"{repo}@{revision}  sha256 {sha256}")
@@ -56,7 +56,7 @@ def convert(
     layout: Annotated[Layout, typer.Option(help="What the checkpoint was trained for.")],
 ) -> None:
     """Turn the original authors' TensorFlow checkpoint into a model folder. TensorFlow is not needed."""
-    from handpose.weights.tensorflow_bundle import convert
+    from handpose.weights.tensorflow_import import convert
 
     convert(prefix, out, layout.value)
     say(f"{out}: config.json and model.safetensors; use it with handpose predict -m {out}")

@@ -85,7 +85,7 @@ def train(
 
     from handpose.network.config import JGRP2OConfig
     from handpose.training.trainer import TrainingConfig, paper_recipe, process_group, write_model
-    from handpose.weights.registry import find_weights
+    from handpose.weights.resolve import find_weights
 
     dataset = None if data is Data.synthetic else _dataset(data, root, "train", centers, subject, None)
     if dataset is None:

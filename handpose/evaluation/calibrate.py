@@ -19,7 +19,8 @@ from handpose.io.depth.units import DepthUnitWarning
 from handpose.network.calibration import BAD_JOINT, Calibration, signs_of_doubt
 from handpose.runtimes.select import load_backend, load_votes
 from handpose.synthetic.testset import synthetic_validation
-from handpose.weights.registry import CONFIG_FILE, find_weights
+from handpose.weights.folder import CONFIG_FILE
+from handpose.weights.resolve import find_weights
 
 _GROUPS = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98)  # between these shares of the joints, by doubt, lies a knot each
 _LEAST_ERROR = 0.5  # mm: keeps lucky joints from counting as much as all others

@@ -24,7 +24,8 @@ from handpose.network.config import JGRP2OConfig
 from handpose.results.pose import Hand, HandPose
 from handpose.runtimes.base import Backend, BackendName
 from handpose.runtimes.select import GRAPH_SUFFIXES, backend_of, load_backend, load_graph, load_votes
-from handpose.weights.registry import file_sha256, find_weights
+from handpose.weights.folder import file_sha256
+from handpose.weights.resolve import find_weights
 
 DepthImage = str | PathLike[str] | np.ndarray
 """A path to a depth file, or an array (H, W) of depth."""

@@ -25,7 +25,7 @@ from handpose.network.config import JGRP2OConfig
 from handpose.runtimes.base import METADATA_KEY, Backend, GraphBackend
 from handpose.runtimes.onnx_runtime import OnnxRuntimeBackend
 from handpose.runtimes.openvino_runtime import OpenVinoBackend
-from handpose.weights.registry import Weights
+from handpose.weights.folder import Weights
 
 if TYPE_CHECKING:
     import onnx

@@ -14,7 +14,7 @@ from handpose.geometry.crop import PATCH
 from handpose.localization.network import VIEW_STRIDE, Votes
 from handpose.localization.numpy_runtime import votes_in_numpy
 from handpose.runtimes.base import own_memory_errors
-from handpose.weights.registry import Weights
+from handpose.weights.folder import Weights
 
 if TYPE_CHECKING:
     import torch

@@ -21,7 +21,7 @@ from handpose.runtimes.base import Backend, BackendName, GraphBackend
 from handpose.runtimes.onnx_runtime import OnnxRuntimeBackend, OnnxRuntimeVotes
 from handpose.runtimes.openvino_runtime import OpenVinoBackend, OpenVinoVotes
 from handpose.runtimes.pytorch import TorchBackend, torch_votes
-from handpose.weights.registry import Weights
+from handpose.weights.folder import Weights
 
 _Loaded = TypeVar("_Loaded")
 

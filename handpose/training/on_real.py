@@ -17,7 +17,7 @@ from handpose.inference.estimator import HandPoseEstimator
 from handpose.network.config import JGRP2OConfig
 from handpose.network.model import JGRP2O
 from handpose.training.trainer import Trainer, TrainingConfig, joint_errors
-from handpose.weights.registry import Weights
+from handpose.weights.folder import Weights
 
 _HELD_OUT = 50  # of so many training frames the last one is for validation
 _VALIDATION = 500

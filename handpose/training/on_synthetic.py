@@ -16,7 +16,7 @@ from handpose.synthetic.hand_model import HandModel, cached_hand_file
 from handpose.synthetic.hands import SyntheticHands
 from handpose.synthetic.poses import cached_pose_bank
 from handpose.training.trainer import Trainer, TrainingConfig, joint_errors
-from handpose.weights.registry import Weights
+from handpose.weights.folder import Weights
 
 
 def train_synthetic(

@@ -34,7 +34,7 @@ from handpose.training.checkpoint import (
     restore_adam,
     save_checkpoint,
 )
-from handpose.weights.registry import CONFIG_FILE, MODEL_FILE
+from handpose.weights.folder import CONFIG_FILE, MODEL_FILE
 
 
 class CropSource(Protocol):

@@ -1,0 +1,72 @@
+"""From a name to weights."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from handpose.errors import WeightsError
+from handpose.weights.folder import CONFIG_FILE, MODEL_FILE, Weights, file_sha256, read_config, read_folder
+from handpose.weights.hub import fetch
+from handpose.weights.registry import WEIGHTS
+
+_PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".tar", ".h5")
+_REPO = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+
+
+def find_weights(
+    name: str | Path,
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    token: str | None = None,
+) -> Weights:
+    """The weights that `name` stands for, fetched if need be.
+
+    Args:
+        name: a name in `WEIGHTS`; a folder with `config.json` and `model.safetensors`; or
+            `owner/repo` or `owner/repo@revision` on the Hugging Face Hub.
+        revision: branch, tag or commit on the Hub, instead of the record's.
+        cache_dir: where the Hub's files are kept, instead of the usual cache.
+        local_files_only: never reach for the network.
+        token: for private repositories.
+
+    Raises:
+        WeightsError: there is no such thing, it cannot be fetched, or it is not what it should be.
+    """
+    text = str(name)
+    record = WEIGHTS.get(text)
+    if record is not None and revision is None and file_sha256(record.built_in / MODEL_FILE) == record.sha256:
+        return read_folder(record.built_in, record.name)
+    if record is not None and revision is None and record.revision is None:
+        raise WeightsError(f"{record.built_in}: the built-in weights are missing or damaged; reinstall handpose")
+    if record is None and Path(text).is_dir():
+        return read_folder(Path(text), text)
+    if record is None and Path(text).suffix.lower() in _PICKLES:
+        raise WeightsError(
+            f"{text}: not opened, since such files can run code; give a folder with {CONFIG_FILE} and {MODEL_FILE} "
+            "(handpose convert makes one from the original TensorFlow checkpoint)"
+        )
+    if record is None and (Path(text).exists() or not _REPO.fullmatch(text)):
+        raise WeightsError(
+            f"{text}: no such weights; expected {' | '.join(WEIGHTS)}, a folder with {CONFIG_FILE} and {MODEL_FILE}, "
+            "or owner/repo[@revision] on the Hugging Face Hub"
+        )
+    repo_id, _, pinned = (record.repo_id if record else text).partition("@")
+    if pinned and revision:
+        raise WeightsError(f"{text}: names revision {pinned}, and revision={revision} is given; drop one")
+    chosen = revision or pinned or (record.revision if record else None)
+    config_file, model_file = (
+        fetch(
+            repo_id,
+            file,
+            chosen,
+            sha256=record.sha256 if record and not revision and file == MODEL_FILE else None,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        for file in (CONFIG_FILE, MODEL_FILE)
+    )
+    return Weights(record.name if record else text, read_config(config_file), model_file)
