@@ -15,7 +15,8 @@ import torch
 from handpose.datasets.nyu import write_nyu
 from handpose.geometry.camera import CAMERAS, Camera
 from handpose.geometry.layouts import NYU14
-from handpose.synthetic.hand_model import HandModel, cached_hand_file
+from handpose.synthetic.hand_file import cached_hand_file
+from handpose.synthetic.hand_model import HandModel
 from handpose.synthetic.hands import SceneRange, SyntheticHands
 from handpose.synthetic.poses import cached_pose_bank
 from handpose.synthetic.testset import testset_hand

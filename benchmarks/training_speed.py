@@ -18,7 +18,8 @@ from handpose.geometry.layouts import MSRA21
 from handpose.network.config import JGRP2OConfig
 from handpose.network.losses import pose_loss
 from handpose.network.model import JGRP2O
-from handpose.synthetic.hand_model import HandModel, cached_hand_file
+from handpose.synthetic.hand_file import cached_hand_file
+from handpose.synthetic.hand_model import HandModel
 from handpose.synthetic.hands import SyntheticHands
 from handpose.synthetic.poses import cached_pose_bank
 

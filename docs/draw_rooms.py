@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 
 from handpose.localization.network import CELL, VIEW_FOCAL
-from handpose.synthetic.hand_model import HandModel, cached_hand_file
+from handpose.synthetic.hand_file import cached_hand_file
+from handpose.synthetic.hand_model import HandModel
 from handpose.synthetic.poses import cached_pose_bank
 from handpose.synthetic.rooms import Rooms, hand_targets
 from handpose.training.localizer import cell_points

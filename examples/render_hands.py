@@ -13,7 +13,8 @@ import numpy as np
 
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import MSRA21
-from handpose.synthetic.hand_model import HandModel, cached_hand_file
+from handpose.synthetic.hand_file import cached_hand_file
+from handpose.synthetic.hand_model import HandModel
 from handpose.synthetic.hands import SceneRange, SyntheticHands
 from handpose.synthetic.poses import cached_pose_bank
 

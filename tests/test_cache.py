@@ -14,8 +14,10 @@ from faults_jobs import kill_at_renames
 
 from handpose.synthetic import hand_model as hand
 from handpose.synthetic import poses, testset
-from handpose.synthetic.hand_model import BONES, LANDMARKS, HandModel, cached_hand_file
+from handpose.synthetic.hand_file import cached_hand_file
+from handpose.synthetic.hand_model import HandModel
 from handpose.synthetic.poses import cached_pose_bank
+from handpose.synthetic.skeleton import BONES, LANDMARKS
 
 
 def small_hand() -> dict[str, np.ndarray]:

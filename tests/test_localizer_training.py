@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 
 from handpose.errors import HandPoseError
 from handpose.localization import localizer as localize
-from handpose.synthetic.rooms import box, hand_targets
+from handpose.synthetic.rooms import hand_targets
+from handpose.synthetic.shapes import box
 from handpose.training import localizer as localizer_training
 from handpose.training.localizer import VotesNetwork, cell_points
 

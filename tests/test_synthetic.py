@@ -11,9 +11,11 @@ import torch
 
 from handpose.geometry.layouts import LAYOUTS, MSRA21, JointLayout
 from handpose.synthetic.annotation import joint_weights
-from handpose.synthetic.hand_model import BONES, FINGER_NAMES, LANDMARKS, PARENTS, HandModel, compile_hand
+from handpose.synthetic.hand_file import compile_hand
+from handpose.synthetic.hand_model import HandModel
 from handpose.synthetic.render import rasterise
 from handpose.synthetic.sensor import sense
+from handpose.synthetic.skeleton import BONES, FINGER_NAMES, LANDMARKS, PARENTS
 
 
 def ball_mesh(steps: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -140,7 +140,8 @@ def _made_up_patches(count: int) -> np.ndarray:
 
 def _rendered_crops(config: JGRP2OConfig) -> tuple[np.ndarray, np.ndarray]:
     """Rendered patches (N, 1, 96, 96) and their joints (N, J, 3), normalised, to calibrate on and to measure."""
-    from handpose.synthetic.hand_model import HandModel, cached_hand_file
+    from handpose.synthetic.hand_file import cached_hand_file
+    from handpose.synthetic.hand_model import HandModel
     from handpose.synthetic.hands import SyntheticHands
     from handpose.synthetic.poses import cached_pose_bank
 

@@ -13,11 +13,13 @@ from torch import Tensor
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import JointLayout
 from handpose.synthetic.annotation import joint_weights
-from handpose.synthetic.hand_model import HandModel, cached_hand_file
-from handpose.synthetic.hands import Scene, ellipsoid, orthonormal, unit
+from handpose.synthetic.hand_file import cached_hand_file
+from handpose.synthetic.hand_model import HandModel
+from handpose.synthetic.objects import Scene
 from handpose.synthetic.poses import cached_pose_bank
 from handpose.synthetic.render import rasterise
 from handpose.synthetic.sensor import sense
+from handpose.synthetic.shapes import ellipsoid, orthonormal, unit
 
 CAMERA = Camera(241.4, 241.4, 159.5, 119.5, 320, 240)
 

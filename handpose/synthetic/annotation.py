@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from handpose.geometry.layouts import FINGERS, JointLayout
-from handpose.synthetic.hand_model import LANDMARKS
+from handpose.synthetic.skeleton import LANDMARKS
 
 _Mixture = dict[str, float]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,9 +12,12 @@ from handpose.geometry.camera import Camera
 from handpose.geometry.crop import PATCH
 from handpose.geometry.layouts import JointLayout
 from handpose.synthetic.annotation import joint_weights
-from handpose.synthetic.hand_model import LANDMARKS, HandModel
+from handpose.synthetic.hand_model import HandModel
+from handpose.synthetic.objects import Scene
 from handpose.synthetic.render import rasterise
 from handpose.synthetic.sensor import sense
+from handpose.synthetic.shapes import ellipsoid, orthonormal, unit
+from handpose.synthetic.skeleton import LANDMARKS
 
 _SAME_SURFACE = 20.0  # mm: more than a sensor's error, less than what hides a hand is before it
 
@@ -36,28 +38,6 @@ class SceneRange:
     second_hand: float = 0.08
     sleeve: float = 0.4
     border: float = 0.06
-
-
-class Scene(NamedTuple):
-    """Placed hands and the views they are drawn in."""
-
-    vertices: Tensor  # (N, V, 3) mm
-    landmarks: Tensor  # (N, L, 3) mm
-    mass: Tensor  # (N, 3) mm
-    focal: Tensor  # (N,) px
-    principal: Tensor  # (N, 2) px
-
-    def rays(self, size: int) -> Tensor:
-        """Directions (N, size, size, 3) through the pixels' centres, with z = 1."""
-        return self.rays_of(self.focal, self.principal, size)
-
-    @staticmethod
-    def rays_of(focal: Tensor, principal: Tensor, size: int) -> Tensor:
-        """The same for focal lengths (N,) and principal points (N, 2) in px."""
-        grid = torch.arange(size, device=focal.device, dtype=focal.dtype)
-        x = ((grid - principal[:, 0, None]) / focal[:, None])[:, None, :].expand(-1, size, -1)
-        y = ((grid - principal[:, 1, None]) / focal[:, None])[:, :, None].expand(-1, -1, size)
-        return torch.stack([x, y, torch.ones_like(x)], dim=-1)
 
 
 class SyntheticHands:
@@ -321,31 +301,6 @@ class SyntheticHands:
         line = torch.where(self.happens(count, 0.5)[:, None, None], line, PATCH - 1 - line)
         cut = self.happens(count, self.scenes.border)[:, None, None] & (line < margin)
         return torch.where(cut, torch.inf, depth)
-
-
-def unit(vectors: Tensor) -> Tensor:
-    """Vectors (..., 3) of length one."""
-    length: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
-    return vectors / length
-
-
-def ellipsoid(rays: Tensor, centre: Tensor, radii: Tensor, basis: Tensor) -> Tensor:
-    """Depth (N, S, S) at which rays (N, S, S, 3) with z = 1 enter an ellipsoid; `basis` rows are its axes."""
-    scale = basis / radii[..., None]  # (N, 3, 3): camera to unit sphere
-    direction = torch.einsum("nij,nyxj->nyxi", scale, rays)
-    origin = (scale @ centre[..., None])[..., 0][:, None, None]
-    a = direction.square().sum(-1)
-    b = (direction * origin).sum(-1)
-    inside = b.square() - a * (origin.square().sum(-1) - 1.0)
-    depth = (b - inside.clamp(min=0.0).sqrt()) / a
-    return torch.where((inside > 0) & (depth > 20.0), depth, torch.inf)
-
-
-def orthonormal(axis: Tensor) -> Tensor:
-    """Orthonormal rows (N, 3, 3), the first of them `axis` (N, 3)."""
-    other = torch.where(axis[:, :1].abs() < 0.7, axis.new_tensor([1.0, 0.0, 0.0]), axis.new_tensor([0.0, 1.0, 0.0]))
-    second = unit(torch.linalg.cross(axis, other))
-    return torch.stack([axis, second, torch.linalg.cross(axis, second)], dim=1)
 
 
 def _rotation(quaternion: Tensor) -> Tensor:

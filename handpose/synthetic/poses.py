@@ -11,7 +11,9 @@ from torch import Tensor
 
 from handpose.io.atomic import write_atomically
 from handpose.io.cache import cached
-from handpose.synthetic.hand_model import BONES, FINGER_NAMES, LANDMARKS, HandModel, default_hand_file
+from handpose.synthetic.hand_file import default_hand_file
+from handpose.synthetic.hand_model import HandModel
+from handpose.synthetic.skeleton import BONES, FINGER_NAMES, LANDMARKS
 
 _BONE = {name: i for i, name in enumerate(BONES)}
 _LONG_FINGERS = FINGER_NAMES[1:]

@@ -8,10 +8,13 @@ import torch
 from torch import Tensor
 
 from handpose.geometry.layouts import MSRA21
-from handpose.synthetic.hand_model import LANDMARKS, PARENTS, HandModel
-from handpose.synthetic.hands import Scene, SceneRange, SyntheticHands, ellipsoid, orthonormal, unit
+from handpose.synthetic.hand_model import HandModel
+from handpose.synthetic.hands import SceneRange, SyntheticHands
+from handpose.synthetic.objects import Scene
 from handpose.synthetic.render import rasterise
 from handpose.synthetic.sensor import sense
+from handpose.synthetic.shapes import box, ellipsoid, orthonormal, unit
+from handpose.synthetic.skeleton import LANDMARKS, PARENTS
 
 _FLESH = 22.0  # mm: a point no farther than this from a hand's bones is one of the hand
 _VIEWS = SceneRange(distance=(150.0, 1300.0), half_view=(0.58, 0.43), sleeve=0.5)
@@ -138,17 +141,6 @@ class Rooms:
         basis = hands.rotations(count)
         boxes = hands.happens(count, 0.5)[:, None, None]
         return torch.where(boxes, box(rays, centre, radii, basis), ellipsoid(rays, centre, radii, basis))
-
-
-def box(rays: Tensor, centre: Tensor, radii: Tensor, basis: Tensor) -> Tensor:
-    """Depth (N, S, S) at which rays (N, S, S, 3) with z = 1 enter a box of half sides `radii` along `basis`' rows."""
-    scale = basis / radii[..., None]
-    direction = torch.einsum("nij,nyxj->nyxi", scale, rays)
-    direction = torch.where(direction.abs() < 1e-6, 1e-6, direction)
-    origin = (scale @ centre[..., None])[..., 0][:, None, None]
-    one, other = (origin - 1.0) / direction, (origin + 1.0) / direction
-    enter, leave = torch.minimum(one, other).amax(-1), torch.maximum(one, other).amin(-1)
-    return torch.where((enter < leave) & (enter > 20.0), enter, torch.inf)
 
 
 def _along_bones(landmarks: Tensor, places: int = 4) -> Tensor:

@@ -17,13 +17,8 @@ from handpose.geometry.layouts import JointLayout
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.cache import cached
 from handpose.io.depth.units import DepthUnitWarning
-from handpose.synthetic.hand_model import (
-    HandModel,
-    PhenotypeRange,
-    cached_hand_file,
-    compile_hand,
-    default_hand_file,
-)
+from handpose.synthetic.hand_file import PhenotypeRange, cached_hand_file, compile_hand, default_hand_file
+from handpose.synthetic.hand_model import HandModel
 from handpose.synthetic.hands import SceneRange, SyntheticHands
 from handpose.synthetic.poses import cached_pose_bank
 

@@ -22,7 +22,8 @@ from handpose.localization.network import (
     VIEW_FOCAL,
     votes_network,
 )
-from handpose.synthetic.hand_model import HandModel, cached_hand_file
+from handpose.synthetic.hand_file import cached_hand_file
+from handpose.synthetic.hand_model import HandModel
 from handpose.synthetic.poses import cached_pose_bank
 from handpose.synthetic.rooms import Rooms, hand_targets
 from handpose.training.checkpoint import (

@@ -12,7 +12,8 @@ from torch import Tensor
 from handpose.network.config import JGRP2OConfig
 from handpose.network.model import JGRP2O
 from handpose.synthetic.annotation import joint_weights
-from handpose.synthetic.hand_model import HandModel, cached_hand_file
+from handpose.synthetic.hand_file import cached_hand_file
+from handpose.synthetic.hand_model import HandModel
 from handpose.synthetic.hands import SyntheticHands
 from handpose.synthetic.poses import cached_pose_bank
 from handpose.training.trainer import Trainer, TrainingConfig, joint_errors
