@@ -27,7 +27,7 @@ from handpose.jobs.cluster.output import ShardedOutput
 from handpose.jobs.cluster.shards import FILES_PER_SHARD, find_shards
 from handpose.jobs.cluster.table import parquet_of, table_of
 from handpose.jobs.pipeline import predict_files
-from handpose.results.writers import Record
+from handpose.results.records import Record
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 FRAMES = [EXAMPLES / name for name in ("open.png", "thumb.png", "down.png")]

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from handpose.jobs.job import PredictJob
     from handpose.jobs.pipeline import FileResult
+    from handpose.results.formats import Format
     from handpose.results.pose import HandPose
-    from handpose.results.writers import Format
 
 
 def predict_here(job: PredictJob, format: Format, draw: Path | None, html: Path | None) -> None:
@@ -39,7 +39,8 @@ def predict_here(job: PredictJob, format: Format, draw: Path | None, html: Path 
     from handpose.io.depth.read import SUFFIXES
     from handpose.io.inputs import is_archive, list_files
     from handpose.jobs.pipeline import predict_files
-    from handpose.results.writers import FailedFrame, open_writer
+    from handpose.results.records import FailedFrame
+    from handpose.results.writers import open_writer
 
     for text in job.inputs:
         if "://" in text or is_archive(text):

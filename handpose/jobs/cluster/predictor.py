@@ -14,7 +14,7 @@ from handpose.inference.estimator import Box, HandOrAuto, HandPoseEstimator
 from handpose.io.depth.units import DepthUnit
 from handpose.jobs.cluster.table import table_of
 from handpose.jobs.pipeline import FetchedFile, predict_files
-from handpose.results.writers import FailedFrame, Record
+from handpose.results.records import FailedFrame, Record
 from handpose.runtimes.base import BackendName
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from handpose.results.writers import Record
+from handpose.results.records import Record
 
 _NUMBERS = pa.list_(pa.float64())
 

@@ -1,0 +1,90 @@
+"""Records as lines and files of each format."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from handpose.results.pose import HandPose
+from handpose.results.records import FailedFrame, Record
+from handpose.results.uvd import prediction_line
+
+Format = Literal["jsonl", "json", "csv", "npz", "uvd"]
+
+_CSV_COLUMNS = (
+    *("source", "status", "model", "layout", "hand", "joint"),
+    *("x_mm", "y_mm", "z_mm", "u", "v", "spread_x_mm", "spread_y_mm", "spread_z_mm", "error_mm", "reason"),
+)
+
+
+def _json_line(record: Record) -> str:
+    return json.dumps(record.to_dict()) + "\n"
+
+
+def _csv_rows(record: Record) -> str:
+    """One row per joint, or one with the reason."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if isinstance(record, FailedFrame):
+        nothing = [""] * (len(_CSV_COLUMNS) - 3)
+        writer.writerow((record.source, record.status, *nothing, record.reason))
+        return text.getvalue()
+    head = (record.source, record.status, record.model, record.layout.name, record.hand)
+    for i, joint in enumerate(record.layout.joints):
+        numbers = np.concatenate([record.xyz[i], record.uvz[i, :2], record.spread[i], record.error_mm[i : i + 1]])
+        cells = ("" if np.isnan(number) else f"{number:.2f}" for number in numbers)
+        writer.writerow((*head, joint, *cells, ""))
+    return text.getvalue()
+
+
+def _uvd_line(record: Record) -> str:
+    """As `handpose.results.uvd` reads it: no numbers are `nan`, so that lines stay one per frame."""
+    missing = np.full((len(record.layout), 3), np.nan)
+    return prediction_line(missing if isinstance(record, FailedFrame) else record.uvz) + "\n"
+
+
+def json_text(records: Sequence[Record]) -> bytes:
+    """Records as one JSON array."""
+    return (json.dumps([record.to_dict() for record in records], indent=1) + "\n").encode()
+
+
+def npz_bytes(records: Sequence[Record]) -> bytes:
+    """Arrays over all N records, named as in the record, and the joints' names (J,)."""
+    joints = records[0].layout.joints if records else ()
+    nothing = np.full((len(joints), 3), np.nan)
+
+    def column(of: Callable[[HandPose], Any], missing: Any) -> np.ndarray:
+        return np.array([missing if isinstance(record, FailedFrame) else of(record) for record in records])
+
+    data = io.BytesIO()
+    np.savez_compressed(
+        data,
+        source=np.array([record.source for record in records]),
+        status=np.array([record.status for record in records]),
+        reason=np.array([record.reason if isinstance(record, FailedFrame) else "" for record in records]),
+        model=column(lambda pose: pose.model, ""),
+        layout=np.array([record.layout.name for record in records]),
+        hand=column(lambda pose: pose.hand, ""),
+        xyz_mm=column(lambda pose: pose.xyz, nothing),
+        uvz=column(lambda pose: pose.uvz, nothing),
+        spread_mm=column(lambda pose: pose.spread, nothing),
+        error_mm=column(lambda pose: pose.error_mm, nothing[:, 0]),
+        center_mm=column(lambda pose: pose.center, [np.nan] * 3),
+        cube_mm=column(lambda pose: pose.cube, np.nan),
+        joints=np.array(joints),
+        camera=column(lambda pose: [pose.camera.fx, pose.camera.fy, pose.camera.cx, pose.camera.cy], [np.nan] * 4),
+    )
+    return data.getvalue()
+
+
+LINES: dict[str, tuple[str, Callable[[Record], str]]] = {
+    "jsonl": ("", _json_line),
+    "csv": (",".join(_CSV_COLUMNS) + "\n", _csv_rows),
+    "uvd": ("", _uvd_line),
+}
+WHOLE: dict[str, Callable[[Sequence[Record]], bytes]] = {"json": json_text, "npz": npz_bytes}
