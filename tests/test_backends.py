@@ -20,16 +20,10 @@ from handpose.localization.localizer import hand_candidates
 from handpose.localization.numpy_runtime import votes_in_numpy
 from handpose.runtimes import select as loading
 from handpose.runtimes.base import Backend, BackendName, own_memory_errors
+from handpose.runtimes.cuda_graphs import CudaGraphs, _Captured, fold_batch_norms, halve
 from handpose.runtimes.onnx_runtime import OnnxRuntimeBackend
 from handpose.runtimes.openvino_runtime import OpenVinoBackend
-from handpose.runtimes.pytorch import (
-    TorchBackend,
-    TorchVotes,
-    _Captured,
-    _CudaGraphs,
-    fold_batch_norms,
-    halve,
-)
+from handpose.runtimes.pytorch import TorchBackend, TorchVotes
 from handpose.weights.resolve import find_weights
 
 SR305 = Camera(476.007, 476.007, 313.683, 242.755, 640, 480)
@@ -290,7 +284,7 @@ def test_graphs_take_turns_and_lose_no_patch(monkeypatch: pytest.MonkeyPatch, co
         def record(self) -> None:
             pass
 
-    class Pretended(_CudaGraphs):
+    class Pretended(CudaGraphs):
         def __init__(self) -> None:
             self._device, self._captured, self._lock = torch.device("cpu"), {}, threading.Lock()
 
@@ -302,7 +296,7 @@ def test_graphs_take_turns_and_lose_no_patch(monkeypatch: pytest.MonkeyPatch, co
             return made[0]
 
     monkeypatch.setattr("torch.cuda.device", lambda _: contextlib.nullcontext())
-    monkeypatch.setattr("handpose.runtimes.pytorch._LARGEST_GRAPH", 8)
+    monkeypatch.setattr("handpose.runtimes.cuda_graphs._LARGEST_GRAPH", 8)
     patches = torch.rand(count, 1, 96, 96)
     pretended = Pretended()
     for given in (patches, patches.flip(0)):

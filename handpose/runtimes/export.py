@@ -6,36 +6,28 @@ and the sum of the votes stay in float32.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from handpose.errors import HandPoseError
 from handpose.geometry.crop import PATCH
-from handpose.network.config import JGRP2OConfig
+from handpose.network.distances import distances_mm
 from handpose.runtimes.base import METADATA_KEY, Backend, GraphBackend
 from handpose.runtimes.onnx_runtime import OnnxRuntimeBackend
 from handpose.runtimes.openvino_runtime import OpenVinoBackend
+from handpose.runtimes.quantize import CALIBRATION, quantized, quiet, rendered_crops
 from handpose.weights.folder import Weights
-
-if TYPE_CHECKING:
-    import onnx
 
 TOLERANCE = 0.05
 """How far an exported float32 network's joints may be from PyTorch's, mm."""
 
 _BATCHES = (1, 3, 64)  # that are compared with PyTorch
-_CALIBRATION, _CHECK = 256, 512  # rendered crops
-_ROUNDED = ["Conv", "Relu", "Add", "MaxPool", "Resize", "Concat"]  # operators; a sum between them joins two branches
 
 
 @dataclass(frozen=True)
@@ -70,12 +62,12 @@ def export(weights: Weights, file: str | Path, *, int8: bool = False) -> Exporte
     if file.suffix not in _FORMS:
         raise HandPoseError(f"{file}: expected a name that ends in {' or '.join(_FORMS)}")
     write, load = _FORMS[file.suffix]
-    rendered = _rendered_crops(weights.config) if int8 else None
+    rendered = rendered_crops(weights.config) if int8 else None
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent, prefix=".export-") as folder:
             made = Path(folder) / file.name
-            write(weights, made, None if rendered is None else rendered[0][:_CALIBRATION])
+            write(weights, made, None if rendered is None else rendered[0][:CALIBRATION])
             backend = load(made)
             exported = _compared(weights, backend, file, rendered)
             del backend  # some systems move no open files
@@ -100,10 +92,12 @@ def _compared(
         return uvz.numpy(), spread.numpy()
 
     if rendered is not None:
-        crops, truth = (array[_CALIBRATION:] for array in rendered)
+        crops, truth = (array[CALIBRATION:] for array in rendered)
         before, after = (
             float(
-                _distances(np.concatenate([run(part)[0] for part in np.split(crops, 8)]), truth, weights.config).mean()
+                distances_mm(
+                    np.concatenate([run(part)[0] for part in np.split(crops, 8)]), truth, weights.config
+                ).mean()
             )
             for run in (pytorch, backend)
         )
@@ -111,19 +105,12 @@ def _compared(
     patches = _made_up_patches(max(_BATCHES))
     expected = np.stack(pytorch(patches))
     largest = max(
-        float(_distances(np.stack(backend(patches[:count])), expected[:, :count], weights.config).max())
+        float(distances_mm(np.stack(backend(patches[:count])), expected[:, :count], weights.config).max())
         for count in _BATCHES
     )
     if not largest <= TOLERANCE:
         raise HandPoseError(f"{file}: not written, since its joints are up to {largest:.3g} mm from PyTorch's")
     return Exported(file, largest)
-
-
-def _distances(uvz: np.ndarray, others: np.ndarray, config: JGRP2OConfig) -> np.ndarray:
-    """Distances (...) in mm between normalised joints (..., 3), with u and v taken at the cube's own scale."""
-    across = config.uv_scale / PATCH * config.cube
-    distances: np.ndarray = np.linalg.norm((uvz - others) * [across, across, config.cube / 2], axis=-1)
-    return distances
 
 
 def _made_up_patches(count: int) -> np.ndarray:
@@ -136,22 +123,6 @@ def _made_up_patches(count: int) -> np.ndarray:
             below = radius**2 - (u - x) ** 2 - (v - y) ** 2
             np.minimum(patch, z - np.sqrt(below.clip(0)), out=patch, where=below > 0)
     return patches
-
-
-def _rendered_crops(config: JGRP2OConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Rendered patches (N, 1, 96, 96) and their joints (N, J, 3), normalised, to calibrate on and to measure."""
-    from handpose.synthetic.hand_file import cached_hand_file
-    from handpose.synthetic.hand_model import HandModel
-    from handpose.synthetic.hands import SyntheticHands
-    from handpose.synthetic.poses import cached_pose_bank
-
-    hand = HandModel(cached_hand_file())
-    held_out = cached_pose_bank(hand)[:1000]  # the poses that training validates with
-    source = SyntheticHands(hand, held_out, config.joint_layout, cube=config.cube, uv_scale=config.uv_scale, seed=1)
-    with torch.inference_mode():
-        batches = [source.batch(64) for _ in range((_CALIBRATION + _CHECK) // 64)]
-    patches, uvz = (torch.cat(parts).numpy() for parts in zip(*batches, strict=True))
-    return patches, uvz
 
 
 def _description(weights: Weights, int8: bool) -> str:
@@ -167,7 +138,7 @@ def _write_onnx(weights: Weights, file: Path, calibration: np.ndarray | None) ->
     except ImportError:
         raise HandPoseError("writing ONNX needs onnx and onnxscript: pip install 'handpose[onnx]'") from None
 
-    with _quiet(), torch.inference_mode():
+    with quiet(), torch.inference_mode():
         program = torch.onnx.export(
             weights.load(),
             (torch.zeros(2, 1, PATCH, PATCH),),
@@ -180,7 +151,7 @@ def _write_onnx(weights: Weights, file: Path, calibration: np.ndarray | None) ->
     assert program is not None
     model = program.model_proto
     if calibration is not None:
-        model = _quantized(model, calibration, file)
+        model = quantized(model, calibration, file)
     onnx.helper.set_model_props(model, {METADATA_KEY: _description(weights, calibration is not None)})
     onnx.save(model, file)
 
@@ -195,66 +166,13 @@ def _write_openvino(weights: Weights, file: Path, calibration: np.ndarray | None
         _write_onnx(weights, file.with_suffix(".onnx"), calibration)
         model = openvino.convert_model(file.with_suffix(".onnx"))
     else:
-        with _quiet():
+        with quiet():
             example = torch.zeros(2, 1, PATCH, PATCH)
             model = openvino.convert_model(weights.load(), example_input=example, input=[-1, 1, PATCH, PATCH])
         for port, name in zip([*model.inputs, *model.outputs], ("patches", "uvz", "spread"), strict=True):
             port.get_tensor().set_names({name})
     model.set_rt_info(_description(weights, calibration is not None), [METADATA_KEY])
     openvino.save_model(model, file, compress_to_fp16=False)
-
-
-def _quantized(model: onnx.ModelProto, calibration: np.ndarray, file: Path) -> onnx.ModelProto:
-    """The graph with 8-bit features and weights between its first convolution and the last offset maps."""
-    import onnx
-    from onnxruntime import quantization
-
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self.batches = iter(np.array_split(calibration, 8))
-
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            return next(({"patches": batch} for batch in self.batches), None)
-
-    rounded = file.with_suffix(".int8.onnx")
-    with _quiet():
-        quantization.quantize_static(
-            model,
-            rounded,
-            Reader(),
-            per_channel=True,
-            # 7 of 8 bits: on processors without VNNI the sums of pairs of products would not fit.
-            reduce_range=True,
-            activation_type=quantization.QuantType.QUInt8,
-            weight_type=quantization.QuantType.QInt8,
-            op_types_to_quantize=_ROUNDED,
-            nodes_to_exclude=_from_last_offsets_on(model),
-        )
-    return onnx.load(rounded)
-
-
-def _from_last_offsets_on(model: onnx.ModelProto) -> list[str]:
-    """Names of the nodes that make the last stack's offset maps, and of all that depend on them."""
-    heads = [node for node in model.graph.node if any(name.startswith("heads.") for name in node.input)]
-    reached = set(heads[-1].output)
-    names = [heads[-1].name]
-    for node in model.graph.node:  # in the order of computation
-        if reached & set(node.input):
-            reached |= set(node.output)
-            names.append(node.name)
-    return names
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps to themselves what the exporters say of their own workings."""
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(logging.NOTSET)
 
 
 _Writer = Callable[[Weights, Path, "np.ndarray | None"], None]
