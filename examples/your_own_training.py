@@ -13,8 +13,9 @@ from pathlib import Path
 
 from handpose import Camera, HandPoseEstimator
 from handpose.network.config import JGRP2OConfig
+from handpose.training.config import TrainingConfig
 from handpose.training.on_synthetic import train_synthetic
-from handpose.training.trainer import TrainingConfig, write_model
+from handpose.training.trainer import write_model
 from handpose.weights.resolve import find_weights
 
 HERE = Path(__file__).parent

@@ -18,7 +18,8 @@ from handpose.network.losses import pose_loss
 from handpose.network.model import JGRP2O, StackOutput, pixel_grid
 from handpose.training.ablations import VARIANTS, paper_tables, run_variant
 from handpose.training.checkpoint import load_state
-from handpose.training.trainer import Trainer, TrainingConfig
+from handpose.training.config import TrainingConfig
+from handpose.training.trainer import Trainer
 
 # DHM has two maps per joint where P2O has three, so that its number is 1.36 M; the paper prints 1.37 M.
 SIZED = [name for name, variant in VARIANTS.items() if variant.paper_parameters and name != "heatmap"]

@@ -17,8 +17,9 @@ from handpose.evaluation.metrics import Evaluation
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.network.config import JGRP2OConfig
 from handpose.training.checkpoint import load_state
+from handpose.training.config import TrainingConfig
 from handpose.training.on_real import predict_dataset, train_dataset
-from handpose.training.trainer import TrainingConfig, write_model
+from handpose.training.trainer import write_model
 from handpose.weights.resolve import find_weights
 
 

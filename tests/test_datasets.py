@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from handpose.datasets import nyu
 from handpose.datasets.catalog import open_dataset
-from handpose.datasets.crops import DatasetCrops, read_crops
+from handpose.datasets.crops import read_crops
 from handpose.datasets.matfile import read_mat, write_mat
 from handpose.errors import DepthReadError, HandPoseError
 from handpose.geometry.camera import CAMERAS
 from handpose.geometry.crop import HandCrop
 from handpose.training.augmentation import Move
+from handpose.training.real_crops import DatasetCrops
 
 UP = np.array([1.0, -1.0, 1.0])
 

@@ -17,11 +17,13 @@ from faults_jobs import kill_at_renames
 from handpose.errors import HandPoseError
 from handpose.evaluation.metrics import Evaluation
 from handpose.network.config import JGRP2OConfig
+from handpose.network.distances import joint_errors
 from handpose.network.losses import pose_loss, regularisation
 from handpose.network.model import JGRP2O
 from handpose.training.checkpoint import adam_moments
-from handpose.training.on_synthetic import adapt_joints
-from handpose.training.trainer import Trainer, TrainingConfig, joint_errors, paper_recipe, write_model
+from handpose.training.config import TrainingConfig, paper_recipe
+from handpose.training.trainer import Trainer, write_model
+from handpose.training.transfer import adapt_joints
 from handpose.weights.resolve import find_weights
 
 MODEL = JGRP2OConfig("nyu", features=16)
@@ -221,7 +223,9 @@ TOGETHER = """
 import os, signal, sys, torch
 sys.path.insert(0, {tests!r})
 from test_training import Balls, Halves, MODEL, validate
-from handpose.training.trainer import Trainer, TrainingConfig, process_group
+from handpose.training.trainer import Trainer
+from handpose.training.config import TrainingConfig
+from handpose.training.distributed import process_group
 steps, folder, what = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 torch.set_default_dtype(torch.float64)  # Adam's first steps make much of the sign of a rounding error
 def main(device):  # a function, since what uses a process group must be gone before the group is

@@ -84,7 +84,9 @@ def train(
     import dataclasses
 
     from handpose.network.config import JGRP2OConfig
-    from handpose.training.trainer import TrainingConfig, paper_recipe, process_group, write_model
+    from handpose.training.config import TrainingConfig, paper_recipe
+    from handpose.training.distributed import process_group
+    from handpose.training.trainer import write_model
     from handpose.weights.resolve import find_weights
 
     dataset = None if data is Data.synthetic else _dataset(data, root, "train", centers, subject, None)
@@ -287,8 +289,8 @@ def ablate(
     if folder is None:
         raise typer.BadParameter("expected a folder for the trainings, or --list")
 
+    from handpose.training.config import TrainingConfig
     from handpose.training.on_synthetic import train_synthetic
-    from handpose.training.trainer import TrainingConfig
 
     config = TrainingConfig(steps, validate_every=min(500, steps), seed=seed)
     results = {}

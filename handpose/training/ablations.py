@@ -13,7 +13,7 @@ import torch
 
 from handpose.network.config import JGRP2OConfig
 from handpose.network.model import JGRP2O
-from handpose.training.trainer import TrainingConfig
+from handpose.training.config import TrainingConfig
 
 
 @dataclass(frozen=True)

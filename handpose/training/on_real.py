@@ -9,14 +9,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from handpose.datasets.crops import DatasetCrops, read_crops
+from handpose.datasets.crops import read_crops
 from handpose.datasets.dataset import HandDataset
 from handpose.errors import HandPoseError
 from handpose.geometry.crop import HandCrop
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.network.config import JGRP2OConfig
+from handpose.network.distances import joint_errors
 from handpose.network.model import JGRP2O
-from handpose.training.trainer import Trainer, TrainingConfig, joint_errors
+from handpose.training.config import TrainingConfig
+from handpose.training.real_crops import DatasetCrops
+from handpose.training.trainer import Trainer
 from handpose.weights.folder import Weights
 
 _HELD_OUT = 50  # of so many training frames the last one is for validation

@@ -7,16 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from handpose.network.config import JGRP2OConfig
+from handpose.network.distances import joint_errors
 from handpose.network.model import JGRP2O
-from handpose.synthetic.annotation import joint_weights
 from handpose.synthetic.hand_file import cached_hand_file
 from handpose.synthetic.hand_model import HandModel
 from handpose.synthetic.hands import SyntheticHands
 from handpose.synthetic.poses import cached_pose_bank
-from handpose.training.trainer import Trainer, TrainingConfig, joint_errors
+from handpose.training.config import TrainingConfig
+from handpose.training.trainer import Trainer
+from handpose.training.transfer import adapt_joints, nearest_joints
 from handpose.weights.folder import Weights
 
 
@@ -64,35 +65,6 @@ def train_synthetic(
 
     tensors = None
     if start is not None:
-        tensors = adapt_joints(start.load().state_dict(), _nearest_joints(hand, start.config, model))
+        tensors = adapt_joints(start.load().state_dict(), nearest_joints(hand, start.config, model))
     trainer = Trainer(run, model, config, train, device, start=tensors, compile=compile, sync_batchnorm=sync_batchnorm)
     trainer.run(validate, report, max_minutes=max_minutes, on_step=on_step)
-
-
-def adapt_joints(state: dict[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
-    """A network's tensors for other joints: joint j gets what joint `rows[j]` had, everything else stays.
-
-    Args:
-        state: state dict of a `JGRP2O`.
-        rows: (J,) int64, which of the old joints each new one starts from.
-    """
-    joints = len(state["reasonings.0.vote.bias"])
-    blocks = torch.cat([rows + block * joints for block in range(3)])  # all joints' du, then dv, then dz
-    adapted = dict(state)
-    for name, tensor in state.items():
-        if ".vote." in name:
-            adapted[name] = tensor[rows]
-        elif name.endswith(".offsets.weight"):
-            adapted[name] = tensor[blocks]
-        elif name.startswith("from_offsets.") and tensor.ndim == 4:
-            # Two new joints that come from the same old one share its say.
-            shares = 1.0 / torch.bincount(rows, minlength=joints)[rows].to(tensor)
-            adapted[name] = tensor[:, blocks] * shares.repeat(3)[:, None, None]
-    return adapted
-
-
-def _nearest_joints(hand: HandModel, old: JGRP2OConfig, new: JGRP2OConfig) -> Tensor:
-    """For every joint of one layout the nearest of another, on the mean hand at rest: (J,) int64."""
-    landmarks = hand.mean[hand.vertices :]
-    places, others = (joint_weights(config.joint_layout).to(landmarks) @ landmarks for config in (new, old))
-    return torch.cdist(places, others).argmin(dim=1).cpu()
