@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from handpose.geometry.camera import CAMERAS, Camera
     from handpose.geometry.crop import HandCrop
     from handpose.geometry.layouts import ICVL16, LAYOUTS, MSRA21, NYU14, JointLayout
-    from handpose.inference.estimator import AssumedCameraWarning, HandPoseEstimator
+    from handpose.inference.estimator import HandPoseEstimator
+    from handpose.inference.query import AssumedCameraWarning
     from handpose.inference.tracker import HandTracker, OneEuro, TrackedHand
     from handpose.io.depth.read import read_depth
     from handpose.io.depth.units import DepthUnitWarning
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AssumedCameraWarning": "inference.estimator",
+    "AssumedCameraWarning": "inference.query",
     "CAMERAS": "geometry.camera",
     "Camera": "geometry.camera",
     "DepthReadError": "errors",

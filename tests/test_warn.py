@@ -12,7 +12,7 @@ import pytest
 
 import handpose
 from handpose import Camera, HandPoseEstimator, read_depth
-from handpose.inference.estimator import AssumedCameraWarning
+from handpose.inference.query import AssumedCameraWarning
 from handpose.io.depth.read import decode_depth
 from handpose.io.depth.units import DepthUnitWarning
 from handpose.jobs.pipeline import FetchedFile, predict_files

@@ -20,7 +20,8 @@ import numpy as np
 
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import CAMERAS, Camera
-from handpose.inference.estimator import HandOrAuto, HandPoseEstimator
+from handpose.inference.estimator import HandPoseEstimator
+from handpose.inference.query import HandOrAuto
 from handpose.io.depth.read import read_depth
 from handpose.io.depth.units import DepthUnit
 from handpose.jobs.pipeline import predict_files

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Literal, NamedTuple, overload
+from typing import NamedTuple, overload
 
 import numpy as np
 
@@ -13,27 +13,18 @@ from handpose.errors import DeviceMemoryError, HandPoseError
 from handpose.geometry.camera import Camera, Cameras
 from handpose.geometry.crop import PATCH, HandCrop, denormalize
 from handpose.geometry.layouts import JointLayout
-from handpose.io.depth.read import read_depth, to_depth
-from handpose.io.depth.units import DepthUnit, millimetres_per_unit, warn_of_unit
-from handpose.io.warn import warn
+from handpose.inference.query import Box, DepthImage, HandOrAuto, camera_of, load_depth, to_centres, to_numbers
+from handpose.io.depth.units import DepthUnit
 from handpose.localization.centers import center_in_box
 from handpose.localization.localizer import hand_candidates, nearest_first
 from handpose.localization.network import NEAREST, Votes
 from handpose.localization.numpy_runtime import votes_in_numpy
 from handpose.network.config import JGRP2OConfig
-from handpose.results.pose import Hand, HandPose
+from handpose.results.pose import HandPose
 from handpose.runtimes.base import Backend, BackendName
 from handpose.runtimes.select import GRAPH_SUFFIXES, backend_of, load_backend, load_graph, load_votes
 from handpose.weights.folder import file_sha256
 from handpose.weights.resolve import find_weights
-
-DepthImage = str | PathLike[str] | np.ndarray
-"""A path to a depth file, or an array (H, W) of depth."""
-
-Box = tuple[float, float, float, float]
-
-HandOrAuto = Hand | Literal["auto"]
-"""Which hand an image shows; `auto` looks at every place as both hands and keeps the one with less doubt."""
 
 _LARGEST_BATCH = 64
 _MIRRORS = {"right": (False,), "left": (True,), "auto": (False, True)}  # the network knows right hands only
@@ -56,10 +47,6 @@ class Candidates(NamedTuple):
     choices: list[_Choice]
     camera: Camera
     depth: np.ndarray | None = None
-
-
-class AssumedCameraWarning(UserWarning):
-    """No camera was given, so that distances across the image are approximate."""
 
 
 class HandPoseEstimator:
@@ -193,10 +180,14 @@ class HandPoseEstimator:
 
         `center` may also be (N, 3), one centre per image, NaN for an image without a hand.
         """
-        centres = None if center is None else _centres(center, len(images))
+        centres = None if center is None else to_centres(center, len(images))
         found = [
             self.find(
-                _load(image, unit), camera=camera, center=None if centres is None else centres[i], box=box, hand=hand
+                load_depth(image, unit),
+                camera=camera,
+                center=None if centres is None else centres[i],
+                box=box,
+                hand=hand,
             )
             for i, image in enumerate(images)
         ]
@@ -218,9 +209,9 @@ class HandPoseEstimator:
         """
         if center is not None and box is not None:
             raise HandPoseError("give the hand's center or its box, not both")
-        if box is not None and _numbers(box).shape != (4,):
+        if box is not None and to_numbers(box).shape != (4,):
             raise HandPoseError(f"a box is x, y, width, height in px, got {box}")
-        camera = _camera_of(depth, camera)
+        camera = camera_of(depth, camera)
         found = center is None and box is None
         return Candidates(self._choices(depth, camera, center, box, hand), camera, depth if found else None)
 
@@ -234,8 +225,8 @@ class HandPoseEstimator:
         unit: DepthUnit = "mm",
     ) -> list[HandPose]:
         """The poses of up to `max_hands` hands in one image, nearest first; empty if there is none."""
-        depth = _load(image, unit)
-        camera = _camera_of(depth, camera)
+        depth = load_depth(image, unit)
+        camera = camera_of(depth, camera)
         found = [
             Candidates([_Choice(crop) for crop in self._crops(depth, camera, centre, hand)], camera)
             for centre in self.localize_hands(depth, camera, max_hands)
@@ -416,39 +407,3 @@ class HandPoseEstimator:
 def _doubt(pose: HandPose) -> float:
     """What rival poses are compared by: their expected error, or without a calibration their votes' variance."""
     return float(np.square(pose.spread).sum() if np.isnan(pose.error_mm).any() else pose.error_mm.mean())
-
-
-def _load(image: DepthImage, unit: DepthUnit) -> np.ndarray:
-    if isinstance(image, (str, PathLike)):
-        return read_depth(Path(image), unit)
-    depth = to_depth(image, unit)
-    warn_of_unit(depth, millimetres_per_unit(unit), "depth array", integers=np.asarray(image).dtype.kind in "ui")
-    return depth
-
-
-def _numbers(values: object) -> np.ndarray:
-    try:
-        return np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        raise HandPoseError(f"expected numbers, got {values!r:.100}") from None
-
-
-def _centres(center: Sequence[float] | np.ndarray, images: int) -> np.ndarray:
-    centres = _numbers(center)
-    if centres.shape not in ((3,), (images, 3)):
-        raise HandPoseError(f"center must be x, y, z in mm, or one per image, got {centres.shape} for {images} images")
-    return np.broadcast_to(centres, (images, 3))
-
-
-def _camera_of(depth: np.ndarray, camera: Camera | None) -> Camera:
-    height, width = depth.shape
-    if isinstance(camera, Camera):
-        return camera.for_image(width, height)
-    if camera is not None:
-        raise HandPoseError(f"camera must be a handpose.Camera, got {camera!r}; Camera.parse reads names and files")
-    warn(
-        f"no camera given: assuming a 67 degree wide view for this {width} x {height} image, so that positions are "
-        "approximate; give the camera's fx, fy, cx, cy",
-        AssumedCameraWarning,
-    )
-    return Camera.assumed(width, height)

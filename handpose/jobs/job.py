@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from handpose.geometry.camera import Camera
-    from handpose.inference.estimator import Box, HandOrAuto, HandPoseEstimator
+    from handpose.inference.estimator import HandPoseEstimator
+    from handpose.inference.query import Box, HandOrAuto
     from handpose.io.depth.units import DepthUnit
     from handpose.runtimes.base import BackendName
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from handpose.errors import DepthReadError, HandPoseError
 from handpose.geometry.camera import Camera
-from handpose.inference.estimator import Box, Candidates, HandOrAuto, HandPoseEstimator
+from handpose.inference.estimator import Candidates, HandPoseEstimator
+from handpose.inference.query import Box, HandOrAuto
 from handpose.io.depth.read import decode_depth, read_depth
 from handpose.io.depth.units import DepthUnit
 from handpose.io.warn import Note, warn, warnings_noted

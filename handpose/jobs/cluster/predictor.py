@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from handpose.geometry.camera import Camera
-from handpose.inference.estimator import Box, HandOrAuto, HandPoseEstimator
+from handpose.inference.estimator import HandPoseEstimator
+from handpose.inference.query import Box, HandOrAuto
 from handpose.io.depth.units import DepthUnit
 from handpose.jobs.cluster.table import table_of
 from handpose.jobs.pipeline import FetchedFile, predict_files
