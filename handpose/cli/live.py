@@ -47,10 +47,11 @@ def live(
     from handpose.geometry.camera import Camera
     from handpose.inference.estimator import HandPoseEstimator
     from handpose.inference.tracker import HandTracker
-    from handpose.live.pacing import Statistics, at_own_speed, every_frame, newest_frame
+    from handpose.live.pacing import at_own_speed, every_frame, newest_frame
     from handpose.live.rerun_viewer import RerunViewer
     from handpose.live.sources.catalog import CAMERAS, open_source
     from handpose.live.sources.recording import Recorder
+    from handpose.live.statistics import Statistics
 
     for path in (record, output):
         if path is not None and path.resolve() == Path(source).resolve():

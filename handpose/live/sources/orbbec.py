@@ -7,7 +7,8 @@ import numpy as np
 from handpose.errors import HandPoseError, SourceLostError
 from handpose.geometry.camera import Camera
 from handpose.io.depth.read import to_depth
-from handpose.live.frame import Frame, Source, load_sdk
+from handpose.live.frame import Frame, Source
+from handpose.live.sources.sdk import load_sdk
 
 _PATIENCE_MS = 3000
 
