@@ -14,11 +14,12 @@ from handpose.cli.main import app
 from handpose.datasets.catalog import open_dataset
 from handpose.errors import HandPoseError
 from handpose.evaluation.metrics import Evaluation
+from handpose.evaluation.on_real import predict_dataset
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.network.config import JGRP2OConfig
 from handpose.training.checkpoint import load_state
 from handpose.training.config import TrainingConfig
-from handpose.training.on_real import predict_dataset, train_dataset
+from handpose.training.on_real import train_dataset
 from handpose.training.trainer import write_model
 from handpose.weights.resolve import find_weights
 

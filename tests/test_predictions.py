@@ -7,8 +7,8 @@ import pytest
 from conftest import SHARED
 
 from handpose.errors import HandPoseError
+from handpose.evaluation.compare import compare_files
 from handpose.evaluation.metrics import Evaluation
-from handpose.evaluation.report import compare_files
 from handpose.geometry.layouts import ICVL16, NYU14
 from handpose.results.uvd import EVALUATORS, read_ground_truth, read_predictions, write_predictions
 

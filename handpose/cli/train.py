@@ -167,7 +167,7 @@ def evaluate(
     if predictions:
         if ground_truth is None or data is Data.synthetic:
             raise typer.BadParameter("--predictions needs --ground-truth FILE and --dataset icvl|nyu|msra")
-        from handpose.evaluation.report import compare_files
+        from handpose.evaluation.compare import compare_files
 
         result = compare_files(data.value, ground_truth, predictions)
     else:
@@ -208,9 +208,9 @@ def _dataset(
 
 
 def _evaluate_synthetic(names: list[str], frames: int, device: str) -> Report:
+    from handpose.evaluation.on_synthetic import evaluate_synthetic
     from handpose.evaluation.report import Entry, Report
     from handpose.inference.estimator import HandPoseEstimator
-    from handpose.synthetic.testset import evaluate_synthetic
 
     estimators = [HandPoseEstimator.from_pretrained(name, device=device) for name in names]
     layouts = {estimator.layout.name for estimator in estimators}
@@ -227,10 +227,10 @@ def _evaluate_synthetic(names: list[str], frames: int, device: str) -> Report:
 
 def _evaluate_dataset(names: list[str], dataset: HandDataset, workers: int, device: str, out: Path | None) -> Report:
     from handpose.evaluation.metrics import Evaluation
+    from handpose.evaluation.on_real import predict_dataset
     from handpose.evaluation.report import Entry, Report
     from handpose.inference.estimator import HandPoseEstimator
     from handpose.results.uvd import write_predictions
-    from handpose.training.on_real import predict_dataset
 
     entries = []
     for name in names:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from handpose.evaluation.metrics import Evaluation
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import JointLayout
-from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.cache import cached
-from handpose.io.depth.units import DepthUnitWarning
 from handpose.synthetic.hand_file import PhenotypeRange, cached_hand_file, compile_hand, default_hand_file
 from handpose.synthetic.hand_model import HandModel
 from handpose.synthetic.hands import SceneRange, SyntheticHands
@@ -72,27 +67,3 @@ def testset_hand() -> tuple[HandModel, Tensor]:
     file = default_hand_file().with_name("hand-test.npz")
     hand = cached(file, lambda: compile_hand(file, phenotypes=_PHENOTYPES, shapes=200, seed=SEED), HandModel)
     return hand, cached_pose_bank(hand, count=2_000, seed=SEED)
-
-
-class SyntheticResult(NamedTuple):
-    """Joint errors on the test set.
-
-    Attributes:
-        found: with crops around the hand that `localize_hands` finds; where it finds none, there is no prediction.
-        given: with crops around the middle of the true joints.
-    """
-
-    found: Evaluation
-    given: Evaluation
-
-
-def evaluate_synthetic(estimator: HandPoseEstimator, frames: int) -> SyntheticResult:
-    """The estimator's joint errors on the first `frames` images of the test set."""
-    found, given, truth = [], [], []
-    for depth, camera, xyz in synthetic_testset(estimator.layout, frames):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DepthUnitWarning)  # these are millimetres, however near something stands
-            found.append(estimator.predict(depth, camera=camera).xyz)
-            given.append(estimator.predict(depth, camera=camera, center=xyz.mean(axis=0)).xyz)
-        truth.append(xyz)
-    return SyntheticResult(*(Evaluation.of(np.array(xyz), np.array(truth)) for xyz in (found, given)))

@@ -12,8 +12,6 @@ import torch
 from handpose.datasets.crops import read_crops
 from handpose.datasets.dataset import HandDataset
 from handpose.errors import HandPoseError
-from handpose.geometry.crop import HandCrop
-from handpose.inference.estimator import HandPoseEstimator
 from handpose.network.config import JGRP2OConfig
 from handpose.network.distances import joint_errors
 from handpose.network.model import JGRP2O
@@ -24,7 +22,7 @@ from handpose.weights.folder import Weights
 
 _HELD_OUT = 50  # of so many training frames the last one is for validation
 _VALIDATION = 500
-_BATCH = 64
+BATCH = 64
 
 
 def train_dataset(
@@ -79,7 +77,7 @@ def train_dataset(
 
     @torch.no_grad()
     def validate(network: JGRP2O) -> dict[str, float]:
-        uvz = torch.cat([network(part)[0] for part in torch.split(patches, _BATCH)])
+        uvz = torch.cat([network(part)[0] for part in torch.split(patches, BATCH)])
         errors = joint_errors(uvz, truth, model)
         return {"mean_mm": float(errors.mean()), "median_mm": float(errors.median())}
 
@@ -92,39 +90,3 @@ def train_dataset(
         trainer.run(validate, report, max_minutes=max_minutes, on_step=on_step)
     finally:
         source.close()
-
-
-def predict_dataset(
-    estimator: HandPoseEstimator, dataset: HandDataset, workers: int = 0
-) -> tuple[np.ndarray, dict[int, str]]:
-    """The model's joints xyz (N, J, 3) in mm for every frame, NaN where there is none, and why, by frame number.
-
-    Raises:
-        HandPoseError: the model predicts other joints than the data set has.
-    """
-    if estimator.layout.name != dataset.layout.name:
-        raise HandPoseError(
-            f"{estimator.name} predicts the joints of {estimator.layout.name}, {dataset.name} has those of "
-            f"{dataset.layout.name}; choose a model for {dataset.layout.name}"
-        )
-    joints = np.full((len(dataset), len(dataset.layout), 3), np.nan)
-    problems: dict[int, str] = {}
-    numbers: list[int] = []
-    crops: list[HandCrop] = []
-
-    def flush() -> None:
-        if crops:
-            joints[numbers] = estimator.predict_crops(crops)
-            numbers.clear()
-            crops.clear()
-
-    for item in read_crops(dataset, workers=workers):
-        if item.crop is None:
-            problems[item.index] = item.problem or "no crop"
-            continue
-        numbers.append(item.index)
-        crops.append(item.crop)
-        if len(crops) == _BATCH:
-            flush()
-    flush()
-    return joints, problems
