@@ -14,7 +14,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from handpose import Camera, HandPoseEstimator, read_depth
-from handpose.demo.page import serve
+from handpose.demo.server import serve
 from handpose.results.page import pose_page
 
 ROOT = Path(__file__).resolve().parent.parent

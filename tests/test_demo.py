@@ -24,7 +24,7 @@ OPEN = str(EXAMPLES / "open.png")
 
 
 def test_a_hand_is_shown_as_the_library_finds_it() -> None:
-    from handpose.demo.page import show_hand
+    from handpose.demo.show import show_hand
 
     shown = show_hand(OPEN, NUMBERS, "mm", "msra", "right")
     pose = HandPoseEstimator.from_pretrained("msra").predict(OPEN, camera=Camera.parse(NUMBERS))
@@ -49,7 +49,7 @@ def test_a_hand_is_shown_as_the_library_finds_it() -> None:
     ],
 )
 def test_what_is_wrong_is_said(path: str | None, camera: str, unit: str, sentence: str) -> None:
-    from handpose.demo.page import show_hand
+    from handpose.demo.show import show_hand
 
     shown = show_hand(path, camera, unit, "msra", "right")
     assert sentence in shown.said
@@ -59,15 +59,15 @@ def test_what_is_wrong_is_said(path: str | None, camera: str, unit: str, sentenc
 
 
 def test_an_assumed_camera_is_said() -> None:
-    from handpose.demo.page import _ASSUMED, show_hand
+    from handpose.demo.show import ASSUMED, show_hand
 
-    shown = show_hand(OPEN, _ASSUMED, "mm", "msra", "right")
+    shown = show_hand(OPEN, ASSUMED, "mm", "msra", "right")
     assert "assuming a 67 degree wide view" in shown.said
     assert len(shown.rows) == 21
 
 
 def test_a_port_that_is_taken_is_said() -> None:
-    from handpose.demo.page import serve
+    from handpose.demo.server import serve
 
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(HandPoseError, match="cannot listen there"):
         serve("127.0.0.1", taken.getsockname()[1], ["msra"])

@@ -23,7 +23,7 @@ def demo(
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
 ) -> None:
     """Try depth images on a web page of this machine. Needs the extra `demo`."""
-    from handpose.demo.page import serve
+    from handpose.demo.server import serve
     from handpose.weights.registry import WEIGHTS
 
     models = list(dict.fromkeys([*([model] if model else []), *WEIGHTS]))
