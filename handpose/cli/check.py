@@ -7,12 +7,9 @@ from typing import Annotated
 
 import typer
 
-from handpose.cli.console import Hand, parse_unit
-
-app = typer.Typer()
+from handpose.cli.options import Hand, parse_unit
 
 
-@app.command()
 def check(
     frame: Annotated[Path, typer.Argument(help="A depth file.")],
     camera: Annotated[str | None, typer.Option("--camera", "-c", help="As in `handpose predict`.")] = None,

@@ -10,10 +10,7 @@ import typer
 
 from handpose.cli.console import say
 
-app = typer.Typer()
 
-
-@app.command()
 def demo(
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="One more to choose from, as in `handpose predict`.")

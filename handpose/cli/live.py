@@ -10,15 +10,14 @@ from typing import IO, Annotated
 
 import typer
 
-from handpose.cli.console import Hand, parse_unit, reader_may_leave, say, say_row, warnings_as_lines
+from handpose.cli.console import say, say_row, warnings_as_lines
+from handpose.cli.options import Hand, parse_unit
 from handpose.errors import HandPoseError, SourceLostError
-
-app = typer.Typer()
+from handpose.jobs.signals import reader_may_leave
 
 _STATISTICS_EVERY = 5.0  # s
 
 
-@app.command()
 def live(
     source: Annotated[
         str, typer.Argument(help="realsense, orbbec, synthetic, a folder of depth files, or a recording.")

@@ -7,14 +7,19 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from handpose.cli.check import app as check
+from handpose.cli.ablate import ablate
+from handpose.cli.benchmark import benchmark
+from handpose.cli.calibrate import calibrate
+from handpose.cli.check import check
 from handpose.cli.console import say
-from handpose.cli.demo import app as demo
-from handpose.cli.export import app as deploy
-from handpose.cli.live import app as live
-from handpose.cli.models import app as models
-from handpose.cli.predict import app as predict
-from handpose.cli.train import app as research
+from handpose.cli.demo import demo
+from handpose.cli.evaluate import evaluate
+from handpose.cli.export import export
+from handpose.cli.live import live
+from handpose.cli.models import convert, download, models, publish
+from handpose.cli.predict import predict
+from handpose.cli.train import train
+from handpose.cli.train_localizer import train_localizer
 from handpose.errors import DeviceMemoryError, HandPoseError
 
 app = typer.Typer(
@@ -25,8 +30,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # errors are plain lines
 )
-for commands in (predict, live, check, demo, models, deploy, research):
-    app.add_typer(commands)
+for command in (
+    *(predict, live, check, demo),
+    *(models, download, publish, convert),
+    *(export, benchmark),
+    *(train, evaluate, calibrate, ablate, train_localizer),
+):
+    app.command()(command)
 
 
 @app.callback()

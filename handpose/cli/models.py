@@ -7,12 +7,10 @@ from typing import Annotated
 
 import typer
 
-from handpose.cli.console import Layout, say
+from handpose.cli.console import say
+from handpose.cli.options import Layout
 
-app = typer.Typer()
 
-
-@app.command()
 def models() -> None:
     """List the weights: layout, parameters, licence, measured error, and where the file is."""
     from handpose.weights.registry import WEIGHTS
@@ -25,7 +23,6 @@ def models() -> None:
         typer.echo(f"    file        {record.where}")
 
 
-@app.command()
 def download(
     name: Annotated[str, typer.Argument(help="A name from `handpose models`, or owner/repo[@revision] on the Hub.")],
 ) -> None:
@@ -37,7 +34,6 @@ def download(
     typer.echo(f"{weights.model_file}  sha256 {weights.sha256}")
 
 
-@app.command()
 def publish(
     folder: Annotated[Path, typer.Argument(help="With config.json, model.safetensors and README.md, the model card.")],
     repo: Annotated[str, typer.Argument(metavar="OWNER/REPO", help="The repository; made if need be.")],
@@ -49,7 +45,6 @@ def publish(
     typer.echo(f"{repo}@{revision}  sha256 {sha256}")
 
 
-@app.command()
 def convert(
     prefix: Annotated[Path, typer.Argument(help="The checkpoint's path without .index / .data-00000-of-00001.")],
     out: Annotated[Path, typer.Argument(help="The model folder to make.")],

@@ -8,12 +8,11 @@ from typing import Annotated
 
 import typer
 
-from handpose.cli.console import HandOrAuto, parse_numbers, parse_unit, warnings_as_lines
+from handpose.cli.console import warnings_as_lines
+from handpose.cli.options import HandOrAuto, parse_numbers, parse_unit
 from handpose.cli.predict_cluster import predict_on_cluster
 from handpose.cli.predict_local import predict_here
 from handpose.jobs.job import PredictJob
-
-app = typer.Typer()
 
 
 class Engine(str, enum.Enum):
@@ -33,7 +32,6 @@ class Format(str, enum.Enum):
     uvd = "uvd"
 
 
-@app.command()
 def predict(
     inputs: Annotated[
         list[str],

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from handpose.cli.console import parse_numbers, say, stop_requests
+from handpose.cli.console import say
+from handpose.cli.options import parse_numbers
 from handpose.errors import HandPoseError
+from handpose.jobs.signals import stop_requests
 
 if TYPE_CHECKING:
     from handpose.jobs.job import PredictJob
