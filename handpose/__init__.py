@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from handpose.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from handpose.errors import DepthReadError, HandPoseError, WeightsError
     from handpose.geometry.camera import CAMERAS, Camera
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from handpose.localization.localizer import localize_hands
     from handpose.results.pose import HandPose
     from handpose.weights.registry import WEIGHTS
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "AssumedCameraWarning": "inference.query",

@@ -45,7 +45,7 @@ def options(
 ) -> None:
     """3D hand joints from a single depth image."""
     if version:
-        from handpose import __version__
+        from handpose.version import __version__
 
         typer.echo(__version__)
         raise typer.Exit

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from handpose import __version__
 from handpose.errors import HandPoseError
 from handpose.evaluation.metrics import CURVE_LIMIT, SUCCESS_THRESHOLDS, Evaluation
 from handpose.evaluation.plots import check_matplotlib, draw_evaluations, save_figure
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import JointLayout
+from handpose.version import __version__
 
 _MISSING = (
     "Frames without a prediction stay out of the means, are failures in the success rate, and count as infinitely "

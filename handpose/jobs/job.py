@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from handpose.version import __version__
+
 if TYPE_CHECKING:
     from handpose.geometry.camera import Camera
     from handpose.inference.estimator import HandPoseEstimator
@@ -48,10 +50,8 @@ class PredictJob:
 
     def settings(self, estimator: HandPoseEstimator, **more: str | None) -> dict[str, Any]:
         """All that the records depend on, as JSON's types: a job is gone on with only where it is the same."""
-        import handpose
-
         return {
-            "handpose": handpose.__version__,
+            "handpose": __version__,
             "model": estimator.name,
             "sha256": estimator.sha256,
             "backend": self.backend,
