@@ -6,11 +6,11 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
-from faults_jobs import make_small_model
 
 from handpose.geometry.camera import Camera
 from handpose.runtimes.select import cached_graph
 from handpose.weights.resolve import find_weights
+from tests.helpers.faults_jobs import make_small_model
 
 # How long an example takes depends on what else the machine does.
 hypothesis.settings.register_profile("untimed", deadline=None)

@@ -15,15 +15,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "fuzz"))
 
-from fault import Fault
-from faults_jobs import JOB_FAULTS
-from fuzz import Fuzzer, seeded
-from hostile import Lost, formats, watch
-from planted import planted
-from test_hostile_numbers import CAMERA, CASES, DEPTH, outcome
-
 from handpose.errors import HandPoseError
 from handpose.inference.estimator import HandPoseEstimator
+from tests.fuzz.fuzz import Fuzzer, seeded
+from tests.helpers.fault import Fault
+from tests.helpers.faults_jobs import JOB_FAULTS
+from tests.helpers.hostile import Lost, formats, watch
+from tests.helpers.planted import planted
+from tests.inference.test_hostile_numbers import CAMERA, CASES, DEPTH, outcome
 
 
 def _planted(fault: str) -> Fault:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import typer
-from browser import open_browser
-from conftest import ROOT
 
 import handpose
 from handpose.cli.main import app
+from tests.conftest import ROOT
+from tests.helpers.browser import open_browser
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import EXAMPLES
+
+from tests.conftest import EXAMPLES
 
 
 def run(script: str, *arguments: object, cwd: Path) -> str:

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import EXAMPLES, ROOT
+
+from tests.conftest import EXAMPLES, ROOT
 
 ALONE = """
 import json, socket, subprocess, sys

@@ -27,9 +27,9 @@ if "atheris" in sys.argv:  # which counts only what it has seen imported
     import atheris
 
     with atheris.instrument_imports(include=["handpose"]):
-        import hostile  # noqa: F401
+        from tests.helpers import hostile  # noqa: F401
 
-from hostile import Format, Lost, formats, watch
+from tests.helpers.hostile import Format, Lost, formats, watch
 
 NUMBERS = [0, 1, 2, 7, 8, 16, 127, 128, 255, 256, 32767, 65535, 65536, 1 << 24, (1 << 31) - 1, 1 << 31, (1 << 32) - 1]
 WORDS = [

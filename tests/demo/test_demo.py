@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import urlopen
+
+import cv2
+import numpy as np
+import pytest
+
+from handpose import Camera, HandPoseError, HandPoseEstimator
+from tests.conftest import EXAMPLES
+from tests.helpers.browser import open_browser
+
+pytest.importorskip("gradio")
+
+NUMBERS = "476,476,319.5,239.5,640,480"
+OPEN = str(EXAMPLES / "open.png")
+
+
+def test_a_hand_is_shown_as_the_library_finds_it() -> None:
+    from handpose.demo.show import show_hand
+
+    shown = show_hand(OPEN, NUMBERS, "mm", "msra", "right")
+    pose = HandPoseEstimator.from_pretrained("msra").predict(OPEN, camera=Camera.parse(NUMBERS))
+    assert f"A right hand, {pose.xyz[:, 2].mean():.0f} mm from the camera" in shown.said
+    assert shown.overlay.shape == (480, 640, 3)
+    assert shown.record == pose.to_dict() | {"source": "open.png"}
+    assert [row[0] for row in shown.rows] == list(pose.layout.joints)
+    assert np.allclose([row[1:4] for row in shown.rows], pose.xyz, atol=0.051)
+
+
+@pytest.mark.parametrize(
+    ("path", "camera", "unit", "sentence"),
+    [
+        (None, NUMBERS, "mm", "Choose a depth image"),
+        (OPEN, "kinect", "mm", "the camera is one of icvl, nyu, msra, or fx,fy,cx,cy"),
+        (OPEN, "/etc/camera.json", "mm", "the camera is one of"),
+        (OPEN, "1,2,3", "mm", "camera must be one of"),
+        (OPEN, NUMBERS, "cm", "the unit is mm, m, nyu"),
+        (OPEN, NUMBERS, "m", "No hand was found"),
+        (OPEN, "icvl,", "mm", "the camera is one of"),
+        (str(EXAMPLES / "camera.json"), NUMBERS, "mm", "camera.json"),
+    ],
+)
+def test_what_is_wrong_is_said(path: str | None, camera: str, unit: str, sentence: str) -> None:
+    from handpose.demo.show import show_hand
+
+    shown = show_hand(path, camera, unit, "msra", "right")
+    assert sentence in shown.said
+    assert 'class="warning"' in shown.said
+    assert str(EXAMPLES) not in shown.said  # nobody needs to know where uploads lie
+    assert (shown.viewer, shown.rows) == ("", None)
+
+
+def test_an_assumed_camera_is_said() -> None:
+    from handpose.demo.show import ASSUMED, show_hand
+
+    shown = show_hand(OPEN, ASSUMED, "mm", "msra", "right")
+    assert "assuming a 67 degree wide view" in shown.said
+    assert len(shown.rows) == 21
+
+
+def test_a_port_that_is_taken_is_said() -> None:
+    from handpose.demo.server import serve
+
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(HandPoseError, match="cannot listen there"):
+        serve("127.0.0.1", taken.getsockname()[1], ["msra"])
+
+
+def test_without_gradio_it_says_what_to_install() -> None:
+    program = (
+        "import sys; sys.modules['gradio'] = None; sys.argv = ['', 'demo']; import handpose.cli.main as c; c.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "error: the demo needs Gradio: pip install 'handpose[demo]'\n")
+
+
+@contextmanager
+def running_demo() -> Iterator[str]:
+    """The address of a demo that the command line started."""
+    command = [sys.executable, "-m", "handpose", "demo", "--no-browser", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            yield process.stderr.readline().split()[0]
+        finally:
+            process.terminate()
+            assert process.communicate(timeout=20) == ("", "")
+
+
+@pytest.mark.slow
+def test_a_person_tries_it(tmp_path: Path) -> None:
+    """Chromium picks an example, uploads images, changes every choice, turns the hand, and reads what is wrong."""
+    cv2.imwrite(str(tmp_path / "grey.png"), np.full((480, 640), 90, np.uint8))
+    estimator = HandPoseEstimator.from_pretrained("msra")
+    found = {}
+    for name in ("down", "open", "thumb"):
+        pose = estimator.predict(EXAMPLES / f"{name}.png", camera=Camera.parse(NUMBERS))
+        found[name] = f"A right hand, {pose.xyz[:, 2].mean():.0f} mm"
+    with running_demo() as address, open_browser(1400, 1000) as page:
+        page.goto(address)
+        with urlopen(address) as answer:
+            assert answer.headers["Content-Security-Policy"].startswith("default-src 'self'")
+        said = page.locator("#said")
+
+        def wait_for(text: str) -> None:
+            said.get_by_text(text).wait_for(timeout=30_000)
+
+        def record() -> dict:
+            content = page.locator("#viewer iframe").content_frame.locator("#hand").text_content()
+            return json.loads(content)["pose"]
+
+        wait_for(found["down"])  # the first example is there from the start
+        page.get_by_text("thumb", exact=True).click()
+        wait_for(found["thumb"])
+        truth = json.loads((EXAMPLES / "thumb.truth.json").read_text())["xyz_mm"]
+        assert np.linalg.norm(np.array(record()["xyz_mm"]) - truth, axis=1).mean() < 12.0
+        page.get_by_label("Dataframe").get_by_text("index_mcp").first.wait_for()
+        page.get_by_role("tab", name="JSON").click()
+        page.get_by_text("xyz_mm").first.wait_for()
+
+        viewer = page.locator("#viewer iframe")
+        before = viewer.screenshot()
+        box = viewer.bounding_box()
+        page.mouse.move(box["x"] + 100, box["y"] + 100)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 250, box["y"] + 120, steps=4)
+        page.mouse.up()
+        assert viewer.screenshot() != before
+
+        page.get_by_label("Clear").click()
+        wait_for("Choose a depth image")
+        page.locator("input[type=file]").first.set_input_files(OPEN)
+        wait_for(found["open"])
+        assert record()["source"] == "open.png"
+        page.get_by_label("left").check()
+        wait_for("A left hand")
+        page.get_by_label("Model").click()
+        page.get_by_role("option", name="nyu").click()
+        page.get_by_text("ring_mid").first.wait_for()
+        assert record()["layout"] == "nyu"
+        for label, text, sentence in (
+            ("Unit", "cm", "the unit is mm, m, nyu"),
+            ("Unit", "1", "A left hand"),
+            ("Camera", "kinect", "the camera is one of"),
+            ("Camera", "476,476,320,240", "A left hand"),
+        ):
+            page.get_by_label(label, exact=True).fill(text)
+            page.keyboard.press("Enter")
+            wait_for(sentence)
+        page.get_by_label("Clear").click()
+        wait_for("Choose a depth image")
+        page.locator("input[type=file]").first.set_input_files(tmp_path / "grey.png")
+        wait_for("grey.png: is an 8-bit grey PNG")

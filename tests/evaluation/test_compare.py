@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from handpose.errors import HandPoseError
+from handpose.evaluation.compare import compare_files
+from handpose.evaluation.metrics import Evaluation
+from handpose.geometry.layouts import ICVL16, NYU14
+from handpose.results.uvd import EVALUATORS, read_ground_truth, read_predictions, write_predictions
+from tests.conftest import SHARED
+
+
+def frames(count: int, joints: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform([0, 0, 200], [640, 480, 1200], (count, joints, 3))
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("dataset", "name", "published"),
+    [
+        ("nyu", "v2v_posenet", 8.419),
+        ("nyu", "point_to_point", 9.045),
+        ("nyu", "deepprior_pp", 12.238),
+        ("icvl", "v2v_posenet", 6.284),
+        ("icvl", "handpointnet", 6.935),
+    ],
+)
+def test_published_errors_are_reproduced(dataset: str, name: str, published: float) -> None:
+    folder = SHARED / "predictions" / dataset
+    report = compare_files(dataset, folder / "ground_truth.txt", [folder / f"{name}.txt"])
+    (entry,) = report.entries
+    assert entry.name == name
+    assert entry.evaluation.mean == pytest.approx(published, abs=0.001)
+
+
+@pytest.mark.shared
+def test_the_intrinsics_decide_icvl() -> None:
+    # With the images' own 241.42 the same file is a hundredth better than published.
+    folder = SHARED / "predictions" / "icvl"
+    uvz, truth = (read_predictions(folder / name, ICVL16) for name in ("v2v_posenet.txt", "ground_truth.txt"))
+    camera = EVALUATORS["msra"][1]
+    assert (camera.fx, camera.fy) == (241.42, 241.42)
+    assert Evaluation.of(camera.unproject(uvz), camera.unproject(truth)).mean == pytest.approx(6.276, abs=0.001)
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    uvz = frames(7, 14)
+    uvz[3] = np.nan
+    write_predictions(tmp_path / "a.txt", uvz)
+    lines = (tmp_path / "a.txt").read_text().splitlines()
+    assert [len(line.split()) for line in lines] == [42] * 7
+    again = read_predictions(tmp_path / "a.txt", NYU14)
+    assert again == pytest.approx(uvz, abs=0.0005, nan_ok=True)
+    assert np.isnan(again[3]).all()
+
+
+def test_millimetres_survive_the_format(tmp_path: Path) -> None:
+    layout, camera = EVALUATORS["nyu"]
+    uvz = frames(50, len(layout))
+    write_predictions(tmp_path / "a.txt", uvz)
+    again = read_predictions(tmp_path / "a.txt", layout)
+    assert Evaluation.of(camera.unproject(again), camera.unproject(uvz)).errors.max() < 0.003
+
+
+def test_errors_planted_in_mm_come_back(tmp_path: Path) -> None:
+    _, camera = EVALUATORS["icvl"]
+    truth = camera.unproject(frames(20, 16))
+    write_predictions(tmp_path / "truth.txt", camera.project(truth))
+    write_predictions(tmp_path / "3-4-12.txt", camera.project(truth + np.array([3, -4, 12])))
+    moved = truth.copy()
+    moved[5:] += np.array([0, 6, 0])
+    moved[:5] = np.nan
+    write_predictions(tmp_path / "six.txt", camera.project(moved))
+    first, second = compare_files(
+        "icvl", tmp_path / "truth.txt", [tmp_path / "3-4-12.txt", tmp_path / "six.txt"]
+    ).entries
+    assert first.evaluation.mean == pytest.approx(13, abs=0.003)
+    assert first.evaluation.per_axis == pytest.approx([3, 4, 12], abs=0.003)
+    assert second.evaluation.mean == pytest.approx(6, abs=0.003)
+    assert second.evaluation.missing.tolist() == [0, 1, 2, 3, 4]
+    assert second.evaluation.success_rate(10) == 0.75
+
+
+def test_wrong_files_are_named_with_both_numbers(tmp_path: Path) -> None:
+    file, truth = tmp_path / "a.txt", tmp_path / "truth.txt"
+    write_predictions(truth, frames(5, 14))
+    write_predictions(file, frames(4, 14))
+    with pytest.raises(HandPoseError, match=rf"a.txt: expected as many frames .*{truth} has, 5, got 4; write nan"):
+        compare_files("nyu", truth, [file])
+    write_predictions(file, frames(5, 16))
+    with pytest.raises(
+        HandPoseError, match=r"a.txt:1: expected 14 joints \(42 .* got 48 numbers; these may be icvl's joints$"
+    ):
+        compare_files("nyu", truth, [file])
+    lines = truth.read_text().splitlines()
+    file.write_text("\n".join([*lines[:3], "", *lines[3:]]))  # a line left empty would shift all that follow
+    with pytest.raises(HandPoseError, match=r"a.txt:4: expected 14 joints .* got 0 numbers"):
+        read_predictions(file, NYU14)
+    file.write_text("\n".join([*lines[:2], lines[2] + " 1", *lines[3:]]))
+    with pytest.raises(HandPoseError, match=r"a.txt:3: .*got 43 numbers"):
+        read_predictions(file, NYU14)
+    file.write_text(lines[0].replace(" ", ","))
+    with pytest.raises(HandPoseError, match=r"a.txt:1: expected numbers with spaces"):
+        read_predictions(file, NYU14)
+
+
+def test_unusable_files_are_said(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    with pytest.raises(HandPoseError, match=r"a.txt: no such file"):
+        read_predictions(file, NYU14)
+    file.write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(HandPoseError, match=r"a.txt: cannot be read as text"):
+        read_predictions(file, NYU14)
+    file.write_text("\n\n")
+    with pytest.raises(HandPoseError, match="empty file"):
+        read_predictions(file, NYU14)
+    with pytest.raises(HandPoseError, match="cannot be written"):
+        write_predictions(tmp_path / "none" / "a.txt", frames(1, 14))
+    with pytest.raises(HandPoseError, match="one of nyu, icvl, msra, got 'stb'"):
+        compare_files("stb", file, [file])
+
+
+@pytest.mark.parametrize("value", [np.nan, -300.0])
+def test_true_joints_are_pixels_and_depths(tmp_path: Path, value: float) -> None:
+    uvz = frames(3, 14)
+    uvz[1, 4, 2] = value
+    write_predictions(tmp_path / "truth.txt", uvz)
+    with pytest.raises(HandPoseError, match=r"truth.txt:2: expected true joints"):
+        read_ground_truth(tmp_path / "truth.txt", NYU14)

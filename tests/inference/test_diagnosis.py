@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from handpose import Camera, HandPoseEstimator
+from handpose.cli.main import app
+from handpose.inference.diagnosis import TRAINED_FOR, check_frame
+from handpose.io.depth.units import DepthUnit
+from tests.conftest import EXAMPLES
+
+CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
+DEPTH = cv2.imread(str(EXAMPLES / "open.png"), cv2.IMREAD_UNCHANGED)
+Check = Callable[..., dict[str, tuple[str, str]]]
+
+
+@pytest.fixture(scope="module")
+def estimator() -> HandPoseEstimator:
+    return HandPoseEstimator.from_pretrained("msra", device="cpu", local_files_only=True)
+
+
+@pytest.fixture
+def check(estimator: HandPoseEstimator, tmp_path: Path) -> Check:
+    def run(depth: np.ndarray, **arguments: object) -> dict[str, tuple[str, str]]:
+        file = tmp_path / "frame.npy"
+        np.save(file, depth)
+        arguments = {"camera": CAMERA} | arguments
+        findings = check_frame(file, estimator, **arguments)  # type: ignore[arg-type]
+        return {finding.name: (finding.verdict, finding.message) for finding in findings}
+
+    return run
+
+
+def test_a_good_frame_has_nothing_to_say_against_it(check: Check) -> None:
+    found = check(DEPTH)
+    assert {verdict for verdict, _ in found.values()} == {"ok"}, found
+    assert list(found) == [
+        *("file", "camera", "missing", "range", "unit", "hand", "holes", "error", "bones", "side"),
+    ]
+
+
+def test_the_distances_are_those_that_training_draws() -> None:
+    from handpose.synthetic.hands import SceneRange
+
+    assert SceneRange().distance == TRAINED_FOR
+
+
+@pytest.mark.parametrize(("stored", "unit", "said"), [(8.0, 0.125, "0.125"), (10.0, 0.1, "0.1"), (0.001, "m", "m")])
+def test_a_wrong_unit_is_named(check: Check, stored: float, unit: DepthUnit, said: str) -> None:
+    image = DEPTH * stored if unit == "m" else (DEPTH * stored).astype(np.uint16)
+    verdict, message = check(image)["unit"]
+    assert verdict == "fail"
+    assert f"--unit {said} " in message
+    assert check(image, unit=unit)["unit"] == ("ok", f"read as {unit}")
+
+
+def test_what_is_wrong_with_the_camera(check: Check) -> None:
+    assert check(DEPTH, camera=None)["camera"][0] == "warn"
+    wrong_size = check(DEPTH, camera=Camera(476, 476, 212, 200, 424, 400))
+    assert list(wrong_size) == ["file", "camera"]
+    assert wrong_size["camera"][0] == "fail"
+    for camera, said in (
+        (Camera(4760, 4760, 319.5, 239.5), "no usual view"),
+        (Camera(476, 476, 80, 239.5), "far from the image's middle"),
+        (Camera(476, 600, 319.5, 239.5), "usually square"),
+    ):
+        verdict, message = check(DEPTH, camera=camera)["camera"]
+        assert (verdict, said in message) == ("warn", True), message
+    # Through twice the focal length the same hand is half as wide.
+    verdict, message = check(DEPTH, camera=Camera(952, 952, 319.5, 239.5))["bones"]
+    assert (verdict, "fx and fy" in message) == ("warn", True), message
+
+
+def test_an_image_without_readings_or_hand(check: Check) -> None:
+    nothing = check(np.zeros((480, 640), np.uint16))
+    assert nothing["missing"][0] == "warn"
+    assert nothing["range"][0] == nothing["hand"][0] == "fail"
+    wall = check(np.full((480, 640), 3000, np.uint16))
+    assert wall["range"][0] == wall["hand"][0] == "fail"
+    assert wall["missing"] == ("ok", "0% of the pixels have no reading")
+
+
+def test_holes_in_the_hand(check: Check) -> None:
+    speckled = DEPTH.copy()
+    speckled[::2] = 0
+    assert check(speckled)["holes"][0] == "warn"
+
+
+def test_a_left_hand_is_noticed(check: Check) -> None:
+    mirrored = Camera(CAMERA.fx, CAMERA.fy, CAMERA.width - 1 - CAMERA.cx, CAMERA.cy, CAMERA.width, CAMERA.height)
+    verdict, message = check(DEPTH[:, ::-1], camera=mirrored)["side"]
+    assert (verdict, "a left hand" in message) == ("warn", True)
+    assert check(DEPTH[:, ::-1], camera=mirrored, hand="left")["side"][0] == "ok"
+
+
+def test_the_command_prints_lines_or_json_and_an_exit_code(tmp_path: Path) -> None:
+    runner = CliRunner()
+    arguments = ["check", str(EXAMPLES / "open.png"), "-c", str(EXAMPLES / "camera.json")]
+    lines = runner.invoke(app, arguments)
+    assert lines.exit_code == 0
+    assert [line.split()[0] for line in lines.stdout.splitlines()] == ["ok"] * 10
+    as_json = runner.invoke(app, [*arguments, "--json"])
+    assert [finding["name"] for finding in json.loads(as_json.stdout)] == [
+        line.split()[1] for line in lines.stdout.splitlines()
+    ]
+    (tmp_path / "damaged.png").write_bytes((EXAMPLES / "open.png").read_bytes()[:5000])
+    failed = runner.invoke(app, ["check", str(tmp_path / "damaged.png"), "--json"])
+    assert failed.exit_code == 1
+    (finding,) = json.loads(failed.stdout)
+    assert (finding["name"], finding["verdict"]) == ("file", "fail")

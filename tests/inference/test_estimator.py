@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from handpose import (
+    AssumedCameraWarning,
+    Camera,
+    HandPose,
+    HandPoseError,
+    HandPoseEstimator,
+    localize_hands,
+    read_depth,
+)
+from handpose.geometry.articulation import finger_states, joint_angles
+from tests.conftest import EXAMPLES, arm_with_hand, render_balls
+
+CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
+NAMES = ["open", "thumb", "down"]
+
+
+@pytest.fixture(scope="module")
+def estimator() -> HandPoseEstimator:
+    return HandPoseEstimator.from_pretrained("msra", device="cpu", local_files_only=True)
+
+
+def truth(name: str) -> np.ndarray:
+    return np.array(json.loads((EXAMPLES / f"{name}.truth.json").read_text())["xyz_mm"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_examples_joints_are_where_they_were_rendered(estimator: HandPoseEstimator, name: str) -> None:
+    pose = estimator.predict(EXAMPLES / f"{name}.png", camera=CAMERA)
+    errors = np.linalg.norm(pose.xyz - truth(name), axis=1)
+    assert pose.status == "ok"
+    assert errors.mean() < 12.0
+    assert errors.max() < 30.0
+    assert np.allclose(CAMERA.project(pose.xyz), pose.uvz)
+    assert pose.source.endswith(f"{name}.png")
+    assert pose["wrist"] == pytest.approx(pose.xyz[0])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_left_hand_is_a_right_hand_in_the_mirror(estimator: HandPoseEstimator, name: str) -> None:
+    depth = read_depth(EXAMPLES / f"{name}.png")
+    mirrored = Camera(CAMERA.fx, CAMERA.fy, CAMERA.width - 1 - CAMERA.cx, CAMERA.cy, CAMERA.width, CAMERA.height)
+    center = localize_hands(depth, CAMERA)[0]
+    right = estimator.predict(depth, camera=CAMERA, center=center)
+    left = estimator.predict(depth[:, ::-1], camera=mirrored, center=center * [-1, 1, 1], hand="left")
+    assert left.hand == "left"
+    # Pixels that lie just on a patch pixel's border may fall to either side.
+    assert np.linalg.norm(left.xyz * [-1, 1, 1] - right.xyz, axis=1).mean() < 1.0
+    wrong = estimator.predict(depth[:, ::-1], camera=mirrored, center=center * [-1, 1, 1], hand="right")
+    assert np.linalg.norm(wrong.xyz * [-1, 1, 1] - right.xyz, axis=1).mean() > 3.0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_hand_can_be_told(estimator: HandPoseEstimator, name: str) -> None:
+    depth = read_depth(EXAMPLES / f"{name}.png")
+    mirrored = Camera(CAMERA.fx, CAMERA.fy, CAMERA.width - 1 - CAMERA.cx, CAMERA.cy, CAMERA.width, CAMERA.height)
+    for image, camera, hand in ((depth, CAMERA, "right"), (depth[:, ::-1], mirrored, "left")):
+        pose = estimator.predict(image, camera=camera, hand="auto")
+        assert pose.hand == hand
+        assert np.allclose(pose.xyz, estimator.predict(image, camera=camera, hand=hand).xyz, atol=0.01)
+        assert [pose.hand for pose in estimator.predict_hands(image, camera=camera, hand="auto")] == [hand]
+    nothing = estimator.predict(np.zeros((480, 640), np.float32), camera=CAMERA, hand="auto")
+    assert nothing.status == "no_hand"
+
+
+def test_a_batch_is_its_singles(estimator: HandPoseEstimator) -> None:
+    images = [EXAMPLES / f"{name}.png" for name in NAMES]
+    singles = [estimator.predict(image, camera=CAMERA) for image in images]
+    for batch in (estimator.predict(images, camera=CAMERA), list(estimator.stream(iter(images), camera=CAMERA))):
+        for one, other in zip(singles, batch, strict=True):
+            assert np.abs(one.xyz - other.xyz).max() < 0.01
+            assert np.abs(one.spread - other.spread).max() < 0.01
+
+
+def test_a_stream_is_lazy(estimator: HandPoseEstimator) -> None:
+    def images():
+        yield EXAMPLES / "open.png"
+        pytest.fail("the second image was asked for")
+
+    assert next(estimator.stream(images(), camera=CAMERA)).status == "ok"
+
+
+def test_the_unit_of_files_and_arrays(estimator: HandPoseEstimator) -> None:
+    depth = read_depth(EXAMPLES / "open.png")
+    expected = estimator.predict(depth, camera=CAMERA).xyz
+    for array, unit in ((depth / 1000, "m"), (depth.astype(np.float64) * 8, 0.125), (depth.astype(np.uint16), "mm")):
+        assert np.abs(estimator.predict(array, camera=CAMERA, unit=unit).xyz - expected).max() < 0.05
+
+
+def test_where_the_hand_is_can_be_said(estimator: HandPoseEstimator) -> None:
+    joints = truth("open")
+    depth = read_depth(EXAMPLES / "open.png")
+    u, v, _ = CAMERA.project(joints).T
+    box = (u.min() - 8, v.min() - 8, np.ptp(u) + 16, np.ptp(v) + 16)
+    for pose in (
+        estimator.predict(depth, camera=CAMERA, center=joints.mean(0)),
+        estimator.predict(depth, camera=CAMERA, box=box),
+    ):
+        assert np.linalg.norm(pose.xyz - joints, axis=1).mean() < 15.0
+    assert estimator.predict(depth, camera=CAMERA, center=[0.0, 0.0, 3000.0]).status == "no_hand"
+    assert estimator.predict(depth, camera=CAMERA, box=(0, 0, 20, 20)).status == "no_hand"
+
+
+def test_what_was_found_badly_is_looked_at_again(estimator: HandPoseEstimator, monkeypatch: pytest.MonkeyPatch) -> None:
+    joints = truth("open")
+    beside = joints.mean(axis=0) + np.array([0.0, -90.0, 0.0])
+    depth = read_depth(EXAMPLES / "open.png")
+    given = estimator.predict(depth, camera=CAMERA, center=beside)
+    monkeypatch.setattr("handpose.inference.estimator.hand_candidates", lambda *_: (beside[None], np.array([5000.0])))
+    found = estimator.predict(depth, camera=CAMERA)
+    assert np.linalg.norm(given.xyz - joints, axis=1).mean() > 25.0
+    assert np.linalg.norm(found.xyz - joints, axis=1).mean() < 10.0
+    assert found.error_mm.mean() < 8.0 < given.error_mm.mean()
+
+    mirror = replace(CAMERA, cx=CAMERA.width - 1 - CAMERA.cx)
+    monkeypatch.setattr(
+        "handpose.inference.estimator.hand_candidates", lambda *_: (beside[None] * [-1, 1, 1], np.array([5000.0]))
+    )
+    left = estimator.predict(depth[:, ::-1], camera=mirror, hand="left")
+    assert np.allclose(left.xyz * [-1, 1, 1], found.xyz, atol=2.0)
+
+
+def test_cropped_and_rescaled_images_give_the_same_hand(estimator: HandPoseEstimator) -> None:
+    depth = read_depth(EXAMPLES / "open.png")
+    center = localize_hands(depth, CAMERA)[0]
+    expected = estimator.predict(depth, camera=CAMERA, center=center)
+    window = estimator.predict(depth[60:420, 40:420], camera=CAMERA.crop(40, 60, 380, 360), center=center)
+    assert np.abs(window.xyz - expected.xyz).max() < 0.5
+    assert np.allclose(window.uvz[:, :2] + [40, 60], expected.uvz[:, :2], atol=0.5)
+    doubled = estimator.predict(depth.repeat(2, 0).repeat(2, 1), camera=CAMERA, center=center)
+    assert np.abs(doubled.xyz - expected.xyz).max() < 1.0
+    assert doubled.camera.width == 1280
+
+
+def test_no_hand_is_nan_and_says_so(estimator: HandPoseEstimator) -> None:
+    pose = estimator.predict(np.zeros((480, 640), np.float32), camera=CAMERA)
+    assert pose.status == "no_hand"
+    assert np.isnan(pose.xyz).all()
+    assert np.isnan(pose.spread).all()
+    assert np.isnan(pose.error_mm).all()
+    assert pose.angles() == pose.fingers() == {}
+    assert pose.draw(np.zeros((480, 640), np.float32)).shape == (480, 640, 3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_angles_and_fingers_are_those_of_the_true_joints(estimator: HandPoseEstimator, name: str) -> None:
+    pose = estimator.predict(EXAMPLES / f"{name}.png", camera=CAMERA)
+    true = joint_angles(truth(name), pose.layout)
+    assert list(pose.angles()) == list(true)
+    assert np.abs(np.array(list(pose.angles().values())) - list(true.values())).mean() < 12.0
+    states = finger_states(truth(name), pose.layout)
+    assert set(states.values()) == {"bent", "extended"}
+    assert len(pose.fingers().items() & states.items()) >= 4  # of five: one is bent to the very limit
+
+
+def test_several_hands(estimator: HandPoseEstimator) -> None:
+    up = np.array([0.0, -1.0, 0.0])
+    balls = [ball for x in (-150.0, 150.0) for ball in arm_with_hand(up, np.array([x, 50.0, 600.0]), 400.0)]
+    poses = estimator.predict_hands(render_balls(CAMERA, balls), camera=CAMERA, max_hands=3)
+    assert sorted(pose.center[0] > 0 for pose in poses) == [False, True]
+    assert estimator.predict_hands(np.zeros((480, 640), np.float32), camera=CAMERA) == []
+
+
+def test_without_a_camera_a_view_is_assumed_aloud(estimator: HandPoseEstimator) -> None:
+    with pytest.warns(AssumedCameraWarning, match="give the camera's fx, fy, cx, cy"):
+        pose = estimator.predict(EXAMPLES / "open.png")
+    assert pose.camera == Camera.assumed(640, 480)
+
+
+def test_bad_arguments_are_refused(estimator: HandPoseEstimator) -> None:
+    depth = read_depth(EXAMPLES / "open.png")
+    for arguments, message in (
+        ({"hand": "both"}, "hand must be right, left or auto"),
+        ({"center": [0, 0, 500], "box": (0, 0, 9, 9)}, "not both"),
+        ({"center": [0, 0, -500]}, "z above 0"),
+        ({"camera": Camera.parse("msra").resize(640, 400)}, "640 x 400"),
+        ({"unit": "cm"}, "unit must be"),
+    ):
+        with pytest.raises(HandPoseError, match=message):
+            estimator.predict(depth, **({"camera": CAMERA} | arguments))
+    with pytest.raises(HandPoseError, match=r"patches must be \(N, 1, 96, 96\)"):
+        estimator.predict_patches(np.zeros((2, 96, 96)))
+    with pytest.raises(HandPoseError, match="cannot be used"):
+        HandPoseEstimator.from_pretrained("msra", device="abacus")
+    with pytest.raises(HandPoseError, match="backend must be"):
+        HandPoseEstimator.from_pretrained("msra", backend="abacus")
+
+
+def test_a_pose_survives_its_record(estimator: HandPoseEstimator, tmp_path) -> None:
+    for image in (EXAMPLES / "open.png", np.zeros((480, 640), np.float32)):
+        pose = estimator.predict(image, camera=CAMERA)
+        pose.save(tmp_path / "pose.json")
+        again = HandPose.from_dict(json.loads((tmp_path / "pose.json").read_text()))
+        assert again.to_dict() == pose.to_dict()
+        assert np.allclose(again.xyz, pose.xyz, atol=0.006, equal_nan=True)
+    record = pose.to_dict()
+    for key, value in (("status", "ok"), ("xyz_mm", [[1, 2, 3]]), ("layout", "mano"), ("camera", {"fx": 1})):
+        with pytest.raises(HandPoseError):
+            HandPose.from_dict(record | {key: value})
+
+
+def test_the_drawing_has_every_finger_where_it_is(estimator: HandPoseEstimator) -> None:
+    from handpose.results.overlay import FINGER_COLOURS
+
+    depth = read_depth(EXAMPLES / "open.png")
+    pose = estimator.predict(depth, camera=CAMERA)
+    picture = pose.draw(depth).astype(int)
+    for finger, joints in pose.layout.fingers.items():
+        u, v = pose.uvz[joints[-1], :2].round().astype(int)
+        around = picture[v - 3 : v + 4, u - 3 : u + 4].reshape(-1, 3)
+        assert np.abs(around - FINGER_COLOURS[finger]).sum(1).min() < 12, finger
+
+
+def test_uncertain_joints_are_hollow(estimator: HandPoseEstimator) -> None:
+    depth = read_depth(EXAMPLES / "open.png")
+    pose = estimator.predict(depth, camera=CAMERA)
+    errors = np.full(len(pose.layout), 5.0)
+    errors[pose.layout.joints.index("middle_tip")] = 25.0
+    for name in ("middle_tip", "ring_tip"):
+        u, v = pose.uvz[pose.layout.joints.index(name), :2].round().astype(int)
+        inside = replace(pose, error_mm=errors).draw(depth)[v, u]
+        assert (inside.max() < 60) == (name == "middle_tip")
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same_joints(estimator: HandPoseEstimator) -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    on_gpu = HandPoseEstimator.from_pretrained("msra", device="cuda")
+    for name in NAMES:
+        image = EXAMPLES / f"{name}.png"
+        one, other = (e.predict(image, camera=CAMERA).xyz for e in (estimator, on_gpu))
+        assert np.abs(one - other).max() < 0.5

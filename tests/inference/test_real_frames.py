@@ -1,0 +1,35 @@
+"""The built-in weights on real depth images that neither they nor their rendering have seen."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from handpose import Camera, HandPoseEstimator
+from tests.conftest import SHARED
+
+FOLDER = SHARED / "frames" / "sr305"
+CAMERA = Camera(476.007, 476.007, 313.683, 242.755, 640, 480)
+BEHIND_SKIN = 8.0  # mm from the labelled skin to the joint in a fingertip
+
+
+@pytest.mark.shared
+def test_joints_lie_in_the_hand_and_fingertips_at_the_right_fingers_ends() -> None:
+    estimator = HandPoseEstimator.from_pretrained("msra", device="cpu")
+    labels = json.loads((FOLDER / "labels.json").read_text())
+    errors = []
+    for path in sorted(FOLDER.glob("*.png")):
+        pose = estimator.predict(path, camera=CAMERA, unit=0.125)
+        x, y, width, height = labels[path.name]["box"]
+        inside = (pose.uvz[:, :2] > [x - 10, y - 10]) & (pose.uvz[:, :2] < [x + width + 10, y + height + 10])
+        assert inside.all(), path.name
+        for name, point in labels[path.name].get("points", {}).items():
+            if name.endswith("_tip"):
+                skin = np.array(point["xyz_surface_mm"])
+                joint = skin * (1 + BEHIND_SKIN / np.linalg.norm(skin))
+                errors.append(np.linalg.norm(pose[name.replace("little", "pinky")] - joint))
+    assert len(errors) == 40
+    assert np.mean(errors) < 8.0
+    assert np.max(errors) < 15.0

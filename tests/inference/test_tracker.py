@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+
+from handpose import Camera, HandPose, HandPoseError, HandPoseEstimator, HandTracker, OneEuro
+from handpose.geometry.layouts import MSRA21
+from handpose.live.frame import Frame
+from handpose.live.sources.recording import frames
+from tests.conftest import EXAMPLES
+
+CAMERA = Camera(400.0, 400.0, 319.5, 239.5, 640, 480)
+NOTHING = np.zeros((480, 640), np.float32)
+HAND = np.random.default_rng(0).uniform(-60.0, 60.0, (21, 3))
+HAND -= HAND.mean(axis=0)
+
+
+class Scripted:
+    """An estimator that knows where the hands are: what the tracker asks of it, and nothing of images.
+
+    A hand is found by the crop around its middle, and by looking for hands while `visible`.
+    """
+
+    layout = MSRA21
+
+    def __init__(self) -> None:
+        self.hands: list[np.ndarray] = []
+        self.spread = 3.0
+        self.asked: list[np.ndarray | None] = []
+
+    def pose(self, xyz: np.ndarray, center: np.ndarray, hand: str) -> HandPose:
+        spread = np.full((21, 3), self.spread)
+        return HandPose(
+            xyz, CAMERA.project(xyz), spread, np.full(21, np.nan), MSRA21, "ok", hand, center, 250.0, CAMERA
+        )
+
+    def predict(self, depth, *, camera, center=None, hand="right") -> HandPose:
+        self.asked.append(center)
+        if center is None:
+            found = self.predict_hands(depth, camera=camera, hand=hand)
+            return found[0] if found else HandPose.no_hand(MSRA21, hand=hand, cube=250.0, camera=camera)
+        near = [xyz for xyz in self.hands if np.linalg.norm(xyz.mean(axis=0) - center) < 100.0]
+        if not near:
+            return HandPose.no_hand(MSRA21, hand=hand, cube=250.0, camera=camera)
+        nearest = min(near, key=lambda xyz: np.linalg.norm(xyz.mean(axis=0) - center))
+        return self.pose(nearest, center, hand)
+
+    def predict_hands(self, depth, *, camera, max_hands=2, hand="right") -> list[HandPose]:
+        return [self.pose(xyz, xyz.mean(axis=0), hand) for xyz in self.hands[:max_hands]]
+
+
+def at(x: float, y: float = 0.0, z: float = 500.0) -> np.ndarray:
+    return HAND + np.array([x, y, z])
+
+
+def test_velocity_and_place_of_a_steady_motion_are_exact() -> None:
+    """The closed form: at constant speed a low-pass filter's velocity settles on that speed."""
+    estimator = Scripted()
+    tracker = HandTracker(estimator)
+    for step in range(60):
+        estimator.hands = [at(6.0 * step, -3.0 * step)]
+        (hand,) = tracker.update(NOTHING, CAMERA, step / 30)
+    assert hand.velocity == pytest.approx(np.broadcast_to([180.0, -90.0, 0.0], (21, 3)), abs=0.5)
+    # An exponential filter lags by step * (1 - share) / share.
+    speed = math.hypot(180.0, 90.0)
+    cutoff = OneEuro().min_cutoff + OneEuro().beta * speed
+    share = 1.0 / (1.0 + 30.0 / (2.0 * math.pi * cutoff))
+    lag = np.linalg.norm(hand.pose.xyz - estimator.hands[0], axis=1)
+    assert lag == pytest.approx(np.full(21, speed / 30 * (1 - share) / share), rel=0.02)
+    assert hand.pose.uvz == pytest.approx(CAMERA.project(hand.pose.xyz))
+    # Each crop was where the hand went, not where it had been.
+    assert np.linalg.norm(estimator.asked[-1] - estimator.hands[0].mean(axis=0)) < 0.2 * np.linalg.norm(HAND[0]) + 1.0
+
+
+def test_noise_on_a_hand_at_rest_shrinks_and_whole_motion_does_not_open_the_fingers_filter() -> None:
+    rng = np.random.default_rng(1)
+    jitters = []
+    for speed in (0.0, 8.0):
+        estimator = Scripted()
+        tracker = HandTracker(estimator)
+        errors = []
+        for step in range(120):
+            truth = at(speed * step - 300.0)
+            estimator.hands = [truth + rng.normal(0.0, 2.0, truth.shape)]
+            (hand,) = tracker.update(NOTHING, CAMERA, step / 30)
+            errors.append(hand.pose.xyz - hand.pose.xyz.mean(axis=0) - HAND)
+        jitters.append(np.linalg.norm(np.diff(errors[30:], axis=0), axis=-1).mean())
+    unsmoothed = 2.0 * math.sqrt(2.0) * math.sqrt(8.0 / math.pi)  # mean length of a 3D normal difference
+    assert jitters[0] < 0.6 * unsmoothed
+    assert jitters[1] < 1.3 * jitters[0]
+
+
+def test_an_infinite_cutoff_smooths_nothing() -> None:
+    estimator = Scripted()
+    tracker = HandTracker(estimator, smoothing=OneEuro(min_cutoff=math.inf))
+    for step, x in enumerate((0.0, 30.0, -20.0)):
+        estimator.hands = [at(x)]
+        (hand,) = tracker.update(NOTHING, CAMERA, step / 30)
+        assert hand.pose.xyz == pytest.approx(estimator.hands[0])
+
+
+def test_a_followed_hand_is_not_looked_for_and_a_lost_one_is() -> None:
+    estimator = Scripted()
+    tracker = HandTracker(estimator)
+    estimator.hands = [at(0.0)]
+    for step in range(3):
+        tracker.update(NOTHING, CAMERA, step / 30)
+    assert [center is None for center in estimator.asked] == [True, False, False]
+    estimator.hands = [at(160.0)]  # out of the crop, within reach
+    (hand,) = tracker.update(NOTHING, CAMERA, 0.2)
+    assert hand.id == 0
+    assert estimator.asked[-1] is None
+    assert hand.pose.xyz == pytest.approx(at(160.0), abs=80.0)
+
+
+@pytest.mark.parametrize("fault", ["gone", "votes disagree"])
+def test_a_hand_that_comes_back_soon_keeps_its_id_and_a_later_one_is_another(fault: str) -> None:
+    estimator = Scripted()
+    tracker = HandTracker(estimator)
+
+    def step(time: float, there: bool) -> list[int]:
+        estimator.hands = [at(0.0)] if there or fault == "votes disagree" else []
+        estimator.spread = 3.0 if there else 30.0
+        return [hand.id for hand in tracker.update(NOTHING, CAMERA, time)]
+
+    assert step(0.0, True) == [0]
+    assert step(0.1, False) == []
+    assert step(0.3, True) == [0]
+    assert step(0.4, False) == []
+    assert step(1.0, True) == [1]
+
+
+def test_two_hands_keep_their_ids_whatever_order_they_are_found_in() -> None:
+    estimator = Scripted()
+    tracker = HandTracker(estimator, max_hands=2)
+    for step in range(40):
+        left, right = at(-200.0 + 5 * step), at(200.0 - 5 * step, 100.0)  # they pass each other
+        estimator.hands = [left, right] if step % 2 else [right, left]
+        hands = tracker.update(NOTHING, CAMERA, step / 30)
+        assert [hand.id for hand in hands] == [0, 1]
+        for hand, truth in zip(hands, (right, left), strict=True):
+            assert np.linalg.norm(hand.pose.xyz.mean(axis=0) - truth.mean(axis=0)) < 10.0
+    estimator.hands = [left]
+    assert [hand.id for hand in tracker.update(NOTHING, CAMERA, 40 / 30)] == [1]
+    estimator.hands = [left, at(300.0, -100.0)]
+    assert [hand.id for hand in tracker.update(NOTHING, CAMERA, 3.0)] in ([1, 2], [2, 3])
+
+
+def test_two_tracks_never_share_one_hand() -> None:
+    estimator = Scripted()
+    tracker = HandTracker(estimator, max_hands=2)
+    estimator.hands = [at(-50.0), at(50.0)]
+    assert len(tracker.update(NOTHING, CAMERA, 0.0)) == 2
+    estimator.hands = [at(-40.0)]
+    assert [hand.id for hand in tracker.update(NOTHING, CAMERA, 1 / 30)] == [0]
+
+
+def test_two_lost_hands_that_come_back_are_still_two() -> None:
+    """Both come back nearer to where the first was lost."""
+    estimator = Scripted()
+    tracker = HandTracker(estimator, max_hands=2)
+    estimator.hands = [at(-100.0), at(100.0)]
+    tracker.update(NOTHING, CAMERA, 0.0)
+    estimator.hands = []
+    assert tracker.update(NOTHING, CAMERA, 0.1) == []
+    estimator.hands = [at(-150.0), at(-60.0)]
+    hands = tracker.update(NOTHING, CAMERA, 0.3)
+    assert sorted(hand.id for hand in hands) == [0, 1]
+    assert sorted(round(hand.pose.xyz[:, 0].mean()) for hand in hands) == [-150, -60]
+
+
+def test_wrong_use_is_refused() -> None:
+    tracker = HandTracker(Scripted())
+    tracker.update(NOTHING, CAMERA, 1.0)
+    for time in (1.0, 0.5, math.nan, math.inf):
+        with pytest.raises(HandPoseError, match="in the order of their times"):
+            tracker.update(NOTHING, CAMERA, time)
+    with pytest.raises(HandPoseError, match="max_hands must be 1 or more"):
+        HandTracker(Scripted(), max_hands=0)
+    with pytest.raises(HandPoseError, match="above 0 Hz"):
+        OneEuro(min_cutoff=0.0)
+
+
+@pytest.fixture(scope="module")
+def estimator() -> HandPoseEstimator:
+    return HandPoseEstimator.from_pretrained("msra", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def stream() -> list[Frame]:
+    return list(itertools.islice(frames(EXAMPLES / "hand.hpr"), 30))
+
+
+def test_tracking_is_calmer_than_single_frames_at_no_more_error(
+    estimator: HandPoseEstimator, stream: list[Frame]
+) -> None:
+    truth = np.array(json.loads((EXAMPLES / "hand.truth.json").read_text())["xyz_mm"])
+    tracker = HandTracker(estimator)
+    alone, tracked = [], []
+    for frame in stream:
+        alone.append(estimator.predict(frame.depth, camera=frame.camera).xyz)
+        (hand,) = tracker.update(frame.depth, frame.camera, frame.time)
+        tracked.append(hand.pose.xyz)
+        assert hand.id == 0
+    (error, jitter), (error_tracked, jitter_tracked) = (
+        (np.linalg.norm(off, axis=-1).mean(), np.linalg.norm(np.diff(off, axis=0), axis=-1).mean())
+        for off in (np.array(xyz) - truth[: len(stream)] for xyz in (alone, tracked))
+    )
+    assert jitter_tracked < 0.7 * jitter
+    assert error_tracked < error + 0.5
+
+
+def test_a_real_crop_that_misses_the_hand_is_recovered(estimator: HandPoseEstimator, stream: list[Frame]) -> None:
+    """The image jumps by 60 pixels, 130 mm: the crop shows half a hand, and the hand is found again."""
+    first, second = stream[0], stream[1]
+    tracker = HandTracker(estimator)
+    (before,) = tracker.update(first.depth, first.camera, 0.0)
+    moved = np.zeros_like(second.depth)
+    moved[:, :-60] = second.depth[:, 60:]
+    (after,) = tracker.update(moved, second.camera, 0.2)
+    assert after.id == before.id
+    truth = estimator.predict(moved, camera=second.camera).xyz
+    assert np.linalg.norm(truth.mean(axis=0) - before.pose.xyz.mean(axis=0)) > 100.0
+    assert np.linalg.norm(after.pose.xyz.mean(axis=0) - truth.mean(axis=0)) < 30.0
+    assert tracker.update(np.zeros_like(moved), second.camera, 0.3) == []

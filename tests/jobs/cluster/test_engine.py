@@ -1,0 +1,192 @@
+"""Jobs on a real Ray cluster on this machine, and what can happen to them there."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.faults_jobs import job, make_frames
+from tests.jobs.cluster.test_shards import tar_of
+
+pytestmark = pytest.mark.slow
+ray = pytest.importorskip("ray")
+pq = pytest.importorskip("pyarrow.parquet")
+
+from handpose.errors import HandPoseError  # noqa: E402
+from handpose.jobs.cluster.engine import connect, predict_shards  # noqa: E402
+from handpose.jobs.cluster.output import MANIFEST, ShardedOutput  # noqa: E402
+from handpose.jobs.cluster.predictor import HandPosePredictor  # noqa: E402 - needs pyarrow
+from handpose.jobs.cluster.shards import find_shards  # noqa: E402
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(small_model: Path) -> Iterator[Start]:
+    """Starts a job on a cluster of its own; what is left of it in the end is killed."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def run(inputs: Path | str, out: Path | str, *options: str, **environment: str) -> subprocess.Popen[str]:
+        command = job(small_model, inputs, out, "--engine", "ray", "--backend", "torch", "--device", "cpu", *options)
+        environment = os.environ | environment
+        processes.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment))
+        return processes[-1]
+
+    yield run
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    said = process.communicate(timeout=300)[1]
+    return process.returncode, said
+
+
+def rows(out: Path | str) -> dict[str, dict[str, object]]:
+    """The results by source; no source may be there twice."""
+    table = pq.read_table(out).to_pylist()
+    by_source = {row["source"]: {key: value for key, value in row.items() if value is not None} for row in table}
+    assert len(by_source) == len(table)
+    return by_source
+
+
+def wait_until(there: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not there() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert there()
+
+
+def workers() -> list[int]:
+    """Processes of this machine that hold a network for a Ray job."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if b"MapWorker(MapBatches(_Worker))" in process.read_bytes():
+                found.append(int(process.parent.name))
+        except OSError:
+            pass  # it has just ended
+    return found
+
+
+def test_records_are_those_of_the_local_engine_bit_for_bit(start: Start, small_model: Path, tmp_path: Path) -> None:
+    frames = make_frames(tmp_path / "frames", 300)
+    frames[7].write_bytes(b"no PNG")
+    frames[200].write_bytes(frames[200].read_bytes()[:-20])
+    process = start(tmp_path / "frames", tmp_path / "out")
+    local = job(small_model, tmp_path / "frames", tmp_path / "local.jsonl", "--backend", "torch", "--device", "cpu")
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # as workers have
+    assert subprocess.run(local, check=False, capture_output=True, env=one_thread).returncode == 1
+    code, said = ended(process)
+    assert code == 1
+    assert said.endswith("3 of 3 shards, 300 frames, 2 failed: see the column reason\n")
+    expected = [json.loads(line) for line in (tmp_path / "local.jsonl").read_text().splitlines()]
+    assert rows(tmp_path / "out") == {record["source"]: record for record in expected}
+
+
+def test_whatever_dies_or_disappears_every_input_has_one_row(start: Start, tmp_path: Path) -> None:
+    frames = make_frames(tmp_path / "frames", 1500)
+    tar = tar_of(tmp_path / "frames" / "cut.tar", [(f"{frame.name}", frame.read_bytes()) for frame in frames[:40]])
+    tar.write_bytes(tar.read_bytes()[:-30_000])
+    process = start(tmp_path / "frames", tmp_path / "out")
+    wait_until((tmp_path / "out" / MANIFEST).exists, process)  # the input is listed, nothing is read
+    gone = frames[-50:]
+    for frame in gone:
+        frame.unlink()
+    wait_until(lambda: any((tmp_path / "out").glob("part-*")), process)
+    (worker, *_) = workers()
+    os.kill(worker, signal.SIGKILL)
+    code, said = ended(process)
+    assert code == 1, said
+    got = rows(tmp_path / "out")
+    of_tar = [source for source in got if source.startswith(f"{tar}/")]
+    assert set(got) == {*map(str, frames), str(tar), *of_tar}
+    assert 0 < len(of_tar) < 40
+    assert "the frames after this are missing" in str(got[str(tar)]["reason"])
+    assert all("no such file" in str(got[str(frame)]["reason"]) for frame in gone)
+    assert sum(row["status"] == "error" for row in got.values()) == 51
+
+
+def test_a_killed_job_goes_on_with_the_shards_that_are_left(start: Start, tmp_path: Path) -> None:
+    frames = make_frames(tmp_path / "frames", 1500)
+    process = start(tmp_path / "frames", tmp_path / "out")
+    manifest = tmp_path / "out" / MANIFEST
+    wait_until(lambda: manifest.exists() and manifest.read_text().count("\n") >= 3, process)
+    process.kill()
+    process.wait()
+    finished = {json.loads(line)["file"] for line in manifest.read_text().splitlines()[1:]}
+    assert 0 < len(finished) < 12
+    before = {
+        part: part.stat().st_mtime_ns for part in (tmp_path / "out").glob("part-*") if part.name[5:21] in finished
+    }
+    assert ended(start(tmp_path / "frames", tmp_path / "out", "--resume"))[0] == 0
+    assert set(rows(tmp_path / "out")) == {*map(str, frames)}
+    assert {part: part.stat().st_mtime_ns for part in before} == before
+
+
+def test_frames_and_results_of_an_object_store(start: Start, tmp_path: Path) -> None:
+    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    s3fs = pytest.importorskip("s3fs")
+    server.start()
+    try:
+        address = "http://{}:{}".format(*server.get_host_and_port())
+        keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_DEFAULT_REGION": "us-east-1"}
+        store = s3fs.S3FileSystem(key="any", secret="any", endpoint_url=address)
+        store.mkdir("bucket")
+        frames = make_frames(tmp_path / "frames", 140)
+        store.put([str(frame) for frame in frames], [f"bucket/frames/{frame.name}" for frame in frames])
+        tar = tar_of(tmp_path / "a.tar", [(frame.name, frame.read_bytes()) for frame in frames[:20]])
+        store.put(str(tar), "bucket/frames/a.tar")
+        code, said = ended(start("s3://bucket/frames", "s3://bucket/out", AWS_ENDPOINT_URL=address, **keys))
+        assert (code, said.splitlines()[-1]) == (0, "3 of 3 shards, 160 frames, 0 failed"), said
+        store.get("bucket/out", str(tmp_path / "got"), recursive=True)
+        expected = {f"s3://bucket/frames/{frame.name}" for frame in frames}
+        expected |= {f"s3://bucket/frames/a.tar/{frame.name}" for frame in frames[:20]}
+        assert set(rows(tmp_path / "got")) == expected
+        again = start("s3://bucket/frames", "s3://bucket/out", "--resume", AWS_ENDPOINT_URL=address, **keys)
+        assert ended(again)[0] == 0
+        assert set(store.ls("bucket/out")) == {f"bucket/out/{file.name}" for file in (tmp_path / "got").iterdir()}
+    finally:
+        server.stop()
+
+
+def test_a_worker_that_cannot_begin_is_one_line(tmp_path: Path) -> None:
+    (frame,) = make_frames(tmp_path / "frames", 1)
+    shards = find_shards([str(frame)])
+    output = ShardedOutput(str(tmp_path / "out"), {}, shards, resume=False, force=False)
+    connect(None)
+    try:
+        with pytest.raises(HandPoseError, match=r"^a worker of the cluster failed: WeightsError: .*no config.json"):
+            list(predict_shards(shards, output, {"model": str(tmp_path), "device": "cpu", "batch_size": 16}))
+    finally:
+        ray.shutdown()
+
+
+def test_the_predictor_maps_a_dataset_of_files(small_model: Path, tmp_path: Path) -> None:
+    frames = make_frames(tmp_path / "frames", 70)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        (
+            ray.data.read_binary_files(str(tmp_path / "frames"), include_paths=True)
+            .map_batches(
+                HandPosePredictor,
+                fn_constructor_kwargs={"model": str(small_model), "center": [0, 0, 500], "device": "cpu"},
+                batch_size=32,
+                concurrency=(1, 2),
+                num_cpus=0.5,
+            )
+            .write_parquet(str(tmp_path / "out"))
+        )
+    finally:
+        ray.shutdown()
+    got = rows(tmp_path / "out")
+    assert {Path(source).name for source in got} == {frame.name for frame in frames}
+    assert {row["status"] for row in got.values()} == {"ok"}

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import signal
+import subprocess
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from handpose.cli.main import app
+from handpose.errors import DeviceMemoryError, HandPoseError
+from handpose.geometry.camera import Camera
+from handpose.geometry.layouts import NYU14
+from handpose.inference.estimator import HandPoseEstimator
+from handpose.jobs.pipeline import predict_files
+from handpose.results.uvd import read_predictions
+from handpose.runtimes.select import load_backend
+from handpose.weights.resolve import find_weights
+from tests.conftest import EXAMPLES
+from tests.helpers.faults_jobs import disk_full, disk_of, interrupted, job, killed, make_frames, wait_for_more
+
+CAMERA = Camera(200.0, 200.0, 31.5, 23.5, 64, 48)
+
+
+def sources(out: Path) -> list[str]:
+    return [Path(json.loads(line)["source"]).name for line in out.read_text().splitlines()]
+
+
+def stopped(command: list[str], out: Path, number: int) -> tuple[int, str]:
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for_more(out, process)
+    process.send_signal(number)
+    return process.wait(), process.communicate()[1]
+
+
+def test_a_stopped_job_goes_on_with_every_frame_once(small_model: Path, tmp_path: Path) -> None:
+    frames = make_frames(tmp_path / "frames", 600)
+    out = tmp_path / "out.jsonl"
+    command = job(small_model, tmp_path / "frames", out)
+    assert stopped(command, out, signal.SIGKILL)[0] == -signal.SIGKILL
+    code, said = stopped([*command, "--resume"], out, signal.SIGTERM)
+    done = sources(out)
+    assert code == 143
+    assert said == f"stopped after {len(done)} of {len(frames)} inputs\n"
+    assert done == [frame.name for frame in frames[: len(done)]]
+    assert 0 < len(done) < len(frames)
+    assert subprocess.run([*command, "--resume"], check=True, capture_output=True, text=True).stderr == ""
+    assert sources(out) == [frame.name for frame in frames]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["jsonl", "csv", "uvd"])
+def test_a_job_killed_at_twenty_moments_has_every_frame_once(form: str) -> None:
+    assert killed(form) == (20, 20, 0)
+
+
+@pytest.mark.slow
+def test_ctrl_c_and_sigterm_finish_the_write() -> None:
+    assert interrupted() == (2, 2, 0)
+
+
+@pytest.mark.slow
+def test_a_job_on_a_full_disk_keeps_what_it_wrote_and_goes_on() -> None:
+    assert disk_full() == (3, 3, 0)
+
+
+def predict(*arguments: object):
+    return CliRunner().invoke(app, ["predict", *map(str, arguments)])
+
+
+def test_what_cannot_be_resumed_is_one_line(small_model: Path, tmp_path: Path) -> None:
+    frames, out = tmp_path / "frames", tmp_path / "out.csv"
+    (make_frames(frames, 4)[2]).write_bytes(b"\x89PNG")
+    command = [
+        frames,
+        "-m",
+        small_model,
+        "-c",
+        "200,200,31.5,23.5",
+        "--center",
+        "0,0,500",
+        "--format",
+        "csv",
+        "-o",
+        out,
+    ]
+    first = predict(*command)
+    assert (first.exit_code, first.stdout) == (1, "")
+    assert first.stderr.splitlines()[1] == "1 of 4 inputs failed"
+    rows = list(csv.DictReader(out.open()))
+    assert [row["status"] for row in rows] == ["ok"] * 28 + ["error"] + ["ok"] * 14
+    assert "000002.png: expected a PNG" in rows[28]["reason"]
+    before = out.read_bytes()
+    again = predict(*command, "--resume")
+    assert (again.exit_code, again.stderr) == (1, "1 of 4 inputs failed\n")
+    for more, message in (
+        ([], "give --force to overwrite it, or --resume to go on"),
+        (["--resume", "--force"], "not both"),
+        (["--resume", "--unit", "2"], "was begun with unit 'mm', now it is 2.0"),
+        (["--resume", "--hand", "left"], "was begun with hand 'right', now it is 'left'"),
+        (["--resume", "--format", "npz"], "only jsonl, csv and uvd with -o can be resumed"),
+        (["--force", "-o", "/dev/null"], "is no regular file"),
+    ):
+        refused = predict(*command, *more)
+        assert refused.exit_code
+        assert message in " ".join((refused.stderr + str(refused.exception)).split())
+        assert out.read_bytes() == before
+    with disk_of(before.index(b"000001.png") + 100):
+        failed = predict(*command, "--force")
+    assert isinstance(failed.exception, HandPoseError)
+    assert "cannot be written" in str(failed.exception)
+    assert "kept, go on with --resume" in str(failed.exception)
+    assert before.startswith(out.read_bytes())
+    assert predict(*command, "--resume").exit_code == 1
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize("form", ["json", "npz", "uvd"])
+def test_a_failed_frame_is_a_record_in_every_format(small_model: Path, tmp_path: Path, form: str) -> None:
+    frames, out = tmp_path / "frames", tmp_path / "out"
+    make_frames(frames, 3)[0].write_bytes(b"\x89PNG")
+    nowhere = ("-c", "200,200,31.5,23.5", "--center", "0,0,5000")
+    assert predict(frames, "-m", small_model, *nowhere, "--format", form, "-o", out).exit_code == 1
+    if form == "json":
+        records = json.loads(out.read_text())
+        assert [record["status"] for record in records] == ["error", *(2 * ["no_hand"])]
+        assert "expected a PNG" in records[0]["reason"]
+    elif form == "npz":
+        with np.load(out) as arrays:
+            assert arrays["status"].tolist() == ["error", *(2 * ["no_hand"])]
+            assert "expected a PNG" in arrays["reason"][0]
+            assert np.isnan(arrays["xyz_mm"]).all()
+            assert arrays["xyz_mm"].shape == (3, 14, 3)
+    else:
+        assert np.isnan(read_predictions(out, NYU14)).all()
+
+
+def test_the_reader_of_the_output_may_go_away(small_model: Path, tmp_path: Path) -> None:
+    make_frames(tmp_path / "frames", 300)
+    command = job(small_model, tmp_path / "frames", tmp_path)
+    del command[command.index("-o") : command.index("-o") + 2]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert json.loads(process.stdout.readline())["status"] == "ok"
+    process.stdout.close()
+    assert process.wait() == 141
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
+class Backend:
+    """The network `within`, that has room for `room` patches and notes how many it was given."""
+
+    def __init__(self, within, room: int = 1000) -> None:
+        self.within, self.room, self.given = within, room, []
+
+    def __call__(self, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self.given.append(len(patches))
+        if len(patches) > self.room:
+            raise DeviceMemoryError("CUDA out of memory")
+        return self.within(patches)
+
+
+@pytest.fixture
+def backend(small_model: Path) -> Backend:
+    return Backend(load_backend(find_weights(small_model), "torch", "cpu"))
+
+
+def run(backend: Backend, model: Path, frames, **options):
+    estimator = HandPoseEstimator(backend, find_weights(model).config, "small")
+    centers = itertools.repeat(np.array([0.0, 0.0, 500.0]))
+    return predict_files(estimator, frames, camera=CAMERA, centers=centers, **options)
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on(small_model: Path, tmp_path: Path, backend: Backend) -> None:
+    frames = make_frames(tmp_path / "frames", 40)
+    expected = [result.pose.xyz for result in run(backend, small_model, frames)]
+    backend.room, backend.given = 5, []
+    results = list(run(backend, small_model, frames))
+    assert [result.path for result in results] == frames
+    assert backend.given == [16, 8, 4, 4, 4, 4] * 2 + [8, 4, 4]
+    assert np.abs(np.array([result.pose.xyz for result in results]) - expected).max() < 0.01
+    backend.room, backend.given = 1000, []
+    list(run(backend, small_model, frames))
+    assert backend.given == [16, 16, 8]  # for there is room again
+    backend.room = 0
+    with pytest.raises(DeviceMemoryError, match="no memory for a single crop"):
+        list(run(backend, small_model, frames))
+
+
+def test_as_many_frames_are_on_their_way_as_agreed(small_model: Path, tmp_path: Path, backend: Backend) -> None:
+    frames, asked = make_frames(tmp_path / "frames", 30), []
+
+    def endless():
+        for frame in itertools.cycle(frames):
+            asked.append(frame)
+            yield frame
+
+    before = threading.active_count()
+    results = run(backend, small_model, endless(), batch_size=4)
+    given = list(itertools.islice(results, 200))
+    assert [result.path for result in given] == list(itertools.islice(itertools.cycle(frames), 200))
+    assert len(asked) <= 200 + 4 * 5
+    results.close()
+    assert threading.active_count() == before
+
+
+def test_a_batch_of_files_is_its_single_images(tmp_path: Path) -> None:
+    estimator = HandPoseEstimator.from_pretrained("msra", device="cpu")
+    camera = Camera.parse(str(EXAMPLES / "camera.json"))
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG")
+    paths = [EXAMPLES / "open.png", tmp_path / "broken.png", EXAMPLES / "down.png"]
+    results = list(predict_files(estimator, paths, camera=camera, keep_depth=True))
+    assert "broken.png" in str(results[1].error)
+    for result in (results[0], results[2]):
+        one = estimator.predict(result.path, camera=camera)
+        assert np.abs(result.pose.xyz - one.xyz).max() < 0.01
+        assert result.depth.shape == (480, 640)

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from handpose.cli.main import main
+from handpose.live.sources.recording import frames
+from tests.conftest import EXAMPLES
+
+STREAM = EXAMPLES / "hand.hpr"
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Run:
+    """Runs `handpose` in this process: (exit code, stdout, stderr)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["handpose", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return (ended.value.code or 0, *capsys.readouterr())
+
+    return run
+
+
+def records(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_session_that_is_recorded_and_replayed_is_the_same(tmp_path: Path, run: Run) -> None:
+    """The recording holds what was processed, so its replay gives the same lines, character by character."""
+    code, first, err = run("live", STREAM, "--frames", 8, "--record", tmp_path / "a.hpr")
+    assert code == 0
+    assert err.splitlines()[-1].startswith("frames 8  fps ")
+    assert err.splitlines()[-1].endswith("dropped 0")
+    assert [one["id"] for one in records(first)] == [0] * 8
+    assert records(first)[0].keys() >= {"time_s", "xyz_mm", "velocity_mm_s", "status", "camera"}
+    code, second, _ = run("live", tmp_path / "a.hpr")
+    assert (code, second) == (0, first)
+    for one, other in zip(frames(STREAM), frames(tmp_path / "a.hpr"), strict=False):
+        assert np.array_equal(one.depth, other.depth)
+    truth = np.array(json.loads((EXAMPLES / "hand.truth.json").read_text())["xyz_mm"])
+    found = np.array([one["xyz_mm"] for one in records(first)])
+    assert np.linalg.norm(found - truth[:8], axis=-1).mean() < 6.0
+
+
+class FakeRealSense(SimpleNamespace):
+    """A camera whose frames are those of the example, until it is pulled out."""
+
+    def __init__(self, count: int) -> None:
+        stored = iter(list(itertools.islice(frames(STREAM), count)))
+        lens = SimpleNamespace(fx=210.0, fy=210.0, ppx=111.5, ppy=85.5, width=224, height=172)
+        stream = SimpleNamespace(as_video_stream_profile=lambda: SimpleNamespace(get_intrinsics=lambda: lens))
+
+        class Pipeline:
+            def start(self, config: object) -> SimpleNamespace:
+                if count == 0:
+                    raise RuntimeError("No device connected")
+                return SimpleNamespace(get_stream=lambda kind: stream)
+
+            def wait_for_frames(self, timeout_ms: int) -> SimpleNamespace:
+                frame = next(stored, None)
+                if frame is None:
+                    raise RuntimeError("Device disconnected")
+                depth = SimpleNamespace(
+                    get_units=lambda: 0.001,
+                    get_data=lambda: frame.depth.astype(np.uint16),
+                    get_timestamp=lambda: 1000.0 * frame.time,
+                )
+                return SimpleNamespace(get_depth_frame=lambda: depth)
+
+            def stop(self) -> None:
+                pass
+
+        super().__init__(
+            pipeline=Pipeline,
+            config=lambda: SimpleNamespace(enable_stream=lambda *a: None),
+            stream=SimpleNamespace(depth="depth"),
+            format=SimpleNamespace(z16="z16"),
+        )
+
+
+def test_a_lost_camera_ends_cleanly_with_what_was_recorded(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyrealsense2", FakeRealSense(4))
+    code, out, err = run("live", "realsense", "--record", tmp_path / "a.hpr", "-o", tmp_path / "a.jsonl")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1] == "error: the RealSense camera was lost (Device disconnected)"
+    kept = list(frames(tmp_path / "a.hpr"))
+    lines = records((tmp_path / "a.jsonl").read_text())
+    assert 1 <= len(kept) <= 4  # the newest wins, so that fewer may have been worked on than came
+    assert [one["time_s"] for one in lines] == [frame.time for frame in kept]
+    code, again, _ = run("live", tmp_path / "a.hpr")
+    assert (code, again) == (0, (tmp_path / "a.jsonl").read_text())
+
+
+def test_without_a_camera_nothing_is_written(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyrealsense2", FakeRealSense(0))
+    code, out, err = run("live", "realsense", "--record", tmp_path / "a.hpr")
+    assert (code, out) == (2, "")
+    assert "no RealSense camera can be opened (No device connected); plug one" in err
+    assert not (tmp_path / "a.hpr").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["kinect"], "no such source; expected realsense, orbbec, synthetic, a folder, or a recording"),
+        ([EXAMPLES], "give it with --camera"),
+        ([STREAM, "--record", STREAM, "--force"], "is the source"),
+        ([STREAM, "-o", EXAMPLES / "camera.json"], "give --force to overwrite"),
+        ([STREAM, "-o", "no/such/file"], "cannot be written"),
+        ([STREAM, "--unit", "cm"], "--unit mm|m|nyu|NUMBER"),
+        ([STREAM, "--max-hands", "0"], "max-hands"),
+    ],
+)
+def test_wrong_use_is_one_line_and_code_2(run: Run, arguments: list[object], message: str) -> None:
+    before = STREAM.read_bytes()
+    code, out, err = run("live", *arguments)
+    assert (code, out) == (2, "")
+    assert message in " ".join(err.split())
+    assert STREAM.read_bytes() == before
+
+
+def test_a_recording_without_a_whole_frame_is_said(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "cut.hpr").write_bytes(STREAM.read_bytes()[:1000])
+    code, out, err = run("live", tmp_path / "cut.hpr")
+    assert (code, out) == (2, "")
+    assert "cut.hpr: no whole frame came" in err
+
+
+def test_the_reader_of_the_hands_may_go_away() -> None:
+    live = subprocess.Popen(
+        [sys.executable, "-m", "handpose", "live", str(STREAM)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert live.stdout is not None
+    assert json.loads(live.stdout.readline())["id"] == 0
+    live.stdout.close()
+    assert live.wait(60) == 141
+    assert live.stderr is not None
+    assert "Traceback" not in live.stderr.read()
+    live.stderr.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is always a display")
+def test_a_window_needs_a_display(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rerun")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    code, _, err = run("live", STREAM, "--view")
+    assert code == 2
+    assert "Rerun's window needs a display, and there is none" in err
+
+
+def test_rerun_gets_image_camera_skeleton_and_series(tmp_path: Path) -> None:
+    pytest.importorskip("rerun")
+    chunk = pytest.importorskip("rerun.chunk")
+    from handpose import HandPoseEstimator, HandTracker
+    from handpose.live.rerun_viewer import RerunViewer
+
+    tracker = HandTracker(HandPoseEstimator.from_pretrained("msra", device="cpu"))
+    viewer = RerunViewer(tmp_path / "a.rrd")
+    frame = next(frames(STREAM))
+    (hand,) = tracker.update(*frame[:3])
+    viewer.show(frame, [hand])
+    viewer.show(frame._replace(time=1.0), [])
+    viewer.close()
+
+    logged: dict[str, dict] = {}
+    for part in chunk.RrdReader(tmp_path / "a.rrd").stream():
+        batch = part.to_record_batch()
+        for name in (name for name in batch.schema.names if ":" in name):
+            logged.setdefault(part.entity_path, {}).setdefault(name, []).extend(batch[name].to_pylist())
+    joints = np.array(logged["/hand/0/joints"]["Points3D:positions"][0])
+    assert np.allclose(joints * 1000.0, hand.pose.xyz, atol=0.01)
+    assert logged["/hand/0/joints"]["Points3D:labels"][0] == list(hand.pose.layout.joints)
+    assert len(logged["/hand/0/bones"]["LineStrips3D:strips"][0]) == 20
+    surface = np.array(logged["/hand/0/surface"]["Points3D:positions"][0])
+    assert len(surface) > 1000
+    assert (np.abs(surface * 1000.0 - hand.pose.center) <= 125.01).all()
+    assert logged["/camera"]["Pinhole:resolution"][0] == [[224.0, 172.0]]
+    assert logged["/camera/depth"]["DepthImage:meter"][0] == [1000.0]
+    stored = np.array(logged["/camera/depth"]["DepthImage:buffer"][0][0], np.uint8).tobytes()
+    assert stored == frame.depth.tobytes()
+    assert logged["/hand/0"]["Clear:is_recursive"] == [[True]]
+    assert set(logged) >= {"/speed_mm_s/0", "/spread_mm/0"}

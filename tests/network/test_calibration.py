@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import handpose.evaluation.calibrate
+from handpose import MSRA21, Camera, HandPoseEstimator, JointLayout, WeightsError, read_depth
+from handpose.evaluation.calibrate import calibrate, fit_calibration
+from handpose.geometry.bones import bone_deviation, bone_lengths
+from handpose.network.calibration import Calibration
+from handpose.network.config import JGRP2OConfig
+from handpose.weights.resolve import find_weights
+from tests.conftest import EXAMPLES
+from tests.helpers.faults_jobs import disk_of
+
+CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
+HAND = np.array(json.loads((EXAMPLES / "open.truth.json").read_text())["xyz_mm"])
+BONES = tuple(bone_lengths(HAND, MSRA21).tolist())
+
+
+def test_bones_deviate_by_the_logarithm_of_what_was_planted() -> None:
+    size, deviation = bone_deviation(HAND * 1.3, BONES, MSRA21)
+    assert size == pytest.approx(1.3)
+    assert deviation == pytest.approx(0.0, abs=1e-12)
+    longer = HAND.copy()
+    tip, dip = MSRA21.joints.index("index_tip"), MSRA21.joints.index("index_dip")
+    longer[tip] = HAND[dip] + 2.0 * (HAND[tip] - HAND[dip])
+    _, deviation = bone_deviation(longer, BONES, MSRA21)
+    expected = np.zeros(len(BONES))
+    expected[[child for _, child in MSRA21.bones].index(tip)] = math.log(2.0)
+    assert deviation == pytest.approx(expected, abs=1e-12)
+
+
+def law(scale: float, joint: float, hand: float, bone: float, doubtful_mm: float = 20.0) -> Calibration:
+    """The calibration whose expected error is a power law."""
+    return Calibration(joint, hand, bone, (1e9,), (scale * 1e9,), doubtful_mm, BONES)
+
+
+def test_the_expected_error_follows_the_knots() -> None:
+    spread = np.zeros((21, 3))
+    spread[:, 0] = np.linspace(4.0, 24.0, 21)
+    doubt = spread[:, 0] ** 0.5 * 14.0 * 0.05**2.0
+    assert law(1.0, 0.5, 1.0, 2.0).expected_error(HAND, spread, MSRA21) == pytest.approx(doubt)
+    knots = Calibration(0.5, 1.0, 2.0, (0.1, 0.15), (10.0, 30.0), 20.0, BONES)
+    expected = np.where(doubt < 0.1, doubt * 100.0, np.minimum(10.0 + (doubt - 0.1) * 400.0, 30.0))
+    assert knots.expected_error(HAND, spread, MSRA21) == pytest.approx(expected)
+    assert np.ptp(expected) > 15.0
+
+
+def planted(count: int, calibration: Calibration, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Predictions, their spread and the truth, off by what the calibration expects, times an exponential number."""
+    rng = np.random.default_rng(seed)
+    xyz = HAND * rng.uniform(0.8, 1.2, (count, 1, 1)) + rng.normal(size=(count, 21, 3)) * 4.0
+    spread = np.exp(rng.normal(2.0, 0.5, (count, 1, 1)) + rng.normal(0.0, 0.5, (count, 21, 3)))
+    away = rng.normal(size=xyz.shape)
+    away /= np.linalg.norm(away, axis=-1, keepdims=True)
+    errors = calibration.expected_error(xyz, spread, MSRA21) * rng.exponential(1.0, (count, 21))
+    return xyz, spread, xyz - away * errors[..., None]
+
+
+def test_a_planted_calibration_is_found() -> None:
+    true = law(0.4, 0.5, 1.2, 0.3)
+    xyz, spread, truth = planted(2000, true, 0)
+    # Bone lengths come from the truth, which is off itself: only what they say beside the spread can differ.
+    found = fit_calibration(xyz, spread, truth, MSRA21)
+    assert found.joint == pytest.approx(true.joint, abs=0.05)
+    assert found.hand == pytest.approx(true.hand, abs=0.1)
+    fresh_xyz, fresh_spread, fresh_truth = planted(2000, true, 1)
+    expected = found.expected_error(fresh_xyz, fresh_spread, MSRA21)
+    errors = np.linalg.norm(fresh_xyz - fresh_truth, axis=-1)
+    for part in np.array_split(np.argsort(expected.ravel()), 5):
+        assert expected.ravel()[part].mean() == pytest.approx(errors.ravel()[part].mean(), rel=0.15)
+    wrong = errors.mean(axis=1) > 20.0
+    told = expected.mean(axis=1) > found.doubtful_mm
+    assert 0.1 < wrong.mean() < 0.9
+    assert (told == wrong).mean() > 0.85
+
+
+def test_weights_whose_doubt_means_nothing_are_not_calibrated() -> None:
+    xyz, _, truth = planted(500, law(100.0, 0.0, 0.0, 0.0), 0)
+    upside_down = np.linalg.norm(xyz - truth, axis=-1, keepdims=True) * np.ones(3)
+    with pytest.raises(WeightsError, match="errors do not grow with doubt"):
+        fit_calibration(xyz, 1.0 / np.maximum(upside_down, 0.01), truth, MSRA21)
+
+
+def test_a_calibration_survives_its_config() -> None:
+    config = JGRP2OConfig("msra", calibration=law(0.4, 0.5, 1.2, 0.3))
+    values = json.loads(json.dumps(config.to_dict()))
+    assert JGRP2OConfig.from_dict(values) == config
+    old = JGRP2OConfig("msra").to_dict()
+    assert "calibration" not in old
+    assert JGRP2OConfig.from_dict(old).calibration is None
+    for change in (
+        {"joint": "1"},
+        {"hand": -0.1},
+        {"doubts": [0.0]},
+        {"doubts": [1.0, 2.0]},
+        {"doubts": [2.0, 1.0], "errors_mm": [1.0, 2.0]},
+        {"doubts": [], "errors_mm": []},
+        {"bone": math.nan},
+        {"bones_mm": 3},
+        {"bones_mm": [10.0] * 13},
+        {"bones_mm": [0.0] * 20},
+        {"more": 1.0},
+    ):
+        with pytest.raises(WeightsError):
+            JGRP2OConfig.from_dict(values | {"calibration": values["calibration"] | change})
+    with pytest.raises(WeightsError):
+        JGRP2OConfig.from_dict(values | {"calibration": {"joint": 1.0}})
+
+
+def test_the_status_follows_from_the_calibration() -> None:
+    estimator = HandPoseEstimator.from_pretrained("msra", device="cpu", local_files_only=True)
+    plain = estimator.config
+    statuses = {}
+    for name, calibration in (
+        ("none", None),
+        ("sure", law(7.0, 0.0, 0.0, 0.0, 8.0)),
+        ("doubtful", law(9.0, 0.0, 0.0, 0.0, 8.0)),
+    ):
+        estimator.config = replace(plain, calibration=calibration)
+        pose = estimator.predict(EXAMPLES / "open.png", camera=CAMERA)
+        statuses[name] = pose.status
+        assert np.isfinite(pose.xyz).all()
+        if calibration is None:
+            assert np.isnan(pose.error_mm).all()
+            assert pose.to_dict()["error_mm"] == [None] * 21
+        else:
+            assert pose.error_mm == pytest.approx(calibration.errors_mm[0] / 1e9)
+    assert statuses == {"none": "ok", "sure": "ok", "doubtful": "low_confidence"}
+
+
+def test_calibrate_writes_the_config_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def noisier_and_noisier(layout: JointLayout, frames: int) -> Iterator[tuple[np.ndarray, Camera, np.ndarray]]:
+        rng = np.random.default_rng(0)
+        for i in range(frames):
+            name = ("open", "thumb", "down")[i % 3]
+            depth = read_depth(EXAMPLES / f"{name}.png")
+            noisy = depth + rng.normal(size=depth.shape) * 6.0 * i * (depth > 0)
+            truth = json.loads((EXAMPLES / f"{name}.truth.json").read_text())["xyz_mm"]
+            yield noisy.astype(np.float32), CAMERA, np.array(truth)
+
+    built_in = find_weights("msra")
+    plain = replace(built_in.config, calibration=None)
+    (tmp_path / "config.json").write_text(json.dumps(plain.to_dict()))
+    shutil.copy(built_in.model_file, tmp_path / "model.safetensors")
+    before = (tmp_path / "model.safetensors").read_bytes()
+    monkeypatch.setattr(handpose.evaluation.calibrate, "synthetic_validation", noisier_and_noisier)
+    seen: list[int] = []
+    changed: list[str] = []
+
+    class Watched(HandPoseEstimator):
+        def __setattr__(self, name: str, value: object) -> None:
+            if name in vars(self) and not name.startswith("_"):
+                changed.append(name)
+            super().__setattr__(name, value)
+
+    monkeypatch.setattr(handpose.evaluation.calibrate, "HandPoseEstimator", Watched)
+    calibration = calibrate(tmp_path, 12, "cpu", on_frame=seen.append)
+    assert changed == []
+    with disk_of(100), pytest.raises(WeightsError, match="cannot be written"):
+        calibrate(tmp_path, 12, "cpu")
+    assert {file.name for file in tmp_path.iterdir()} == {"config.json", "model.safetensors"}
+    assert seen == list(range(1, 13))
+    assert find_weights(tmp_path).config == replace(plain, calibration=calibration)
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+    clear, noisy = (image[0] for image in (*noisier_and_noisier(MSRA21, 1), list(noisier_and_noisier(MSRA21, 10))[9]))
+    estimator = HandPoseEstimator.from_pretrained(tmp_path, device="cpu")
+    errors = [estimator.predict(image, camera=CAMERA).error_mm.mean() for image in (clear, noisy)]
+    assert errors[1] > 1.5 * errors[0]
+    with pytest.raises(WeightsError, match="no such folder"):
+        calibrate(tmp_path / "nowhere", 12, "cpu")

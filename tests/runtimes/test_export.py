@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from handpose import Camera, HandPoseError, HandPoseEstimator, WeightsError
+from handpose.runtimes import export as module
+from handpose.runtimes.export import export
+from handpose.weights.registry import WEIGHTS
+from handpose.weights.resolve import find_weights
+from tests.conftest import EXAMPLES
+
+CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
+
+
+@pytest.mark.parametrize("suffix", [".onnx", pytest.param(".xml", marks=pytest.mark.slow)])
+def test_the_file_alone_is_an_estimator(exported: Callable[[str], Path], tmp_path: Path, suffix: str) -> None:
+    for file in exported(suffix).parent.glob(f"{exported(suffix).stem}.*"):
+        shutil.copy(file, tmp_path / f"hand{file.suffix}")
+    estimator = HandPoseEstimator.from_pretrained(tmp_path / f"hand{suffix}")
+    reference = HandPoseEstimator.from_pretrained("msra", backend="torch", device="cpu")
+    assert (estimator.config, estimator.name) == (reference.config, "msra")
+    images = sorted(EXAMPLES.glob("*.png"))
+    for one, other in zip(
+        estimator.predict(images, camera=CAMERA), reference.predict(images, camera=CAMERA), strict=True
+    ):
+        assert np.abs(one.xyz - other.xyz).max() < 0.05
+        assert np.abs(one.spread - other.spread).max() < 0.05
+
+
+@pytest.mark.parametrize("suffix", [".onnx", pytest.param(".xml", marks=pytest.mark.slow)])
+def test_a_file_is_predicted_with_without_torch(exported: Callable[[str], Path], suffix: str) -> None:
+    program = (
+        "import sys\nfrom handpose import Camera, HandPoseEstimator\n"
+        f"estimator = HandPoseEstimator.from_pretrained({str(exported(suffix))!r}, device='cpu')\n"
+        f"camera = Camera.parse({str(EXAMPLES / 'camera.json')!r})\n"
+        f"pose = estimator.predict({str(EXAMPLES / 'open.png')!r}, camera=camera)\n"
+        "print(pose.status, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "ok False\n"
+
+
+def test_a_network_that_is_not_pytorchs_is_not_written(
+    exported: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(WEIGHTS["msra"].built_in, tmp_path / "other"))
+    tensors = load_file(folder / "model.safetensors")
+    tensors["heads.1.offsets.weight"] = tensors["heads.1.offsets.weight"] * np.float32(1.01)
+    save_file(tensors, folder / "model.safetensors")
+    graph = exported(".onnx")
+    _, load = module._FORMS[".onnx"]
+    monkeypatch.setitem(module._FORMS, ".onnx", (lambda weights, file, calibration: shutil.copy(graph, file), load))
+    out = tmp_path / "out"
+    with pytest.raises(HandPoseError, match=r"not written, since its joints are up to .* mm"):
+        export(find_weights(folder), out / "hand.onnx")
+    assert not list(out.iterdir())
+    assert export(find_weights("msra"), out / "hand.onnx").largest_mm < 0.05
+    assert [file.name for file in out.iterdir()] == ["hand.onnx"]
+
+
+def test_files_of_others_are_refused(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    with pytest.raises(WeightsError, match="no such file"):
+        HandPoseEstimator.from_pretrained(tmp_path / "none.onnx")
+    (tmp_path / "junk.onnx").write_bytes(b"junk")
+    with pytest.raises(WeightsError, match=r"junk.onnx: ONNX Runtime cannot load it"):
+        HandPoseEstimator.from_pretrained(tmp_path / "junk.onnx")
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    same = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "other", [value], [same])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(model, tmp_path / "other.onnx")
+    with pytest.raises(WeightsError, match="does not say which network it holds"):
+        HandPoseEstimator.from_pretrained(tmp_path / "other.onnx")
+    with pytest.raises(HandPoseError, match="runs with backend onnxruntime"):
+        HandPoseEstimator.from_pretrained(tmp_path / "other.onnx", backend="torch")
+    with pytest.raises(HandPoseError, match=r"ends in \.onnx or \.xml"):
+        export(find_weights("msra"), tmp_path / "hand.pt")
+
+
+def test_the_command_line_wants_the_formats_ending(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "handpose", "export", "--format", "openvino", str(tmp_path / "hand.onnx")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "expected OUT.xml" in done.stderr
+
+
+@pytest.mark.slow
+def test_eight_bits_cost_little(exported: Callable[[str], Path], tmp_path: Path) -> None:
+    whole = exported(".onnx")
+    pytest.importorskip("anny")
+    done = export(find_weights("msra"), tmp_path / "hand.onnx", int8=True)
+    assert done.int8_error_mm is not None
+    before, after = done.int8_error_mm
+    assert before < 15.0
+    assert after - before < 0.3
+    assert done.file.stat().st_size < whole.stat().st_size / 2
+    estimator = HandPoseEstimator.from_pretrained(done.file)
+    assert estimator.name == "msra-int8"
+    for name in ("open", "thumb", "down"):
+        truth = np.array(json.loads((EXAMPLES / f"{name}.truth.json").read_text())["xyz_mm"])
+        pose = estimator.predict(EXAMPLES / f"{name}.png", camera=CAMERA)
+        assert np.linalg.norm(pose.xyz - truth, axis=1).mean() < 12.0

@@ -1,0 +1,188 @@
+"""The paper's variants: their sizes as it prints them, and that each learns and does what its name says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from handpose.cli.main import app
+from handpose.errors import WeightsError
+from handpose.network.config import JGRP2OConfig
+from handpose.network.losses import pose_loss
+from handpose.network.model import JGRP2O, StackOutput, pixel_grid
+from handpose.training.ablations import VARIANTS, paper_tables, run_variant
+from handpose.training.checkpoint import load_state
+from handpose.training.config import TrainingConfig
+from handpose.training.trainer import Trainer
+from tests.training.test_trainer import Balls, validate
+
+# DHM has two maps per joint where P2O has three, so that its number is 1.36 M; the paper prints 1.37 M.
+SIZED = [name for name, variant in VARIANTS.items() if variant.paper_parameters and name != "heatmap"]
+
+
+@pytest.mark.parametrize("name", SIZED)
+def test_a_variant_has_the_parameters_that_the_paper_prints(name: str) -> None:
+    assert f"{VARIANTS[name].parameters('nyu') / 1e6:.2f}" == VARIANTS[name].paper_parameters
+
+
+def test_the_graph_matrix_counts_once() -> None:
+    assert {name: VARIANTS[name].parameters("nyu") for name in ("skeleton", "parameterized", "stacks1", "heatmap")} == {
+        "skeleton": 1_365_244 + 14 * 14,
+        "parameterized": 1_365_244 + 14 * 14,
+        "stacks1": 715_698,
+        "heatmap": 1_360_064,
+    }
+    assert VARIANTS["skeleton"].config("nyu") == JGRP2OConfig("nyu")
+
+
+def small(name: str) -> JGRP2O:
+    torch.manual_seed(0)
+    return JGRP2O(VARIANTS[name].config("nyu", features=16)).double()
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_votes_are_weights_over_the_pixels_and_all_of_it_learns(name: str) -> None:
+    model = small(name)
+    patches, uvz = Balls(0).batch(4)
+    outputs = model.stack_outputs(patches.double())
+    for output in outputs:
+        assert torch.allclose(output.weights.sum(3), torch.ones_like(output.weights[..., 0]))
+        votes = (output.weights * (output.offsets + pixel_grid(patches.double()))).sum(3)
+        assert torch.allclose(votes.transpose(1, 2), output.uvz)
+    pose_loss(outputs, uvz.double(), patches.double()).backward()
+    silent = {n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0}
+    # The heat maps take nothing from the last stack's votes but their context; a bias before a softmax does nothing.
+    assert {n for n in silent if not n.endswith("vote.bias")} == set()
+
+
+def softmax(logits: np.ndarray, axis: int) -> np.ndarray:
+    e = np.exp(logits - logits.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+def last_stack(name: str) -> tuple[JGRP2O, torch.Tensor, dict[str, np.ndarray], StackOutput]:
+    """A variant in inference mode, patches, what went into the modules of its last stack, and that stack's output."""
+    model, patches = small(name).eval(), Balls(0).batch(3)[0].double()
+    inputs: dict[str, np.ndarray] = {}
+    for kind in ("reasonings", "heads"):
+        getattr(model, kind)[-1].register_forward_pre_hook(
+            lambda module, args, kind=kind: inputs.update({kind: args[0].detach().numpy()})
+        )
+    with torch.no_grad():
+        output = model.stack_outputs(patches)[-1]
+    return model, patches, inputs, output
+
+
+def grid(patches: torch.Tensor) -> np.ndarray:
+    """u, v and z (N, 3, 24, 24) of the pixels (paper, section 3.4: the depth image at the offset maps' resolution)."""
+    ramp = np.arange(24) / 23
+    depth = patches[:, 0, ::4, ::4].numpy()
+    u, v = (np.broadcast_to(x, depth.shape) for x in (ramp, ramp[:, None]))
+    return np.stack([u, v, depth], 1)
+
+
+def conv1x1(kernel: torch.Tensor, x: np.ndarray) -> np.ndarray:
+    return np.einsum("oc,nchw->nohw", kernel.detach().numpy()[:, :, 0, 0], x)
+
+
+def test_attention_weights_locate_a_joint_in_all_three_axes_alike() -> None:
+    # Figure 3: residual block, 1x1 convolution, spatial softmax; then equation (6).
+    model, patches, inputs, output = last_stack("attention")
+    branch = model.reasonings[-1].attention
+    with torch.no_grad():
+        features = branch[0](torch.from_numpy(inputs["reasonings"])).numpy()
+    weights = softmax(conv1x1(branch[1].weight, features).reshape(3, 14, 576), axis=2)
+    offsets = conv1x1(model.heads[-1].offsets.weight, inputs["heads"]).reshape(3, 3, 14, 576)
+    uvz = np.einsum("njp,ncjp->njc", weights, offsets + grid(patches).reshape(3, 3, 1, 576))
+    assert np.allclose(output.uvz.numpy(), uvz, rtol=0, atol=1e-12)
+
+
+def test_heat_maps_give_the_mean_place_and_the_mean_latent_depth() -> None:
+    # Section 4.3, after Iqbal et al.: u, v = soft-argmax of H, z = sum of softmax(H) Z.
+    model, patches, inputs, output = last_stack("heatmap")
+    heat, depth = conv1x1(model.heads[-1].latent.weight, inputs["heads"]).reshape(3, 2, 14, 576).swapaxes(0, 1)
+    weights = softmax(heat, axis=2)
+    place = grid(patches)[:, :2].reshape(3, 2, 576)
+    uv, z = np.einsum("njp,ncp->njc", weights, place), (weights * depth).sum(2)
+    assert np.allclose(output.uvz.numpy(), np.concatenate([uv, z[..., None]], 2), rtol=0, atol=1e-12)
+
+
+def test_without_graph_reasoning_all_pixels_count_alike() -> None:
+    # Table 2's simplest baseline: the average over all pixels' predictions.
+    model, patches, inputs, output = last_stack("p2o")
+    offsets = conv1x1(model.heads[-1].offsets.weight, inputs["heads"]).reshape(3, 3, 14, 576)
+    uvz = (offsets + grid(patches).reshape(3, 3, 1, 576)).mean(3).swapaxes(1, 2)
+    assert np.allclose(output.uvz.numpy(), uvz, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["skeleton", "similarity", "parameterized"])
+def test_graph_reasoning_follows_the_equations(name: str) -> None:
+    # Equations (1) to (4) for the last stack's context, before its convolution.
+    model, _, inputs, _ = last_stack(name)
+    reasoning, x = model.reasonings[-1], torch.from_numpy(inputs["reasonings"])
+    contexts: list[np.ndarray] = []
+    reasoning.context.register_forward_pre_hook(lambda module, args: contexts.append(args[0].detach().numpy()))
+    matrix = np.random.default_rng(0).normal(size=(14, 14)) if name == "parameterized" else model.graph_matrix.numpy()
+    with torch.no_grad():
+        reasoning(x, torch.from_numpy(matrix))
+        embedded = reasoning.embed(x).numpy().reshape(3, 16, 576)
+        logits = reasoning.vote(x).numpy().reshape(3, 14, 576)
+    w = softmax(logits, axis=2)
+    f = np.einsum("njp,ncp->njc", w, embedded)
+    edges = np.broadcast_to(matrix, (3, 14, 14))
+    if name == "similarity":  # a_ij = exp(u(f_i) v(f_j)) / sum_j exp(u(f_i) v(f_j))
+        u, v = (f @ layer.weight.detach().numpy().T for layer in (reasoning.query, reasoning.key))
+        edges = softmax(np.einsum("nic,njc->nij", u, v), axis=2)
+    evolved = np.maximum(edges @ f @ reasoning.propagate.weight.detach().numpy().T, 0)
+    context = np.einsum("njp,njc->ncp", w, evolved) / 14
+    assert np.allclose(contexts[0].reshape(3, 16, 576), context, rtol=0, atol=1e-12)
+
+
+def test_a_learned_graph_is_one_matrix_for_all_stacks() -> None:
+    learned = [n for n, p in small("parameterized").named_parameters() if p.shape == (14, 14)]
+    assert learned == ["graph_matrix"]
+    assert not [n for n, p in small("skeleton").named_parameters() if p.shape == (14, 14)]
+
+
+def test_combinations_that_mean_nothing_are_refused() -> None:
+    for graph, voting in (("none", "graph"), ("skeleton", "mean"), ("tree", "graph")):
+        with pytest.raises(WeightsError, match="voting"):
+            JGRP2OConfig("nyu", graph=graph, voting=voting)
+
+
+def test_a_run_of_variants_gives_the_tables(tmp_path: Path) -> None:
+    def train(run, model, config, report) -> None:
+        small_model = JGRP2OConfig(**(model.to_dict() | {"features": 8}))
+
+        def numbers(network):
+            mm = validate(network)["mm"]
+            return {"mean_mm": mm, "median_mm": mm}
+
+        Trainer(run, small_model, config, Balls(1), "cpu").run(numbers, report)
+
+    config = TrainingConfig(2, batch=4, validate_every=2)
+    results = {
+        name: run_variant(VARIANTS[name], tmp_path, "nyu", config, train) for name in ("skeleton", "p2o", "stacks1")
+    }
+    assert {row["step"] for row in results.values()} == {2}
+    checkpoint = load_state(tmp_path / "p2o")
+    assert checkpoint is not None
+    assert checkpoint["config"]["offset_weight"] == 0.0
+    tables = paper_tables("nyu", results)
+    row = f"| one stack | 0.72 M | 0.72 M | {results['stacks1']['mean_mm']:.2f} |"
+    assert row in tables
+    assert tables.count("| JGR-P2O") == 4
+    assert "| - | " in tables
+
+
+def test_the_list_is_for_people_and_for_programs() -> None:
+    rows = json.loads(CliRunner().invoke(app, ["ablate", "--list", "--json"]).stdout)
+    assert {row["name"]: row["parameters"] for row in rows}["attention"] == 1_415_076
+    text = CliRunner().invoke(app, ["ablate", "--list", "--only", "heatmap"]).stdout
+    assert text.startswith("heatmap        1,360,064  paper 1.37M")
+    assert CliRunner().invoke(app, ["ablate", "--only", "nothing"]).exit_code == 2

@@ -1,0 +1,138 @@
+"""The network that finds hands: what it learns from, and that what is trained is what runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from handpose.errors import HandPoseError
+from handpose.localization import localizer as localize
+from handpose.synthetic.rooms import hand_targets
+from handpose.synthetic.shapes import box
+from handpose.training import localizer as localizer_training
+from handpose.training.localizer import VotesNetwork, cell_points
+from tests.helpers.faults_jobs import kill_at_renames
+
+
+def test_the_numpy_network_is_the_trained_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    network = VotesNetwork()
+    for norm in network.norms.values():  # statistics that folding must not lose
+        torch.nn.init.uniform_(norm.running_mean, -0.3, 0.3)
+        torch.nn.init.uniform_(norm.running_var, 0.5, 2.0)
+        torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
+    view = torch.rand(96, 128) * 1500.0
+    view[view < 300] = 0.0
+    network.eval()
+    with torch.no_grad():
+        logits, offsets = network(view[None])
+    save_file({name: tensor.float() for name, tensor in network.folded().items()}, tmp_path / "localizer.safetensors")
+    monkeypatch.setattr(localize, "WEIGHTS_FILE", tmp_path / "localizer.safetensors")
+    localize._weights.cache_clear()
+    try:
+        votes = localize.votes_in_numpy(localize.coarse_channels(view.numpy()))[0].transpose(1, 2, 0)
+    finally:
+        localize._weights.cache_clear()
+    assert votes.shape == (24, 32, 4)
+    # The folded weights are float16.
+    assert np.abs(votes[..., 0].ravel() - logits[0].numpy()).max() < 5e-3
+    assert np.abs(votes[..., 1:].reshape(-1, 3) - offsets[0].numpy()).max() < 5e-3
+
+
+class FewRooms:
+    """Walls that a hand's cell is nearer than, drawn by a generator as rooms are."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.generator = torch.Generator()
+
+    def batch(self, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        view = torch.full((count, 32, 32), 900.0) + torch.rand(count, 32, 32, generator=self.generator)
+        view[:, 8:16, 8:16] = 400.0 + 100.0 * torch.rand(count, 1, 1, generator=self.generator)
+        bones = cell_points(view)[:, 18][:, None]
+        return view, bones, bones + 10.0
+
+
+@pytest.fixture
+def train(monkeypatch: pytest.MonkeyPatch):
+    """The training, on few and simple rooms."""
+    for name in ("HandModel", "cached_hand_file", "cached_pose_bank"):
+        monkeypatch.setattr(localizer_training, name, lambda *_: None)
+    monkeypatch.setattr(localizer_training, "Rooms", FewRooms)
+    return localizer_training.train_localizer
+
+
+def test_a_training_killed_at_any_rename_goes_on_as_if_it_had_not_been(tmp_path: Path, train) -> None:
+    def run(folder: Path) -> None:
+        train(folder, 4, lambda row: None, report_every=2)
+
+    def results(folder: Path) -> list[bytes]:
+        assert {file.name for file in folder.iterdir()} == {"checkpoint.safetensors", "localizer.safetensors"}
+        return [file.read_bytes() for file in sorted(folder.iterdir())]
+
+    run(tmp_path / "whole")
+    with pytest.MonkeyPatch.context() as patch:
+        kill_at_renames(patch, lambda k: run(tmp_path / f"killed{k}"))
+    folders = list(tmp_path.glob("killed*"))
+    assert len(folders) >= 4
+    for folder in folders:
+        run(folder)
+        assert results(folder) == results(tmp_path / "whole")
+
+
+def test_a_training_goes_on_with_its_own_settings_only(tmp_path: Path, train) -> None:
+    train(tmp_path, 2, lambda row: None)
+    with pytest.raises(HandPoseError, match="holds a training with steps 2, seed 0, asked for steps 3, seed 1; choose"):
+        train(tmp_path, 3, lambda row: None, seed=1)
+    with pytest.raises(HandPoseError, match=r"learning_rate 0\.002, asked for learning_rate 0\.1"):
+        train(tmp_path, 2, lambda row: None, learning_rate=0.1)
+    train(tmp_path, 2, lambda row: None, report_every=1)
+
+
+def test_points_near_a_hand_s_bones_vote_for_its_centre() -> None:
+    view = torch.zeros(1, 96, 128)
+    view[0, 40:60, 50:80] = 500.0
+    points = cell_points(view)
+    assert points.shape == (1, 24 * 32, 3)
+    u, v = 13 * 4 + 2, 11 * 4 + 2
+    at = points[0, 11 * 32 + 13]
+    assert at.tolist() == pytest.approx([(u - 63.5) / 80 * 500, (v - 47.5) / 80 * 500, 500.0])
+    bones = torch.stack([at + torch.tensor([0.0, 0.0, 15.0]), torch.full((3,), torch.inf)])[None]
+    centre = at + torch.tensor([30.0, -40.0, 20.0])
+    ours, target = hand_targets(points, bones, centre.expand(1, 2, 3))
+    assert ours[0, 11 * 32 + 13]
+    assert target[0, 11 * 32 + 13].tolist() == pytest.approx([30.0, -40.0, 20.0], abs=1e-3)
+    assert ours.sum() == 1  # the next cells are 25 mm away
+    assert target[~ours].abs().max() == 0.0
+
+
+def test_a_box_is_the_closed_form() -> None:
+    grid = torch.linspace(-0.5, 0.5, 65)
+    y, x = torch.meshgrid(grid, grid, indexing="ij")
+    rays = torch.stack([x, y, torch.ones_like(x)], -1)[None]
+    centre, radii = torch.tensor([[0.0, 0.0, 500.0]]), torch.tensor([[100.0, 60.0, 40.0]])
+    depth = box(rays, centre, radii, torch.eye(3)[None])[0]
+    inside = (x.abs() * 460 < 99.9) & (y.abs() * 460 < 59.9)
+    assert torch.allclose(depth[inside], torch.tensor(460.0))
+    outside = (x.abs() * 540 > 100.1) & (x.abs() * 460 > 100.1)
+    assert depth[outside & (y.abs() < 0.1)].isinf().all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 700), (424, 512), (1080, 1920)])
+def test_cells_lie_on_the_image_s_own_rays(shape: tuple[int, int]) -> None:
+    """A slanted plane, whose points are known, comes back whatever the image's size and focal length."""
+    height, width = shape
+    camera = localize.Camera(370.0, 365.0, width / 2 - 3.0, height / 2 + 2.0, width, height)
+    v, u = np.indices(shape)
+    rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones(shape)], -1)
+    normal = np.array([0.2, -0.1, 1.0])
+    depth = (600.0 / (rays @ normal)).astype(np.float32)
+    depth[(depth < 0) | (depth > 1900)] = 0
+    view, points = localize._coarse_view(depth, camera)
+    assert view.shape[0] % 32 == view.shape[1] % 32 == 0
+    assert points.shape == (view.shape[0] // 4, view.shape[1] // 4, 3)
+    there = points[..., 2] > 0
+    assert np.allclose(points[there] @ normal, 600.0, rtol=1e-4)

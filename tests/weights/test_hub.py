@@ -1,0 +1,212 @@
+"""The real Hub client against a loopback server, in new processes, as a user's would be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from handpose.errors import WeightsError
+from handpose.weights.publish import publish_weights
+from handpose.weights.registry import WEIGHTS
+from tests.helpers.faults_jobs import FETCH
+from tests.helpers.hub_server import HubServer, serving
+
+BUILT_IN = WEIGHTS["msra"].built_in
+FILES = {name: (BUILT_IN / name).read_bytes() for name in ("config.json", "model.safetensors")}
+GOOD = hashlib.sha256(FILES["model.safetensors"]).hexdigest()[:8]
+
+
+@pytest.fixture
+def hub() -> Iterator[HubServer]:
+    with serving() as server:
+        yield server
+
+
+def fetch(hub: HubServer, home: Path, *names: str, program: str = FETCH, **environment: str) -> list[str]:
+    """What becomes of each `owner/repo[@revision] [OPTIONS]` in one new process: the sha256's start, or the error."""
+    done = start(hub, home, *names, program=program, **environment).communicate()
+    assert "Traceback" not in done[1], done[1]
+    return done[0].splitlines()
+
+
+def start(hub: HubServer, home: Path, *names: str, program: str = FETCH, **environment: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", program, *names]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=hub.environment(home, **environment), stdout=pipe, stderr=pipe, text=True)
+
+
+def cached(home: Path) -> Path:
+    """The content of the one model file in the cache."""
+    (file,) = home.glob("hub/models--*/snapshots/*/model.safetensors")
+    return file.resolve()
+
+
+NO_NETWORK = (
+    "import socket\ndef refuse(*_): raise AssertionError('the network was used')\nsocket.socket.connect = refuse\n"
+)
+
+
+def test_pinned_weights_are_fetched_once_and_then_need_no_network(tmp_path: Path, hub: HubServer) -> None:
+    commit = hub.commit("someone/hand", FILES)
+    hub.commit("someone/hand", {"model.safetensors": b"another"})
+    name = f"someone/hand@{commit}"
+    assert fetch(hub, tmp_path, name, "someone/hand revision='main', local_files_only=True")[0] == GOOD
+    assert any("/cdn/" in request for request in hub.requests)
+    hub.requests.clear()
+    assert fetch(hub, tmp_path, name, f"{name} local_files_only=True", program=NO_NETWORK + FETCH) == [GOOD] * 2
+    (_, *errors) = fetch(
+        hub, tmp_path, name, "someone/other", f"{name} revision='main'", program=NO_NETWORK + FETCH, HF_HUB_OFFLINE="1"
+    )
+    assert "it is not in the cache and the Hub cannot be reached; run once with a network" in errors[0]
+    assert "drop one" in errors[1]
+    assert hub.requests == []
+
+
+def test_what_cannot_be_had_is_one_line_that_says_what_to_do(tmp_path: Path, hub: HubServer) -> None:
+    hub.commit("someone/hand", FILES)
+    hub.commit("someone/other", {"readme": b""})
+    hub.faults |= {"gated": "gated", "closed": 403, "short": "always cut", "wrong": "wrong"}
+    for owner in ("short", "wrong"):
+        hub.commit(f"{owner}/hand", FILES)
+    expected = {
+        "nobody/hand": "no such repository (nor a folder here), or a private one; check the name or set HF_TOKEN",
+        "someone/hand@v9": "no such revision",
+        "someone/other": "cannot fetch config.json: no such file there; check whether it is a handpose model",
+        "gated/hand": "access must be granted first; ask on the repository's page, then set HF_TOKEN",
+        "gated/hand token='mine'": "access must be granted first",
+        "closed/hand": "not allowed (403); set HF_TOKEN",
+        "someone/hand local_files_only=True": "it is not in the cache",
+        "wrong/hand": "fetched model.safetensors twice and its hash is not the one that the Hub names",
+    }
+    lines = fetch(hub, tmp_path, *expected)
+    assert len(lines) == len(expected)
+    for name, line in zip(expected, lines, strict=True):
+        assert line.startswith(name.split()[0] + ": ")
+        assert expected[name] in line
+    assert not list(tmp_path.rglob("model.safetensors"))
+
+
+def test_a_hub_that_stumbles_is_asked_again(tmp_path: Path, hub: HubServer) -> None:
+    hub.faults |= {"busy": (429, 1), "down": (503, 1), "cut": "cut", "stalled": "stalled"}
+    for owner in hub.faults:
+        hub.commit(f"{owner}/hand", FILES)
+    assert fetch(hub, tmp_path, *(f"{owner}/hand" for owner in hub.faults)) == [GOOD] * 4
+    assert all(hub.suffered[owner] > 1 for owner in hub.faults)
+
+
+@pytest.mark.slow
+def test_a_hub_that_stays_down_is_one_line(tmp_path: Path, hub: HubServer) -> None:
+    hub.faults |= {"busy": 429, "down": 503, "short": "always cut"}
+    for owner in hub.faults:
+        hub.commit(f"{owner}/hand", FILES)
+    running = [start(hub, tmp_path, f"{owner}/hand") for owner in hub.faults]
+    nowhere = start(hub, tmp_path, "someone/hand", HF_ENDPOINT="http://127.0.0.1:9")
+    busy, down, short, unreached = (process.communicate()[0] for process in (*running, nowhere))
+    assert "the Hub had too many requests from here (429); wait some minutes" in busy
+    assert "the Hub has a problem (503); try again later" in down
+    assert "try again later" in short
+    assert "the Hub cannot be reached" in unreached
+    assert all(text.count("\n") == 1 for text in (busy, down, short, unreached))
+
+
+@pytest.mark.parametrize("damaged", ["model.safetensors", pytest.param("config.json", marks=pytest.mark.slow)])
+def test_a_damaged_copy_in_the_cache_is_fetched_once_more(tmp_path: Path, hub: HubServer, damaged: str) -> None:
+    commit = hub.commit("someone/hand", FILES)
+    name = f"someone/hand@{commit}"
+    assert fetch(hub, tmp_path, name) == [GOOD]
+    (file,) = tmp_path.glob(f"hub/models--*/snapshots/*/{damaged}")
+    hub.requests.clear()
+    file.write_bytes(b"{}")
+    assert fetch(hub, tmp_path, name) == [GOOD]
+    assert sum(request.startswith("GET") and damaged in request for request in hub.requests) == 1
+    file.write_bytes(b"{}")
+    (offline, online) = fetch(hub, tmp_path, f"{name} local_files_only=True", name)
+    assert "the copy in the cache was damaged and is deleted; it is not in the cache" in offline
+    assert online == GOOD
+
+
+def test_a_record_without_its_built_in_copy_is_fetched_and_checked(tmp_path: Path, hub: HubServer) -> None:
+    commit = hub.commit("someone/hand", FILES)
+    program = (
+        "import dataclasses, pathlib, sys\nfrom handpose import weights as w, WeightsError\n"
+        "w._BUILT_IN = pathlib.Path('no')\n"
+        "for sha256 in sys.argv[2:]:\n"
+        "  w.WEIGHTS['msra'] = dataclasses.replace(\n"
+        "    w.WEIGHTS['msra'], repo_id='someone/hand', revision=sys.argv[1], sha256=sha256)\n"
+        "  try: print(w.find_weights('msra').sha256)\n"
+        "  except WeightsError as error: print(error)"
+    )
+    right = WEIGHTS["msra"].sha256
+    lines = fetch(hub, tmp_path, commit, right, "0" * 64, right, program=program)
+    assert [lines[0], lines[2]] == [right] * 2
+    assert f"fetched model.safetensors twice and its sha256 is not {'0' * 64}" in lines[1]
+
+
+def test_a_cache_that_cannot_be_written_is_one_line_and_can_be_read(tmp_path: Path, hub: HubServer) -> None:
+    commit = hub.commit("someone/hand", FILES)
+    (line,) = fetch(hub, Path("/proc/no"), "someone/hand")
+    assert "someone/hand: cannot fetch config.json: " in line
+    assert "set HF_HOME to a folder" in line
+    home = tmp_path / "home"
+    fetch(hub, home, f"someone/hand@{commit}")
+    # Whoever runs this, also root: nothing may be written any more, as in a container's read-only layers.
+    program = "import os\nos.mkdir = os.open = os.symlink = os.replace = None\n" + FETCH
+    assert fetch(hub, home, f"someone/hand@{commit}", program=program) == [GOOD]
+
+
+def test_two_processes_may_fetch_at_once(tmp_path: Path, hub: HubServer) -> None:
+    hub.commit("someone/hand", FILES)
+    running = [start(hub, tmp_path, "someone/hand") for _ in range(2)]
+    assert [process.communicate()[0] for process in running] == [f"{GOOD}\n"] * 2
+    assert cached(tmp_path).read_bytes() == FILES["model.safetensors"]
+
+
+def handpose(hub: HubServer, home: Path, *arguments: object, **environment: str) -> tuple[int, str, str]:
+    command = [sys.executable, "-m", "handpose", *map(str, arguments)]
+    done = subprocess.run(
+        command, env=hub.environment(home, **environment), capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_published_weights_can_be_downloaded_as_pinned(tmp_path: Path, hub: HubServer) -> None:
+    folder = Path(shutil.copytree(BUILT_IN, tmp_path / "model"))
+    (folder / "notes.txt").write_text("not for others")
+    with pytest.raises(WeightsError, match=r"no README.md; say there what"):
+        publish_weights(folder, "someone/hand")
+    (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n# A hand\n")
+    code, out, err = handpose(hub, tmp_path, "publish", folder, "someone/hand", HF_TOKEN="secret")
+    (commit, files) = hub.repositories["someone/hand"][-1]
+    assert (code, out) == (0, f"someone/hand@{commit}  sha256 {WEIGHTS['msra'].sha256}\n"), err
+    assert files == FILES | {"README.md": (folder / "README.md").read_bytes()}
+    code, out, _ = handpose(hub, tmp_path, "download", out.split()[0])
+    assert code == 0
+    assert f"snapshots/{commit}/model.safetensors  sha256 {WEIGHTS['msra'].sha256}\n" in out
+
+
+@pytest.mark.slow
+def test_what_cannot_be_published_is_one_line(tmp_path: Path, hub: HubServer) -> None:
+    folder = Path(shutil.copytree(BUILT_IN, tmp_path / "model"))
+    (folder / "README.md").write_text("# A hand\n")
+    hub.faults["others"] = 403
+    for repo, token, message in (
+        ("someone/hand", "wrong", "not allowed (401); set HF_TOKEN"),
+        ("others/hand", "secret", "not allowed (403); set HF_TOKEN"),
+        ("no such name/hand", "secret", "expected owner/name"),
+    ):
+        code, out, err = handpose(hub, tmp_path, "publish", folder, repo, HF_TOKEN=token)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert err.startswith(f"error: {repo}: cannot publish ")
+        assert message in err
+    (folder / "config.json").write_text(json.dumps({"layout": "nyu"}))
+    code, _, err = handpose(hub, tmp_path, "publish", folder, "someone/hand", HF_TOKEN="secret")
+    assert (code, "do not fit the nyu network" in err) == (2, True)
+    assert hub.repositories == {}

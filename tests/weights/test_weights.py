@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from handpose.errors import WeightsError
+from handpose.geometry.camera import Camera
+from handpose.geometry.layouts import LAYOUTS
+from handpose.inference.estimator import HandPoseEstimator
+from handpose.io.depth.read import read_depth
+from handpose.network.config import JGRP2OConfig
+from handpose.weights import registry as module
+from handpose.weights.registry import WEIGHTS, WeightsRecord
+from handpose.weights.resolve import find_weights
+from tests.conftest import EXAMPLES
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(WEIGHTS["msra"].built_in, tmp_path / "model"))
+
+
+@pytest.mark.parametrize("record", WEIGHTS.values(), ids=lambda record: record.name)
+def test_a_record_says_what_its_file_is(record: WeightsRecord) -> None:
+    file = record.built_in / "model.safetensors"
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == record.sha256
+    weights = find_weights(record.name, local_files_only=True)
+    assert weights.model_file == file
+    assert weights.config.layout == record.layout
+    assert sum(p.numel() for p in weights.load().parameters()) == record.parameters
+    assert record.revision is None or len(record.revision) == 40
+    assert record.error_mm
+    assert file.stat().st_size < 3_000_000
+
+
+def refuse(folder: Path, message: str) -> None:
+    with pytest.raises(WeightsError, match=message) as error:
+        find_weights(folder).load()
+    assert "\n" not in str(error.value)
+
+
+class TestRefused:
+    def change(self, folder: Path, change) -> None:
+        tensors = load_file(folder / "model.safetensors")
+        change(tensors)
+        save_file(tensors, folder / "model.safetensors")
+
+    def test_missing_extra_and_misshapen_tensors(self, folder: Path) -> None:
+        self.change(folder, lambda t: t.pop("stem.conv.weight"))
+        refuse(folder, r"1 tensors do not fit.*stem.conv.weight': expected \(32, 1, 7, 7\), got nothing")
+        self.change(
+            folder, lambda t: t.update({"stem.conv.weight": np.zeros((32, 1, 7, 7), "f4"), "more": np.zeros(2, "f4")})
+        )
+        refuse(folder, r"more': expected nothing, got \(2,\)")
+        self.change(folder, lambda t: (t.pop("more"), t.update({"stem.conv.weight": np.zeros((32, 1, 7, 5), "f4")})))
+        refuse(folder, r"expected \(32, 1, 7, 7\), got \(32, 1, 7, 5\)")
+
+    def test_numbers_that_are_none(self, folder: Path) -> None:
+        self.change(folder, lambda t: t["stem.bn.weight"].fill(np.nan))
+        refuse(folder, "stem.bn.weight holds NaN")
+
+    def test_another_type(self, folder: Path) -> None:
+        self.change(folder, lambda t: t.update({"stem.bn.weight": np.ones(32, "i4")}))
+        refuse(folder, "int32, expected float16")
+
+    @pytest.mark.parametrize("length", [0, 4, 100, 100_000])
+    def test_a_cut_file(self, folder: Path, length: int) -> None:
+        file = folder / "model.safetensors"
+        file.write_bytes(file.read_bytes()[:length])
+        refuse(folder, "not a readable safetensors file")
+
+    @pytest.mark.parametrize(
+        ("config", "message"),
+        [
+            ("{", "config.json"),
+            ("[]", "expected an object"),
+            ('{"layout": "mano"}', "layout must be one of"),
+            ('{"layout": "msra", "depth": 3}', "expected an object with layout, stacks"),
+            ('{"layout": "msra", "cube": -1}', "cube must be a number between"),
+            ('{"layout": "msra", "cube": NaN}', "cube must be a number"),
+            ('{"layout": "msra", "features": 1e9}', "features must be a whole number"),
+            ('{"layout": "icvl"}', "do not fit the icvl network"),
+        ],
+    )
+    def test_a_config_that_lies(self, folder: Path, config: str, message: str) -> None:
+        (folder / "config.json").write_text(config)
+        refuse(folder, message)
+
+    def test_incomplete_folders_and_unknown_names(self, folder: Path) -> None:
+        (folder / "config.json").unlink()
+        refuse(folder, "no config.json")
+        refuse(folder / "nowhere" / "at" / "all", "no such weights; expected msra")
+
+    def test_a_pickle_is_never_opened(self, tmp_path: Path) -> None:
+        class Trap:
+            def __reduce__(self):
+                return (pytest.fail, ("a pickle was opened",))
+
+        for name in ("model.pth", "model.pt", "pytorch_model.bin"):
+            (tmp_path / name).write_bytes(pickle.dumps(Trap()))
+            refuse(tmp_path / name, "not opened")
+
+
+def test_a_damaged_built_in_copy_is_not_used(folder: Path, monkeypatch) -> None:
+    monkeypatch.setattr(module, "_BUILT_IN", folder.parent)
+    folder.rename(folder.parent / "msra")
+    assert find_weights("msra").name == "msra"
+    file = folder.parent / "msra" / "model.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(bytes(data))
+    with pytest.raises(WeightsError, match="missing or damaged; reinstall"):
+        find_weights("msra")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_config_survives_json(layout: str) -> None:
+    config = JGRP2OConfig(layout, cube=175.0, uv_scale=96.0)
+    assert JGRP2OConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_records_are_values() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        WEIGHTS["msra"].sha256 = ""  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_built_in_weights_are_what_their_record_says(name: str) -> None:
+    record, weights = WEIGHTS[name], find_weights(name)
+    assert weights.config.layout == record.layout
+    assert sum(parameter.numel() for parameter in weights.load().parameters()) == record.parameters
+    depth, camera = read_depth(EXAMPLES / "open.png"), Camera.parse(str(EXAMPLES / "camera.json"))
+    pose = HandPoseEstimator.from_pretrained(name, device="cpu", backend="torch").predict(depth, camera=camera)
+    truth = json.loads((EXAMPLES / "open.truth.json").read_text())
+    xyz = dict(zip(truth["joints"], np.array(truth["xyz_mm"]), strict=True))
+    for finger in ("thumb", "index", "middle", "ring", "pinky"):  # each near its own true fingertip, and no other's
+        tip = {other: np.linalg.norm(pose[f"{finger}_tip"] - xyz[f"{other}_tip"]) for other in pose.layout.fingers}
+        assert min(tip, key=tip.__getitem__) == finger
+        assert tip[finger] < 20.0
