@@ -13,16 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "fuzz"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from handpose.errors import HandPoseError
 from handpose.inference.estimator import HandPoseEstimator
 from tests.fuzz.fuzz import Fuzzer, seeded
+from tests.helpers.cases import CAMERA, CASES, DEPTH, outcome
 from tests.helpers.fault import Fault
 from tests.helpers.faults_jobs import JOB_FAULTS
 from tests.helpers.hostile import Lost, formats, watch
 from tests.helpers.planted import planted
-from tests.inference.test_hostile_numbers import CAMERA, CASES, DEPTH, outcome
 
 
 def _planted(fault: str) -> Fault:

@@ -13,8 +13,8 @@ import typer
 
 import handpose
 from handpose.cli.main import app
-from tests.conftest import ROOT
 from tests.helpers.browser import open_browser
+from tests.helpers.paths import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import EXAMPLES
+from tests.helpers.paths import EXAMPLES
 
 
 def run(script: str, *arguments: object, cwd: Path) -> str:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 spec = importlib.util.spec_from_file_location("peers", ROOT / "benchmarks" / "peers.py")
 assert spec is not None

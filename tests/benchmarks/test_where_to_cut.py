@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from handpose import Camera, HandCrop
-from tests.conftest import EXAMPLES, ROOT
+from tests.helpers.paths import EXAMPLES, ROOT
 
 spec = importlib.util.spec_from_file_location("where_to_cut", ROOT / "benchmarks" / "where_to_cut.py")
 assert spec is not None

@@ -3,8 +3,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -16,18 +14,8 @@ from handpose.cli import main as cli
 from handpose.errors import DeviceMemoryError
 from handpose.geometry.layouts import MSRA21
 from handpose.results.uvd import read_predictions
-from tests.conftest import EXAMPLES, SHARED
-
-CAMERA = ["-c", str(EXAMPLES / "camera.json")]
-OPEN = str(EXAMPLES / "open.png")
-
-
-def run(*arguments: object, cwd: Path | None = None) -> tuple[int, str, str]:
-    """Runs `handpose` as a user would: (exit code, stdout, stderr)."""
-    command = [sys.executable, "-m", "handpose", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, done.stdout, done.stderr
+from tests.helpers.command import CAMERA, OPEN, run
+from tests.helpers.paths import EXAMPLES, SHARED
 
 
 def test_only_a_device_without_memory_is_the_caller_s_to_put_right(

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from handpose import Camera, HandPoseError, HandPoseEstimator
-from tests.conftest import EXAMPLES
 from tests.helpers.browser import open_browser
+from tests.helpers.paths import EXAMPLES
 
 pytest.importorskip("gradio")
 

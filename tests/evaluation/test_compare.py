@@ -10,7 +10,7 @@ from handpose.evaluation.compare import compare_files
 from handpose.evaluation.metrics import Evaluation
 from handpose.geometry.layouts import ICVL16, NYU14
 from handpose.results.uvd import EVALUATORS, read_ground_truth, read_predictions, write_predictions
-from tests.conftest import SHARED
+from tests.helpers.paths import SHARED
 
 
 def frames(count: int, joints: int, seed: int = 0) -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 
 from handpose import Camera, HandPoseError
 from handpose.evaluation.speed import _timing, machine, measure
-from tests.conftest import EXAMPLES
+from tests.helpers.paths import EXAMPLES
 
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
 

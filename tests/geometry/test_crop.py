@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.crop import PATCH, HandCrop
-from tests.conftest import render_balls
+from tests.helpers.scenes import render_balls
 
 CAMERA = Camera(476.0, 480.0, 313.5, 243.0, 640, 480)
 centres = st.tuples(st.floats(-70, 70), st.floats(-60, 60), st.floats(250, 1200)).map(np.array)

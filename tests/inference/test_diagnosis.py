@@ -13,7 +13,7 @@ from handpose import Camera, HandPoseEstimator
 from handpose.cli.main import app
 from handpose.inference.diagnosis import TRAINED_FOR, check_frame
 from handpose.io.depth.units import DepthUnit
-from tests.conftest import EXAMPLES
+from tests.helpers.paths import EXAMPLES
 
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
 DEPTH = cv2.imread(str(EXAMPLES / "open.png"), cv2.IMREAD_UNCHANGED)

@@ -16,7 +16,8 @@ from handpose import (
     read_depth,
 )
 from handpose.geometry.articulation import finger_states, joint_angles
-from tests.conftest import EXAMPLES, arm_with_hand, render_balls
+from tests.helpers.paths import EXAMPLES
+from tests.helpers.scenes import arm_with_hand, render_balls
 
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
 NAMES = ["open", "thumb", "down"]

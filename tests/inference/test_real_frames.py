@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from handpose import Camera, HandPoseEstimator
-from tests.conftest import SHARED
+from tests.helpers.paths import SHARED
 
 FOLDER = SHARED / "frames" / "sr305"
 CAMERA = Camera(476.007, 476.007, 313.683, 242.755, 640, 480)

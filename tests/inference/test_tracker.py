@@ -11,7 +11,7 @@ from handpose import Camera, HandPose, HandPoseError, HandPoseEstimator, HandTra
 from handpose.geometry.layouts import MSRA21
 from handpose.live.frame import Frame
 from handpose.live.sources.recording import frames
-from tests.conftest import EXAMPLES
+from tests.helpers.paths import EXAMPLES
 
 CAMERA = Camera(400.0, 400.0, 319.5, 239.5, 640, 480)
 NOTHING = np.zeros((480, 640), np.float32)

@@ -210,7 +210,7 @@ def test_a_plausible_unit_is_silent(tmp_path, recwarn) -> None:
 
 @pytest.mark.shared
 def test_real_and_reference_frames(reference) -> None:
-    from tests.conftest import SHARED
+    from tests.helpers.paths import SHARED
 
     tree = SHARED / "reference" / "minidata"
     crops = reference("crops.npz")

@@ -4,7 +4,6 @@ import os
 import random
 import re
 import struct
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,9 @@ from hypothesis import strategies as st
 
 from handpose.errors import DepthReadError, HandPoseError
 from handpose.io.depth.read import read_depth
-from tests.conftest import ROOT
+from tests.fuzz.fuzz import change
 from tests.helpers.hostile import DEPTH, MEMORY, ROWS, Format, Lost, formats, npy, png, png_chunk, watch
 from tests.helpers.planted import planted
-
-sys.path.insert(0, str(ROOT / "tests" / "fuzz"))
-from tests.fuzz.fuzz import change
 
 FORMATS = formats()
 DEPTH_FORMATS = ("png", "nyu png", "tiff", "npy", "npz", "msra bin")

@@ -21,8 +21,8 @@ from handpose.jobs.pipeline import predict_files
 from handpose.results.uvd import read_predictions
 from handpose.runtimes.select import load_backend
 from handpose.weights.resolve import find_weights
-from tests.conftest import EXAMPLES
 from tests.helpers.faults_jobs import disk_full, disk_of, interrupted, job, killed, make_frames, wait_for_more
+from tests.helpers.paths import EXAMPLES
 
 CAMERA = Camera(200.0, 200.0, 31.5, 23.5, 64, 48)
 

@@ -17,7 +17,7 @@ from handpose.geometry.camera import Camera
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.depth.read import read_depth
 from handpose.jobs.pipeline import predict_files
-from tests.conftest import EXAMPLES
+from tests.helpers.paths import EXAMPLES
 
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
 FILES = [EXAMPLES / f"{name}.png" for name in ("open", "thumb", "down")]

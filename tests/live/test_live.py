@@ -13,7 +13,7 @@ import pytest
 
 from handpose.cli.main import main
 from handpose.live.sources.recording import frames
-from tests.conftest import EXAMPLES
+from tests.helpers.paths import EXAMPLES
 
 STREAM = EXAMPLES / "hand.hpr"
 

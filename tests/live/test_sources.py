@@ -18,7 +18,7 @@ from handpose.live.frame import Frame, Source
 from handpose.live.pacing import at_own_speed, every_frame, newest_frame
 from handpose.live.sources.catalog import open_source
 from handpose.live.statistics import Statistics
-from tests.conftest import EXAMPLES
+from tests.helpers.paths import EXAMPLES
 
 STORED = np.random.default_rng(0).integers(0, 9000, (480, 640), dtype=np.uint16)
 LENS = {"fx": 475.5, "fy": 476.5, "width": 640, "height": 480}

@@ -11,7 +11,8 @@ from handpose.geometry.crop import HandCrop
 from handpose.io.depth.read import read_depth
 from handpose.localization.centers import center_in_box, read_centers
 from handpose.localization.localizer import localize_hands
-from tests.conftest import EXAMPLES, SHARED, arm_with_hand, render_balls
+from tests.helpers.paths import EXAMPLES, SHARED
+from tests.helpers.scenes import arm_with_hand, render_balls
 
 
 def unit(*xyz: float) -> np.ndarray:

@@ -17,8 +17,8 @@ from handpose.geometry.bones import bone_deviation, bone_lengths
 from handpose.network.calibration import Calibration
 from handpose.network.config import JGRP2OConfig
 from handpose.weights.resolve import find_weights
-from tests.conftest import EXAMPLES
 from tests.helpers.faults_jobs import disk_of
+from tests.helpers.paths import EXAMPLES
 
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
 HAND = np.array(json.loads((EXAMPLES / "open.truth.json").read_text())["xyz_mm"])

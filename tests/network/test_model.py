@@ -13,7 +13,7 @@ from handpose.network.losses import decayed_parameters, offset_targets, pose_los
 from handpose.network.model import JGRP2O, pixel_grid, vote_spread
 from handpose.weights.tensorflow_bundle import read_variables
 from handpose.weights.tensorflow_import import state_dict, variable_names
-from tests.conftest import SHARED
+from tests.helpers.paths import SHARED
 
 CHECKPOINT = SHARED / "reference" / "tf-icvl" / "3D_Detection.model-1"
 

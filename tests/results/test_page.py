@@ -12,8 +12,8 @@ import pytest
 from handpose import Camera, HandPose, HandPoseError
 from handpose.geometry.layouts import MSRA21
 from handpose.results.page import pose_page
-from tests.cli.test_cli import CAMERA, OPEN, run
 from tests.helpers.browser import open_browser
+from tests.helpers.command import CAMERA, OPEN, run
 
 
 class _Data(HTMLParser):

@@ -16,7 +16,7 @@ from handpose.runtimes import export as module
 from handpose.runtimes.export import export
 from handpose.weights.registry import WEIGHTS
 from handpose.weights.resolve import find_weights
-from tests.conftest import EXAMPLES
+from tests.helpers.paths import EXAMPLES
 
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
 

@@ -24,7 +24,7 @@ from handpose.runtimes.onnx_runtime import OnnxRuntimeBackend
 from handpose.runtimes.openvino_runtime import OpenVinoBackend
 from handpose.runtimes.pytorch import TorchBackend, TorchVotes
 from handpose.weights.resolve import find_weights
-from tests.conftest import EXAMPLES, SHARED
+from tests.helpers.paths import EXAMPLES, SHARED
 
 SR305 = Camera(476.007, 476.007, 313.683, 242.755, 640, 480)
 MILLIMETRES = np.array([95 / 96 * 250, 95 / 96 * 250, 125])  # of normalised coordinates of the built-in weights

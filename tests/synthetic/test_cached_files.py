@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from handpose.synthetic import hand_model as hand
+from handpose.synthetic import hand_file as hand
 from handpose.synthetic import poses, testset
 from handpose.synthetic.hand_file import cached_hand_file
 from handpose.synthetic.hand_model import HandModel

@@ -19,7 +19,7 @@ from handpose.training.ablations import VARIANTS, paper_tables, run_variant
 from handpose.training.checkpoint import load_state
 from handpose.training.config import TrainingConfig
 from handpose.training.trainer import Trainer
-from tests.training.test_trainer import Balls, validate
+from tests.helpers.training import Balls, validate
 
 # DHM has two maps per joint where P2O has three, so that its number is 1.36 M; the paper prints 1.37 M.
 SIZED = [name for name, variant in VARIANTS.items() if variant.paper_parameters and name != "heatmap"]

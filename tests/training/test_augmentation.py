@@ -9,7 +9,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.crop import HandCrop
 from handpose.training.augmentation import Augmentation, Move
-from tests.conftest import render_balls
+from tests.helpers.scenes import render_balls
 
 CAMERA = Camera(476.0, 480.0, 313.5, 243.0, 640, 480)
 CUBE = 250.0

@@ -21,7 +21,7 @@ from handpose.training.config import TrainingConfig
 from handpose.training.on_real import train_dataset
 from handpose.training.trainer import write_model
 from handpose.weights.resolve import find_weights
-from tests.datasets.test_datasets import write_nyu
+from tests.helpers.datasets import write_nyu
 
 
 def run(*words: object) -> tuple[int, str, str]:

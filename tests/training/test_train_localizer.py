@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from handpose.errors import HandPoseError
 from handpose.localization import localizer as localize
+from handpose.localization import numpy_runtime
 from handpose.synthetic.rooms import hand_targets
 from handpose.synthetic.shapes import box
 from handpose.training import localizer as localizer_training
@@ -31,12 +32,12 @@ def test_the_numpy_network_is_the_trained_one(tmp_path: Path, monkeypatch: pytes
     with torch.no_grad():
         logits, offsets = network(view[None])
     save_file({name: tensor.float() for name, tensor in network.folded().items()}, tmp_path / "localizer.safetensors")
-    monkeypatch.setattr(localize, "WEIGHTS_FILE", tmp_path / "localizer.safetensors")
-    localize._weights.cache_clear()
+    monkeypatch.setattr("handpose.localization.network.WEIGHTS_FILE", tmp_path / "localizer.safetensors")
+    numpy_runtime.convolution_weights.cache_clear()
     try:
-        votes = localize.votes_in_numpy(localize.coarse_channels(view.numpy()))[0].transpose(1, 2, 0)
+        votes = numpy_runtime.votes_in_numpy(localize.coarse_channels(view.numpy()))[0].transpose(1, 2, 0)
     finally:
-        localize._weights.cache_clear()
+        numpy_runtime.convolution_weights.cache_clear()
     assert votes.shape == (24, 32, 4)
     # The folded weights are float16.
     assert np.abs(votes[..., 0].ravel() - logits[0].numpy()).max() < 5e-3

@@ -25,35 +25,13 @@ from handpose.training.trainer import Trainer, write_model
 from handpose.training.transfer import adapt_joints
 from handpose.weights.resolve import find_weights
 from tests.helpers.faults_jobs import kill_at_renames
-
-MODEL = JGRP2OConfig("nyu", features=16)
-
-
-class Balls:
-    """Crops with one bright square; all joints sit at its middle."""
-
-    def __init__(self, seed: int) -> None:
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def batch(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        place = torch.randint(24, 72, (count, 2), generator=self.generator)
-        z = torch.rand(count, generator=self.generator) - 0.5
-        patches = torch.ones(count, 1, 96, 96)
-        for i, (u, v) in enumerate(place.tolist()):
-            patches[i, 0, v - 12 : v + 13, u - 12 : u + 13] = z[i]
-        uvz = torch.cat([place / 95.0, z[:, None]], 1)
-        return patches, uvz[:, None].expand(-1, 14, -1).contiguous()
+from tests.helpers.paths import ROOT
+from tests.helpers.training import MODEL, Balls, validate
 
 
 def trainer(folder: Path, steps: int) -> Trainer:
     config = TrainingConfig(steps, batch=16, learning_rate=3e-3, average=0.9, validate_every=20)
     return Trainer(folder, MODEL, config, Balls(1), "cpu")
-
-
-def validate(model: torch.nn.Module) -> dict[str, float]:
-    patches, uvz = Balls(2).batch(64)
-    with torch.no_grad():
-        return {"mm": float(joint_errors(model(patches)[0], uvz, MODEL).mean())}
 
 
 def test_training_learns(tmp_path: Path) -> None:
@@ -202,27 +180,10 @@ def test_weights_of_another_layout_start_a_training() -> None:
     assert all(torch.equal(same[name], tensor) for name, tensor in old.state_dict().items())
 
 
-class Halves(Balls):
-    """The first or the second half of what a whole batch would be, or twice the same half."""
-
-    def __init__(self, rank: int, processes: int, same: bool) -> None:
-        super().__init__(0)
-        self.rank, self.processes, self.same = rank, processes, same
-
-    def batch(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        if count == 64:  # for the averaged weights' statistics, which one process draws
-            return super().batch(count)
-        drawn = super().batch(8 if self.same else count * self.processes)
-        half = slice(self.rank * count, (self.rank + 1) * count)
-        whole = (torch.cat([tensor, tensor]) if self.same else tensor for tensor in drawn)
-        patches, uvz = (tensor[half] for tensor in whole)
-        return patches, uvz
-
-
 TOGETHER = """
 import os, signal, sys, torch
-sys.path.insert(0, {tests!r})
-from tests.training.test_trainer import Balls, Halves, MODEL, validate
+sys.path.insert(0, {root!r})
+from tests.helpers.training import Balls, Halves, MODEL, validate
 from handpose.training.trainer import Trainer
 from handpose.training.config import TrainingConfig
 from handpose.training.distributed import process_group
@@ -260,7 +221,7 @@ with process_group("cpu") as device:
 def together(tmp_path: Path, processes: int, steps: int, what: str = "own") -> list[str]:
     """Trains in so many processes, in a folder for each kind, and returns what the first one prints."""
     script = tmp_path / "together.py"
-    script.write_text(TOGETHER.format(tests=str(Path(__file__).parent)))
+    script.write_text(TOGETHER.format(root=str(ROOT)))
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     done = subprocess.run(
         [sys.executable, *(launch if processes > 1 else []), script, str(steps), tmp_path / f"{what}{processes}", what],

@@ -135,12 +135,13 @@ def test_a_damaged_copy_in_the_cache_is_fetched_once_more(tmp_path: Path, hub: H
 def test_a_record_without_its_built_in_copy_is_fetched_and_checked(tmp_path: Path, hub: HubServer) -> None:
     commit = hub.commit("someone/hand", FILES)
     program = (
-        "import dataclasses, pathlib, sys\nfrom handpose import weights as w, WeightsError\n"
+        "import dataclasses, pathlib, sys\nfrom handpose import WeightsError\n"
+        "from handpose.weights import registry as w\nfrom handpose.weights.resolve import find_weights\n"
         "w._BUILT_IN = pathlib.Path('no')\n"
         "for sha256 in sys.argv[2:]:\n"
         "  w.WEIGHTS['msra'] = dataclasses.replace(\n"
         "    w.WEIGHTS['msra'], repo_id='someone/hand', revision=sys.argv[1], sha256=sha256)\n"
-        "  try: print(w.find_weights('msra').sha256)\n"
+        "  try: print(find_weights('msra').sha256)\n"
         "  except WeightsError as error: print(error)"
     )
     right = WEIGHTS["msra"].sha256

@@ -11,7 +11,7 @@ from handpose import HandPoseEstimator
 from handpose.errors import WeightsError
 from handpose.weights.tensorflow_bundle import crc32c, read_variables
 from handpose.weights.tensorflow_import import convert, variable_names
-from tests.conftest import SHARED
+from tests.helpers.paths import SHARED
 
 FIXTURE = SHARED / "reference" / "tf-icvl"
 NAME = "3D_Detection.model-1"
@@ -117,7 +117,7 @@ class TestRefused:
     def test_another_network(self, checkpoint: Path, monkeypatch) -> None:
         variables = read_variables(checkpoint)
         del variables["conv2d_17/kernel"]
-        monkeypatch.setattr("handpose.weights.tensorflow_bundle.read_variables", lambda _: variables)
+        monkeypatch.setattr("handpose.weights.tensorflow_import.read_variables", lambda _: variables)
         refuse(checkpoint, "icvl", "1 variables are missing or unknown, first 'conv2d_17/kernel")
 
     def test_a_folder_that_is_there(self, checkpoint: Path) -> None:

@@ -20,7 +20,7 @@ from handpose.network.config import JGRP2OConfig
 from handpose.weights import registry as module
 from handpose.weights.registry import WEIGHTS, WeightsRecord
 from handpose.weights.resolve import find_weights
-from tests.conftest import EXAMPLES
+from tests.helpers.paths import EXAMPLES
 
 
 @pytest.fixture

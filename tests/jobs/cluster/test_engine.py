@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.archives import tar_of
 from tests.helpers.faults_jobs import job, make_frames
-from tests.jobs.cluster.test_shards import tar_of
 
 pytestmark = pytest.mark.slow
 ray = pytest.importorskip("ray")

@@ -6,8 +6,6 @@ import io
 import itertools
 import json
 import os
-import tarfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import fsspec
@@ -18,8 +16,8 @@ from typer.testing import CliRunner
 from handpose import Camera, HandPoseEstimator
 from handpose.cli.main import app
 from handpose.errors import HandPoseError
-from tests.conftest import EXAMPLES
 from tests.helpers.faults_jobs import make_frames
+from tests.helpers.paths import EXAMPLES
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -29,17 +27,9 @@ from handpose.jobs.cluster.predictor import HandPosePredictor  # noqa: E402 - ne
 from handpose.jobs.cluster.readers import read_shard  # noqa: E402
 from handpose.jobs.cluster.shards import FILES_PER_SHARD, InputFile, Shard, find_shards  # noqa: E402
 from handpose.jobs.cluster.table import parquet_of, table_of  # noqa: E402
+from tests.helpers.archives import tar_of  # noqa: E402
 
 CAMERA = Camera(200.0, 200.0, 31.5, 23.5, 64, 48)
-
-
-def tar_of(path: Path, members: Sequence[tuple[str, bytes]]) -> Path:
-    with tarfile.open(path, "w") as archive:
-        for name, data in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return path
 
 
 def entries(path: Path | str) -> list[tuple[str, bytes, str]]:
