@@ -2,7 +2,8 @@
 
     python benchmarks/rendered_nyu.py FOLDER [TRAINING_FRAMES TEST_FRAMES]
 
-The hand shapes and poses of the test frames differ from those of the training frames, as in `handpose.synthetic.testset`.
+The hand shapes and poses of the test frames differ from those of the training frames, as in
+`handpose.synthetic.testset`.
 """
 
 import sys

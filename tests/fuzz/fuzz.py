@@ -1,4 +1,4 @@
-"""Feeds changed files to every reader, and counts those that break the rule of `hostile.py`.
+"""Feeds changed files to every reader, and counts those that break the rule of `helpers/hostile.py`.
 
     python tests/fuzz/fuzz.py [--runs 100000] [--seed 0] [--only FORMAT] [--engine seeded|atheris]
 
