@@ -13,7 +13,7 @@ import numpy as np
 
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import MSRA21
-from handpose.live.frame import Frame
+from handpose.live.frame import DepthFrame
 from handpose.live.sources.recording import Recorder
 from handpose.synthetic.animation import animate
 
@@ -26,7 +26,7 @@ def main() -> None:
     recorder = Recorder(folder / "hand.hpr")
     truth = []
     for depth, xyz, time in itertools.islice(animate(MSRA21, camera=CAMERA, seed=SEED), FRAMES):
-        recorder.write(Frame(depth, CAMERA, time))
+        recorder.write(DepthFrame(depth, CAMERA, time))
         truth.append(np.round(xyz, 1).tolist())
     recorder.close()
     (folder / "hand.truth.json").write_text(json.dumps({"joints": MSRA21.joints, "xyz_mm": truth}) + "\n")

@@ -48,7 +48,7 @@ def live(
     from handpose.inference.tracker import HandTracker
     from handpose.live.pacing import at_own_speed, every_frame, newest_frame
     from handpose.live.rerun_viewer import RerunViewer
-    from handpose.live.sources.catalog import CAMERAS, open_source
+    from handpose.live.sources.catalog import LIVE_SOURCES, open_source
     from handpose.live.sources.recording import Recorder
     from handpose.live.statistics import Statistics
 
@@ -59,8 +59,8 @@ def live(
             raise typer.BadParameter(f"{path}: is there already; give --force to overwrite it")
     parsed_camera = None if camera is None else Camera.parse(camera)
     stream = open_source(source, camera=parsed_camera, unit=parse_unit(unit), fps=fps)
-    if source in CAMERAS or real_time:
-        arrivals = newest_frame(stream if source in CAMERAS else at_own_speed(stream))
+    if source in LIVE_SOURCES or real_time:
+        arrivals = newest_frame(stream if source in LIVE_SOURCES else at_own_speed(stream))
     else:
         arrivals = every_frame(stream)
 

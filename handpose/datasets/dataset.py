@@ -24,8 +24,8 @@ Split = Literal["train", "test"]
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
-    """One labelled depth image.
+class LabeledFrame:
+    """One labeled depth image.
 
     Attributes:
         name: the file, relative to the data set's folder.
@@ -97,7 +97,7 @@ class HandDataset:
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, i: int) -> Frame:
+    def __getitem__(self, i: int) -> LabeledFrame:
         """Frame `i`, its image read now.
 
         Raises:
@@ -111,7 +111,7 @@ class HandDataset:
             center = next(iter(localize_hands(depth, self.camera)), None)
         else:
             center = self.known_centers[i] if np.isfinite(self.known_centers[i]).all() else None
-        return Frame(self.files[i], depth, self.camera, self.xyz[i], center, float(self.cubes[i]))
+        return LabeledFrame(self.files[i], depth, self.camera, self.xyz[i], center, float(self.cubes[i]))
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> HandDataset:
         """These frames only, numbered anew."""

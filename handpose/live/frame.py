@@ -10,7 +10,7 @@ import numpy as np
 from handpose.geometry.camera import Camera
 
 
-class Frame(NamedTuple):
+class DepthFrame(NamedTuple):
     """One depth image.
 
     Attributes:
@@ -26,5 +26,5 @@ class Frame(NamedTuple):
     unit: float = 1.0
 
 
-Source = Generator[Frame, None, None]
+Source = Generator[DepthFrame, None, None]
 """What every source is: a generator of frames. Closing it gives the device back."""

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from typing import NamedTuple
 
 from handpose.io.warn import Note, warn, warnings_noted
-from handpose.live.frame import Frame, Source
+from handpose.live.frame import DepthFrame, Source
 
 _PATIENCE = 5.0  # s for a camera to be given back
 
@@ -23,7 +23,7 @@ class Arrival(NamedTuple):
         dropped: how many frames have been dropped so far.
     """
 
-    frame: Frame
+    frame: DepthFrame
     at: float
     dropped: int
 

@@ -13,7 +13,7 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.geometry.layouts import JointLayout
 from handpose.inference.tracker import TrackedHand
-from handpose.live.frame import Frame
+from handpose.live.frame import DepthFrame
 from handpose.results.overlay import FINGER_COLOURS
 
 _PALM_COLOUR = (235, 235, 235)
@@ -53,7 +53,7 @@ class RerunViewer:
         self._shown: set[int] = set()
         self._begin: float | None = None
 
-    def show(self, frame: Frame, hands: Sequence[TrackedHand]) -> None:
+    def show(self, frame: DepthFrame, hands: Sequence[TrackedHand]) -> None:
         """Adds a frame and its hands."""
         rr, stream, camera = self._rr, self._stream, frame.camera
         self._begin = frame.time if self._begin is None else self._begin
@@ -102,7 +102,7 @@ def _colours(layout: JointLayout) -> np.ndarray:
     return colours
 
 
-def _surface(frame: Frame, center: np.ndarray, cube: float) -> np.ndarray:
+def _surface(frame: DepthFrame, center: np.ndarray, cube: float) -> np.ndarray:
     """The points (P, 3) in mm that the camera sees within a cube."""
     v, u = np.nonzero(np.abs(frame.depth - center[2]) < cube / 2)
     points = frame.camera.unproject(np.stack([u, v, frame.depth[v, u]], axis=-1))

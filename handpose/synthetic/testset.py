@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -29,11 +30,21 @@ _CAMERAS = (
 )
 
 
-Frame = tuple[np.ndarray, Camera, np.ndarray]
-"""Depth (H, W) mm, its camera, and the true xyz (J, 3) mm of a right hand's joints."""
+class SyntheticFrame(NamedTuple):
+    """A synthetic depth image of a right hand.
+
+    Attributes:
+        depth: (H, W) float32 mm.
+        camera: Intrinsics of the image.
+        xyz: (J, 3) true joints in the camera frame, in mm.
+    """
+
+    depth: np.ndarray
+    camera: Camera
+    xyz: np.ndarray
 
 
-def synthetic_testset(layout: JointLayout, frames: int = 2000) -> Iterator[Frame]:
+def synthetic_testset(layout: JointLayout, frames: int = 2000) -> Iterator[SyntheticFrame]:
     """The first `frames` of the test set: other shapes, poses, cameras and noise than training draws.
 
     The hands are right hands, and hidden by no more than two thirds. The set is
@@ -43,13 +54,13 @@ def synthetic_testset(layout: JointLayout, frames: int = 2000) -> Iterator[Frame
     return _rendered(hand, poses, layout, frames, SEED)
 
 
-def synthetic_validation(layout: JointLayout, frames: int) -> Iterator[Frame]:
+def synthetic_validation(layout: JointLayout, frames: int) -> Iterator[SyntheticFrame]:
     """The first `frames` of the validation set: the test set's scenes, in poses that neither it nor training has."""
     hand = HandModel(cached_hand_file())
     return _rendered(hand, cached_pose_bank(hand)[:1000], layout, frames, SEED + 1)
 
 
-def _rendered(hand: HandModel, poses: Tensor, layout: JointLayout, frames: int, seed: int) -> Iterator[Frame]:
+def _rendered(hand: HandModel, poses: Tensor, layout: JointLayout, frames: int, seed: int) -> Iterator[SyntheticFrame]:
     source = SyntheticHands(hand, poses, layout, cube=250.0, uv_scale=95.0, scenes=_SCENES, seed=seed)
     drawn = 0
     for camera in itertools.cycle(_CAMERAS):
@@ -58,7 +69,7 @@ def _rendered(hand: HandModel, poses: Tensor, layout: JointLayout, frames: int, 
         for i in (seen > _SEEN).nonzero()[:, 0].tolist():
             if drawn == frames:
                 return
-            yield depth[i].numpy(), camera, xyz[i].double().numpy()
+            yield SyntheticFrame(depth[i].numpy(), camera, xyz[i].double().numpy())
             drawn += 1
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from handpose import Camera, HandPose, HandPoseError, HandPoseEstimator, HandTracker, OneEuro
 from handpose.geometry.layouts import MSRA21
-from handpose.live.frame import Frame
+from handpose.live.frame import DepthFrame
 from handpose.live.sources.recording import frames
 from tests.helpers.paths import EXAMPLES
 
@@ -191,12 +191,12 @@ def estimator() -> HandPoseEstimator:
 
 
 @pytest.fixture(scope="module")
-def stream() -> list[Frame]:
+def stream() -> list[DepthFrame]:
     return list(itertools.islice(frames(EXAMPLES / "hand.hpr"), 30))
 
 
 def test_tracking_is_calmer_than_single_frames_at_no_more_error(
-    estimator: HandPoseEstimator, stream: list[Frame]
+    estimator: HandPoseEstimator, stream: list[DepthFrame]
 ) -> None:
     truth = np.array(json.loads((EXAMPLES / "hand.truth.json").read_text())["xyz_mm"])
     tracker = HandTracker(estimator)
@@ -214,7 +214,7 @@ def test_tracking_is_calmer_than_single_frames_at_no_more_error(
     assert error_tracked < error + 0.5
 
 
-def test_a_real_crop_that_misses_the_hand_is_recovered(estimator: HandPoseEstimator, stream: list[Frame]) -> None:
+def test_a_real_crop_that_misses_the_hand_is_recovered(estimator: HandPoseEstimator, stream: list[DepthFrame]) -> None:
     """The image jumps by 60 pixels, 130 mm: the crop shows half a hand, and the hand is found again."""
     first, second = stream[0], stream[1]
     tracker = HandTracker(estimator)

@@ -10,19 +10,19 @@ import pytest
 
 from handpose import Camera, HandPoseError
 from handpose.io.depth.read import to_depth
-from handpose.live.frame import Frame
+from handpose.live.frame import DepthFrame
 from handpose.live.sources.recording import Recorder, frames
 
 CAMERA = Camera(300.0, 301.0, 31.5, 23.5, 64, 48)
 
 
-def some_frames(unit: float, count: int = 3) -> list[Frame]:
+def some_frames(unit: float, count: int = 3) -> list[DepthFrame]:
     rng = np.random.default_rng(0)
     stored = rng.integers(0, 65536, (count, 48, 64), dtype=np.uint16)
-    return [Frame(to_depth(image, unit), CAMERA, 1000.0 + i / 30, unit) for i, image in enumerate(stored)]
+    return [DepthFrame(to_depth(image, unit), CAMERA, 1000.0 + i / 30, unit) for i, image in enumerate(stored)]
 
 
-def record(path: Path, taken: list[Frame]) -> None:
+def record(path: Path, taken: list[DepthFrame]) -> None:
     recorder = Recorder(path)
     for frame in taken:
         recorder.write(frame)

@@ -14,7 +14,7 @@ import pytest
 
 from handpose import Camera, HandPoseError
 from handpose.errors import DepthReadError, SourceLostError
-from handpose.live.frame import Frame, Source
+from handpose.live.frame import DepthFrame, Source
 from handpose.live.pacing import at_own_speed, every_frame, newest_frame
 from handpose.live.sources.catalog import open_source
 from handpose.live.statistics import Statistics
@@ -208,7 +208,7 @@ def ticking(count: int, period: float, closed: list[bool] | None = None, lost: b
     try:
         for number in range(count):
             time.sleep(max(0.0, begin + number * period - time.monotonic()))
-            yield Frame(STORED, Camera.parse("nyu"), number * period)
+            yield DepthFrame(STORED, Camera.parse("nyu"), number * period)
         if lost:
             raise SourceLostError("the camera was lost")
     finally:
@@ -253,7 +253,7 @@ def test_a_lost_camera_is_told_after_its_last_frame() -> None:
 
 
 def test_a_recording_can_be_played_at_its_own_speed() -> None:
-    instant = (Frame(STORED, Camera.parse("nyu"), 7.0 + 0.1 * n) for n in range(4))
+    instant = (DepthFrame(STORED, Camera.parse("nyu"), 7.0 + 0.1 * n) for n in range(4))
     begin = time.monotonic()
     assert len(list(at_own_speed(instant))) == 4
     assert 0.3 <= time.monotonic() - begin < 1.0

@@ -12,7 +12,7 @@ from handpose.live.frame import Source
 from handpose.live.sources.folder import frames as folder_frames
 from handpose.live.sources.recording import frames as recorded_frames
 
-CAMERAS = ("realsense", "orbbec")
+LIVE_SOURCES = ("realsense", "orbbec")
 """The sources that give frames in their own time."""
 
 
@@ -29,7 +29,7 @@ def open_source(name: str, *, camera: Camera | None = None, unit: DepthUnit = "m
         HandPoseError: there is no such source, or a folder is given without a camera. What a source itself has to
             say comes with its first frame.
     """
-    if name in CAMERAS:
+    if name in LIVE_SOURCES:
         return importlib.import_module(f"handpose.live.sources.{name}").frames()  # type: ignore[no-any-return]
     if name == "synthetic":
         from handpose.live.sources.synthetic import frames  # brings torch
@@ -42,4 +42,6 @@ def open_source(name: str, *, camera: Camera | None = None, unit: DepthUnit = "m
         return folder_frames(path, camera, unit=unit, fps=fps)
     if path.is_file():
         return recorded_frames(path)
-    raise HandPoseError(f"{name}: no such source; expected {', '.join(CAMERAS)}, synthetic, a folder, or a recording")
+    raise HandPoseError(
+        f"{name}: no such source; expected {', '.join(LIVE_SOURCES)}, synthetic, a folder, or a recording"
+    )

@@ -9,7 +9,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.io.depth.read import SUFFIXES, read_depth
 from handpose.io.depth.units import DepthUnit, millimetres_per_unit
-from handpose.live.frame import Frame, Source
+from handpose.live.frame import DepthFrame, Source
 
 
 def frames(folder: str | Path, camera: Camera, *, unit: DepthUnit = "mm", fps: float = 30.0) -> Source:
@@ -30,7 +30,7 @@ def frames(folder: str | Path, camera: Camera, *, unit: DepthUnit = "mm", fps: f
     for number, file in enumerate(files):
         depth = read_depth(file, unit)
         size = depth.shape[1], depth.shape[0]
-        yield Frame(depth, camera.for_image(*size), number / fps, millimetres_per_unit(unit))
+        yield DepthFrame(depth, camera.for_image(*size), number / fps, millimetres_per_unit(unit))
 
 
 def _by_number(file: Path) -> list[tuple[int, str]]:

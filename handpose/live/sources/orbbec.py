@@ -7,7 +7,7 @@ import numpy as np
 from handpose.errors import HandPoseError, SourceLostError
 from handpose.geometry.camera import Camera
 from handpose.io.depth.read import to_depth
-from handpose.live.frame import Frame, Source
+from handpose.live.frame import DepthFrame, Source
 from handpose.live.sources.sdk import load_sdk
 
 _PATIENCE_MS = 3000
@@ -46,6 +46,6 @@ def frames() -> Source:
                 continue
             unit = round(taken.get_depth_scale(), 6)  # single precision mm
             stored = np.frombuffer(taken.get_data(), np.uint16).reshape(taken.get_height(), taken.get_width())
-            yield Frame(to_depth(stored, unit), camera, taken.get_timestamp_us() / 1e6, unit)
+            yield DepthFrame(to_depth(stored, unit), camera, taken.get_timestamp_us() / 1e6, unit)
     finally:
         pipeline.stop()

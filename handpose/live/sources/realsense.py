@@ -7,7 +7,7 @@ import numpy as np
 from handpose.errors import HandPoseError, SourceLostError
 from handpose.geometry.camera import Camera
 from handpose.io.depth.read import to_depth
-from handpose.live.frame import Frame, Source
+from handpose.live.frame import DepthFrame, Source
 from handpose.live.sources.sdk import load_sdk
 
 _PATIENCE_MS = 3000
@@ -39,6 +39,6 @@ def frames() -> Source:
                 raise SourceLostError(f"the RealSense camera was lost ({error})") from None
             unit = round(1000.0 * taken.get_units(), 6)  # from single precision metres
             depth = to_depth(np.asanyarray(taken.get_data()), unit)
-            yield Frame(depth, camera, taken.get_timestamp() / 1000.0, unit)
+            yield DepthFrame(depth, camera, taken.get_timestamp() / 1000.0, unit)
     finally:
         pipeline.stop()

@@ -19,7 +19,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.io.depth.limits import MAX_PIXELS
 from handpose.io.depth.read import to_depth
-from handpose.live.frame import Frame, Source
+from handpose.live.frame import DepthFrame, Source
 
 _FORMAT, _VERSION = "handpose recording", 1
 _HEAD = struct.Struct("<dI")
@@ -39,7 +39,7 @@ class Recorder:
         self._file: BinaryIO | None = None
         self._header = b""
 
-    def write(self, frame: Frame) -> None:
+    def write(self, frame: DepthFrame) -> None:
         """Adds a frame. It is in the file from then on, whatever becomes of the program.
 
         Raises:
@@ -91,7 +91,7 @@ def frames(path: str | Path) -> Source:
                 packed = file.read(length)
                 if len(packed) < length:
                     return
-                yield Frame(to_depth(_unpacked(path, packed, shape), unit), camera, time, unit)
+                yield DepthFrame(to_depth(_unpacked(path, packed, shape), unit), camera, time, unit)
     except OSError as error:
         raise HandPoseError(f"{path}: cannot be read ({error})") from None
 

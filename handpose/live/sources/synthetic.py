@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from handpose.geometry.layouts import MSRA21
-from handpose.live.frame import Frame, Source
+from handpose.live.frame import DepthFrame, Source
 from handpose.synthetic.animation import CAMERA, animate
 
 
@@ -18,4 +18,4 @@ def frames(*, fps: float = 30.0, seed: int = 0) -> Source:
         HandPoseError: the hand has not been made yet, and that needs the extra `train`.
     """
     for frame in animate(MSRA21, fps=fps, seed=seed):
-        yield Frame(frame.depth, CAMERA, frame.time)
+        yield DepthFrame(frame.depth, CAMERA, frame.time)
