@@ -1,8 +1,9 @@
-"""What hands do: an articulation prior, and a bank of poses drawn from it without self-penetration."""
+"""What hands do: an articulation prior, and banks of poses drawn from it without self-penetration."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,39 +12,19 @@ from torch import Tensor
 
 from handpose.io.atomic import write_atomically
 from handpose.io.cache import cached
+from handpose.synthetic.contacts import Contacts, draw_closings, draw_pinches, resolve_contacts
 from handpose.synthetic.hand_file import default_hand_file
 from handpose.synthetic.hand_model import HandModel
-from handpose.synthetic.skeleton import BONES, FINGER_NAMES, LANDMARKS
+from handpose.synthetic.hand_shapes import draw_shapes
+from handpose.synthetic.joint_limits import limits
+from handpose.synthetic.skeleton import BONE_INDEX, BONES, FINGER_NAMES
 
-_BONE = {name: i for i, name in enumerate(BONES)}
 _LONG_FINGERS = FINGER_NAMES[1:]
-
-# Degrees, human ranges of motion: flexion, abduction, twist. Bones that are not named do not move.
-_LIMITS: dict[str, tuple[tuple[float, float], ...]] = {
-    "forearm": ((-65.0, 65.0), (-25.0, 30.0), (-30.0, 30.0)),
-    "index_metacarpal": ((-2.0, 3.0), (0.0, 0.0), (0.0, 0.0)),
-    "ring_metacarpal": ((-3.0, 10.0), (0.0, 0.0), (0.0, 0.0)),
-    "pinky_metacarpal": ((-4.0, 18.0), (0.0, 0.0), (0.0, 0.0)),
-    "thumb_1": ((-30.0, 40.0), (-35.0, 30.0), (-25.0, 45.0)),
-    "thumb_2": ((-15.0, 65.0), (-8.0, 8.0), (0.0, 0.0)),
-    "thumb_3": ((-25.0, 85.0), (0.0, 0.0), (0.0, 0.0)),
-    **{f"{finger}_1": ((-28.0, 92.0), (-18.0, 18.0), (-6.0, 6.0)) for finger in _LONG_FINGERS},
-    **{f"{finger}_2": ((-6.0, 108.0), (0.0, 0.0), (0.0, 0.0)) for finger in _LONG_FINGERS},
-    **{f"{finger}_3": ((-12.0, 80.0), (0.0, 0.0), (0.0, 0.0)) for finger in _LONG_FINGERS},
-}
 
 # (MCP, PIP) flexion of a finger in the states that gestures are made of.
 _STATES = torch.tensor([[3.0, 6.0], [35.0, 45.0], [72.0, 92.0], [8.0, 88.0], [75.0, 12.0], [-10.0, 0.0]])
 _STATE_SPREAD = torch.tensor([[10.0, 7.0], [18.0, 18.0], [12.0, 12.0], [14.0, 14.0], [12.0, 10.0], [7.0, 5.0]])
 _STATE_SHARES = torch.tensor([0.44, 0.14, 0.26, 0.06, 0.05, 0.05])
-
-
-def limits() -> tuple[Tensor, Tensor]:
-    """Lowest and highest angles (B, 3), degrees."""
-    bounds = torch.zeros(2, len(BONES), 3)
-    for bone, ranges in _LIMITS.items():
-        bounds[:, _BONE[bone]] = torch.tensor(ranges).T
-    return bounds[0], bounds[1]
 
 
 def draw_angles(count: int, generator: torch.Generator) -> Tensor:
@@ -77,113 +58,109 @@ def draw_angles(count: int, generator: torch.Generator) -> Tensor:
     spread = 9.0 * normal(count, 1) + 3.0
     for i, finger in enumerate(_LONG_FINGERS):
         mcp, pip = fingers[:, i, 0], fingers[:, i, 1]
-        angles[:, _BONE[f"{finger}_1"], 0] = mcp
-        angles[:, _BONE[f"{finger}_2"], 0] = pip
-        angles[:, _BONE[f"{finger}_3"], 0] = 0.62 * pip.clamp(min=0.0) + 7.0 * normal(count)
+        angles[:, BONE_INDEX[f"{finger}_1"], 0] = mcp
+        angles[:, BONE_INDEX[f"{finger}_2"], 0] = pip
+        angles[:, BONE_INDEX[f"{finger}_3"], 0] = 0.62 * pip.clamp(min=0.0) + 7.0 * normal(count)
         fan = spread[:, 0] * (1.2 - 0.8 * i) + 3.5 * normal(count)
-        angles[:, _BONE[f"{finger}_1"], 1] = fan * (1.0 - mcp.clamp(0.0, 80.0) / 100.0)
-        angles[:, _BONE[f"{finger}_1"], 2] = 2.0 * normal(count)
+        angles[:, BONE_INDEX[f"{finger}_1"], 1] = fan * (1.0 - mcp.clamp(0.0, 80.0) / 100.0)
+        angles[:, BONE_INDEX[f"{finger}_1"], 2] = 2.0 * normal(count)
     closing = fingers[:, 2:, 0].mean(1).clamp(0.0, 90.0) / 90.0
-    angles[:, _BONE["ring_metacarpal"], 0] = 5.0 * closing + 2.0 * normal(count)
-    angles[:, _BONE["pinky_metacarpal"], 0] = 9.0 * closing + 4.0 * normal(count)
+    angles[:, BONE_INDEX["ring_metacarpal"], 0] = 5.0 * closing + 2.0 * normal(count)
+    angles[:, BONE_INDEX["pinky_metacarpal"], 0] = 9.0 * closing + 4.0 * normal(count)
     for bone, (flexion, abduction, twist) in {
         "thumb_1": (15.0, 16.0, 15.0),
         "thumb_2": (18.0, 3.0, 0.0),
         "thumb_3": (24.0, 0.0, 0.0),
         "forearm": (22.0, 10.0, 10.0),
     }.items():
-        angles[:, _BONE[bone]] = normal(count, 3) * torch.tensor([flexion, abduction, twist])
-    angles[:, _BONE["thumb_2"], 0] += 16.0
-    angles[:, _BONE["thumb_3"], 0] += 18.0
-    return torch.clamp(angles, *limits())
+        angles[:, BONE_INDEX[bone]] = normal(count, 3) * torch.tensor([flexion, abduction, twist])
+    angles[:, BONE_INDEX["thumb_2"], 0] += 16.0
+    angles[:, BONE_INDEX["thumb_3"], 0] += 18.0
+    return torch.clamp(angles, *limits(wide=False))
 
 
-def _spheres(hand: HandModel) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Spheres that fill the hand: two landmark ids, the place between them, radius [mm], and a finger's number."""
-    ids, places, radii, owners = [], [], [], []
-    segments: list[tuple[str, str, float, float, int]] = []
-    for owner, finger in enumerate(FINGER_NAMES):
-        thick = 1.15 if finger == "thumb" else (0.85 if finger == "pinky" else 1.0)
-        chain = [*(f"{finger}_{s}" for s in (1, 2, 3)), f"{finger}_tip"]
-        for near, far, r0, r1 in zip(chain, chain[1:], (9.5, 8.5, 7.5), (8.5, 7.5, 6.5), strict=False):
-            if finger == "thumb" and near == "thumb_1":
-                continue  # the ball of the thumb is part of the palm
-            segments.append((near, far, r0 * thick, r1 * thick, owner))
-        if finger != "thumb":
-            segments.append((f"{finger}_metacarpal", f"{finger}_1", 11.0, 10.5, 5))
-    for near, far, r0, r1, owner in segments:
-        for place in (0.15, 0.5, 0.85):
-            ids.append([LANDMARKS.index(near), LANDMARKS.index(far)])
-            places.append(place)
-            radii.append(r0 + (r1 - r0) * place)
-            owners.append(owner)
-    return torch.tensor(ids), torch.tensor(places), torch.tensor(radii), torch.tensor(owners)
+def close_fists(angles: Tensor, generator: torch.Generator, share: float = 0.15) -> Tensor:
+    """`angles` (N, B, 3) degrees with a `share` of the hands clenched, from loose to as tight as can be."""
+    clenched = angles.clone()
+    tightness = torch.rand(len(angles), 1, generator=generator)
+    for segment, (loose, tight) in {"1": (50.0, 90.0), "2": (78.0, 110.0), "3": (40.0, 70.0)}.items():
+        bend = loose + (tight - loose) * tightness + 6.0 * torch.randn(len(angles), 4, generator=generator)
+        clenched[:, [BONE_INDEX[f"{finger}_{segment}"] for finger in _LONG_FINGERS], 0] = bend
+    chosen = torch.rand(len(angles), 1, 1, generator=generator) < share
+    return torch.where(chosen, clenched, angles)
 
 
-def resolve_contacts(hand: HandModel, angles: Tensor, generator: torch.Generator, steps: int = 60) -> Tensor:
-    """The poses (N, B, 3) nearest to `angles` whose fingers touch but do not enter each other or the palm.
+Draw = Callable[[HandModel, int, torch.Generator], Tensor]
+"""Draws so many poses (N, B, 3) of a hand, degrees."""
 
-    In two of five poses the thumb's tip is also drawn to another finger: pinch, OK, key grip, counting.
+
+def pose_bank(hand: HandModel, count: int, seed: int) -> Tensor:
+    """`count` resolved poses (count, B, 3) of the prior, degrees: what the test set is drawn from."""
+    return _in_chunks(_usual_poses, hand, count, seed)
+
+
+def training_poses(hand: HandModel) -> Tensor:
+    """The poses (33400, B, 3) that training draws from, degrees.
+
+    A third are the prior's; a quarter each close their fingers, or are named hand shapes; the rest lie between two
+    poses. `cached_pose_bank(hand)[:1000]` is held out for validation.
     """
-    low, high = limits()
-    ids, places, radii, owners = _spheres(hand)
-    count = len(radii)
-    first, second = torch.triu_indices(count, count, offset=1)
-    apart = owners[first] != owners[second]
-    # The knuckles' own spheres and the palm's overlap by construction.
-    at_knuckle = (owners[first] != 5) & (owners[second] == 5) & (places[first] < 0.3)
-    at_knuckle |= (owners[first] == 5) & (owners[second] != 5) & (places[second] < 0.3)
-    first, second = first[apart & ~at_knuckle], second[apart & ~at_knuckle]
-    reach = radii[first] + radii[second]
-
-    rest = hand.mean[hand.vertices :].expand(len(angles), -1, -1)
-    thumb_tip = LANDMARKS.index("thumb_tip")
-    choice = torch.randint(8, (len(angles),), generator=generator)  # tips of four fingers, or middles of four
-    goal = torch.tensor([LANDMARKS.index(f"{finger}_{part}") for part in ("tip", "3") for finger in _LONG_FINGERS])[
-        choice
-    ]
-    wants = (torch.rand(len(angles), generator=generator) < 0.4).float()
-
-    free = (high > low).float()
-    start = angles.clone()
-    angles = angles.clone().requires_grad_(True)
-    optimiser = torch.optim.Adam([angles], lr=2.0)
-    for _ in range(steps):
-        landmarks = hand.landmarks(rest, angles)
-        ends = landmarks[:, ids]  # (N, S, 2, 3)
-        centres = torch.lerp(ends[:, :, 0], ends[:, :, 1], places[:, None])
-        distance = (centres[:, first] - centres[:, second]).square().sum(-1).add(1e-6).sqrt()
-        overlap = (0.95 * reach - distance).clamp(min=0.0).square().sum(1)
-        tips = (landmarks[:, thumb_tip] - landmarks[torch.arange(len(goal)), goal]).norm(dim=-1)
-        contact = wants * (tips - 14.0).clamp(min=0.0).square()
-        stay = ((angles - start) / 12.0).square().sum((1, 2))
-        optimiser.zero_grad()
-        (overlap + 0.3 * contact + stay).sum().backward()
-        assert angles.grad is not None
-        angles.grad *= free
-        optimiser.step()
-        with torch.no_grad():
-            angles.copy_(torch.clamp(angles, low, high))
-    return angles.detach()
+    families: tuple[tuple[Draw, int, int, int], ...] = (  # count, seed, held out for validation
+        (_usual_poses, 12_000, 0, 1000),
+        (_closed_poses, 9_000, 11, 600),
+        (_named_poses, 9_000, 12, 600),
+        (_poses_between, 6_000, 13, 400),
+    )
+    return torch.cat([_in_chunks(draw, hand, count, seed)[held_out:] for draw, count, seed, held_out in families])
 
 
-def pose_bank(hand: HandModel, count: int, seed: int, chunk: int = 512) -> Tensor:
-    """`count` resolved poses (count, B, 3), degrees."""
+def _in_chunks(draw: Draw, hand: HandModel, count: int, seed: int, chunk: int = 512) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    parts = []
-    for start in range(0, count, chunk):
-        angles = draw_angles(min(chunk, count - start), generator)
-        parts.append(resolve_contacts(hand, angles, generator))
-    return torch.cat(parts)
+    return torch.cat([draw(hand, min(chunk, count - start), generator) for start in range(0, count, chunk)])
+
+
+def _usual_poses(hand: HandModel, count: int, generator: torch.Generator) -> Tensor:
+    angles = draw_angles(count, generator)
+    return resolve_contacts(hand, angles, draw_pinches(count, generator), wide=False)
+
+
+def _closed_poses(hand: HandModel, count: int, generator: torch.Generator) -> Tensor:
+    """Neighboring fingers touch, thumbs reach across the palm, and some hands are clenched."""
+    angles = close_fists(draw_angles(count, generator), generator)
+    return resolve_contacts(hand, angles, draw_closings(angles, generator), wide=True)
+
+
+def _named_poses(hand: HandModel, count: int, generator: torch.Generator) -> Tensor:
+    _, angles, contacts = draw_shapes(count, generator)
+    return resolve_contacts(hand, angles, contacts, wide=True)
+
+
+def _poses_between(hand: HandModel, count: int, generator: torch.Generator) -> Tensor:
+    """On the way from a named shape to another one, or to a pose of the prior."""
+    named = _named_poses(hand, count, generator)
+    usual = _usual_poses(hand, count, generator)
+    to_usual = torch.rand(count, 1, 1, generator=generator) >= 0.5
+    target = torch.where(to_usual, usual, named[torch.randperm(count, generator=generator)])
+    share = 0.7 * torch.rand(count, 1, 1, generator=generator)
+    return resolve_contacts(hand, torch.lerp(named, target, share), Contacts.none(count), wide=True, steps=30)
 
 
 def cached_pose_bank(hand: HandModel, count: int = 12_000, seed: int = 0) -> Tensor:
-    """The pose bank (count, B, 3) that training draws from, made once (minutes) and kept beside the hand."""
-    path = default_hand_file().with_name(f"poses-{count}-{seed}.npy")
+    """The bank of `pose_bank`, made once (minutes) and kept beside the hand."""
+    return _cached(f"poses-{count}-{seed}.npy", count, lambda: pose_bank(hand, count, seed))
+
+
+def cached_training_poses(hand: HandModel) -> Tensor:
+    """The poses of `training_poses`, made once (some five minutes) and kept beside the hand."""
+    return _cached("poses-training-2.npy", 33_400, lambda: training_poses(hand))
+
+
+def _cached(name: str, count: int, make_poses: Callable[[], Tensor]) -> Tensor:
+    path = default_hand_file().with_name(name)
 
     def make() -> None:
         data = io.BytesIO()
-        np.save(data, pose_bank(hand, count, seed).numpy().astype(np.float16))
+        np.save(data, make_poses().numpy().astype(np.float16))
         write_atomically(path, data.getvalue())
 
     def read(path: Path) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ import torch
 
 from handpose.geometry.layouts import LAYOUTS, MSRA21, JointLayout
 from handpose.synthetic.annotation import joint_weights
-from handpose.synthetic.hand_file import compile_hand
 from handpose.synthetic.hand_model import HandModel
 from handpose.synthetic.render import rasterise
 from handpose.synthetic.sensor import sense
@@ -108,20 +106,8 @@ def test_fingertips_of_msra_are_the_mesh_s() -> None:
         assert tip[LANDMARKS.index(f"{finger}_tip")] == 1.0
 
 
-@pytest.fixture(scope="session")
-def hand_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("anny", reason="needs the extra train")
-    path = tmp_path_factory.mktemp("hand") / "hand.npz"
-    compile_hand(path, shapes=50)
-    return path
-
-
 @pytest.mark.slow
 class TestHand:
-    @pytest.fixture
-    def hand(self, hand_file: Path) -> HandModel:
-        return HandModel(hand_file)
-
     def test_it_is_closed_and_of_human_size(self, hand: HandModel) -> None:
         edges = torch.cat([hand.faces[:, [0, 1]], hand.faces[:, [1, 2]], hand.faces[:, [2, 0]]])
         there = {tuple(edge) for edge in edges.tolist()}
@@ -178,15 +164,17 @@ class TestHand:
         assert ratio.abs().mean() < together
 
     def test_contacts_are_resolved(self, hand: HandModel) -> None:
-        from handpose.synthetic.poses import draw_angles, limits, resolve_contacts
+        from handpose.synthetic.contacts import draw_pinches, resolve_contacts
+        from handpose.synthetic.joint_limits import limits
+        from handpose.synthetic.poses import draw_angles
 
         generator = torch.Generator().manual_seed(0)
         angles = draw_angles(128, generator)
         for finger, sign in (("index", 1.0), ("middle", -1.0)):  # crossed one way, then the other
             angles[:64, BONES.index(f"{finger}_1"), 1] = 18.0 * sign
             angles[64:, BONES.index(f"{finger}_1"), 1] = -18.0 * sign
-        resolved = resolve_contacts(hand, angles, generator)
-        low, high = limits()
+        resolved = resolve_contacts(hand, angles, draw_pinches(128, generator), wide=False)
+        low, high = limits(wide=False)
         assert ((resolved >= low) & (resolved <= high)).all()
 
         def overlaps(poses: torch.Tensor) -> int:
