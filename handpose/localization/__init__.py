@@ -1,1 +1,1 @@
-"""Where hands are in a depth image."""
+"""Locates hands in depth images."""

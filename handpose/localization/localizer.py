@@ -1,9 +1,9 @@
-"""Where the hand is: from a bare depth image to the centre of each hand's cube.
+"""Locates the hands in a depth image.
 
-A small convolutional network looks at a coarse copy of the image, resampled to one focal length so that a hand's
-size says how far it is. Every cell tells whether it lies on a hand, and votes for that hand's centre from its own
-point in space: pixel-to-offset prediction (Fang et al. 2020, section 3.3) for a whole view. It runs in numpy, since
-a copy of ten thousand cells needs no more.
+The image is resampled to a small view with a fixed focal length, so that the size of a hand in pixels depends only on
+its distance. A small convolutional network classifies each cell of the view as hand or background and predicts the
+offset from the cell's 3D point to the hand center, as the pixel-to-offset prediction of the pose network does
+(Fang et al. 2020, section 3.3). Cells whose votes agree form one hand.
 """
 
 from __future__ import annotations
@@ -15,83 +15,104 @@ from handpose.geometry.camera import Camera
 from handpose.localization.network import CELL, FARTHEST, NEAREST, OFFSET_MM, VIEW_FOCAL, VIEW_STRIDE, Votes
 from handpose.localization.numpy_runtime import votes_in_numpy
 
-HAND = 190.0  # mm from fingertip to wrist of a large hand
-_AGREE = 60.0  # mm: votes closer than this are for one centre
-_SURE = 0.1  # a cell with less probability does not vote
-_ANOTHER = 0.25  # of the first hand's area, that a second one must have
-_LARGEST_VIEW = 1 << 17  # px of the coarse copy: 138 degrees across at 4:3
-_MOST_VOTES = 2000  # of a hand that fills the image at the nearest distance
-_LEAST_AREA = 800.0  # mm^2 of surface, weighted by probability, that make a hand
+HAND_LENGTH = 190.0
+"""Distance in mm from the fingertips to the wrist of a large hand."""
+
+MAX_VIEW_PIXELS = 1 << 17
+"""Maximum size of the view, in px: a field of view of 138 degrees at 4:3."""
+
+MAX_VOTES = 2000
+"""Maximum number of cells that vote: as many as a hand covers that fills the image at the minimum distance."""
+
+_VOTE_RADIUS = 60.0  # mm; votes closer than this support the same center
+_MIN_PROBABILITY = 0.1  # below which a cell does not vote
+_MIN_AREA_RATIO = 0.25  # of an additional hand's area to the area of the largest hand
+_MIN_AREA = 800.0  # mm^2 of surface, weighted by probability
 
 
 def localize_hands(depth: np.ndarray, camera: Camera, max_hands: int = 1) -> np.ndarray:
-    """The centres of the hands that show most in a depth image, nearest first.
+    """Locate the hands with the largest visible area in a depth image.
 
     Args:
-        depth: (H, W) mm, 0 = no reading.
-        camera: of `depth`.
-        max_hands: how many to look for.
+        depth: (H, W) in mm, 0 = no depth value.
+        camera: Intrinsics of `depth`.
+        max_hands: Maximum number of hands.
 
     Returns:
-        (N, 3) xyz of the camera's frame in mm, N between 0 and `max_hands`.
+        Hand centers (N, 3) in mm in the camera frame, nearest first, with 0 <= N <= `max_hands`.
 
     Raises:
-        HandPoseError: `depth` is no image, or not of the camera's size.
+        HandPoseError: `depth` is not an image, has another size than the camera's images, or has too wide a field of
+            view.
     """
     return nearest_first(*hand_candidates(depth, camera, max_hands))
 
 
-def nearest_first(centres: np.ndarray, areas: np.ndarray) -> np.ndarray:
-    """Those of `hand_candidates` that are hands beside the largest, (N, 3), by their distance."""
-    centres = centres[areas >= _ANOTHER * areas.max(initial=0.0)]
-    ordered: np.ndarray = centres[np.argsort(centres[:, 2])]
+def nearest_first(centers: np.ndarray, areas: np.ndarray) -> np.ndarray:
+    """Return the centers (N, 3) of the candidates that are large enough to be hands, nearest first."""
+    centers = centers[areas >= _MIN_AREA_RATIO * areas.max(initial=0.0)]
+    ordered: np.ndarray = centers[np.argsort(centers[:, 2])]
     return ordered
 
 
 def hand_candidates(
-    depth: np.ndarray, camera: Camera, most: int, network: Votes = votes_in_numpy
+    depth: np.ndarray, camera: Camera, max_candidates: int, network: Votes = votes_in_numpy
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where hands may be: centres (N, 3) in mm and the area (N,) in mm^2 that speaks for each, largest first.
+    """Locate the surfaces in a depth image that may be hands, largest visible area first.
 
-    Arguments and errors as in `localize_hands`; N is at most `most`, and `network` finds the votes.
+    Args:
+        depth: (H, W) in mm, 0 = no depth value.
+        camera: Intrinsics of `depth`.
+        max_candidates: Maximum number of candidates.
+        network: Predicts the votes of the cells.
+
+    Returns:
+        Centers (N, 3) in mm in the camera frame, and the visible area (N,) of each candidate in mm^2.
+
+    Raises:
+        HandPoseError: See `localize_hands`.
     """
     if depth.ndim != 2:
         raise HandPoseError(f"depth must be (H, W) in mm, got {depth.shape}; read files with handpose.read_depth")
-    view, points = _coarse_view(depth, camera.for_image(depth.shape[1], depth.shape[0]))
+    view, points = coarse_view(depth, camera.for_image(depth.shape[1], depth.shape[0]))
     votes = network(coarse_channels(view))[0].transpose(1, 2, 0)
     probability = 1.0 / (1.0 + np.exp(-votes[..., 0]))
-    sure = np.flatnonzero((probability > _SURE) & (points[..., 2] > 0))
-    if len(sure) > _MOST_VOTES:
-        sure = sure[np.argsort(-probability.ravel()[sure])[:_MOST_VOTES]]
-    likely, places, offsets = probability.ravel()[sure], points.reshape(-1, 3)[sure], votes.reshape(-1, 4)[sure, 1:]
-    # What a cell stands for, mm^2: hands of all distances count alike.
-    areas = likely * np.square(places[:, 2] * (CELL / VIEW_FOCAL))
-    return _agreed(places + offsets * OFFSET_MM, areas, most)
+    cells = np.flatnonzero((probability > _MIN_PROBABILITY) & (points[..., 2] > 0))
+    if len(cells) > MAX_VOTES:
+        cells = cells[np.argsort(-probability.ravel()[cells])[:MAX_VOTES]]
+    weights, positions, offsets = (
+        probability.ravel()[cells],
+        points.reshape(-1, 3)[cells],
+        votes.reshape(-1, 4)[cells, 1:],
+    )
+    # The surface that a cell covers grows with the square of its distance. In mm^2, near and far hands compare.
+    areas = weights * np.square(positions[:, 2] * (CELL / VIEW_FOCAL))
+    return _cluster(positions + offsets * OFFSET_MM, areas, max_candidates)
 
 
 def coarse_channels(view: np.ndarray) -> np.ndarray:
-    """The network's input (1, 2, h, w) float32 from a coarse copy (h, w) in mm: log depth, and whether it is known."""
+    """Return the network input (1, 2, h, w) float32 for a view (h, w) in mm: log depth, and a mask of known depth."""
     known = (view > NEAREST) & (view < FARTHEST)
     logarithm = np.log(np.where(known, view, 400.0) / np.float32(400.0))
     return np.stack([logarithm, known.astype(np.float32)])[None].astype(np.float32)
 
 
-def _coarse_view(depth: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-    """The image resampled to the coarse focal length, (h, w) mm, and the points of its cells, (h/4, w/4, 3) mm."""
-    if depth.size * (VIEW_FOCAL / camera.fx) * (VIEW_FOCAL / camera.fy) > _LARGEST_VIEW:
+def coarse_view(depth: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """Resample an image to the view (h, w) in mm, and return it with the points (h/4, w/4, 3) of its cells in mm."""
+    if depth.size * (VIEW_FOCAL / camera.fx) * (VIEW_FOCAL / camera.fy) > MAX_VIEW_PIXELS:
         raise HandPoseError(
-            f"a camera of focal lengths {camera.fx:g}, {camera.fy:g} px sees {depth.shape[1]} x {depth.shape[0]} px "
-            "too wide for a pinhole; give the intrinsics of this very stream, or the hand's centre"
+            f"with focal lengths of {camera.fx:g} and {camera.fy:g} px, an image of {depth.shape[1]} x "
+            f"{depth.shape[0]} px has too wide a field of view; pass the intrinsics of this stream, or the hand center"
         )
     axes, directions = [], []
-    for length, focal, middle in (
+    for length, focal, principal in (
         (depth.shape[0], camera.fy, camera.cy),
         (depth.shape[1], camera.fx, camera.cx),
     ):
         pixels = np.arange(max(1, round(length * VIEW_FOCAL / focal)))
         source = np.minimum(((pixels + 0.5) * (focal / VIEW_FOCAL)).astype(int), length - 1)
         axes.append(source)
-        directions.append((source - middle) / focal)
+        directions.append((source - principal) / focal)
     inner = depth[np.ix_(*axes)]
     view = np.zeros([-(-length // VIEW_STRIDE) * VIEW_STRIDE for length in inner.shape], np.float32)
     view[: inner.shape[0], : inner.shape[1]] = np.where((inner > NEAREST) & (inner < FARTHEST), inner, 0.0)
@@ -102,19 +123,19 @@ def _coarse_view(depth: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndar
     return view, points * z[..., None]
 
 
-def _agreed(votes: np.ndarray, areas: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where votes (V, 3) in mm agree, (N, 3), and how much area (N,) is behind each, largest first."""
-    agree = np.linalg.norm(votes[:, None] - votes, axis=-1) < _AGREE
-    centres: list[np.ndarray] = []
-    behind: list[float] = []
-    left = np.ones(len(votes), bool)
-    while left.any() and len(centres) < most:
-        support = np.where(left, (agree & left) @ areas, 0.0)
+def _cluster(votes: np.ndarray, areas: np.ndarray, max_clusters: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cluster votes (V, 3) in mm into centers (N, 3), and return them with the total area (N,) of each cluster."""
+    agree = np.linalg.norm(votes[:, None] - votes, axis=-1) < _VOTE_RADIUS
+    centers: list[np.ndarray] = []
+    cluster_areas: list[float] = []
+    remaining = np.ones(len(votes), bool)
+    while remaining.any() and len(centers) < max_clusters:
+        support = np.where(remaining, (agree & remaining) @ areas, 0.0)
         best = int(support.argmax())
-        if support[best] < _LEAST_AREA:
+        if support[best] < _MIN_AREA:
             break
-        members = agree[best] & left
-        centres.append(np.average(votes[members], axis=0, weights=areas[members]))
-        behind.append(float(support[best]))
-        left &= np.linalg.norm(votes - centres[-1], axis=1) > HAND / 2
-    return np.array(centres).reshape(-1, 3), np.array(behind)
+        members = agree[best] & remaining
+        centers.append(np.average(votes[members], axis=0, weights=areas[members]))
+        cluster_areas.append(float(support[best]))
+        remaining &= np.linalg.norm(votes - centers[-1], axis=1) > HAND_LENGTH / 2
+    return np.array(centers).reshape(-1, 3), np.array(cluster_areas)

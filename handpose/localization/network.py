@@ -1,4 +1,4 @@
-"""The localiser's network: its dimensions, layers and weights."""
+"""The localizer network: its dimensions, layers and weights."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy as np
 from safetensors.numpy import load_file
 
 NEAREST, FARTHEST = 100.0, 2000.0
-"""Distances in mm between which hands are looked for."""
+"""Range of distances in mm in which hands are localized."""
 
 VIEW_FOCAL = 80.0
-"""Focal length of the coarse copy, px."""
+"""Focal length of the view, the coarse copy of the image, in px."""
 
 VIEW_STRIDE = 32
-"""The coarse copy's sides are multiples of this."""
+"""The height and width of the view in px are multiples of this."""
 
 CELL = 4
-"""Pixels of the coarse copy from one voting cell to the next."""
+"""Distance in view pixels from one voting cell to the next."""
 
 OFFSET_MM = 100.0
-"""What an offset of one means."""
+"""Length in mm of an offset of 1.0."""
 
 WEIGHTS_FILE = Path(__file__).with_name("localizer.safetensors")
-CHANNELS = {  # of each 3x3 convolution: in, out
+CHANNELS = {
     "enter": (2, 16),
     "quarter1": (16, 24),
     "quarter2": (24, 32),
@@ -40,21 +40,22 @@ CHANNELS = {  # of each 3x3 convolution: in, out
     "up_quarter": (32, 24),
     "votes": (24, 4),
 }
-"""The network's convolutions: input and output channels of each."""
+"""Input and output channels of each 3x3 convolution."""
 
 Votes = Callable[[np.ndarray], np.ndarray]
-"""The network: from `coarse_channels` (1, 2, h, w) to each cell's logit and offset (1, 4, h/4, w/4), float32."""
+"""The network: maps channels (1, 2, h, w) to the logit and offset of each cell, (1, 4, h/4, w/4), all float32."""
 
-Array = Any  # of numpy, of torch, or a graph's
+Array = Any
+"""An array of numpy or a tensor of PyTorch."""
 
 
 def votes_network(x: Array, convolve: Callable[[str, Array, int], Array], double: Callable[[Array], Array]) -> Array:
-    """A probability's logit and an offset per cell: what the network computes, in any array library.
+    """Compute the logit and the offset of each cell, in any array library.
 
     Args:
-        x: what stands for `coarse_channels`.
-        convolve: (name, x, stride) to the convolution of that name, with its ReLU unless it is the last.
-        double: nearest-neighbour upsampling by two.
+        x: Channels, the network input.
+        convolve: Maps (name, x, stride) to the output of the named convolution, with a ReLU unless it is the last.
+        double: Nearest-neighbor upsampling by two.
     """
     x = convolve("quarter1", convolve("enter", x, 2), 2)
     quarter = convolve("quarter2", x, 1)
@@ -68,6 +69,6 @@ def votes_network(x: Array, convolve: Callable[[str, Array, int], Array], double
 
 
 def read_weights() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The network's weights: per convolution its kernel (O, C, 3, 3) and bias (O,), float32."""
+    """Read the kernel (O, C, 3, 3) and the bias (O,) of each convolution, float32."""
     tensors = {name: tensor.astype(np.float32) for name, tensor in load_file(WEIGHTS_FILE).items()}
     return {name: (tensors[f"{name}.weight"], tensors[f"{name}.bias"]) for name in CHANNELS}

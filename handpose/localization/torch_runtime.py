@@ -1,4 +1,4 @@
-"""The localiser's network in torch, as it runs: with BatchNorm folded into its convolutions."""
+"""The localizer network in PyTorch, for inference: BatchNorm is folded into its convolutions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from handpose.localization.network import read_weights, votes_network
 
 
 class LocalizerModel(nn.Module):
-    """What `Votes` says, with tensors."""
+    """The localizer network with the weights of the package."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -19,7 +19,7 @@ class LocalizerModel(nn.Module):
                 self.register_buffer(f"{name}_{kind}", torch.from_numpy(tensor))
 
     def forward(self, channels: Tensor) -> Tensor:
-        """From coarse channels (N, 2, h, w) to votes (N, 4, h/4, w/4)."""
+        """Map channels (N, 2, h, w) to votes (N, 4, h/4, w/4)."""
 
         def convolve(name: str, x: Tensor, stride: int) -> Tensor:
             x = F.conv2d(x, self.get_buffer(f"{name}_weight"), self.get_buffer(f"{name}_bias"), stride, padding=1)

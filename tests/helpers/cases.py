@@ -107,11 +107,11 @@ def cases() -> list[Case]:
     add("frames of odd sizes", "ok|no_hand", np.full((1, 1), 500.0), camera=one, **middle)
     shifted = Camera(CAMERA.fx, CAMERA.fy, CAMERA.cx + 4000, CAMERA.cy + 4000)
     center = [0.0, 0.0, float(np.median(DEPTH[DEPTH > 0]))]
-    add("frames of 10,000 x 10,000", "too wide for a pinhole", lambda: within(10_000), camera=shifted)
+    add("frames of 10,000 x 10,000", "too wide a field of view", lambda: within(10_000), camera=shifted)
     add("frames of 10,000 x 10,000", "ok|no_hand", lambda: within(10_000), camera=shifted, center=center)
     add("frames of 10,000 x 10,000", "no_hand", lambda: within(10_000), camera=Camera(8e3, 8e3, 5e3, 5e3))
     for focal in (1e-9, 1e-3, 1.0, 50.0):
-        add("focal lengths that no camera has", "too wide for a pinhole", camera=Camera(focal, focal, 320, 240))
+        add("focal lengths that no camera has", "too wide a field of view", camera=Camera(focal, focal, 320, 240))
         add("focal lengths that no camera has", "ok|no_hand", camera=Camera(focal, focal, 320, 240), **middle)
     for focal in (1e4, 1e9):
         add("focal lengths that no camera has", "no_hand", camera=Camera(focal, focal, 320, 240))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handpose import Camera, HandPose, HandPoseError, HandPoseEstimator
-from handpose.localization.localizer import _LARGEST_VIEW, _MOST_VOTES, hand_candidates
+from handpose.localization.localizer import MAX_VIEW_PIXELS, MAX_VOTES, hand_candidates
 from handpose.network.config import JGRP2OConfig
 from tests.helpers.cases import CAMERA, CASES, DEPTH, Case, Still, outcome
 
@@ -59,7 +59,7 @@ def test_any_cube_of_any_camera_has_joints_or_none(
 
 
 def test_every_pixel_a_hand_is_bounded_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    side = int(_LARGEST_VIEW**0.5)
+    side = int(MAX_VIEW_PIXELS**0.5)
     monkeypatch.setattr(
         "handpose.localization.numpy_runtime.votes_network",
         lambda x, *_: np.full((x.shape[0] // 4, x.shape[1] // 4, 4), 9.0, np.float32),
@@ -69,7 +69,7 @@ def test_every_pixel_a_hand_is_bounded_work(monkeypatch: pytest.MonkeyPatch) -> 
     assert 0 < len(centres) <= 3
     assert np.isfinite(centres).all()
     assert np.isfinite(areas).all()
-    assert (side // 4) ** 2 > 2 * _MOST_VOTES
+    assert (side // 4) ** 2 > 2 * MAX_VOTES
 
 
 def test_a_network_that_gives_nan_is_an_error() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,101 +20,101 @@ def unit(*xyz: float) -> np.ndarray:
     return np.array(xyz) / np.linalg.norm(xyz)
 
 
-# The hand's own middle lies 80 mm before the wrist.
+# The hand center lies 80 mm in front of the wrist.
 ARMS = {
     "from below": (unit(0, -1, 0), [0, 20, 600]),
     "from above": (unit(0, 1, 0), [0, -40, 600]),
     "from the left": (unit(1, 0, 0), [-60, 0, 600]),
     "from the right": (unit(-1, 0, 0), [60, 0, 600]),
     "from a corner": (unit(-1, -1, 0), [60, 60, 500]),
-    "from the camera's side": (unit(0, -0.8, 0.6), [0, 40, 500]),
-    "towards the camera": (unit(0.2, -0.7, -0.7), [0, 40, 600]),
+    "from below the camera": (unit(0, -0.8, 0.6), [0, 40, 500]),
+    "toward the camera": (unit(0.2, -0.7, -0.7), [0, 40, 600]),
 }
 
 
 @pytest.mark.parametrize("name", ARMS)
-def test_the_hand_is_the_far_end_of_an_arm_from_any_border(camera: Camera, name: str) -> None:
-    towards, wrist = ARMS[name]
-    middle = np.array(wrist) + towards * 80.0
-    depth = render_balls(camera, arm_with_hand(towards, np.array(wrist, float), 420.0))
-    found = localize_hands(depth, camera)
-    assert found.shape == (1, 3)
-    assert np.linalg.norm(found[0] - middle) < 45.0
+def test_the_hand_is_the_end_of_an_arm_that_enters_from_any_border(camera: Camera, name: str) -> None:
+    direction, wrist = ARMS[name]
+    center = np.array(wrist) + direction * 80.0
+    depth = render_balls(camera, arm_with_hand(direction, np.array(wrist, float), 420.0))
+    centers = localize_hands(depth, camera)
+    assert centers.shape == (1, 3)
+    assert np.linalg.norm(centers[0] - center) < 45.0
 
 
-def test_a_body_behind_the_hand_does_not_matter(camera: Camera) -> None:
+def test_a_body_in_the_background_does_not_move_the_center(camera: Camera) -> None:
     hand = arm_with_hand(unit(0.3, -1, 0), np.array([-80.0, 60.0, 550.0]), 420.0)
     body = [(np.array([60.0, 250.0, 1050.0]), 260.0), (np.array([60.0, -120.0, 950.0]), 100.0)]
-    alone, before = (localize_hands(render_balls(camera, balls), camera)[0] for balls in (hand, hand + body))
-    assert np.linalg.norm(alone - before) < 20.0
+    alone, in_front = (localize_hands(render_balls(camera, balls), camera)[0] for balls in (hand, hand + body))
+    assert np.linalg.norm(alone - in_front) < 20.0
 
 
-def test_two_hands_are_found_nearest_first(camera: Camera) -> None:
+def test_two_hands_are_ordered_by_distance(camera: Camera) -> None:
     right = arm_with_hand(unit(0, -1, 0), np.array([150.0, 60.0, 700.0]), 420.0)
     left = arm_with_hand(unit(0, -1, 0), np.array([-150.0, 40.0, 600.0]), 420.0)
-    found = localize_hands(render_balls(camera, right + left), camera, max_hands=3)
-    assert len(found) == 2
-    assert found[0][0] < -100 < 100 < found[1][0]
-    assert localize_hands(render_balls(camera, right + left), camera).tolist() == [found[0].tolist()]
+    centers = localize_hands(render_balls(camera, right + left), camera, max_hands=3)
+    assert len(centers) == 2
+    assert centers[0][0] < -100 < 100 < centers[1][0]
+    assert localize_hands(render_balls(camera, right + left), camera).tolist() == [centers[0].tolist()]
 
 
-def nothing(shape: tuple[int, int]) -> np.ndarray:
+def empty(shape: tuple[int, int]) -> np.ndarray:
     return np.zeros(shape, np.float32)
 
 
 @pytest.mark.parametrize(
     "depth",
     [
-        nothing((480, 640)),
-        nothing((480, 640)) + 900,  # a wall
-        np.tile(np.linspace(600, 1500, 640, dtype=np.float32), (480, 1)),  # a slanted one
-        nothing((480, 640)) + 6000,
-        np.where(np.random.default_rng(0).random((480, 640)) < 0.01, 500, 0).astype(np.float32),  # specks
-        nothing((1, 1)) + 500,
+        empty((480, 640)),
+        empty((480, 640)) + 900,  # a wall
+        np.tile(np.linspace(600, 1500, 640, dtype=np.float32), (480, 1)),  # a slanted wall
+        empty((480, 640)) + 6000,
+        np.where(np.random.default_rng(0).random((480, 640)) < 0.01, 500, 0).astype(np.float32),  # speckle noise
+        empty((1, 1)) + 500,
     ],
-    ids=["empty", "wall", "slanted wall", "far", "specks", "one pixel"],
+    ids=["empty", "wall", "slanted wall", "far", "speckle noise", "one pixel"],
 )
-def test_no_hand_is_an_answer(camera: Camera, depth: np.ndarray) -> None:
+def test_images_without_a_hand_have_no_center(camera: Camera, depth: np.ndarray) -> None:
     if depth.shape == (1, 1):
         camera = Camera(500.0, 500.0, 0.0, 0.0)
     assert localize_hands(depth, camera).shape == (0, 3)
 
 
-def test_images_that_are_not_the_cameras_are_refused(camera: Camera) -> None:
+def test_images_of_the_wrong_shape_are_rejected(camera: Camera) -> None:
     for depth, message in (
-        (nothing((240, 300)), "640 x 480 images.*300 x 240"),
-        (nothing((4, 4, 1)), r"must be \(H, W\)"),
+        (empty((240, 300)), "640 x 480 images.*300 x 240"),
+        (empty((4, 4, 1)), r"must be \(H, W\)"),
     ):
         with pytest.raises(HandPoseError, match=message):
             localize_hands(depth, camera)
-    assert localize_hands(nothing((2, 640)) + 500, Camera(500.0, 500.0, 320.0, 1.0)).shape == (0, 3)
+    assert localize_hands(empty((2, 640)) + 500, Camera(500.0, 500.0, 320.0, 1.0)).shape == (0, 3)
 
 
 @pytest.mark.parametrize("name", ["thumb", "down"])
-def test_one_hand_is_one_hand(name: str) -> None:
+def test_one_hand_is_not_counted_twice(name: str) -> None:
     depth, camera = read_depth(EXAMPLES / f"{name}.png"), Camera.parse(str(EXAMPLES / "camera.json"))
     assert len(localize_hands(depth, camera, max_hands=4)) == 1
 
 
-def test_the_surface_in_a_box_gives_the_centre(camera: Camera) -> None:
+def test_center_of_the_surface_in_a_box(camera: Camera) -> None:
     ball = np.array([100.0, -50.0, 700.0])
     depth = render_balls(camera, [(ball, 45.0), (np.array([-150.0, 0.0, 500.0]), 45.0)])
     depth[depth == 0] = 1500.0
     u, v, _ = camera.project(ball)
     center = center_in_box(depth, camera, (u - 32, v - 32, 64, 64))
     assert np.linalg.norm(center - ball + [0, 0, 30]) < 8.0
-    assert center_in_box(nothing((480, 640)), camera, (0, 0, 50, 50)) is None
+    assert center_in_box(empty((480, 640)), camera, (0, 0, 50, 50)) is None
     assert center_in_box(depth, camera, (-500, -500, 50, 50)) is None
     with pytest.raises(HandPoseError, match="a box is"):
         center_in_box(depth, camera, (0, 0, -5, 5))
 
 
-def test_centre_files(tmp_path) -> None:
-    path = tmp_path / "centres.txt"
+def test_center_files(tmp_path: Path) -> None:
+    path = tmp_path / "centers.txt"
     path.write_text("15.5 -1.5 341.0\ninvalid\n195 20 405\n")
-    centres = read_centers(path, y_up=False)
-    assert centres[[0, 2]].tolist() == [[15.5, -1.5, 341.0], [195.0, 20.0, 405.0]]
-    assert np.isnan(centres[1]).all()
+    centers = read_centers(path, y_up=False)
+    assert centers[[0, 2]].tolist() == [[15.5, -1.5, 341.0], [195.0, 20.0, 405.0]]
+    assert np.isnan(centers[1]).all()
     assert read_centers(path, y_up=True)[0].tolist() == [15.5, 1.5, 341.0]
     path.write_text("1 2 3\n4 5\n")
     with pytest.raises(HandPoseError, match="line 2: expected x y z"):
@@ -126,10 +127,10 @@ def test_centre_files(tmp_path) -> None:
     [("ICVL/icvl_center_3D_test_refined.txt", (2, 3), False), ("MSRA/center/center_test_0_refined.txt", (4, 5), True),
      ("NYU/test_center_NYU.txt", (0, 1), True)],
 )  # fmt: skip
-def test_published_centre_files_have_these_axes(reference, file: str, frames: tuple[int, int], y_up: bool) -> None:
-    centres = read_centers(SHARED / "reference" / "minidata" / file, y_up=y_up)
+def test_axes_of_published_center_files(reference, file: str, frames: tuple[int, int], y_up: bool) -> None:
+    centers = read_centers(SHARED / "reference" / "minidata" / file, y_up=y_up)
     crops = reference("crops.npz")
-    for center, frame in zip(centres, frames, strict=True):
+    for center, frame in zip(centers, frames, strict=True):
         assert np.allclose(center * [1, -1, 1], crops[f"f{frame}/com3D"], atol=1e-3)
 
 
@@ -138,7 +139,7 @@ REAL = sorted((SHARED / "frames" / "sr305").glob("*.png"))
 
 @pytest.mark.shared
 @pytest.mark.parametrize("path", REAL or ["none"], ids=lambda path: getattr(path, "stem", path))
-def test_the_crop_holds_the_whole_hand_of_a_real_frame(path) -> None:
+def test_the_crop_contains_the_whole_hand_of_a_real_frame(path: Path) -> None:
     camera = Camera(476.007, 476.007, 313.683, 242.755, 640, 480)
     depth = read_depth(path, 0.125)
     crop = HandCrop.cut(depth, camera, localize_hands(depth, camera)[0], 250.0)

@@ -132,7 +132,7 @@ def test_cells_lie_on_the_image_s_own_rays(shape: tuple[int, int]) -> None:
     normal = np.array([0.2, -0.1, 1.0])
     depth = (600.0 / (rays @ normal)).astype(np.float32)
     depth[(depth < 0) | (depth > 1900)] = 0
-    view, points = localize._coarse_view(depth, camera)
+    view, points = localize.coarse_view(depth, camera)
     assert view.shape[0] % 32 == view.shape[1] % 32 == 0
     assert points.shape == (view.shape[0] // 4, view.shape[1] // 4, 3)
     there = points[..., 2] > 0
