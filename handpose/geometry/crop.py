@@ -9,6 +9,7 @@ import numpy as np
 
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
+from handpose.geometry.sampling import sample_depth
 
 PATCH = 96
 """Side of a patch, px."""
@@ -59,12 +60,7 @@ class HandCrop:
         # Nearest reading at each patch pixel's centre: averages across a silhouette would invent surfaces.
         columns = np.floor((_STEPS - view.cx) / view.fx * camera.fx + camera.cx + 0.5)
         rows = np.floor((_STEPS - view.cy) / view.fy * camera.fy + camera.cy + 0.5)
-        inside_x, inside_y = (columns >= 0) & (columns < depth.shape[1]), (rows >= 0) & (rows < depth.shape[0])
-        in_row, in_column = (rows * inside_y).astype(np.intp), (columns * inside_x).astype(np.intp)
-        z = depth.take(in_row[:, None] * depth.shape[1] + in_column)
-        z[~inside_y] = 0
-        z[:, ~inside_x] = 0
-        patch = normalize_depth(z, center[2], cube)
+        patch = normalize_depth(sample_depth(depth, rows, columns), center[2], cube)
         return cls(patch[:, ::-1].copy() if mirror else patch, view, center, float(cube), mirror)
 
     def denormalize(self, uvz: np.ndarray, uv_scale: float = PATCH - 1) -> np.ndarray:

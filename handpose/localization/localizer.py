@@ -12,6 +12,7 @@ import numpy as np
 
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
+from handpose.geometry.sampling import sample_depth
 from handpose.localization.network import CELL, FARTHEST, NEAREST, OFFSET_MM, VIEW_FOCAL, VIEW_STRIDE, Votes
 from handpose.localization.numpy_runtime import votes_in_numpy
 
@@ -113,7 +114,7 @@ def coarse_view(depth: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarr
         source = np.minimum(((pixels + 0.5) * (focal / VIEW_FOCAL)).astype(int), length - 1)
         axes.append(source)
         directions.append((source - principal) / focal)
-    inner = depth[np.ix_(*axes)]
+    inner = sample_depth(depth, *axes)
     view = np.zeros([-(-length // VIEW_STRIDE) * VIEW_STRIDE for length in inner.shape], np.float32)
     view[: inner.shape[0], : inner.shape[1]] = np.where((inner > NEAREST) & (inner < FARTHEST), inner, 0.0)
     z = view[CELL // 2 :: CELL, CELL // 2 :: CELL]

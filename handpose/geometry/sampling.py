@@ -1,0 +1,49 @@
+"""Reading a depth image at pixels of another grid."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_OPPOSITE = ((0, 1), (1, 0), (1, 1), (1, -1))
+"""Steps (down, right) to one of two opposite neighbors."""
+
+_SAME_SURFACE = 30.0  # mm: more than a hand's surface rises over two pixels, less than what stands behind it
+_PROBES = 64  # holes that tell whether a regular grid of pixels is missing
+_GRID = 0.05  # share of them that can be filled, above which it is
+
+
+def sample_depth(depth: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """The readings (R, C) of a depth image where `rows` and `columns` cross, 0 outside the image.
+
+    Where a regular grid of pixels is missing, as after registration to a larger color image, a hole between two
+    opposite neighbors on one surface gets their mean. Nothing else is averaged or filled: across a silhouette, that
+    would invent surfaces.
+
+    Args:
+        depth: (H, W) mm, 0 = no reading.
+        rows: (R,) whole numbers, pixel indices within the image or beyond.
+        columns: (C,) likewise.
+    """
+    height, width = depth.shape
+    row_inside, column_inside = (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
+    pixels = (rows * row_inside).astype(np.intp)[:, None] * width + (columns * column_inside).astype(np.intp)
+    z: np.ndarray = depth.take(pixels)
+    z[~row_inside] = 0
+    z[:, ~column_inside] = 0
+    surrounded = ((rows > 0) & (rows < height - 1))[:, None] & ((columns > 0) & (columns < width - 1))
+    holes = np.flatnonzero((z == 0) & surrounded)
+    probes = holes[:: len(holes) // _PROBES + 1]
+    if np.count_nonzero(_between_neighbors(depth, pixels.flat[probes])) > _GRID * len(probes):
+        z.flat[holes] = _between_neighbors(depth, pixels.flat[holes])
+    return z
+
+
+def _between_neighbors(depth: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """The mean of two opposite neighbors on one surface, for each pixel of flat indices (N,); 0 where none are."""
+    filled = np.zeros(len(pixels), depth.dtype)
+    for down, right in _OPPOSITE:
+        step = down * depth.shape[1] + right
+        before, after = depth.take(pixels - step), depth.take(pixels + step)
+        between = (filled == 0) & (before > 0) & (after > 0) & (np.abs(before - after) < _SAME_SURFACE)
+        filled[between] = (before[between] + after[between]) / 2
+    return filled
