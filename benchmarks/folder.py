@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from handpose import Camera, HandPoseEstimator, read_depth
+from handpose import Camera, HandPoseEstimator, Query, read_depth
 from handpose.jobs.pipeline import predict_files
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -37,10 +37,12 @@ def main() -> None:
         ways: dict[str, Callable[[list[Path]], Iterable[object]]] = {
             "read, all threads": lambda files: pool.map(read_depth, files),
             "read and crop, all threads": lambda files: pool.map(
-                lambda file: estimator.find(read_depth(file), camera=camera), files
+                lambda file: estimator.find(read_depth(file), Query(camera=camera)), files
             ),
             "file by file": lambda files: (estimator.predict(file, camera=camera) for file in files),
-            "predict_files": lambda files: predict_files(estimator, files, camera=camera, batch_size=arguments.batch),
+            "predict_files": lambda files: predict_files(
+                estimator, files, Query(camera=camera), batch_size=arguments.batch
+            ),
         }
         print("| 640 x 480 PNG files | frames per second | CPU ms per frame |\n|---|---|---|")
         for name, way in ways.items():

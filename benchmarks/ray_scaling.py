@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import ray
 
-from handpose import Camera, HandPoseEstimator
+from handpose import Camera, HandPoseEstimator, Query
 from handpose.io.depth.read import decode_depth
 from handpose.jobs.cluster.engine import predict_shards
 from handpose.jobs.cluster.output import ShardedOutput
@@ -34,11 +34,7 @@ FRAMES = [EXAMPLES / name for name in ("open.png", "thumb.png", "down.png")]
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
 OPTIONS = {
     "model": "msra",
-    "camera": CAMERA,
-    "center": None,
-    "box": None,
-    "hand": "right",
-    "unit": "mm",
+    "query": Query(camera=CAMERA),
     "device": "cpu",
     "backend": "auto",
     "batch_size": 16,
@@ -94,17 +90,16 @@ def measure_stages() -> tuple[dict[str, float], float, float]:
     noise = np.random.default_rng(0)  # makes all rows different, as in real data
     depths = [decode_depth(one, name) for one, name in zip(data, names, strict=True)]
     depths = [np.where(depth > 0, depth + noise.normal(0.0, 1.0, depth.shape), 0.0).astype("f4") for depth in depths]
-    found = [estimator.find(depth, camera=CAMERA) for depth in depths]
+    query = Query(camera=CAMERA)
+    found = [estimator.find(depth, query, source=name) for depth, name in zip(depths, names, strict=True)]
 
     def network() -> list[Record]:
-        return [
-            pose for i in range(0, 48, 16) for pose in estimator.poses(found[i : i + 16], names[i : i + 16], "right")
-        ]
+        return [pose for i in range(0, 48, 16) for pose in estimator.poses(found[i : i + 16])]
 
     records = network()
     stages: dict[str, Callable[[], object]] = {
         "decode PNG": lambda: [decode_depth(one, name) for one, name in zip(data, names, strict=True)],
-        "localize and crop": lambda: [estimator.find(depth, camera=CAMERA) for depth in depths],
+        "localize and crop": lambda: [estimator.find(depth, query) for depth in depths],
         "network and decode": network,
         "table": lambda: parquet_of(table_of(records)),
     }
@@ -122,7 +117,7 @@ def measure_here(folder: str, cores: int) -> float:
     """Return the frames per second of `predict_files` in this process."""
     estimator = HandPoseEstimator.from_pretrained("msra", device="cpu")
     files = sorted(Path(folder).iterdir())[: 4 * FILES_PER_SHARD]
-    return len(files) / _seconds(lambda: list(predict_files(estimator, files, camera=CAMERA, threads=cores)))
+    return len(files) / _seconds(lambda: list(predict_files(estimator, files, Query(camera=CAMERA), threads=cores)))
 
 
 def measure_workers(folder: str, cores: int) -> float:

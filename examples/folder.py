@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from handpose import Camera, HandPoseEstimator
+from handpose import Camera, HandPoseEstimator, Query
 from handpose.jobs.pipeline import predict_files
 
 HERE = Path(__file__).parent
@@ -16,7 +16,8 @@ given = dict(enumerate(sys.argv))
 folder, camera = Path(given.get(1, HERE)), given.get(2, HERE / "camera.json")
 
 estimator = HandPoseEstimator.from_pretrained("msra")
-for result in predict_files(estimator, sorted(folder.glob("*.png")), camera=Camera.parse(str(camera))):
+query = Query(camera=Camera.parse(str(camera)))
+for result in predict_files(estimator, sorted(folder.glob("*.png")), query):
     if result.pose is None:
         print(f"{result.path.name}: {result.error}", file=sys.stderr)
     elif result.pose.status == "no_hand":

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from handpose.geometry.crop import HandCrop
     from handpose.geometry.layouts import ICVL16, LAYOUTS, MSRA21, NYU14, JointLayout
     from handpose.inference.estimator import HandPoseEstimator
-    from handpose.inference.query import AssumedCameraWarning
+    from handpose.inference.query import AssumedCameraWarning, Query
     from handpose.inference.tracker import HandTracker, OneEuro, TrackedHand
     from handpose.io.depth.read import read_depth
     from handpose.io.depth.units import DepthUnitWarning
@@ -39,6 +39,7 @@ _HOMES = {
     "MSRA21": "geometry.layouts",
     "NYU14": "geometry.layouts",
     "OneEuro": "inference.tracker",
+    "Query": "inference.query",
     "TrackedHand": "inference.tracker",
     "WEIGHTS": "weights.registry",
     "WeightsError": "errors",

@@ -12,7 +12,7 @@ import pytest
 
 import handpose
 from handpose import Camera, HandPoseEstimator, read_depth
-from handpose.inference.query import AssumedCameraWarning
+from handpose.inference.query import AssumedCameraWarning, Query
 from handpose.io.depth.read import decode_depth
 from handpose.io.depth.units import DepthUnitWarning
 from handpose.jobs.pipeline import FetchedFile, predict_files
@@ -46,7 +46,7 @@ CALLS: dict[str, tuple[Callable[[HandPoseEstimator, Path], object], list[type[Wa
     "predict_batch": (lambda estimator, far: estimator.predict_batch([FAR], center=CENTER), BOTH),
     "predict_hands": (lambda estimator, far: estimator.predict_hands(FAR), BOTH),
     "stream": (lambda estimator, far: list(estimator.stream([FAR])), BOTH),
-    "find": (lambda estimator, far: estimator.find(FAR, center=np.array(CENTER)), BOTH[1:]),
+    "find": (lambda estimator, far: estimator.find(FAR, Query(center=CENTER)), BOTH[1:]),
     "read_depth": (lambda estimator, far: read_depth(far), BOTH[:1]),
     "decode_depth": (lambda estimator, far: decode_depth(far.read_bytes(), "far.png"), BOTH[:1]),
     "predict_files": (lambda estimator, far: list(predict_files(estimator, [far, far])), [*BOTH, *BOTH]),
@@ -74,7 +74,7 @@ def test_a_warning_that_is_an_error_ends_the_job(estimator: HandPoseEstimator, f
     with warnings.catch_warnings():
         warnings.simplefilter("error", DepthUnitWarning)
         with pytest.raises(DepthUnitWarning, match="nearest surface is at 5,000 mm"):
-            list(predict_files(estimator, [far], camera=CAMERA))
+            list(predict_files(estimator, [far], Query(camera=CAMERA)))
 
 
 def test_no_module_counts_frames_itself() -> None:

@@ -29,11 +29,11 @@ def check(
     from handpose.geometry.camera import Camera
     from handpose.inference.diagnosis import check_frame
     from handpose.inference.estimator import HandPoseEstimator
+    from handpose.inference.query import Query
 
-    parsed_camera = None if camera is None else Camera.parse(camera)
-    parsed_unit = parse_unit(unit)
+    query = Query(None if camera is None else Camera.parse(camera), hand=hand.value, unit=parse_unit(unit))
     estimator = HandPoseEstimator.from_pretrained(model, device=device)
-    findings = check_frame(frame, estimator, camera=parsed_camera, unit=parsed_unit, hand=hand.value)
+    findings = check_frame(frame, estimator, query)
     if as_json:
         typer.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
     else:

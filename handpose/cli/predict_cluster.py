@@ -37,6 +37,7 @@ def predict_on_cluster(job: PredictJob, address: str | None, workers: int | None
     center = None if job.center is None else parse_numbers(job.center, 3, "--center X,Y,Z with --engine ray")
     try:
         from handpose.inference.estimator import HandPoseEstimator
+        from handpose.inference.query import Query
         from handpose.jobs.cluster.engine import connect, predict_shards
         from handpose.jobs.cluster.output import ShardedOutput
         from handpose.jobs.cluster.shards import find_shards
@@ -48,11 +49,7 @@ def predict_on_cluster(job: PredictJob, address: str | None, workers: int | None
     estimator = HandPoseEstimator.from_pretrained(job.model, device="cpu", backend=job.backend)
     options = {
         "model": job.model,
-        "camera": job.camera,
-        "center": center,
-        "box": job.box,
-        "hand": job.hand,
-        "unit": job.unit,
+        "query": Query(job.camera, center, job.box, job.hand, job.unit),
         "device": job.device,
         "backend": job.backend,
         "batch_size": job.batch_size,

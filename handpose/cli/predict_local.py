@@ -38,6 +38,7 @@ def predict_here(job: PredictJob, format: Format, draw: Path | None, html: Path 
         typer.Exit: with 1 if inputs failed, or as `stop_requests` says.
     """
     from handpose.inference.estimator import HandPoseEstimator
+    from handpose.inference.query import Query
     from handpose.io.depth.read import SUFFIXES
     from handpose.io.inputs import is_archive, list_files
     from handpose.jobs.pipeline import predict_files
@@ -69,11 +70,8 @@ def predict_here(job: PredictJob, format: Format, draw: Path | None, html: Path 
         results = predict_files(
             estimator,
             [files[i] for i in left],
-            camera=job.camera,
+            Query(job.camera, box=job.box, hand=job.hand, unit=job.unit),
             centers=None if centres is None else centres[left],
-            box=job.box,
-            hand=job.hand,
-            unit=job.unit,
             batch_size=job.batch_size,
             keep_depth=bool(pictures or pages),
         )

@@ -15,7 +15,7 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import CAMERAS, Camera
 from handpose.inference.estimator import HandPoseEstimator
-from handpose.inference.query import HandOrAuto
+from handpose.inference.query import HandOrAuto, Query
 from handpose.io.depth.units import DepthUnit
 from handpose.jobs.pipeline import predict_files
 from handpose.results.page import pose_page
@@ -57,7 +57,7 @@ def show_hand(path: str | None, camera: str, unit: str, model: str, hand: HandOr
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
-            pose, depth = _predict(Path(path), camera_of(camera), unit_of(unit), model, hand)
+            pose, depth = _predict(Path(path), Query(camera_of(camera), hand=hand, unit=unit_of(unit)), model)
         except HandPoseError as error:
             return Shown(sentence_of(str(error).replace(path, Path(path).name), "warning"))
     notes = "".join(sentence_of(str(warning.message).replace(path, Path(path).name), "warning") for warning in caught)
@@ -78,10 +78,8 @@ def sentence_of(text: str, kind: str = "") -> str:
     return f'<p role="status" class="{kind}">{html.escape(text)}</p>'
 
 
-def _predict(
-    path: Path, camera: Camera | None, unit: DepthUnit, model: str, hand: HandOrAuto
-) -> tuple[HandPose, np.ndarray]:
-    (result,) = predict_files(estimator_of(model), [path], camera=camera, unit=unit, hand=hand, keep_depth=True)
+def _predict(path: Path, query: Query, model: str) -> tuple[HandPose, np.ndarray]:
+    (result,) = predict_files(estimator_of(model), [path], query, keep_depth=True)
     if result.pose is None or result.depth is None:
         raise HandPoseError(f"{result.error}")
     return replace(result.pose, source=path.name), result.depth

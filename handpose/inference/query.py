@@ -1,11 +1,12 @@
-"""What a caller says of an image, checked."""
+"""The question that a caller asks about a depth image, checked once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -17,53 +18,84 @@ from handpose.io.warn import warn
 from handpose.results.pose import Hand
 
 DepthImage = str | PathLike[str] | np.ndarray
-"""A path to a depth file, or an array (H, W) of depth."""
+"""Path of a depth file, or a depth array (H, W)."""
 
 Box = tuple[float, float, float, float]
+"""x, y, width and height in px."""
 
 HandOrAuto = Hand | Literal["auto"]
-"""Which hand an image shows; `auto` looks at every place as both hands and keeps the one with less doubt."""
+"""Which hand an image shows; `auto` predicts every candidate as both hands and keeps the less uncertain pose."""
 
 
 class AssumedCameraWarning(UserWarning):
-    """No camera was given, so that distances across the image are approximate."""
+    """No camera was given, so distances across the image are approximate."""
 
 
-def load_depth(image: DepthImage, unit: DepthUnit) -> np.ndarray:
-    """Depth (H, W) in mm of a file or an array."""
-    if isinstance(image, (str, PathLike)):
-        return read_depth(Path(image), unit)
-    depth = to_depth(image, unit)
-    warn_of_unit(depth, millimetres_per_unit(unit), "depth array", integers=np.asarray(image).dtype.kind in "ui")
-    return depth
+@dataclass(frozen=True, eq=False)
+class Query:
+    """What the caller knows about depth images: the keyword arguments that `HandPoseEstimator.predict` explains.
+
+    Raises:
+        HandPoseError: an argument is invalid, or both `center` and `box` are given.
+    """
+
+    camera: Camera | None = None
+    center: Sequence[float] | np.ndarray | None = None
+    box: Box | None = None
+    hand: HandOrAuto = "right"
+    unit: DepthUnit = "mm"
+
+    def __post_init__(self) -> None:
+        if self.center is not None and self.box is not None:
+            raise HandPoseError("pass either the hand center or a box, not both")
+        if self.center is not None:
+            object.__setattr__(self, "center", _numbers(self.center))
+        if self.box is not None and _numbers(self.box).shape != (4,):
+            raise HandPoseError(f"box must be x, y, width, height in px, got {self.box}")
+        if self.hand not in (*get_args(Hand), "auto"):
+            raise HandPoseError(f"hand must be right, left or auto, got {self.hand!r}")
+        if self.camera is not None and not isinstance(self.camera, Camera):
+            raise HandPoseError(
+                f"camera must be a handpose.Camera, got {self.camera!r}; Camera.parse reads names and files"
+            )
+
+    def per_image(self, images: int) -> list[Query]:
+        """Return one query for each of several images: each has its own center if `center` is (N, 3)."""
+        if self.center is None:
+            return [self] * images
+        centers = np.asarray(self.center)
+        if centers.shape == (3,):
+            return [self] * images
+        if centers.shape != (images, 3):
+            raise HandPoseError(
+                f"center must be x, y, z in mm, or one per image, got {centers.shape} for {images} images"
+            )
+        return [replace(self, center=center) for center in centers]
+
+    def load(self, image: DepthImage) -> np.ndarray:
+        """Return the depth (H, W) in mm of a file or an array."""
+        if isinstance(image, (str, PathLike)):
+            return read_depth(Path(image), self.unit)
+        depth = to_depth(image, self.unit)
+        integers = np.asarray(image).dtype.kind in "ui"
+        warn_of_unit(depth, millimetres_per_unit(self.unit), "depth array", integers=integers)
+        return depth
+
+    def camera_for(self, depth: np.ndarray) -> Camera:
+        """Return the camera of a depth image (H, W): an assumed one, with a warning, if none is given."""
+        height, width = depth.shape
+        if self.camera is not None:
+            return self.camera.for_image(width, height)
+        warn(
+            f"no camera given: assuming a field of view of 67 degrees for this {width} x {height} image, so positions "
+            "are approximate; pass the camera's fx, fy, cx, cy",
+            AssumedCameraWarning,
+        )
+        return Camera.assumed(width, height)
 
 
-def to_numbers(values: object) -> np.ndarray:
-    """Values as an array of float64."""
+def _numbers(values: object) -> np.ndarray:
     try:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         raise HandPoseError(f"expected numbers, got {values!r:.100}") from None
-
-
-def to_centres(center: Sequence[float] | np.ndarray, images: int) -> np.ndarray:
-    """Hand centers (N, 3) in mm, one per image."""
-    centres = to_numbers(center)
-    if centres.shape not in ((3,), (images, 3)):
-        raise HandPoseError(f"center must be x, y, z in mm, or one per image, got {centres.shape} for {images} images")
-    return np.broadcast_to(centres, (images, 3))
-
-
-def camera_of(depth: np.ndarray, camera: Camera | None) -> Camera:
-    """The camera of a depth image, assumed if none is given."""
-    height, width = depth.shape
-    if isinstance(camera, Camera):
-        return camera.for_image(width, height)
-    if camera is not None:
-        raise HandPoseError(f"camera must be a handpose.Camera, got {camera!r}; Camera.parse reads names and files")
-    warn(
-        f"no camera given: assuming a 67 degree wide view for this {width} x {height} image, so that positions are "
-        "approximate; give the camera's fx, fy, cx, cy",
-        AssumedCameraWarning,
-    )
-    return Camera.assumed(width, height)

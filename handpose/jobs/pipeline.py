@@ -14,9 +14,9 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 
 from handpose.errors import DepthReadError, HandPoseError
-from handpose.geometry.camera import Camera
-from handpose.inference.estimator import Candidates, HandPoseEstimator
-from handpose.inference.query import Box, HandOrAuto
+from handpose.inference.candidates import Candidates
+from handpose.inference.estimator import HandPoseEstimator
+from handpose.inference.query import Query
 from handpose.io.depth.read import decode_depth, read_depth
 from handpose.io.depth.units import DepthUnit
 from handpose.io.warn import Note, warn, warnings_noted
@@ -59,12 +59,9 @@ class FileResult(Generic[_File]):
 def predict_files(
     estimator: HandPoseEstimator,
     paths: Iterable[_File],
+    query: Query = Query(),
     *,
-    camera: Camera | None = None,
     centers: Iterable[np.ndarray] | None = None,
-    box: Box | None = None,
-    hand: HandOrAuto = "right",
-    unit: DepthUnit = "mm",
     batch_size: int = 16,
     keep_depth: bool = False,
     threads: int | None = None,
@@ -77,11 +74,8 @@ def predict_files(
     Args:
         estimator: what predicts.
         paths: depth files, or what was fetched of them.
-        camera: as in `HandPoseEstimator.predict`, like `box`, `hand` and `unit`.
-        box: see `camera`.
-        hand: see `camera`.
-        unit: see `camera`.
-        centers: (3,) mm for each file; NaN for a file without a hand.
+        query: What is known about all files.
+        centers: (3,) mm, the hand center of each file, instead of that of `query`; NaN for a file without a hand.
         batch_size: files per pass through the network.
         keep_depth: give the depth images too, in the results.
         threads: how many read and crop; by default one for each processor.
@@ -95,8 +89,10 @@ def predict_files(
         notes: list[Note] = []
         try:
             with warnings_noted(notes):
-                depth = read_depth(path, unit) if isinstance(path, Path) else _decode(path, unit)
-                found = estimator.find(depth, camera=camera, center=center, box=box, hand=hand)
+                depth = read_depth(path, query.unit) if isinstance(path, Path) else _decode(path, query.unit)
+                found = estimator.find(
+                    depth, query if center is None else replace(query, center=center), source=str(path)
+                )
         except DepthReadError as error:
             return FileResult(path, error=error), None, notes
         except HandPoseError as error:
@@ -112,9 +108,8 @@ def predict_files(
             yield result, found
 
     def predict(batch: list[tuple[FileResult[_File], Candidates | None]]) -> list[FileResult[_File]]:
-        there = [(result, found) for result, found in batch if found is not None]
         try:
-            poses = iter(estimator.poses([found for _, found in there], [str(one.path) for one, _ in there], hand))
+            poses = iter(estimator.poses([found for _, found in batch if found is not None]))
         except HandPoseError as error:
             if len(batch) == 1:
                 return [FileResult(batch[0][0].path, error=HandPoseError(f"{batch[0][0].path}: {error}"))]

@@ -13,6 +13,9 @@ from handpose.network.calibration import Calibration
 Graph = Literal["skeleton", "similarity", "parameterized", "none"]
 Voting = Literal["graph", "mean", "attention", "heatmap"]
 
+TRAINED_RANGE = (150.0, 1200.0)
+"""Distances of the synthetic hands that the built-in weights were trained on, mm."""
+
 
 @dataclass(frozen=True)
 class JGRP2OConfig:

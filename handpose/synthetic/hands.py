@@ -11,6 +11,7 @@ from torch import Tensor
 from handpose.geometry.camera import Camera
 from handpose.geometry.crop import PATCH
 from handpose.geometry.layouts import JointLayout
+from handpose.network.config import TRAINED_RANGE
 from handpose.synthetic.annotation import joint_weights
 from handpose.synthetic.hand_model import HandModel
 from handpose.synthetic.objects import Scene
@@ -26,7 +27,7 @@ _SAME_SURFACE = 20.0  # mm: more than a sensor's error, less than what hides a h
 class SceneRange:
     """What scenes are drawn from; lengths in mm."""
 
-    distance: tuple[float, float] = (150.0, 1200.0)
+    distance: tuple[float, float] = TRAINED_RANGE
     half_view: tuple[float, float] = (0.55, 0.42)  # tangent of the half angle of view, horizontal and vertical
     centre_noise: float = 8.0
     upright: float = 0.45  # share of hands with the palm or back turned to the camera

@@ -62,7 +62,7 @@ def test_an_assumed_camera_is_said() -> None:
     from handpose.demo.show import ASSUMED, show_hand
 
     shown = show_hand(OPEN, ASSUMED, "mm", "msra", "right")
-    assert "assuming a 67 degree wide view" in shown.said
+    assert "assuming a field of view of 67 degrees" in shown.said
     assert len(shown.rows) == 21
 
 

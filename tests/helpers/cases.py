@@ -83,7 +83,7 @@ def cases() -> list[Case]:
         ("a", 0, 1, 1),
         5,
     ):
-        add("a box that is none", "a box is|expected numbers", box=box)
+        add("a box that is none", "a box is|box must be|expected numbers", box=box)
     for box in ((-500, -500, 50, 50), (1e8, 1e8, 5, 5), (0, 0, 0.2, 0.2)):
         add("a box outside the image", "no_hand", box=box)
     for dtype in ("f2", "f8", ">f4", ">f8", "u2", ">u2", "i2", "i4", "u4", "i8", "u8", "g"):

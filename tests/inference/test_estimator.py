@@ -114,7 +114,7 @@ def test_what_was_found_badly_is_looked_at_again(estimator: HandPoseEstimator, m
     beside = joints.mean(axis=0) + np.array([0.0, -90.0, 0.0])
     depth = read_depth(EXAMPLES / "open.png")
     given = estimator.predict(depth, camera=CAMERA, center=beside)
-    monkeypatch.setattr("handpose.inference.estimator.hand_candidates", lambda *_: (beside[None], np.array([5000.0])))
+    monkeypatch.setattr("handpose.inference.candidates.hand_candidates", lambda *_: (beside[None], np.array([5000.0])))
     found = estimator.predict(depth, camera=CAMERA)
     assert np.linalg.norm(given.xyz - joints, axis=1).mean() > 25.0
     assert np.linalg.norm(found.xyz - joints, axis=1).mean() < 10.0
@@ -122,7 +122,7 @@ def test_what_was_found_badly_is_looked_at_again(estimator: HandPoseEstimator, m
 
     mirror = replace(CAMERA, cx=CAMERA.width - 1 - CAMERA.cx)
     monkeypatch.setattr(
-        "handpose.inference.estimator.hand_candidates", lambda *_: (beside[None] * [-1, 1, 1], np.array([5000.0]))
+        "handpose.inference.candidates.hand_candidates", lambda *_: (beside[None] * [-1, 1, 1], np.array([5000.0]))
     )
     left = estimator.predict(depth[:, ::-1], camera=mirror, hand="left")
     assert np.allclose(left.xyz * [-1, 1, 1], found.xyz, atol=2.0)
@@ -170,7 +170,7 @@ def test_several_hands(estimator: HandPoseEstimator) -> None:
 
 
 def test_without_a_camera_a_view_is_assumed_aloud(estimator: HandPoseEstimator) -> None:
-    with pytest.warns(AssumedCameraWarning, match="give the camera's fx, fy, cx, cy"):
+    with pytest.warns(AssumedCameraWarning, match="pass the camera's fx, fy, cx, cy"):
         pose = estimator.predict(EXAMPLES / "open.png")
     assert pose.camera == Camera.assumed(640, 480)
 

@@ -17,6 +17,7 @@ from handpose.errors import DeviceMemoryError, HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import NYU14
 from handpose.inference.estimator import HandPoseEstimator
+from handpose.inference.query import Query
 from handpose.jobs.pipeline import predict_files
 from handpose.results.uvd import read_predictions
 from handpose.runtimes.select import load_backend
@@ -175,7 +176,7 @@ def backend(small_model: Path) -> Backend:
 def run(backend: Backend, model: Path, frames, **options):
     estimator = HandPoseEstimator(backend, find_weights(model).config, "small")
     centers = itertools.repeat(np.array([0.0, 0.0, 500.0]))
-    return predict_files(estimator, frames, camera=CAMERA, centers=centers, **options)
+    return predict_files(estimator, frames, Query(camera=CAMERA), centers=centers, **options)
 
 
 def test_out_of_memory_halves_the_batch_and_goes_on(small_model: Path, tmp_path: Path, backend: Backend) -> None:
@@ -216,7 +217,7 @@ def test_a_batch_of_files_is_its_single_images(tmp_path: Path) -> None:
     camera = Camera.parse(str(EXAMPLES / "camera.json"))
     (tmp_path / "broken.png").write_bytes(b"\x89PNG")
     paths = [EXAMPLES / "open.png", tmp_path / "broken.png", EXAMPLES / "down.png"]
-    results = list(predict_files(estimator, paths, camera=camera, keep_depth=True))
+    results = list(predict_files(estimator, paths, Query(camera=camera), keep_depth=True))
     assert "broken.png" in str(results[1].error)
     for result in (results[0], results[2]):
         one = estimator.predict(result.path, camera=camera)

@@ -15,6 +15,7 @@ import pytest
 
 from handpose.geometry.camera import Camera
 from handpose.inference.estimator import HandPoseEstimator
+from handpose.inference.query import Query
 from handpose.io.depth.read import read_depth
 from handpose.jobs.pipeline import predict_files
 from tests.helpers.paths import EXAMPLES
@@ -63,7 +64,8 @@ def test_nothing_piles_up(small_model: Path, frames: int, way: str, tmp_path: Pa
             poses = estimator.stream(itertools.islice(itertools.cycle(small), count), camera=camera)
             assert all(pose.status == "ok" for pose in poses)
         else:
-            results = predict_files(estimator, itertools.islice(itertools.cycle(saved), count), camera=camera)
+            files = itertools.islice(itertools.cycle(saved), count)
+            results = predict_files(estimator, files, Query(camera=camera))
             assert all(result.pose is not None for result in results)
 
     saved = [tmp_path / f"{i}.npy" for i in range(3)]

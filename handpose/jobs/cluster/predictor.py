@@ -6,13 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
-from handpose.geometry.camera import Camera
 from handpose.inference.estimator import HandPoseEstimator
-from handpose.inference.query import Box, HandOrAuto
-from handpose.io.depth.units import DepthUnit
+from handpose.inference.query import Query
 from handpose.jobs.cluster.table import table_of
 from handpose.jobs.pipeline import FetchedFile, predict_files
 from handpose.results.records import FailedFrame, Record
@@ -29,11 +26,7 @@ class HandPosePredictor:
 
     Args:
         model: as in `HandPoseEstimator.from_pretrained`, like `device` and `backend`; every machine must have it.
-        camera: of all frames. Without it a usual field of view is assumed, with a warning.
-        center: (3,) mm, the hand's centre in all frames; found in each if not given.
-        box: x, y, width, height in px around the hand, instead of `center`.
-        hand: which hand it is.
-        unit: what the numbers of the frames mean.
+        query: What is known about all frames.
         device: of the network.
         backend: what runs the network.
         batch_size: frames per pass through the network.
@@ -45,25 +38,14 @@ class HandPosePredictor:
     def __init__(
         self,
         model: str | PathLike[str] = "msra",
+        query: Query = Query(),
         *,
-        camera: Camera | None = None,
-        center: Sequence[float] | None = None,
-        box: Box | None = None,
-        hand: HandOrAuto = "right",
-        unit: DepthUnit = "mm",
         device: str = "auto",
         backend: BackendName = "auto",
         batch_size: int = 16,
     ) -> None:
         self._estimator = HandPoseEstimator.from_pretrained(model, device=device, backend=backend)
-        self._center = None if center is None else np.asarray(center, dtype=np.float64)
-        self._options: dict[str, Any] = {
-            "camera": camera,
-            "box": box,
-            "hand": hand,
-            "unit": unit,
-            "batch_size": batch_size,
-        }
+        self._query, self._batch_size = query, batch_size
 
     def __call__(self, batch: Mapping[str, Iterable[Any]]) -> pa.Table:
         """Records of a batch of frames."""
@@ -72,9 +54,8 @@ class HandPosePredictor:
 
     def records(self, files: Sequence[FetchedFile]) -> list[Record]:
         """A record for each file, in order."""
-        centers = None if self._center is None else [self._center] * len(files)
         # One thread reads and crops beside the network's: a cluster has a worker for each processor.
-        results = predict_files(self._estimator, files, centers=centers, threads=1, **self._options)
+        results = predict_files(self._estimator, files, self._query, batch_size=self._batch_size, threads=1)
         return [
             result.pose or FailedFrame(file.name, str(result.error), self._estimator.layout)
             for file, result in zip(files, results, strict=True)

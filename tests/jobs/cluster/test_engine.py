@@ -20,6 +20,7 @@ ray = pytest.importorskip("ray")
 pq = pytest.importorskip("pyarrow.parquet")
 
 from handpose.errors import HandPoseError  # noqa: E402
+from handpose.inference.query import Query  # noqa: E402
 from handpose.jobs.cluster.engine import connect, predict_shards  # noqa: E402
 from handpose.jobs.cluster.output import MANIFEST, ShardedOutput  # noqa: E402
 from handpose.jobs.cluster.predictor import HandPosePredictor  # noqa: E402 - needs pyarrow
@@ -178,7 +179,11 @@ def test_the_predictor_maps_a_dataset_of_files(small_model: Path, tmp_path: Path
             ray.data.read_binary_files(str(tmp_path / "frames"), include_paths=True)
             .map_batches(
                 HandPosePredictor,
-                fn_constructor_kwargs={"model": str(small_model), "center": [0, 0, 500], "device": "cpu"},
+                fn_constructor_kwargs={
+                    "model": str(small_model),
+                    "query": Query(center=[0, 0, 500]),
+                    "device": "cpu",
+                },
                 batch_size=32,
                 concurrency=(1, 2),
                 num_cpus=0.5,

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from handpose import Camera, HandPoseEstimator
+from handpose import Camera, HandPoseEstimator, Query
 from handpose.cli.main import app
 from handpose.errors import HandPoseError
 from tests.helpers.faults_jobs import make_frames
@@ -177,7 +177,7 @@ def test_a_predictor_gives_the_estimators_records_for_a_batch() -> None:
     camera = Camera.parse(str(EXAMPLES / "camera.json"))
     names = [str(EXAMPLES / name) for name in ("open.png", "thumb.png")]
     data = [Path(name).read_bytes() for name in names]
-    predict = HandPosePredictor("msra", camera=camera, device="cpu", backend="torch")
+    predict = HandPosePredictor("msra", Query(camera=camera), device="cpu", backend="torch")
     rows = predict({"path": np.array([*names, "bad.png"]), "bytes": np.array([*data, b"?"], object)}).to_pylist()
     estimator = HandPoseEstimator.from_pretrained("msra", device="cpu", backend="torch")
     expected = [pose.to_dict() | {"reason": None} for pose in estimator.predict(names, camera=camera)]
@@ -190,7 +190,7 @@ def test_a_predictor_gives_the_estimators_records_for_a_batch() -> None:
 
 
 def test_a_given_centre_is_used(camera: Camera) -> None:
-    (row,) = HandPosePredictor(camera=CAMERA, center=[1, 2, 400], backend="torch")(
+    (row,) = HandPosePredictor(query=Query(camera=CAMERA, center=[1, 2, 400]), backend="torch")(
         {"path": ["a.npy"], "bytes": [npy(np.full((48, 64), 400, np.uint16))]}
     ).to_pylist()
     assert row["center_mm"] == [1.0, 2.0, 400.0]

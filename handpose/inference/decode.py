@@ -1,0 +1,80 @@
+"""Converts the network's outputs to poses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from handpose.errors import HandPoseError
+from handpose.geometry.camera import Cameras
+from handpose.geometry.crop import HandCrop, denormalize
+from handpose.inference.candidates import Candidates
+from handpose.network.config import JGRP2OConfig
+from handpose.results.pose import HandPose
+
+
+def decode(
+    uvz: np.ndarray,
+    spread: np.ndarray,
+    crops: Sequence[HandCrop],
+    images: Sequence[Candidates],
+    config: JGRP2OConfig,
+    model: str,
+) -> list[HandPose]:
+    """Return the pose in each of N > 0 crops, whatever the crop shows.
+
+    Args:
+        uvz: (N, J, 3) joints that the network predicts, normalized.
+        spread: (N, J, 3) spread of their votes, normalized.
+        crops: The N inputs.
+        images: The image of each crop.
+        config: Configuration of the network.
+        model: Name of its weights.
+
+    Raises:
+        HandPoseError: the outputs are not finite.
+    """
+    if not (np.isfinite(uvz).all() and np.isfinite(spread).all()):
+        raise HandPoseError(f"{model}: the network's outputs are not finite; its weights are damaged")
+    views, layout = Cameras([crop.camera for crop in crops]), config.joint_layout
+    in_patch = denormalize(crops, uvz, config.uv_scale)
+    xyz = views.unproject(in_patch)
+    # At a joint's depth a patch pixel covers depth / focal length.
+    pixel = in_patch[..., 2] / views.fx * config.uv_scale
+    half = np.broadcast_to([[crop.cube / 2] for crop in crops], pixel.shape)
+    spread = spread * np.stack([pixel, pixel, half], axis=-1)
+    error_mm, uncertain = np.full(xyz.shape[:2], np.nan), [False] * len(crops)
+    if config.calibration is not None:
+        error_mm = config.calibration.expected_error(xyz, spread, layout)
+        uncertain = (error_mm.mean(axis=1) > config.calibration.doubtful_mm).tolist()
+    in_image = Cameras([image.camera for image in images]).project(xyz)
+    return [
+        HandPose(
+            xyz=xyz[i],
+            uvz=in_image[i],
+            spread=spread[i],
+            error_mm=error_mm[i],
+            layout=layout,
+            status="low_confidence" if uncertain[i] else "ok",
+            hand="left" if crop.mirrored else "right",
+            center=crop.center,
+            cube=crop.cube,
+            camera=image.camera,
+            model=model,
+            source=image.source,
+        )
+        for i, (crop, image) in enumerate(zip(crops, images, strict=True))
+    ]
+
+
+def no_hand(image: Candidates, config: JGRP2OConfig, model: str) -> HandPose:
+    """Return the pose of an image without candidates."""
+    return HandPose.no_hand(
+        config.joint_layout,
+        hand="right" if image.query.hand == "auto" else image.query.hand,
+        cube=config.cube,
+        camera=image.camera,
+        model=model,
+        source=image.source,
+    )
