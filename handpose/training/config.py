@@ -18,7 +18,7 @@ class TrainingConfig:
         batch: crops per step, over all processes.
         learning_rate: Adam's peak rate.
         schedule: `cosine`: warmed up over the first 3 % of the steps, then decayed as a cosine;
-            `exponential`: times 0.96 after every epoch (paper, section 4.2).
+            `exponential`: times 0.96 after every epoch (paper, section 4.1).
         epoch: steps per epoch, for `exponential`.
         weight_decay: L2 penalty on kernels and BatchNorm gammas.
         offset_weight: of the loss on every pixel's offsets (paper, section 3.4).
@@ -61,7 +61,7 @@ PAPER_EPOCHS = {"icvl": 8, "nyu": 58, "msra": 58}
 
 
 def paper_recipe(layout: str, frames: int, seed: int = 0) -> TrainingConfig:
-    """The paper's settings (section 4.2) for a data set with that layout and so many training frames."""
+    """The paper's settings (section 4.1) for a data set with that layout and so many training frames."""
     batch = 32
     epoch = max(1, frames // batch)
     return TrainingConfig(
