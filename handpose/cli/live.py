@@ -12,8 +12,8 @@ import typer
 
 from handpose.cli.console import say, say_row, warnings_as_lines
 from handpose.cli.options import Hand, parse_unit
+from handpose.cli.signals import exit_on_broken_pipe
 from handpose.errors import HandPoseError, SourceLostError
-from handpose.jobs.signals import reader_may_leave
 
 _STATISTICS_EVERY = 5.0  # s
 
@@ -67,7 +67,7 @@ def live(
     lost: SourceLostError | None = None
     with contextlib.ExitStack() as stack:
         stack.enter_context(warnings_as_lines())
-        stack.enter_context(reader_may_leave())
+        stack.enter_context(exit_on_broken_pipe())
         estimator = HandPoseEstimator.from_pretrained(model, device=device)
         tracker = HandTracker(estimator, max_hands=max_hands, hand=hand.value)
         recorder = None if record is None else stack.enter_context(contextlib.closing(Recorder(record)))

@@ -10,9 +10,9 @@ import typer
 
 from handpose.cli.console import warnings_as_lines
 from handpose.cli.options import HandOrAuto, parse_numbers, parse_unit
-from handpose.cli.predict_cluster import predict_on_cluster
-from handpose.cli.predict_local import predict_here
-from handpose.jobs.job import PredictJob
+from handpose.cli.predict_cluster import run_on_cluster
+from handpose.cli.predict_local import run_local
+from handpose.jobs.job import PredictJob, PredictOptions
 
 
 class Engine(str, enum.Enum):
@@ -97,41 +97,41 @@ def predict(
     the output went away, 143 SIGTERM.
     """
     from handpose.geometry.camera import Camera
+    from handpose.inference.query import Query
 
     if center is not None and box is not None:
         raise typer.BadParameter("give --center or --box, not both")
     if force and resume:
         raise typer.BadParameter("give --force to start again or --resume to go on, not both")
-    job = PredictJob(
-        inputs=inputs,
-        output=output,
-        center=center,
-        y_up=y_up,
-        box=None if box is None else _box(box),
-        model=model,
-        device=device,
-        backend=backend,  # type: ignore[arg-type] # load_backend checks it
+    on_cluster = engine == Engine.ray
+    centers = None if center is None or on_cluster or not Path(center).is_file() else Path(center)
+    query = Query(
         camera=None if camera is None else Camera.parse(camera),
+        center=None if center is None or centers else _center(center, on_cluster),
+        box=None if box is None else _box(box),
         hand=hand.value,
         unit=parse_unit(unit),
-        batch_size=batch_size,
-        force=force,
-        resume=resume,
     )
+    options = PredictOptions(model, query, device, backend, batch_size)  # type: ignore[arg-type] # load_backend checks it
+    job = PredictJob(inputs, output, options, centers=centers, y_up=y_up, force=force, resume=resume)
     with warnings_as_lines():
-        if engine == Engine.ray:
+        if on_cluster:
             if format or draw or html:
                 raise typer.BadParameter("--engine ray writes Parquet into -o; there is no --format, --draw or --html")
-            predict_on_cluster(job, address, workers)
+            run_on_cluster(job, address, workers)
         else:
             if address or workers:
                 raise typer.BadParameter("--address and --workers are for --engine ray")
-            predict_here(job, (format or _format_of(output)).value, draw, html)
+            run_local(job, (format or _format_of(output)).value, draw, html)
 
 
 def _format_of(output: str | None) -> Format:
     ending = Path(output or "").suffix.lower().removeprefix(".")
     return Format(ending) if ending in {known.value for known in Format} else Format.jsonl
+
+
+def _center(text: str, on_cluster: bool) -> tuple[float, ...]:
+    return parse_numbers(text, 3, f"--center X,Y,Z {'with --engine ray' if on_cluster else 'or a file'}")
 
 
 def _box(text: str) -> tuple[float, float, float, float]:

@@ -1,1 +1,1 @@
-"""Many files in, records out."""
+"""Prediction of many files, in this process or on a cluster."""

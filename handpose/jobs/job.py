@@ -1,71 +1,92 @@
-"""What `handpose predict` was asked for, once its options are read."""
+"""The options of a prediction job."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from handpose.version import __version__
 
 if TYPE_CHECKING:
-    from handpose.geometry.camera import Camera
     from handpose.inference.estimator import HandPoseEstimator
-    from handpose.inference.query import Box, HandOrAuto
-    from handpose.io.depth.units import DepthUnit
+    from handpose.inference.query import Query
     from handpose.runtimes.base import BackendName
 
 
 @dataclass(frozen=True)
-class PredictJob:
-    """The options of `handpose predict` that do not depend on what does the work.
+class PredictOptions:
+    """How frames are predicted, in this process or by a worker of a cluster.
 
     Attributes:
-        inputs: what to predict, as given.
-        output: a path or URL, or none for stdout.
-        center: as given: `X,Y,Z` or a file of centres.
-        y_up: the y axis of a file of centres points up.
-        model: as in `HandPoseEstimator.from_pretrained`, like `device` and `backend`.
-        camera: as in `HandPoseEstimator.predict`, like `box`, `hand` and `unit`.
-        batch_size: images per pass through the network.
-        force: overwrite results that are there.
-        resume: go on with results that are there.
+        model: Name, model folder, exported file or Hub repository of the weights.
+        query: Camera, unit and hand of all frames, and optionally one hand center or box for all of them.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
+        backend: Runtime of the network.
+        batch_size: Frames per pass through the network.
     """
 
-    inputs: list[str]
+    model: str | PathLike[str]
+    query: Query
+    device: str = "auto"
+    backend: BackendName = "auto"
+    batch_size: int = 16
+
+    def load_estimator(self, device: str | None = None) -> HandPoseEstimator:
+        """Load the network, on another device if `device` is given.
+
+        Raises:
+            WeightsError: The weights do not exist, or cannot be downloaded or verified.
+            HandPoseError: The device or backend is not available.
+        """
+        from handpose.inference.estimator import HandPoseEstimator
+
+        return HandPoseEstimator.from_pretrained(self.model, device=device or self.device, backend=self.backend)
+
+
+@dataclass(frozen=True)
+class PredictJob:
+    """Inputs, output and options of a prediction job.
+
+    Attributes:
+        inputs: Files, folders, globs and, for a cluster, URLs, archives and tables.
+        output: Path or URL of the results; None for stdout.
+        options: How each frame is predicted.
+        centers: File with one hand center per frame, instead of the center of `options.query`.
+        y_up: Whether the y axis of `centers` points up.
+        force: Overwrite existing results.
+        resume: Keep existing results and predict only the remaining frames.
+    """
+
+    inputs: Sequence[str]
     output: str | None
-    center: str | None
-    y_up: bool
-    box: Box | None
-    model: str
-    device: str
-    backend: BackendName
-    camera: Camera | None
-    hand: HandOrAuto
-    unit: DepthUnit
-    batch_size: int
-    force: bool
-    resume: bool
+    options: PredictOptions
+    centers: Path | None = None
+    y_up: bool = False
+    force: bool = False
+    resume: bool = False
 
     def settings(self, estimator: HandPoseEstimator, **more: str | None) -> dict[str, Any]:
-        """All that the records depend on, as JSON's types: a job is gone on with only where it is the same."""
+        """Return all settings that affect the records, as JSON values.
+
+        A job can only be resumed if these settings have not changed.
+        """
+        query = self.options.query
+        center: object = None if query.center is None else list(query.center)
+        if self.centers is not None:
+            center = hashlib.sha256(self.centers.read_bytes()).hexdigest()
         return {
             "handpose": __version__,
             "model": estimator.name,
             "sha256": estimator.sha256,
-            "backend": self.backend,
-            "camera": self.camera and self.camera.to_dict(),
-            "unit": self.unit,
-            "hand": self.hand,
-            "center": [_centre_setting(self.center), self.y_up],
-            "box": self.box,
+            "backend": self.options.backend,
+            "camera": query.camera and query.camera.to_dict(),
+            "unit": query.unit,
+            "hand": query.hand,
+            "center": [center, self.y_up],
+            "box": query.box,
             **more,
         }
-
-
-def _centre_setting(text: str | None) -> str | None:
-    """What `--center` says, or its file's sha256."""
-    if text is None or not Path(text).is_file():
-        return text
-    return hashlib.sha256(Path(text).read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""Many files: read, crop and predict at the same time, in constant memory, and let one bad file fail alone."""
+"""Prediction of many files in constant memory, with reading, cropping and the network running in parallel."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _Result = TypeVar("_Result")
 
 
 class FetchedFile(NamedTuple):
-    """A depth file that was fetched from somewhere.
+    """A depth file whose bytes are in memory.
 
     Attributes:
-        name: what it is called; errors begin with it.
-        data: what it holds.
-        reason: why it holds nothing, or empty.
+        name: Name of the file, used in records and errors.
+        data: Content of the file.
+        reason: Why the file could not be read, or empty.
     """
 
     name: str
@@ -48,7 +48,14 @@ _File = TypeVar("_File", Path, FetchedFile)
 
 @dataclass(frozen=True, eq=False)
 class FileResult(Generic[_File]):
-    """What became of one file: a pose, and the depth image (H, W) mm if it is kept, or an error."""
+    """The result of one file: a pose or an error.
+
+    Attributes:
+        path: The file.
+        pose: The predicted pose, or None if the file failed.
+        depth: (H, W) depth image in mm, if `keep_depth` was set.
+        error: Why the file failed.
+    """
 
     path: _File
     pose: HandPose | None = None
@@ -66,66 +73,85 @@ def predict_files(
     keep_depth: bool = False,
     threads: int | None = None,
 ) -> Generator[FileResult[_File], None, None]:
-    """The results of all files, in order.
+    """Predict the poses of many files, and yield one result per file, in order.
 
-    Threads read and crop the next files while the network is busy with a batch and the caller with the one before.
-    Only so many files are on their way that memory does not grow with their number.
+    Threads read and crop files while the network processes a batch and the caller processes the previous one. The
+    number of files in memory is bounded. A file that cannot be read or predicted yields an error and does not affect
+    the others.
 
     Args:
-        estimator: what predicts.
-        paths: depth files, or what was fetched of them.
-        query: What is known about all files.
-        centers: (3,) mm, the hand center of each file, instead of that of `query`; NaN for a file without a hand.
-        batch_size: files per pass through the network.
-        keep_depth: give the depth images too, in the results.
-        threads: how many read and crop; by default one for each processor.
+        estimator: Estimator to use.
+        paths: Depth files, as paths or as `FetchedFile`.
+        query: Camera, unit and hand of all files, and optionally one hand center or box for all of them.
+        centers: Hand center (3,) of each file in the camera frame, in mm, instead of that of `query`; NaN for a file
+            without a hand.
+        batch_size: Files per pass through the network.
+        keep_depth: Include the depth images in the results.
+        threads: Number of threads that read and crop; one per processor by default.
 
     Raises:
-        DeviceMemoryError: the device has no room for a single crop.
+        DeviceMemoryError: The device has too little memory for a single crop.
     """
-
-    def find(job: tuple[_File, np.ndarray | None]) -> tuple[FileResult[_File], Candidates | None, list[Note]]:
-        path, center = job
-        notes: list[Note] = []
-        try:
-            with warnings_noted(notes):
-                depth = read_depth(path, query.unit) if isinstance(path, Path) else _decode(path, query.unit)
-                found = estimator.find(
-                    depth, query if center is None else replace(query, center=center), source=str(path)
-                )
-        except DepthReadError as error:
-            return FileResult(path, error=error), None, notes
-        except HandPoseError as error:
-            return FileResult(path, error=HandPoseError(f"{path}: {error}")), None, notes
-        return FileResult(path, depth=depth if keep_depth else None), found, notes
-
-    def warned(
-        results: Iterable[tuple[FileResult[_File], Candidates | None, list[Note]]],
-    ) -> Iterator[tuple[FileResult[_File], Candidates | None]]:
-        for result, found, notes in results:
-            for note in notes:
-                warn(*note)
-            yield result, found
-
-    def predict(batch: list[tuple[FileResult[_File], Candidates | None]]) -> list[FileResult[_File]]:
-        try:
-            poses = iter(estimator.poses([found for _, found in batch if found is not None]))
-        except HandPoseError as error:
-            if len(batch) == 1:
-                return [FileResult(batch[0][0].path, error=HandPoseError(f"{batch[0][0].path}: {error}"))]
-            return [result for one in batch for result in predict([one])]  # the others must not suffer for it
-        return [result if found is None else replace(result, pose=next(poses)) for result, found in batch]
-
+    steps = _Steps(estimator, query, keep_depth)
     readers, network = ThreadPoolExecutor(threads or os.cpu_count()), ThreadPoolExecutor(1)
     try:
-        jobs = zip(paths, repeat(None) if centers is None else centers)  # noqa: B905 - `repeat` has no end
-        found = warned(_ahead(readers, find, jobs, 2 * batch_size))
-        batches = iter(lambda: list(islice(found, batch_size)), [])
-        for results in _ahead(network, predict, batches, 1):
+        files = zip(paths, repeat(None) if centers is None else centers)  # noqa: B905 - `repeat` never ends
+        prepared = _reissue_warnings(_map_ahead(readers, steps.prepare, files, 2 * batch_size))
+        batches = iter(lambda: list(islice(prepared, batch_size)), [])
+        for results in _map_ahead(network, steps.predict, batches, 1):
             yield from results
     finally:
         for pool in (readers, network):
             pool.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _PreparedFile(Generic[_File]):
+    """A file before the network: its candidates, or its error, and the warnings of the thread that read it."""
+
+    result: FileResult[_File]
+    candidates: Candidates | None
+    warnings: list[Note]
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """The two steps of `predict_files`; many threads prepare files while one predicts batches."""
+
+    estimator: HandPoseEstimator
+    query: Query
+    keep_depth: bool
+
+    def prepare(self, file: tuple[_File, np.ndarray | None]) -> _PreparedFile[_File]:
+        """Read a file and crop its candidates."""
+        path, center = file
+        warnings: list[Note] = []
+        try:
+            with warnings_noted(warnings):
+                unit = self.query.unit
+                depth = read_depth(path, unit) if isinstance(path, Path) else _decode(path, unit)
+                query = self.query if center is None else replace(self.query, center=center)
+                candidates = self.estimator.find(depth, query, source=str(path))
+        except DepthReadError as error:  # it starts with the path
+            return _PreparedFile(FileResult(path, error=error), None, warnings)
+        except HandPoseError as error:
+            return _PreparedFile(_failed(path, error), None, warnings)
+        return _PreparedFile(FileResult(path, depth=depth if self.keep_depth else None), candidates, warnings)
+
+    def predict(self, batch: list[_PreparedFile[_File]]) -> list[FileResult[_File]]:
+        """Run the network on a batch."""
+        try:
+            poses = iter(self.estimator.poses([file.candidates for file in batch if file.candidates is not None]))
+        except HandPoseError as error:
+            if len(batch) == 1:
+                return [_failed(batch[0].result.path, error)]
+            # Retry one by one so that one failure does not fail the batch.
+            return [result for file in batch for result in self.predict([file])]
+        return [file.result if file.candidates is None else replace(file.result, pose=next(poses)) for file in batch]
+
+
+def _failed(path: _File, error: HandPoseError) -> FileResult[_File]:
+    return FileResult(path, error=HandPoseError(f"{path}: {error}"))
 
 
 def _decode(file: FetchedFile, unit: DepthUnit) -> np.ndarray:
@@ -134,14 +160,22 @@ def _decode(file: FetchedFile, unit: DepthUnit) -> np.ndarray:
     return decode_depth(file.data, file.name, unit)
 
 
-def _ahead(
-    pool: Executor, function: Callable[[_Item], _Result], items: Iterable[_Item], most: int
+def _reissue_warnings(files: Iterable[_PreparedFile[_File]]) -> Iterator[_PreparedFile[_File]]:
+    """Issue the warnings of the readers' threads in the caller's thread."""
+    for file in files:
+        for warning in file.warnings:
+            warn(*warning)
+        yield file
+
+
+def _map_ahead(
+    pool: Executor, function: Callable[[_Item], _Result], items: Iterable[_Item], ahead: int
 ) -> Iterator[_Result]:
-    """`function` of each item, in order; the pool works on at most `most` items more than were asked for."""
+    """Map in order, with at most `ahead` items submitted beyond those that were consumed."""
     pending: deque[Future[_Result]] = deque()
     for item in items:
         pending.append(pool.submit(function, item))
-        if len(pending) > most:
+        if len(pending) > ahead:
             yield pending.popleft().result()
     while pending:
         yield pending.popleft().result()

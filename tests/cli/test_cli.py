@@ -121,7 +121,7 @@ def test_pictures_are_drawn_and_nothing_is_overwritten_unasked(tmp_path: Path) -
     before = (tmp_path / "out.jsonl").read_bytes()
     code, _, err = run(*arguments)
     assert code == 2
-    assert "give --force to overwrite" in err
+    assert "pass --force to overwrite" in err
     assert (tmp_path / "out.jsonl").read_bytes() == before
     assert run(*arguments, "--force")[0] == 0
 
@@ -151,7 +151,7 @@ def test_the_centre_can_be_given(tmp_path: Path) -> None:
     _, out, _ = run("predict", OPEN, *CAMERA, "--center", f"{x},{y},{z}")
     assert json.loads(out)["xyz_mm"] == first["xyz_mm"]
     code, _, err = run("predict", OPEN, *CAMERA, "--center", tmp_path / "centres.txt")
-    assert (code, "has 2 centres for 1 images" in err) == (2, True)
+    assert (code, "has 2 centers for 1 images" in err) == (2, True)
 
 
 def test_raw_depth_is_never_overwritten(tmp_path: Path) -> None:

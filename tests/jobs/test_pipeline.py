@@ -100,7 +100,7 @@ def test_what_cannot_be_resumed_is_one_line(small_model: Path, tmp_path: Path) -
     again = predict(*command, "--resume")
     assert (again.exit_code, again.stderr) == (1, "1 of 4 inputs failed\n")
     for more, message in (
-        ([], "give --force to overwrite it, or --resume to go on"),
+        ([], "already exists; pass --force to overwrite it, or --resume"),
         (["--resume", "--force"], "not both"),
         (["--resume", "--unit", "2"], "was begun with unit 'mm', now it is 2.0"),
         (["--resume", "--hand", "left"], "was begun with hand 'right', now it is 'left'"),

@@ -1,1 +1,1 @@
-"""Frames from anywhere to Parquet tables, on a Ray cluster."""
+"""Prediction on a Ray cluster: files, archives and tables in, Parquet tables out."""

@@ -1,9 +1,9 @@
-"""The job on Ray Data: shards are read, predicted and written side by side, and done again where a worker dies.
+"""The Ray Data pipeline that reads, predicts and writes shards in parallel, and repeats them if a worker dies.
 
     from_items(shards) -> read (tasks) -> predict (a pool of actors, one network each) -> write (tasks)
 
-A shard's frames travel in pieces, one row each, so that a piece is predicted in one call and written as one file.
-What travels back to the driver is a few numbers per piece.
+A shard travels in pieces, one row each, so that a piece is predicted in one call and written as one file. Only a few
+numbers per piece return to the driver.
 """
 
 from __future__ import annotations
@@ -22,27 +22,29 @@ import ray
 import ray.data
 
 from handpose.errors import HandPoseError
-from handpose.jobs.cluster.output import ShardedOutput, put
-from handpose.jobs.cluster.predictor import HandPosePredictor
+from handpose.jobs.cluster.output import ShardedOutput, write_url
+from handpose.jobs.cluster.predictor import predict_records
 from handpose.jobs.cluster.readers import read_shard
 from handpose.jobs.cluster.shards import InputFile, Shard
-from handpose.jobs.cluster.table import parquet_of, table_of
+from handpose.jobs.cluster.table import encode_parquet, records_table
+from handpose.jobs.job import PredictOptions
 from handpose.jobs.pipeline import FetchedFile
 
-# Reading waits for the store more than it computes: beside each worker there is room for it. Writing hardly computes,
-# and must not wait until all is read.
+# Reading mostly waits for the storage, so a reader fits next to each worker. Writing hardly computes, and must not wait
+# until all shards are read.
 _WORKER_CPUS, _READ_CPUS, _WRITE_CPUS = 0.9, 0.1, 0
-_WARNINGS = 3  # of one piece that are worth telling
+_MAX_WARNINGS = 3  # per piece
+_CONNECT_TIMEOUT_S = 10
 
 
 class ShardDone(NamedTuple):
-    """A shard all of whose rows are written.
+    """A shard whose rows are all written.
 
     Attributes:
-        shard: which.
-        rows: how many frames it has.
-        failed: how many of these are errors.
-        warnings: some of what workers warned of.
+        shard: The shard.
+        rows: Number of its frames.
+        failed: Number of its frames that are errors.
+        warnings: A few of the workers' warnings.
     """
 
     shard: Shard
@@ -52,14 +54,15 @@ class ShardDone(NamedTuple):
 
 
 def connect(address: str | None) -> None:
-    """Joins the cluster at `address`, or starts one of this machine's processors.
+    """Connect to the cluster at `address`, or start one that uses the processors of this machine.
 
     Raises:
-        HandPoseError: no cluster answers there.
+        HandPoseError: No cluster answers at `address`.
     """
     if ray.is_initialized():
         return
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its plans and tracebacks: what counts is raised here
+    # Ray Data logs plans and tracebacks; errors are raised here instead.
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         if address is None:
@@ -67,7 +70,7 @@ def connect(address: str | None) -> None:
         else:
             host, colon, port = address.partition(":")
             if colon and port.isdecimal():  # Ray itself would try for minutes
-                socket.create_connection((host, int(port)), timeout=10).close()
+                socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S).close()
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
     except (OSError, ValueError, RuntimeError, OverflowError) as error:
         raise HandPoseError(f"no Ray cluster at {address or 'this machine'} ({error})") from None
@@ -76,28 +79,28 @@ def connect(address: str | None) -> None:
 def predict_shards(
     shards: Sequence[Shard],
     output: ShardedOutput,
-    options: Mapping[str, Any],
+    options: PredictOptions,
     *,
     workers: int | None = None,
 ) -> Generator[ShardDone, None, None]:
-    """Does shards on the cluster that `connect` joined, and gives each when all its parts are written.
+    """Predict shards on the cluster that `connect` joined, and yield each shard when all its parts are written.
 
     Args:
-        shards: what to do.
-        output: where the rows go.
-        options: of `HandPosePredictor`.
-        workers: the most networks at work; by default one for each GPU, or without any for each processor.
+        shards: Shards to predict.
+        output: Output of the rows.
+        options: How frames are predicted.
+        workers: Maximum number of model replicas; by default one per GPU, or per processor on a cluster without GPUs.
 
     Raises:
-        HandPoseError: the workers cannot be started, or the output cannot be written.
+        HandPoseError: The workers cannot be started, or the output cannot be written.
     """
-    gpus = 0 if options["device"] == "cpu" else int(ray.cluster_resources().get("GPU", 0))
-    if options["device"].startswith("cuda") and not gpus:
-        raise HandPoseError(f"device {options['device']}: the cluster has no GPU; use --device cpu")
-    most = workers or gpus or max(1, int(ray.cluster_resources().get("CPU", 1)))
+    gpus = 0 if options.device == "cpu" else int(ray.cluster_resources().get("GPU", 0))
+    if options.device.startswith("cuda") and not gpus:
+        raise HandPoseError(f"device {options.device}: the cluster has no GPU; use --device cpu")
+    max_workers = workers or gpus or max(1, int(ray.cluster_resources().get("CPU", 1)))
     context = ray.data.DataContext.get_current().copy()
     context.enable_progress_bars = False
-    context.target_max_block_size = 1  # each piece is a block of its own, that any worker can take
+    context.target_max_block_size = 1  # each piece is a separate block, which any worker can take
     jobs = [
         {"shard": number, "files": json.dumps(shard.files), "stem": output.stem(shard)}
         for number, shard in enumerate(shards)
@@ -110,44 +113,44 @@ def predict_shards(
                 batch_size=1,
                 batch_format="pyarrow",
                 num_cpus=_READ_CPUS,
-                fn_kwargs={"batch_size": options["batch_size"]},
+                fn_kwargs={"batch_size": options.batch_size},
             )
             .map_batches(
                 _Worker,
                 batch_size=1,
                 batch_format="pyarrow",
-                fn_constructor_kwargs=dict(options),
-                compute=ray.data.ActorPoolStrategy(min_size=1, max_size=most),
+                fn_constructor_args=(options,),
+                compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max_workers),
                 num_cpus=_WORKER_CPUS,
                 num_gpus=1 if gpus else 0,
                 runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
             )
             .map_batches(_write, batch_size=1, batch_format="pyarrow", num_cpus=_WRITE_CPUS)
         )
-        yield from _whole_shards(shards, pieces.iter_rows())
+        yield from _complete_shards(shards, pieces.iter_rows())
 
 
-def _whole_shards(shards: Sequence[Shard], pieces: Iterable[dict[str, Any]]) -> Iterator[ShardDone]:
-    """Each shard once all its pieces have come, in whatever order."""
-    come: dict[int, list[dict[str, Any]]] = defaultdict(list)
+def _complete_shards(shards: Sequence[Shard], pieces: Iterable[dict[str, Any]]) -> Iterator[ShardDone]:
+    """Yield each shard once all its pieces have arrived, in any order."""
+    arrived: dict[int, list[dict[str, Any]]] = defaultdict(list)
     try:
         for piece in pieces:
             if piece["error"]:
                 raise HandPoseError(piece["error"])
-            of_shard = come[piece["shard"]]
+            of_shard = arrived[piece["shard"]]
             of_shard.append(piece)
-            if len(of_shard) == max(one["pieces"] for one in of_shard):
-                del come[piece["shard"]]
-                told = dict.fromkeys(warning for one in of_shard for warning in one["warnings"])
-                rows, failed = (sum(one[key] for one in of_shard) for key in ("rows", "failed"))
-                yield ShardDone(shards[piece["shard"]], rows, failed, list(told))
+            if len(of_shard) == max(other["pieces"] for other in of_shard):
+                del arrived[piece["shard"]]
+                warnings = dict.fromkeys(warning for other in of_shard for warning in other["warnings"])
+                rows, failed = (sum(other[key] for other in of_shard) for key in ("rows", "failed"))
+                yield ShardDone(shards[piece["shard"]], rows, failed, list(warnings))
     except ray.exceptions.RayError as error:
         last = str(error).strip().splitlines()[-1]  # of the traceback on the other machine
         raise HandPoseError(f"a worker of the cluster failed: {last.removeprefix('handpose.errors.')}") from None
 
 
 def _read(jobs: pa.Table, batch_size: int) -> Iterator[pa.Table]:
-    """Pieces of a shard, each a row; `pieces` is their number in the last one, and 0 in the others."""
+    """Yield the pieces of a shard, one row each; only the last one contains their number, the others contain 0."""
     (job,) = jobs.to_pylist()
     shard = Shard(tuple(InputFile(*values) for values in json.loads(job["files"])))
     number, piece = 0, None
@@ -156,7 +159,7 @@ def _read(jobs: pa.Table, batch_size: int) -> Iterator[pa.Table]:
             yield _piece(job, number, piece, 0)
             number += 1
         piece = following
-    assert piece is not None  # a shard has frames, or tells why not
+    assert piece is not None  # a shard without frames has an entry with the reason
     yield _piece(job, number, piece, number + 1)
 
 
@@ -174,15 +177,20 @@ def _piece(job: Mapping[str, Any], number: int, files: Sequence[FetchedFile], pi
     )
 
 
-class _Worker(HandPosePredictor):
-    """Predicts pieces, which leave as the bytes of Parquet files."""
+class _Worker:
+    """Predict pieces, and encode their records as Parquet files."""
+
+    def __init__(self, options: PredictOptions) -> None:
+        self._options = options
+        self._estimator = options.load_estimator()
 
     def __call__(self, pieces: pa.Table) -> pa.Table:
         (piece,) = pieces.to_pylist()
         files = [FetchedFile(*values) for values in zip(piece["names"], piece["data"], piece["reasons"], strict=True)]
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("once", UserWarning)
-            records = self.records(files)
+            records = predict_records(self._estimator, files, self._options)
+        messages = [str(warning.message) for warning in caught][:_MAX_WARNINGS]
         return pa.table(
             {
                 "shard": [piece["shard"]],
@@ -190,18 +198,18 @@ class _Worker(HandPosePredictor):
                 "pieces": [piece["pieces"]],
                 "rows": [len(records)],
                 "failed": [sum(record.status == "error" for record in records)],
-                "warnings": pa.array([[str(one.message) for one in caught][:_WARNINGS]], pa.list_(pa.string())),
-                "parquet": pa.array([parquet_of(table_of(records))], pa.large_binary()),
+                "warnings": pa.array([messages], pa.list_(pa.string())),
+                "parquet": pa.array([encode_parquet(records_table(records))], pa.large_binary()),
             }
         )
 
 
 def _write(parts: pa.Table) -> pa.Table:
-    """Writes a part; what is wrong with the output is told rather than raised, since Ray would try again and again."""
+    """Write a part; an error of the output is returned, because Ray would retry a task that raises."""
     (part,) = parts.to_pylist()
     try:
-        put(part["part"], part["parquet"])
-        error = ""
-    except HandPoseError as wrong:
-        error = str(wrong)
-    return parts.drop_columns(["part", "parquet"]).append_column("error", pa.array([error]))
+        write_url(part["part"], part["parquet"])
+        message = ""
+    except HandPoseError as error:
+        message = str(error)
+    return parts.drop_columns(["part", "parquet"]).append_column("error", pa.array([message]))

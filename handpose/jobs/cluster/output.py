@@ -1,4 +1,4 @@
-"""Where records go: a folder of Parquet files, on a disk or in an object store, and a manifest of finished shards."""
+"""The output of a cluster job: a folder of Parquet files on any file system, and a manifest of completed shards."""
 
 from __future__ import annotations
 
@@ -16,33 +16,34 @@ from handpose.io.resumable import WORK_PER_SYNC, read_manifest
 from handpose.jobs.cluster.shards import Shard
 
 MANIFEST = "_manifest.jsonl"
-"""The manifest's name; what begins with `_` is no data to readers of Parquet folders."""
+"""Name of the manifest; readers of Parquet folders skip names that start with `_`."""
 
 
 class ShardedOutput:
-    """A folder with the Parquet files of each shard, and the manifest of the shards that are whole.
+    """A folder with the Parquet files of each shard, and the manifest of the completed shards.
 
-    A part's name depends on its shard alone, so that doing a shard again replaces what was there.
+    The names of a shard's files depend only on the shard, so that predicting it again overwrites them.
 
     Attributes:
-        rows: of the shards that are finished, those of the job that is resumed among them.
-        failed: how many of these are errors.
+        rows: Rows of the completed shards, including those of the job that was resumed.
+        failed: Number of these rows that are errors.
     """
 
     def __init__(
         self, folder: str, settings: Mapping[str, Any], shards: Sequence[Shard], *, resume: bool, force: bool
     ) -> None:
-        """Opens the folder, empty or, to resume, with what was finished.
+        """Open the output, either empty or with the completed shards of the job to resume.
 
         Args:
-            folder: a path or an fsspec URL.
-            settings: what the records depend on, as JSON's types.
-            shards: all there is to do.
-            resume: go on with what is there, if anything is.
-            force: remove what is there.
+            folder: Path or fsspec URL.
+            settings: All settings that affect the records, as JSON values.
+            shards: All shards of the job.
+            resume: Keep the completed shards of an interrupted job, if there are any.
+            force: Remove existing results.
 
         Raises:
-            HandPoseError: something is there already, cannot be gone on with, or the folder cannot be written.
+            HandPoseError: The folder already contains results, the job cannot be resumed, or the folder cannot be
+                written.
         """
         self._folder = folder.rstrip("/") if "://" in folder else str(Path(folder).absolute())
         self._store, self._path = _store(folder)
@@ -52,39 +53,40 @@ class ShardedOutput:
         self._next_sync = 0.0
         try:
             if self._store.isfile(self._path):
-                raise HandPoseError(f"{folder}: is a file; expected a folder, or a name for one")
-            old = [path for path in self._listed() if _is_ours(path)]
-            if old and force:
-                self._store.rm(old)
-            elif old and not resume:
+                raise HandPoseError(f"{folder}: is a file; expected a folder, or the name of a new one")
+            existing = [path for path in self._list() if _is_own_file(path)]
+            if existing and force:
+                self._store.rm(existing)
+            elif existing and not resume:
                 raise HandPoseError(
-                    f"{folder}: has results already; give --force to overwrite them, or --resume to go on"
+                    f"{folder}: already contains results; pass --resume to continue or --force to overwrite them"
                 )
-            elif old:
-                self._take_over(shards)
-                # Parts of shards that were not finished would be rows twice, should there be fewer of them now.
-                begun = [path for path in old if not path.endswith(MANIFEST) and _digest(path) not in self._done]
-                if begun:
-                    self._store.rm(begun)
+            elif existing:
+                self._read_manifest(shards)
+                # An incomplete shard may have fewer parts this time, so the old ones would duplicate rows.
+                parts = [path for path in existing if not path.endswith(MANIFEST)]
+                incomplete = [path for path in parts if _digest(path) not in self._done]
+                if incomplete:
+                    self._store.rm(incomplete)
             self._sync()
         except HandPoseError:
             raise
-        except Exception as error:  # every store has its own
+        except Exception as error:  # each file system raises its own types
             raise HandPoseError(f"{folder}: cannot be used ({type(error).__name__}: {error})") from None
 
     def holds(self, shard: Shard) -> bool:
-        """Whether the job that is resumed has finished it."""
+        """Return whether the job that is resumed has completed a shard."""
         return shard.digest in self._done
 
     def stem(self, shard: Shard) -> str:
-        """What paths or URLs of the parts of a shard begin with."""
+        """Return the common start of the paths or URLs of a shard's parts."""
         return f"{self._folder}/part-{shard.digest}"
 
     def finish(self, shard: Shard, rows: int, failed: int) -> None:
-        """Notes that all parts of a shard are there.
+        """Record that all parts of a shard are written.
 
         Raises:
-            HandPoseError: the manifest cannot be written.
+            HandPoseError: The manifest cannot be written.
         """
         status = "error" if failed else "ok"
         entry = {"file": shard.digest, "size": shard.size, "mtime_ns": None, "status": status, "end": [rows, failed]}
@@ -95,35 +97,34 @@ class ShardedOutput:
             self._sync()
 
     def close(self) -> None:
-        """Completes the manifest.
+        """Complete the manifest.
 
         Raises:
-            HandPoseError: it cannot be written.
+            HandPoseError: The manifest cannot be written.
         """
         self._sync()
 
-    def _listed(self) -> list[str]:
+    def _list(self) -> list[str]:
         try:
             return list(self._store.ls(self._path, detail=False, refresh=True))
         except FileNotFoundError:
             return []
 
-    def _take_over(self, shards: Sequence[Shard]) -> None:
+    def _read_manifest(self, shards: Sequence[Shard]) -> None:
+        """Take over the completed shards of the job to resume."""
         name = f"{self._folder}/{MANIFEST}"
         try:
             lines = self._store.cat_file(f"{self._path}/{MANIFEST}").splitlines(keepends=True)
         except FileNotFoundError:
-            raise HandPoseError(
-                f"{self._folder}: has no manifest to resume from; give --force to start again"
-            ) from None
-        # A settings value reads back as JSON gives it: tuples are lists.
+            raise HandPoseError(f"{self._folder}: has no manifest to resume from; pass --force to start over") from None
+        # JSON turns tuples into lists, so compare the settings as JSON reads them back.
         entries, _ = read_manifest(lines, name, json.loads(self._lines[0])["settings"])
-        there = {shard.digest for shard in shards}
+        digests = {shard.digest for shard in shards}
         for entry in entries:
-            if entry["file"] not in there:
+            if entry["file"] not in digests:
                 raise HandPoseError(
-                    f"{self._folder}: the input is not what it was when the results were begun; give what it was, "
-                    "another output for new frames, or --force to start again"
+                    f"{self._folder}: the input has changed since the job was started; pass the original input, "
+                    "another output for new frames, or --force to start over"
                 )
             self._done.add(entry["file"])
             self._lines.append(json.dumps(entry) + "\n")
@@ -132,16 +133,16 @@ class ShardedOutput:
 
     def _sync(self) -> None:
         start = time.monotonic()
-        put(f"{self._folder}/{MANIFEST}", "".join(self._lines).encode())
+        write_url(f"{self._folder}/{MANIFEST}", "".join(self._lines).encode())
         end = time.monotonic()
         self._next_sync = end + WORK_PER_SYNC * (end - start)
 
 
-def put(url: str, data: bytes) -> None:
-    """Makes `data` the content of a path or URL: all of it or nothing.
+def write_url(url: str, data: bytes) -> None:
+    """Write a file at a path or URL atomically.
 
     Raises:
-        HandPoseError: it cannot be written.
+        HandPoseError: The file cannot be written.
     """
     try:
         if "://" in url and not url.startswith("file://"):
@@ -151,7 +152,7 @@ def put(url: str, data: bytes) -> None:
             path = Path(url.removeprefix("file://"))
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, data)
-    except Exception as error:  # every store has its own
+    except Exception as error:  # each file system raises its own types
         raise HandPoseError(f"{url}: cannot be written ({type(error).__name__}: {error})") from None
 
 
@@ -163,11 +164,11 @@ def _store(folder: str) -> tuple[Any, str]:
     return store, path
 
 
-def _is_ours(path: str) -> bool:
+def _is_own_file(path: str) -> bool:
     name = path.rpartition("/")[2]
     return name == MANIFEST or (name.startswith("part-") and name.endswith(".parquet"))
 
 
 def _digest(part: str) -> str:
-    """Of the shard that a part belongs to."""
+    """Return the digest of the shard that a part belongs to."""
     return part.rpartition("/")[2].split("-")[1]

@@ -1,38 +1,40 @@
-"""The network as a worker of a cluster."""
+"""Prediction of frames by a worker of a cluster."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
-from typing import Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import Query
-from handpose.jobs.cluster.table import table_of
+from handpose.jobs.job import PredictOptions
 from handpose.jobs.pipeline import FetchedFile, predict_files
 from handpose.results.records import FailedFrame, Record
 from handpose.runtimes.base import BackendName
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 
 class HandPosePredictor:
-    """For `ray.data.Dataset.map_batches`: loads the network once in each worker, and turns frames into records.
+    """A callable class for `ray.data.Dataset.map_batches` that loads the network once per worker.
 
-    Takes batches with a column `bytes`, whole depth files, and a column `path`, what they are called, as
-    `ray.data.read_binary_files(..., include_paths=True)` gives them; returns a row for each, in order, with the
-    fields of a line of `handpose predict`. A frame that has no pose because something is wrong with it is a row
-    with status `error` and the reason.
+    Its batches have a column `bytes` (complete depth files) and a column `path` (their names), such as those of
+    `ray.data.read_binary_files(..., include_paths=True)`. It returns one row per frame, in order, with the fields of a
+    JSON record. A frame that cannot be read or predicted produces a row with the status `error` and the reason.
 
     Args:
-        model: as in `HandPoseEstimator.from_pretrained`, like `device` and `backend`; every machine must have it.
-        query: What is known about all frames.
-        device: of the network.
-        backend: what runs the network.
-        batch_size: frames per pass through the network.
+        model: Name, model folder, exported file or Hub repository of the weights; every machine must have access to
+            it.
+        query: Camera, unit and hand of all frames, and optionally one hand center or box for all of them.
+        device: Device of the network: `auto`, `cpu`, `cuda`, `cuda:1`, ...
+        backend: Runtime of the network: `torch`, `onnxruntime`, `openvino`, or `auto` for the fastest installed one.
+        batch_size: Frames per pass through the network.
 
     Raises:
-        HandPoseError: as `HandPoseEstimator.from_pretrained`.
+        WeightsError: The weights do not exist, or cannot be downloaded or verified.
+        HandPoseError: The device or backend is not available.
     """
 
     def __init__(
@@ -44,19 +46,24 @@ class HandPosePredictor:
         backend: BackendName = "auto",
         batch_size: int = 16,
     ) -> None:
-        self._estimator = HandPoseEstimator.from_pretrained(model, device=device, backend=backend)
-        self._query, self._batch_size = query, batch_size
+        self._options = PredictOptions(model, query, device, backend, batch_size)
+        self._estimator = self._options.load_estimator()
 
     def __call__(self, batch: Mapping[str, Iterable[Any]]) -> pa.Table:
-        """Records of a batch of frames."""
-        files = [FetchedFile(str(name), data) for name, data in zip(batch["path"], batch["bytes"], strict=True)]
-        return table_of(self.records(files))
+        """Predict a batch of frames."""
+        from handpose.jobs.cluster.table import records_table  # requires the extra `ray`
 
-    def records(self, files: Sequence[FetchedFile]) -> list[Record]:
-        """A record for each file, in order."""
-        # One thread reads and crops beside the network's: a cluster has a worker for each processor.
-        results = predict_files(self._estimator, files, self._query, batch_size=self._batch_size, threads=1)
-        return [
-            result.pose or FailedFrame(file.name, str(result.error), self._estimator.layout)
-            for file, result in zip(files, results, strict=True)
-        ]
+        files = [FetchedFile(str(name), data) for name, data in zip(batch["path"], batch["bytes"], strict=True)]
+        return records_table(predict_records(self._estimator, files, self._options))
+
+
+def predict_records(
+    estimator: HandPoseEstimator, files: Sequence[FetchedFile], options: PredictOptions
+) -> list[Record]:
+    """Predict the record of each file, in order."""
+    # One thread reads and crops next to that of the network, because a cluster runs one worker per processor.
+    results = predict_files(estimator, files, options.query, batch_size=options.batch_size, threads=1)
+    return [
+        result.pose or FailedFrame(file.name, str(result.error), estimator.layout)
+        for file, result in zip(files, results, strict=True)
+    ]

@@ -1,4 +1,4 @@
-"""Every frame of a shard, or why there is none: nothing that is in a shard is lost without a word."""
+"""Readers of shards that return every frame, as data or as an error."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ from handpose.io.inputs import PARQUET, is_archive
 from handpose.jobs.cluster.shards import InputFile, Shard
 from handpose.jobs.pipeline import FetchedFile
 
-_CHUNK_FILES, _CHUNK_BYTES = 128, 1 << 26  # what is on its way as one piece
+_PIECE_FILES, _PIECE_BYTES = 128, 1 << 26
 
 
 def read_shard(shard: Shard, batch_size: int) -> Iterator[list[FetchedFile]]:
-    """The frames of a shard in pieces, at least one, whose lengths but the last's are multiples of `batch_size`.
+    """Yield the frames of a shard in one or more pieces.
 
-    A file that cannot be read, and what is missing of a damaged archive or table, is an entry with its reason.
+    All pieces but the last one have a multiple of `batch_size` frames. A file that cannot be read, and the remainder of
+    a damaged archive or table, is an entry with the reason.
     """
-    chunk: list[FetchedFile] = []
+    piece: list[FetchedFile] = []
     size = 0
     for file in _frames(shard):
-        chunk.append(file)
+        piece.append(file)
         size += len(file.data)
-        if len(chunk) % batch_size == 0 and (len(chunk) >= _CHUNK_FILES or size >= _CHUNK_BYTES):
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
+        if len(piece) % batch_size == 0 and (len(piece) >= _PIECE_FILES or size >= _PIECE_BYTES):
+            yield piece
+            piece, size = [], 0
+    if piece:
+        yield piece
 
 
 def _frames(shard: Shard) -> Iterator[FetchedFile]:
@@ -45,13 +46,13 @@ def _frames(shard: Shard) -> Iterator[FetchedFile]:
         yield from _files(shard.files)
         return
     frames = _table(first) if first.url.lower().endswith(PARQUET) else _archive(first)
-    empty = _failed(first.name, f"{first.name}: has no depth files; expected {', '.join(SUFFIXES)}")
+    empty = _failed(first.name, f"{first.name}: contains no depth files; expected {', '.join(SUFFIXES)}")
     yield next(frames, empty)
     yield from frames
 
 
-def _until_damage(file: InputFile, frames: Iterator[FetchedFile]) -> Iterator[FetchedFile]:
-    """The frames, and in place of those that cannot be had what is wrong with the file."""
+def _read_until_error(file: InputFile, frames: Iterator[FetchedFile]) -> Iterator[FetchedFile]:
+    """Yield the frames, and one entry with the reason in place of those that cannot be read."""
     try:
         yield from frames
     except DepthReadError as error:
@@ -68,16 +69,16 @@ def _failed(name: str, reason: str) -> FetchedFile:
 
 def _files(files: tuple[InputFile, ...]) -> Iterator[FetchedFile]:
     remote = [file for file in files if "://" in file.url and (file.size or 0) <= LARGEST_FILE]
-    fetched = _fetched([file.url for file in remote])
+    contents = _fetch([file.url for file in remote])
     for file in files:
-        data = fetched.get(file.url)
+        data = contents.get(file.url)
         if isinstance(data, bytes):
             yield FetchedFile(file.name, data)
         elif data is not None:
             reason = "no such file" if isinstance(data, FileNotFoundError) else f"cannot be read ({data})"
             yield _failed(file.name, f"{file.name}: {reason}; expected a depth image ({', '.join(SUFFIXES)})")
         elif "://" in file.url:
-            yield _failed(file.name, f"{file.name}: {file.size} bytes; no depth image is that large")
+            yield _failed(file.name, f"{file.name}: {file.size} bytes exceed the maximum size of a depth file")
         else:
             try:
                 yield FetchedFile(file.name, read_bytes(Path(file.url), file.name))
@@ -85,25 +86,25 @@ def _files(files: tuple[InputFile, ...]) -> Iterator[FetchedFile]:
                 yield _failed(file.name, str(error))
 
 
-def _fetched(urls: list[str]) -> dict[str, bytes | Exception]:
-    """What each URL holds, or what went wrong; a store that can fetches them side by side."""
-    found: dict[str, bytes | Exception] = {}
+def _fetch(urls: list[str]) -> dict[str, bytes | Exception]:
+    """Return the content of each URL, or the error; file systems that support it download files concurrently."""
+    results: dict[str, bytes | Exception] = {}
     for _, group in itertools.groupby(urls, lambda url: url.partition("://")[0]):
-        same = list(group)
+        same_store = list(group)
         try:
-            store, _ = fsspec.core.url_to_fs(same[0])
-            paths = [store._strip_protocol(url) for url in same]
+            store, _ = fsspec.core.url_to_fs(same_store[0])
+            paths = [store._strip_protocol(url) for url in same_store]
             contents = store.cat(paths, on_error="return")
-            found |= {url: contents[path] for url, path in zip(same, paths, strict=True)}
-        except Exception as error:  # every store has its own
-            found |= dict.fromkeys(same, error)
-    return found
+            results |= {url: contents[path] for url, path in zip(same_store, paths, strict=True)}
+        except Exception as error:  # each file system raises its own types
+            results |= dict.fromkeys(same_store, error)
+    return results
 
 
 class _Member(tarfile.TarInfo):
-    """A member of an archive that notes whether the archive's end mark was seen.
+    """A member of an archive that records whether the end mark of the archive was read.
 
-    Without it, `tarfile` takes a damaged header, or the place where the archive was cut short, for the end.
+    `tarfile` alone mistakes a damaged header, or the end of a truncated archive, for the end mark.
     """
 
     @classmethod
@@ -116,16 +117,16 @@ class _Member(tarfile.TarInfo):
 
 
 def _archive(file: InputFile) -> Iterator[FetchedFile]:
-    """The depth files of a tar archive, read once from front to back.
+    """Yield the depth files of a tar archive, in one sequential pass.
 
-    Neighbours with one name up to the first dot are one sample; where one of them is a `.depth.` file, the others
-    are not depth.
+    Consecutive files that share a name up to the first dot form a sample. If one of them has `.depth.` in its name,
+    only that file is read as depth.
     """
-    own = len(file.name)
-    members = _until_damage(file, _members(file))
-    for _, group in itertools.groupby(members, lambda frame: frame.name[own:].partition(".")[0]):
+    prefix = len(file.name)
+    members = _read_until_error(file, _members(file))
+    for _, group in itertools.groupby(members, lambda frame: frame.name[prefix:].partition(".")[0]):
         sample = list(group)
-        yield from [frame for frame in sample if ".depth." in frame.name[own:]] or sample
+        yield from [frame for frame in sample if ".depth." in frame.name[prefix:]] or sample
 
 
 def _members(file: InputFile) -> Iterator[FetchedFile]:
@@ -138,18 +139,18 @@ def _members(file: InputFile) -> Iterator[FetchedFile]:
                 continue
             name = f"{file.name}/{member.name}"
             if member.size > LARGEST_FILE:
-                yield _failed(name, f"{name}: {member.size} bytes; no depth image is that large")
+                yield _failed(name, f"{name}: {member.size} bytes exceed the maximum size of a depth file")
                 continue
-            packed = archive.extractfile(member)
-            assert packed is not None  # it is a regular file
-            yield FetchedFile(name, packed.read())
+            content = archive.extractfile(member)
+            assert content is not None  # it is a regular file
+            yield FetchedFile(name, content.read())
         if not getattr(archive, "at_end", False):
             raise tarfile.ReadError("its end mark is missing")
 
 
 def _table(file: InputFile) -> Iterator[FetchedFile]:
-    """The rows of a Parquet file with `bytes` and, if there are names, `path`; or with one column of both."""
-    return _until_damage(file, _rows(file))
+    """Yield the rows of a Parquet file with a column `bytes` and an optional column `path`, or one column of both."""
+    return _read_until_error(file, _rows(file))
 
 
 def _rows(file: InputFile) -> Iterator[FetchedFile]:
@@ -159,11 +160,12 @@ def _rows(file: InputFile) -> Iterator[FetchedFile]:
         nested = [field.name for field in schema if pa.types.is_struct(field.type) and _has_bytes(field.type)]
         if "bytes" not in schema.names and len(nested) != 1:
             raise DepthReadError(
-                f"{file.name}: expected a column bytes, and path, or one column of both, got {', '.join(schema.names)}"
+                f"{file.name}: expected a column bytes, and optionally path, or one column that contains both; "
+                f"got {', '.join(schema.names)}"
             )
-        wanted = [name for name in ("bytes", "path") if name in schema.names] if "bytes" in schema.names else nested
+        columns = [name for name in ("bytes", "path") if name in schema.names] if "bytes" in schema.names else nested
         rows: Iterable[dict[str, object]] = itertools.chain.from_iterable(
-            piece.to_pylist() for piece in table.iter_batches(batch_size=16, columns=wanted)
+            piece.to_pylist() for piece in table.iter_batches(batch_size=16, columns=columns)
         )
         for number, row in enumerate(rows):
             values = row if "bytes" in row else row[nested[0]] or {}
@@ -173,7 +175,7 @@ def _rows(file: InputFile) -> Iterator[FetchedFile]:
             if isinstance(data, bytes):
                 yield FetchedFile(name, data)
             else:
-                yield _failed(name, f"{name}: the row has no bytes")
+                yield _failed(name, f"{name}: the row contains no bytes")
 
 
 def _has_bytes(kind: pa.StructType) -> bool:

@@ -1,4 +1,4 @@
-"""What there is to do: files, archives and tables, on a disk or in an object store, cut into shards."""
+"""Shards of the input of a cluster job: files, archives and tables on any file system."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from handpose.io.depth.read import SUFFIXES
 from handpose.io.inputs import PARQUET, TARS, is_archive, list_files
 
 FILES_PER_SHARD = 128
-"""Of frames that are files of their own; an archive or table is one shard."""
+"""Number of loose depth files per shard; each archive or table is one shard."""
+
+_SUFFIXES = (*SUFFIXES, *TARS, PARQUET)
 
 
 class InputFile(NamedTuple):
     """A file of the input.
 
     Attributes:
-        name: what records call it.
-        url: where every machine of the cluster reads it.
-        size: bytes, none if it is not there.
-        version: changes with the file: its time of change, or what the object store has for it.
+        name: Name of the file in the records.
+        url: Path or URL at which every machine of the cluster reads the file.
+        size: Size in bytes, or None if the file does not exist.
+        version: Modification time, or the object store's version, which changes with the content.
     """
 
     name: str
@@ -36,47 +38,47 @@ class InputFile(NamedTuple):
 
 
 class Shard(NamedTuple):
-    """A part of the input that is finished as a whole: some frames, or one archive or table of frames."""
+    """A part of the input that is completed atomically: loose depth files, or one archive or table."""
 
     files: tuple[InputFile, ...]
 
     @property
     def digest(self) -> str:
-        """Tells it from all other shards, and from itself when a file has changed."""
+        """Hash of the URLs, sizes and versions of the files, which identifies the shard."""
         return hashlib.sha256(json.dumps([file[1:] for file in self.files]).encode()).hexdigest()[:16]
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """Total size in bytes."""
         return sum(file.size or 0 for file in self.files)
 
 
 def find_shards(inputs: Iterable[str]) -> list[Shard]:
-    """The shards that paths, folders, globs and URLs stand for; each file is in one of them.
+    """Return the shards of all inputs; each file belongs to one shard.
 
     Args:
-        inputs: local ones as `list_files` takes them, and URLs of files, folders and globs that fsspec knows
-            (`s3://`, `gs://`, `file://`, ...).
+        inputs: Local files, folders and globs, and URLs of files, folders and globs that fsspec supports (`s3://`,
+            `gs://`, `file://`, ...).
 
     Raises:
-        HandPoseError: an input cannot be listed or stands for nothing, or not one of the files is there.
+        HandPoseError: An input cannot be listed or matches no file, or none of the files exists.
     """
     files: dict[str, InputFile] = {}
     for text in inputs:
-        files |= {file.name: file for file in (_at_url(text) if "://" in text else _on_disk(text))}
+        files |= {file.name: file for file in (_list_url(text) if "://" in text else _list_local(text))}
     if all(file.size is None for file in files.values()):
         raise HandPoseError(f"{', '.join(files)[:200]}: no such file; expected frames, archives or tables of them")
-    alone = [file for file in files.values() if is_archive(file.url)]
+    archives = [file for file in files.values() if is_archive(file.url)]
     loose = [file for file in files.values() if not is_archive(file.url)]
     return [
-        *(Shard((file,)) for file in alone),
+        *(Shard((file,)) for file in archives),
         *(Shard(tuple(loose[i : i + FILES_PER_SHARD])) for i in range(0, len(loose), FILES_PER_SHARD)),
     ]
 
 
-def _on_disk(text: str) -> list[InputFile]:
+def _list_local(text: str) -> list[InputFile]:
     files = []
-    for path in list_files([text], (*SUFFIXES, *TARS, PARQUET)):
+    for path in list_files([text], _SUFFIXES):
         size, version = None, ""
         with contextlib.suppress(OSError):
             status = path.stat()
@@ -85,27 +87,26 @@ def _on_disk(text: str) -> list[InputFile]:
     return files
 
 
-def _at_url(url: str) -> list[InputFile]:
+def _list_url(url: str) -> list[InputFile]:
     try:
         store, path = fsspec.core.url_to_fs(url)
         if glob.has_magic(path):
-            found = store.glob(path, detail=True)
+            entries = store.glob(path, detail=True)
         elif store.isdir(path):
-            wanted = (*SUFFIXES, *TARS, PARQUET)
-            found = {entry["name"]: entry for entry in store.ls(path, detail=True)}
-            found = {name: entry for name, entry in found.items() if name.lower().endswith(wanted)}
+            listed = {entry["name"]: entry for entry in store.ls(path, detail=True)}
+            entries = {name: entry for name, entry in listed.items() if name.lower().endswith(_SUFFIXES)}
         elif store.exists(path):
-            found = {path: store.info(path)}
+            entries = {path: store.info(path)}
         else:
             return [InputFile(url, url, None, "")]
-    except Exception as error:  # every store has its own
+    except Exception as error:  # each file system raises its own types
         raise HandPoseError(f"{url}: cannot be listed ({type(error).__name__}: {error})") from None
-    if not found:
-        raise HandPoseError(f"{url}: no depth files, archives or tables there")
-    return [_described(store.unstrip_protocol(name), found[name]) for name in sorted(found)]
+    if not entries:
+        raise HandPoseError(f"{url}: contains no depth files, archives or tables")
+    return [_input_file(store.unstrip_protocol(name), entries[name]) for name in sorted(entries)]
 
 
-def _described(url: str, entry: dict[str, Any]) -> InputFile:
+def _input_file(url: str, entry: dict[str, Any]) -> InputFile:
     version = next(
         (str(entry[key]) for key in ("ETag", "etag", "md5Hash", "mtime", "LastModified") if key in entry), ""
     )

@@ -1,4 +1,4 @@
-"""Records as a table: one row for each frame, with the same fields as a line of JSON."""
+"""Tables of records, with one row per frame and the fields of a JSON record."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ SCHEMA = pa.schema(
         "reason": pa.string(),
     }
 )
-"""Columns of the table: the record's fields, null where a record has none."""
+"""Columns of the table: the fields of a record, null if a record does not have them."""
 
 
-def table_of(records: Sequence[Record]) -> pa.Table:
-    """Records as rows, in order."""
+def records_table(records: Sequence[Record]) -> pa.Table:
+    """Return records as rows, in order."""
     return pa.Table.from_pylist([record.to_dict() for record in records], schema=SCHEMA)
 
 
-def parquet_of(table: pa.Table) -> bytes:
-    """A table as the bytes of a Parquet file."""
+def encode_parquet(table: pa.Table) -> bytes:
+    """Return a table as the bytes of a Parquet file."""
     file = io.BytesIO()
     pq.write_table(table, file, compression="zstd")
     return file.getvalue()

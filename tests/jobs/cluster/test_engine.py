@@ -25,6 +25,7 @@ from handpose.jobs.cluster.engine import connect, predict_shards  # noqa: E402
 from handpose.jobs.cluster.output import MANIFEST, ShardedOutput  # noqa: E402
 from handpose.jobs.cluster.predictor import HandPosePredictor  # noqa: E402 - needs pyarrow
 from handpose.jobs.cluster.shards import find_shards  # noqa: E402
+from handpose.jobs.job import PredictOptions  # noqa: E402
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -166,7 +167,7 @@ def test_a_worker_that_cannot_begin_is_one_line(tmp_path: Path) -> None:
     connect(None)
     try:
         with pytest.raises(HandPoseError, match=r"^a worker of the cluster failed: WeightsError: .*no config.json"):
-            list(predict_shards(shards, output, {"model": str(tmp_path), "device": "cpu", "batch_size": 16}))
+            list(predict_shards(shards, output, PredictOptions(str(tmp_path), Query(), device="cpu")))
     finally:
         ray.shutdown()
 

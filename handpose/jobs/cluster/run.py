@@ -1,0 +1,67 @@
+"""A prediction job on a Ray cluster, shard by shard."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Sequence
+from typing import NamedTuple
+
+from handpose.errors import HandPoseError
+from handpose.jobs.cluster.engine import connect, predict_shards
+from handpose.jobs.cluster.output import ShardedOutput
+from handpose.jobs.cluster.shards import find_shards
+from handpose.jobs.job import PredictJob
+
+
+class ClusterProgress(NamedTuple):
+    """Progress of a job after each shard.
+
+    Attributes:
+        done: Completed shards, including those of the job that was resumed.
+        total: Shards of the job.
+        frames: Frames of the completed shards.
+        failed: Frames whose row is an error.
+        warnings: Warnings of the workers about the last shard.
+    """
+
+    done: int
+    total: int
+    frames: int
+    failed: int
+    warnings: Sequence[str] = ()
+
+
+def predict_on_cluster(
+    job: PredictJob, address: str | None = None, workers: int | None = None
+) -> Generator[ClusterProgress, None, None]:
+    """Predict the frames of a job, and yield its progress once after opening the output and after each shard.
+
+    Closing the generator completes the manifest, so that the job can be resumed.
+
+    Args:
+        job: Job to run; its output is a folder or URL.
+        address: Address of the Ray cluster. If None, a cluster of this machine is started.
+        workers: Maximum number of model replicas (default: as many as fit).
+
+    Raises:
+        HandPoseError: An input, the output, the model or the cluster cannot be used.
+    """
+    if job.output is None:
+        raise HandPoseError("--engine ray requires -o with a folder or URL")
+    shards = find_shards(job.inputs)
+    # The driver loads the network only to check the model and to export its graph for workers on this machine.
+    estimator = job.options.load_estimator(device="cpu")
+    settings = job.settings(estimator, format="parquet")
+    output = ShardedOutput(job.output, settings, shards, resume=job.resume, force=job.force)
+    with contextlib.closing(output):
+        remaining = [shard for shard in shards if not output.holds(shard)]
+        done = len(shards) - len(remaining)
+        yield ClusterProgress(done, len(shards), output.rows, output.failed)
+        if not remaining:
+            return
+        connect(address)
+        with contextlib.closing(predict_shards(remaining, output, job.options, workers=workers)) as finished:
+            for shard in finished:
+                output.finish(shard.shard, shard.rows, shard.failed)
+                done += 1
+                yield ClusterProgress(done, len(shards), output.rows, output.failed, shard.warnings)

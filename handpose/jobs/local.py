@@ -1,0 +1,156 @@
+"""Prediction of local files in this process, with pictures and web pages of the results."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from handpose.errors import HandPoseError
+from handpose.io.atomic import write_atomically
+from handpose.io.depth.read import SUFFIXES
+from handpose.io.inputs import is_archive, list_files
+from handpose.jobs.job import PredictJob
+from handpose.jobs.pipeline import FileResult, predict_files
+from handpose.localization.centers import read_centers
+from handpose.results.formats import Format
+from handpose.results.page import pose_page
+from handpose.results.records import FailedFrame, Record
+from handpose.results.writers import open_writer
+
+
+class LocalProgress(NamedTuple):
+    """Progress of a job after each file.
+
+    Attributes:
+        done: Files with a record, including those of the job that was resumed.
+        total: Files of the job.
+        failed: Files whose record is an error.
+        error: Error of the last file, or empty.
+    """
+
+    done: int
+    total: int
+    failed: int
+    error: str = ""
+
+
+def predict_local(
+    job: PredictJob, *, format: Format, draw: Path | None = None, html: Path | None = None
+) -> Generator[LocalProgress, None, None]:
+    """Predict the files of a job, and yield its progress once after opening the output and after each record.
+
+    Closing the generator completes the output, so that the job can be resumed.
+
+    Args:
+        job: Job to run.
+        format: Format of the records.
+        draw: Folder for pictures of the results.
+        html: Folder for web pages of the results, or the file of a single page.
+
+    Raises:
+        HandPoseError: An input, the output or the model cannot be used.
+    """
+    files = _local_files(job.inputs)
+    centers = _centers(job, len(files))
+    pictures, pages = _targets(files, draw, ".png"), _targets(files, html, ".html")
+    output = None if job.output is None else Path(job.output)
+    _check_targets(job, files, [output, *pictures.values(), *pages.values()])
+
+    estimator = job.options.load_estimator()
+    settings = job.settings(estimator, format=format, draw=_text(draw), html=_text(html))
+    with open_writer(format, output, settings, resume=job.resume) as writer:
+        remaining = [i for i, file in enumerate(files) if not writer.holds(file)]
+        progress = LocalProgress(len(files) - len(remaining), len(files), writer.failed)
+        yield progress
+        results = predict_files(
+            estimator,
+            [files[i] for i in remaining],
+            job.options.query,
+            centers=None if centers is None else centers[remaining],
+            batch_size=job.options.batch_size,
+            keep_depth=bool(pictures or pages),
+        )
+        with contextlib.closing(results):
+            for result in results:
+                _show(result, pictures.get(result.path), pages.get(result.path))
+                record: Record = result.pose or FailedFrame(str(result.path), str(result.error), estimator.layout)
+                writer.write(result.path, record)
+                error = "" if result.error is None else str(result.error)
+                progress = LocalProgress(progress.done + 1, len(files), writer.failed, error)
+                yield progress
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _local_files(inputs: Iterable[str]) -> list[Path]:
+    for text in inputs:
+        if "://" in text or is_archive(text):
+            raise HandPoseError(f"{text}: URLs, archives and tables are only read with --engine ray")
+    return list_files(inputs, SUFFIXES)
+
+
+def _centers(job: PredictJob, files: int) -> np.ndarray | None:
+    """Return the hand center of each file, (N, 3) mm, if the job has a file of centers."""
+    if job.centers is None:
+        return None
+    centers = read_centers(job.centers, y_up=job.y_up)
+    if len(centers) != files:
+        raise HandPoseError(
+            f"{job.centers}: has {len(centers)} centers for {files} images; one line per image is required"
+        )
+    return centers
+
+
+def _targets(files: list[Path], target: Path | None, suffix: str) -> dict[Path, Path]:
+    """Map each file to its picture or page; equal names from different folders are numbered."""
+    if target is None:
+        return {}
+    if target.suffix == ".html" == suffix:
+        if len(files) > 1:
+            raise HandPoseError(f"{target}: is one page for {len(files)} inputs; pass a folder")
+        return {files[0]: target}
+    targets: dict[Path, Path] = {}
+    taken: set[Path] = set()
+    for file in files:
+        path, number = target / f"{file.stem}{suffix}", 1
+        while path in taken:
+            number += 1
+            path = target / f"{file.stem}-{number}{suffix}"
+        taken.add(path)
+        targets[file] = path
+    return targets
+
+
+def _check_targets(job: PredictJob, files: Iterable[Path], targets: Iterable[Path | None]) -> None:
+    """Reject targets that are inputs, or that exist although they may not be overwritten."""
+    inputs = {file.resolve() for file in files}
+    for path in targets:
+        if path is not None and path.resolve() in inputs:
+            raise HandPoseError(f"{path}: is one of the inputs; results must go elsewhere")
+        if path is not None and path.exists() and not (job.force or job.resume):
+            resume = "" if job.output is None else ", or --resume to continue"
+            raise HandPoseError(f"{path}: already exists; pass --force to overwrite it{resume}")
+
+
+def _show(result: FileResult[Path], picture: Path | None, page: Path | None) -> None:
+    """Write the picture and the page of a result; there is no page without a hand."""
+    if result.pose is None or result.depth is None:
+        return
+    contents: dict[Path, bytes] = {}
+    if picture is not None:
+        contents[picture] = cv2.imencode(".png", result.pose.draw(result.depth))[1].tobytes()
+    if page is not None and result.pose.status != "no_hand":
+        contents[page] = pose_page(result.pose, result.depth).encode()
+    for path, content in contents.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, content)
+        except OSError as error:
+            raise HandPoseError(f"{path}: cannot be written ({error})") from None
