@@ -1,1 +1,1 @@
-"""Joints, cameras and crops: values of numpy and their arithmetic."""
+"""Joint layouts, cameras and crops, in numpy."""

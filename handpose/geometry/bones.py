@@ -1,4 +1,4 @@
-"""Lengths of bones, and how far they are from a hand's."""
+"""Bone lengths, and how much they deviate from those of an average hand."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from handpose.geometry.layouts import JointLayout
 
 
 def bone_lengths(xyz: np.ndarray, layout: JointLayout) -> np.ndarray:
-    """Lengths (..., B) of the layout's bones between joints `xyz` (..., J, 3)."""
+    """Return the lengths (..., B) of the layout's bones between joints `xyz` (..., J, 3)."""
     parents, children = np.array(layout.bones).T
     lengths: np.ndarray = np.linalg.norm(xyz[..., children, :] - xyz[..., parents, :], axis=-1)
     return lengths
 
 
 def bone_deviation(xyz: np.ndarray, bones_mm: tuple[float, ...], layout: JointLayout) -> tuple[np.ndarray, np.ndarray]:
-    """The hand's size (...,) as a multiple of the usual one, and how far each bone is off that, (..., B).
+    """Return the hand size (...,) relative to an average hand, and the deviation (..., B) of each bone.
 
-    A deviation is the absolute logarithm of a bone's length over the usual one's, times the hand's size: 0.1 is a
-    bone of 10 % more or less than goes with the others.
+    The deviation is the absolute logarithm of the ratio between the bone length and the length that an average hand of
+    this size has: 0.1 means a bone that is about 10% too long or too short for the hand.
 
     Args:
         xyz: (..., J, 3) joints, mm.
-        bones_mm: usual lengths, in the order of the layout's `bones`.
-        layout: of the joints.
+        bones_mm: Bone lengths of the average hand, in the order of the layout's `bones`.
+        layout: Layout of the joints.
     """
     ratio = np.log(np.maximum(bone_lengths(xyz, layout), 1.0) / bones_mm)
     size = np.median(ratio, axis=-1)

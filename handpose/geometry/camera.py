@@ -1,4 +1,4 @@
-"""The pinhole camera: intrinsics with the image size they belong to."""
+"""Pinhole cameras: intrinsics and the image size that they apply to."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.io.text import SETTINGS, read_text
 
-_LARGEST = 1e9  # px, beyond which (or below whose inverse) no camera is, and arithmetic begins to fail
+_MAX_PX = 1e9  # larger values (and focal lengths below the inverse) lead to numerical errors
 
 
 class _Pinhole:
-    """The projection of a pinhole camera, or of many where the intrinsics are arrays (N, 1)."""
+    """The projection of one pinhole camera, or of N cameras if the intrinsics are arrays (N, 1)."""
 
     fx: Any
     fy: Any
@@ -28,13 +28,13 @@ class _Pinhole:
     cy: Any
 
     def project(self, xyz: np.ndarray) -> np.ndarray:
-        """Pixels and depth `uvz` (..., 3) [px, px, mm] of points `xyz` (..., 3) in the camera's frame, mm."""
+        """Project points `xyz` (..., 3) in mm, camera frame, to pixels and depth `uvz` (..., 3) [px, px, mm]."""
         xyz = np.asarray(xyz, dtype=np.float64)
         z = xyz[..., 2]
         return np.stack([xyz[..., 0] / z * self.fx + self.cx, xyz[..., 1] / z * self.fy + self.cy, z], axis=-1)
 
     def unproject(self, uvz: np.ndarray) -> np.ndarray:
-        """Points `xyz` (..., 3) in the camera's frame, mm, at pixels and depths `uvz` (..., 3) [px, px, mm]."""
+        """Return the points `xyz` (..., 3) in mm, camera frame, of pixels and depths `uvz` (..., 3) [px, px, mm]."""
         uvz = np.asarray(uvz, dtype=np.float64)
         z = uvz[..., 2]
         return np.stack([(uvz[..., 0] - self.cx) * z / self.fx, (uvz[..., 1] - self.cy) * z / self.fy, z], axis=-1)
@@ -42,12 +42,12 @@ class _Pinhole:
 
 @dataclass(frozen=True)
 class Camera(_Pinhole):
-    """Pinhole intrinsics in pixels; x right, y down, z forward; the centre of the first pixel is (0, 0).
+    """Pinhole intrinsics in pixels; x right, y down, z forward; the center of the top left pixel is (0, 0).
 
     Attributes:
-        fx, fy: focal lengths.
-        cx, cy: principal point.
-        width, height: size of the image they belong to; 0 where it is not known, then any image's size fits.
+        fx, fy: Focal lengths.
+        cx, cy: Principal point.
+        width, height: Image size that the intrinsics apply to; 0 if unknown, which fits images of any size.
     """
 
     fx: float
@@ -59,86 +59,86 @@ class Camera(_Pinhole):
 
     def __post_init__(self) -> None:
         fields = vars(self)
-        for name, given in fields.items():  # numpy's numbers would not survive JSON
+        for name, given in fields.items():  # numpy scalars cannot be written as JSON
             try:
                 value = float(given)
             except (TypeError, ValueError, OverflowError):
                 value = math.nan
             fields[name] = int(value) if name in ("width", "height") and value.is_integer() else value
         values = tuple(fields.values())
-        if not all(abs(value) <= _LARGEST for value in values) or min(self.fx, self.fy) < 1 / _LARGEST:
+        if not all(abs(value) <= _MAX_PX for value in values) or min(self.fx, self.fy) < 1 / _MAX_PX:
             raise HandPoseError(
-                f"a camera needs finite numbers and focal lengths above 0, got fx,fy,cx,cy = {values[:4]}"
+                f"a camera requires finite numbers and focal lengths above 0, got fx,fy,cx,cy = {values[:4]}"
             )
         if self.width < 0 or self.height < 0:
-            raise HandPoseError(f"a camera's image size must not be negative, got {self.width} x {self.height}")
+            raise HandPoseError(f"the image size of a camera must not be negative, got {self.width} x {self.height}")
 
     def crop(self, x: float, y: float, width: float, height: float) -> Camera:
-        """The camera of the window whose first column and row are `x` and `y` (fractions allowed)."""
+        """Return the camera of an image window with first column `x` and first row `y` (may be fractions)."""
         return Camera(self.fx, self.fy, self.cx - x, self.cy - y, width, height)
 
     def resize(self, width: float, height: float) -> Camera:
-        """The camera of the same view at another resolution."""
+        """Return the camera of the same view at another resolution."""
         if not (self.width and self.height):
-            raise HandPoseError("a camera must know its image's size to be resized; give it width and height")
+            raise HandPoseError("resizing a camera requires its image size; pass width and height")
         sx, sy = width / self.width, height / self.height
         return Camera(self.fx * sx, self.fy * sy, (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5, width, height)
 
     def for_image(self, width: int, height: int) -> Camera:
-        """This camera for an image of the given size.
+        """Return this camera scaled to an image of the given size.
 
-        The size may be the camera's own, a whole multiple, or a whole fraction of it.
+        The size may be that of the camera, an integer multiple or an integer fraction of it.
 
         Raises:
-            HandPoseError: the image is of another shape: cropped, rotated, or another camera's.
+            HandPoseError: the image has another shape: it was cropped or rotated, or comes from another camera.
         """
         if not (self.width and self.height):
             return dataclasses.replace(self, width=width, height=height)
         if (width, height) == (self.width, self.height):
             return self
         up, down = width / self.width, self.width / width
-        whole = max(up, down)
-        if height * self.width == width * self.height and whole == round(whole):
+        factor = max(up, down)
+        if height * self.width == width * self.height and factor == round(factor):
             return self.resize(width, height)
         raise HandPoseError(
-            f"the camera is for {self.width:g} x {self.height:g} images, or whole multiples, got {width} x {height}; "
-            "give the intrinsics of this very stream (a crop shifts cx and cy, a rotation swaps the axes)"
+            f"the camera is for {self.width:g} x {self.height:g} images or integer multiples, got {width} x {height}; "
+            "pass the intrinsics of this stream (a crop shifts cx and cy, a rotation swaps the axes)"
         )
 
     def to_dict(self) -> dict[str, float]:
-        """The fields by name."""
+        """Return the fields by name."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: object) -> Camera:
-        """The camera with the fields `fx, fy, cx, cy` and, if known, `width, height`."""
+        """Create a camera from the fields `fx, fy, cx, cy` and, if known, `width, height`."""
         given: dict[str, Any] = values if isinstance(values, dict) else {}
         try:
             numbers = {field.name: given[field.name] for field in dataclasses.fields(cls) if field.name in given}
             return cls(**{name: _number(value) for name, value in numbers.items()})
         except TypeError:
             raise HandPoseError(
-                "a camera needs the numbers fx, fy, cx, cy and, if known, width, height; got "
+                "a camera requires the numbers fx, fy, cx, cy and, if known, width, height; got "
                 f"{str(list(given) or values)[:100]}"
             ) from None
 
     @classmethod
     def assumed(cls, width: int, height: int) -> Camera:
-        """A guess for a camera nobody described: 67 degrees wide, centred. Positions come out approximate."""
+        """Return a guess for an unknown camera: 67 degrees wide and centered. Positions become approximate."""
         focal = width / 2 / math.tan(math.radians(67.0 / 2))
         return cls(focal, focal, (width - 1) / 2, (height - 1) / 2, width, height)
 
     @classmethod
     def parse(cls, text: str) -> Camera:
-        """The camera that `text` names.
+        """Parse a camera from text.
 
         Args:
-            text: a preset (`icvl`, `nyu`, `msra`); the numbers `fx,fy,cx,cy` or `fx,fy,cx,cy,width,height`;
-                a JSON file with these names; or a ROS `camera_info` YAML file (its `K`; the image must be
-                rectified, since distortion is not undone here).
+            text: A preset (`icvl`, `nyu`, `msra`); the numbers `fx,fy,cx,cy` or `fx,fy,cx,cy,width,height`; a JSON
+                file with these names; or a ROS `camera_info` YAML file (only its `K` is used, so images must be
+                rectified).
 
         Raises:
-            HandPoseError: it is none of these, or the file does not hold them.
+            HandPoseError: the text has another format, or the file does not contain a camera.
         """
         if text in CAMERAS:
             return CAMERAS[text]
@@ -159,10 +159,10 @@ class Camera(_Pinhole):
 
 
 class Cameras(_Pinhole):
-    """Many cameras as one: points and pixels are (N, J, 3), with those of each camera in a row.
+    """N cameras as one: points and pixels are (N, J, 3), one row per camera.
 
     Args:
-        cameras: N of them.
+        cameras: The N cameras.
     """
 
     def __init__(self, cameras: Sequence[Camera]) -> None:
@@ -197,13 +197,13 @@ def _from_json(path: Path, content: str) -> Camera:
         raise HandPoseError(f"{path}: {error}") from None
 
 
-# A camera_info message is flat and of fixed keys; `K` (ROS 1), `k` (ROS 2) or camera_calibration's
-# `camera_matrix: {rows, cols, data}` hold nine numbers, row by row, in either of YAML's list styles.
-# Every repetition is bounded or of one kind, so that no file takes long.
+# A camera_info message is flat with fixed keys: `K` (ROS 1), `k` (ROS 2) or camera_calibration's
+# `camera_matrix: {rows, cols, data}` contain nine numbers, row by row, in either of YAML's list styles.
+# All repetitions are bounded or unambiguous, so no file causes long backtracking.
 _ROS_MATRIX = re.compile(
     r"^[ \t]*(?:[Kk][ \t]*:|camera_matrix[ \t]*:.{,200}?data[ \t]*:)((?:[\s,\[\]-]*[\d.eE+-]+){9})", re.M | re.S
 )
-# At the line's start: the message's own size, not that of its `roi`.
+# Only at the start of a line: the size of the image, not that of its `roi`.
 _ROS_SIZE = re.compile(r"^(?:image_)?(width|height)\s*:\s*(\d+)\b", re.M)
 
 
@@ -217,4 +217,4 @@ def _from_ros(path: Path, content: str) -> Camera:
         return Camera(k[0], k[4], k[2], k[5], float(size["width"]), float(size["height"]))
     except (HandPoseError, IndexError, ValueError):
         got = " ".join(matrix.group(1).split())[:100]
-        raise HandPoseError(f"{path}: its K is not nine numbers of a calibrated camera, got {got}") from None
+        raise HandPoseError(f"{path}: K must be the nine numbers of a calibrated camera, got {got}") from None

@@ -1,4 +1,4 @@
-"""The network's view of a hand: a metric cube cut out of a depth image, which is itself a camera's image."""
+"""Hand crops: metric cubes resampled to patches, the network's input. Each patch is the image of a pinhole camera."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ PATCH = 96
 """Side of a patch, px."""
 
 _STEPS = np.arange(float(PATCH))
-_NEAREST, _FARTHEST = 1.0, 1e6  # mm, and px, beyond which no centre is meant
+_MIN_Z_MM = 1.0
+_MAX_COORDINATE = 1e6  # mm or px of a valid hand center
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,12 +24,12 @@ class HandCrop:
     """A cube around a hand, resampled to a patch.
 
     Attributes:
-        patch: (96, 96) float32: -1 at the cube's near face, +1 at its far face, behind it and without reading.
-            Whatever stands before the cube is clamped to -1.
-        camera: the pinhole camera whose image the patch is (before mirroring).
-        center: (3,) the cube's centre, camera frame, mm.
-        cube: the cube's side, mm.
-        mirrored: the patch is flipped left to right, so that a left hand looks like a right one.
+        patch: (96, 96) float32: -1 at the near face of the cube and in front of it, +1 at the far face, behind it and
+            at missing pixels.
+        camera: Pinhole camera of the patch (before mirroring).
+        center: (3,) center of the cube in mm, camera frame.
+        cube: Side of the cube, mm.
+        mirrored: Whether the patch is flipped horizontally, so that a left hand looks like a right one.
     """
 
     patch: np.ndarray
@@ -41,39 +42,39 @@ class HandCrop:
     def cut(
         cls, depth: np.ndarray, camera: Camera, center: np.ndarray, cube: float, *, mirror: bool = False
     ) -> HandCrop:
-        """The crop of `cube` mm around `center`.
+        """Crop a cube from a depth image.
 
         Args:
-            depth: (H, W) mm, 0 = no reading.
-            camera: of `depth`.
-            center: (3,) camera frame, mm.
-            cube: side, mm.
-            mirror: flip the patch, for left hands.
+            depth: (H, W) mm, 0 = missing.
+            camera: Camera of the image.
+            center: (3,) center of the cube in mm, camera frame.
+            cube: Side of the cube, mm.
+            mirror: Whether to flip the patch, for left hands.
 
         Raises:
-            HandPoseError: the centre is not a point before the camera.
+            HandPoseError: the center is not a point in front of the camera, or the camera does not fit the image.
         """
         center = check_cube(center, cube)
         camera = camera.for_image(depth.shape[1], depth.shape[0])
         view = patch_camera(camera, center, cube)
 
-        # Nearest reading at each patch pixel's centre: averages across a silhouette would invent surfaces.
+        # Each patch pixel samples the nearest pixel: averages across a silhouette would invent surfaces.
         columns = np.floor((_STEPS - view.cx) / view.fx * camera.fx + camera.cx + 0.5)
         rows = np.floor((_STEPS - view.cy) / view.fy * camera.fy + camera.cy + 0.5)
         patch = normalize_depth(sample_depth(depth, rows, columns), center[2], cube)
         return cls(patch[:, ::-1].copy() if mirror else patch, view, center, float(cube), mirror)
 
     def denormalize(self, uvz: np.ndarray, uv_scale: float = PATCH - 1) -> np.ndarray:
-        """Normalised joints (J, 3) of this patch as uvz (J, 3): u, v [px of the unmirrored patch], z [mm].
+        """Convert normalized joints (J, 3) to `uvz` (J, 3): u and v in px of the unmirrored patch, z in mm.
 
         Args:
-            uvz: the network's output.
-            uv_scale: patch pixels that a normalised u or v of 1 stands for.
+            uvz: The network's output.
+            uv_scale: Patch pixels that correspond to a normalized u or v of 1.
         """
         return denormalize([self], np.asarray(uvz)[None], uv_scale)[0]  # type: ignore[no-any-return]
 
     def normalize(self, uvz: np.ndarray, uv_scale: float = PATCH - 1) -> np.ndarray:
-        """The inverse of `denormalize`."""
+        """Convert `uvz` (..., 3) to normalized joints: the inverse of `denormalize`."""
         u, v, z = np.moveaxis(np.asarray(uvz, dtype=np.float64), -1, 0)
         if self.mirrored:
             u = PATCH - 1 - u
@@ -81,7 +82,7 @@ class HandCrop:
 
 
 def denormalize(crops: Sequence[HandCrop], uvz: np.ndarray, uv_scale: float = PATCH - 1) -> np.ndarray:
-    """As `HandCrop.denormalize`, for the joints (N, J, 3) of N crops at once."""
+    """Apply `HandCrop.denormalize` to the joints (N, J, 3) of N crops at once."""
     mirrored, center_z, cube = np.array([(crop.mirrored, crop.center[2], crop.cube) for crop in crops]).T[..., None]
     u, v, z = np.moveaxis(np.asarray(uvz, dtype=np.float64), -1, 0)
     u = u * uv_scale
@@ -90,42 +91,44 @@ def denormalize(crops: Sequence[HandCrop], uvz: np.ndarray, uv_scale: float = PA
 
 
 def check_cube(center: np.ndarray, cube: float) -> np.ndarray:
-    """The centre (3,) of a cube, once it is certain that the cube can be cut.
+    """Validate a cube and return its center as float64 (3,).
 
     Raises:
-        HandPoseError: the centre is not a point before the camera, or the cube has no size.
+        HandPoseError: the center is not a point in front of the camera, or the cube has no size.
     """
     center = np.asarray(center, dtype=np.float64)
-    if center.shape != (3,) or not (np.abs(center) <= _FARTHEST).all() or center[2] < _NEAREST:
+    if center.shape != (3,) or not (np.abs(center) <= _MAX_COORDINATE).all() or center[2] < _MIN_Z_MM:
         raise HandPoseError(
-            "a hand's centre is x, y, z in mm in the camera's frame with z above 0, between a millimetre and a "
-            f"kilometre, got {center.tolist()}"
+            "a hand center must be x, y, z in mm, camera frame, with z between a millimeter and a kilometer, "
+            f"got {center.tolist()}"
         )
     if not (np.isfinite(cube) and cube > 0):
-        raise HandPoseError(f"the cube's side must be above 0 mm, got {cube}")
+        raise HandPoseError(f"the side of the cube must be above 0 mm, got {cube}")
     return center
 
 
 def patch_camera(camera: Camera, center: np.ndarray, cube: float) -> Camera:
-    """The camera of the patch that shows a cube.
+    """Return the camera of the patch that shows a cube.
 
     Args:
-        camera: of the whole image.
-        center: (3,) the cube's centre, camera frame, mm.
-        cube: side, mm.
+        camera: Camera of the whole image.
+        center: (3,) center of the cube in mm, camera frame.
+        cube: Side of the cube, mm.
 
     Raises:
-        HandPoseError: the centre is millions of pixels beside the image.
+        HandPoseError: the center is millions of pixels outside the image.
     """
     width, height = camera.fx * cube / center[2], camera.fy * cube / center[2]
     u, v, _ = camera.project(center).tolist()
-    if max(abs(u), abs(v)) > _FARTHEST:
-        raise HandPoseError(f"a hand's centre must be in view or near it, got {center.tolist()}: pixel {u:g}, {v:g}")
+    if max(abs(u), abs(v)) > _MAX_COORDINATE:
+        raise HandPoseError(
+            f"a hand center must be inside or near the field of view, got {center.tolist()}: pixel {u:g}, {v:g}"
+        )
     return camera.crop(u + 0.5 - width / 2, v + 0.5 - height / 2, width, height).resize(PATCH, PATCH)
 
 
 def normalize_depth(z: np.ndarray, center_z: float, cube: float) -> np.ndarray:
-    """Depth (96, 96) mm, 0 = no reading, as a `HandCrop`'s patch (96, 96) float32."""
+    """Convert depth (96, 96) in mm, 0 = missing, to the `patch` of a `HandCrop`."""
     missing = ~(z > 0)
     patch: np.ndarray = z.astype(np.float32) - np.float32(center_z)
     patch /= np.float32(cube / 2)

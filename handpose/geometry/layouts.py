@@ -1,4 +1,4 @@
-"""Joint layouts: which joints a data set names, in which order, and how its skeleton joins them."""
+"""Joint layouts: the joints of each data set, their order, and the skeleton that connects them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 
 @dataclass(frozen=True)
 class JointLayout:
-    """A named order of hand joints and the tree that joins them.
+    """An ordered list of hand joints and the tree that connects them.
 
     Attributes:
-        name: the layout's short name, `icvl`, `nyu` or `msra`.
-        joints: joint names; `<finger>_<part>` for the joints of a finger.
-        parents: for each joint the index of its parent, -1 for the root.
+        name: Short name: `icvl`, `nyu` or `msra`.
+        joints: Joint names; `<finger>_<part>` for the joints of a finger.
+        parents: Index of the parent of each joint, -1 for the root.
     """
 
     name: str
@@ -28,24 +28,24 @@ class JointLayout:
 
     @property
     def bones(self) -> tuple[tuple[int, int], ...]:
-        """(parent, child) joint indices, one pair per bone, in the children's order."""
+        """Joint indices (parent, child) of each bone, in the order of the children."""
         return tuple((parent, child) for child, parent in enumerate(self.parents) if parent >= 0)
 
     @property
     def fingers(self) -> dict[str, tuple[int, ...]]:
-        """Joint indices of each finger, from the palm to the tip."""
+        """Joint indices of each finger, from palm to tip."""
         members = {
             finger: [i for i, joint in enumerate(self.joints) if joint.startswith(finger + "_")] for finger in FINGERS
         }
         return {finger: tuple(sorted(indices, key=self.depth)) for finger, indices in members.items()}
 
     def depth(self, joint: int) -> int:
-        """The number of bones between `joint` and the root."""
+        """Return the number of bones between `joint` and the root."""
         parent = self.parents[joint]
         return 0 if parent < 0 else 1 + self.depth(parent)
 
     def adjacency(self) -> np.ndarray:
-        """D^-1/2 (A + I) D^-1/2 of the skeleton graph, (J, J) float64 (paper, section 3.2)."""
+        """Return the normalized adjacency matrix D^-1/2 (A + I) D^-1/2, (J, J) float64 (paper, section 3.2)."""
         matrix = np.eye(len(self))
         for parent, child in self.bones:
             matrix[parent, child] = matrix[child, parent] = 1.0

@@ -1,28 +1,28 @@
-"""Reading a depth image at pixels of another grid."""
+"""Samples a depth image on another pixel grid."""
 
 from __future__ import annotations
 
 import numpy as np
 
 _OPPOSITE = ((0, 1), (1, 0), (1, 1), (1, -1))
-"""Steps (down, right) to one of two opposite neighbors."""
+"""Steps (down, right) to one neighbor of each opposite pair."""
 
-_SAME_SURFACE = 30.0  # mm: more than a hand's surface rises over two pixels, less than what stands behind it
-_PROBES = 64  # holes that tell whether a regular grid of pixels is missing
-_GRID = 0.05  # share of them that can be filled, above which it is
+_SAME_SURFACE = 30.0  # mm: above the depth change of a hand over two pixels, below the distance to its background
+_PROBES = 64  # holes that are checked to decide whether a regular grid of pixels is missing
+_GRID = 0.05  # share of fillable holes above which this is the case
 
 
 def sample_depth(depth: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """The readings (R, C) of a depth image where `rows` and `columns` cross, 0 outside the image.
+    """Return the depth (R, C) at the intersections of `rows` and `columns`, 0 outside the image.
 
-    Where a regular grid of pixels is missing, as after registration to a larger color image, a hole between two
-    opposite neighbors on one surface gets their mean. Nothing else is averaged or filled: across a silhouette, that
-    would invent surfaces.
+    If a regular grid of pixels is missing, as after registration to a larger color image, a hole between two opposite
+    neighbors on one surface is filled with their mean. Other pixels are neither averaged nor filled: across a
+    silhouette, that would invent surfaces.
 
     Args:
-        depth: (H, W) mm, 0 = no reading.
-        rows: (R,) whole numbers, pixel indices within the image or beyond.
-        columns: (C,) likewise.
+        depth: (H, W) mm, 0 = missing.
+        rows: (R,) integer pixel indices, possibly outside the image.
+        columns: (C,) integer pixel indices, possibly outside the image.
     """
     height, width = depth.shape
     row_inside, column_inside = (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
@@ -39,7 +39,7 @@ def sample_depth(depth: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np
 
 
 def _between_neighbors(depth: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """The mean of two opposite neighbors on one surface, for each pixel of flat indices (N,); 0 where none are."""
+    """Return the mean of two opposite neighbors on one surface for pixels of flat indices (N,); 0 if there are none."""
     filled = np.zeros(len(pixels), depth.dtype)
     for down, right in _OPPOSITE:
         step = down * depth.shape[1] + right

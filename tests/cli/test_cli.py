@@ -187,7 +187,7 @@ def test_one_bad_centre_fails_alone(tmp_path: Path) -> None:
     code, out, err = run("predict", *images, *CAMERA, "--center", tmp_path / "centres.txt")
     assert code == 1
     assert [json.loads(line)["status"] == "error" for line in out.splitlines()] == [False, True, False]
-    assert "thumb.png: a hand's centre is" in err
+    assert "thumb.png: a hand center must" in err
 
 
 def test_version_and_module() -> None:

@@ -6,7 +6,7 @@ import pytest
 from handpose.geometry.layouts import FINGERS, ICVL16, LAYOUTS, MSRA21, NYU14, JointLayout
 
 
-def test_bones_are_the_published_skeletons() -> None:
+def test_bones_match_the_published_skeletons() -> None:
     def pairs(layout: JointLayout) -> set[frozenset[int]]:
         return {frozenset(bone) for bone in layout.bones}
 
@@ -23,7 +23,7 @@ def test_bones_are_the_published_skeletons() -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=str)
-def test_a_layout_is_one_tree_with_five_fingers_that_end_in_tips(layout: JointLayout) -> None:
+def test_a_layout_is_a_tree_with_five_fingers_that_end_in_tips(layout: JointLayout) -> None:
     assert len(layout.bones) == len(layout) - 1
     assert len(set(layout.joints)) == len(layout)
     assert all(layout.depth(joint) < len(layout) for joint in range(len(layout)))
@@ -34,7 +34,7 @@ def test_a_layout_is_one_tree_with_five_fingers_that_end_in_tips(layout: JointLa
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=str)
-def test_adjacency_is_the_symmetric_normalisation_and_has_largest_eigenvalue_one(layout: JointLayout) -> None:
+def test_adjacency_is_symmetrically_normalized(layout: JointLayout) -> None:
     matrix = layout.adjacency()
     degrees = 1 + np.bincount(np.array(layout.bones).ravel(), minlength=len(layout))
     assert np.allclose(np.diag(matrix), 1 / degrees)
@@ -45,5 +45,5 @@ def test_adjacency_is_the_symmetric_normalisation_and_has_largest_eigenvalue_one
 
 
 @pytest.mark.shared
-def test_adjacency_agrees_with_the_original(reference) -> None:
+def test_adjacency_matches_the_original_implementation(reference) -> None:
     assert np.abs(ICVL16.adjacency() - reference("network-icvl.npz")["A"]).max() < 1e-7

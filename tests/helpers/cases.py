@@ -70,7 +70,7 @@ def cases() -> list[Case]:
         [0, 1e300, 500],
         [0, 0, 1e300],
     ):
-        add("a centre that is no place", "a hand's centre is", center=center)
+        add("a centre that is no place", "hand center must", center=center)
     for center in ("abc", [1, 2], [[1, 2, 3], [4, 5, 6]], {}, [10**400, 0, 500]):
         add("a centre that is no place", "expected numbers|center must be", center=center)
     for box in (
@@ -116,10 +116,10 @@ def cases() -> list[Case]:
     for focal in (1e4, 1e9):
         add("focal lengths that no camera has", "no_hand", camera=Camera(focal, focal, 320, 240))
     for off in (1e9, -1e9):
-        add("principal points that no camera has", "no_hand|a hand's centre is", camera=Camera(476, 476, off, off))
+        add("principal points that no camera has", "no_hand|hand center must", camera=Camera(476, 476, off, off))
         add(
             "principal points that no camera has",
-            "no_hand|a hand's centre must",
+            "no_hand|hand center must",
             camera=Camera(476, 476, off, off),
             **middle,
         )

@@ -1,4 +1,4 @@
-"""Depth images whose content is known."""
+"""Synthetic depth images with known content."""
 
 from __future__ import annotations
 
@@ -8,30 +8,28 @@ from handpose.geometry.camera import Camera
 
 
 def render_balls(camera: Camera, balls: list[tuple[np.ndarray, float]]) -> np.ndarray:
-    """Depth (H, W) mm of balls (centre [mm], radius [mm]): the closed form, so that tests know what is where."""
+    """Return the exact depth (H, W) in mm of balls, each a center (3,) in mm and a radius in mm."""
     v, u = np.indices((int(camera.height), int(camera.width)), dtype=np.float64)
     rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones_like(u)], -1)
     a = (rays**2).sum(-1)
     depth = np.full(u.shape, np.inf)
-    for centre, radius in balls:
-        b = rays @ centre
-        inside = b**2 - a * (centre @ centre - radius**2)
+    for center, radius in balls:
+        b = rays @ center
+        inside = b**2 - a * (center @ center - radius**2)
         depth = np.minimum(depth, np.where(inside > 0, (b - np.sqrt(np.maximum(inside, 0))) / a, np.inf))
     return np.where(np.isfinite(depth), depth, 0).astype(np.float32)
 
 
-def arm_with_hand(towards: np.ndarray, wrist: np.ndarray, forearm: float) -> list[tuple[np.ndarray, float]]:
-    """Balls of a forearm that ends in a hand: `towards` is the unit direction from elbow to fingers."""
-    side = np.cross(towards, [0.0, 0.0, 1.0])
+def arm_with_hand(toward: np.ndarray, wrist: np.ndarray, forearm: float) -> list[tuple[np.ndarray, float]]:
+    """Return the balls of a forearm with a hand; `toward` is the unit vector from the elbow to the fingers."""
+    side = np.cross(toward, [0.0, 0.0, 1.0])
     side /= np.linalg.norm(side)
-    balls = [(wrist - towards * s, 27.0 + 0.06 * s) for s in np.arange(0.0, forearm, 12.0)]
-    balls += [
-        (wrist + towards * s + side * w, 22.0) for s in np.arange(20.0, 90.0, 10.0) for w in (-26, -13, 0, 13, 26)
-    ]
+    balls = [(wrist - toward * s, 27.0 + 0.06 * s) for s in np.arange(0.0, forearm, 12.0)]
+    balls += [(wrist + toward * s + side * w, 22.0) for s in np.arange(20.0, 90.0, 10.0) for w in (-26, -13, 0, 13, 26)]
     for k, spread in enumerate((-0.33, -0.1, 0.1, 0.3)):
-        direction = towards + spread * side
-        base = wrist + towards * 90.0 + side * (-30.0 + 20.0 * k)
+        direction = toward + spread * side
+        base = wrist + toward * 90.0 + side * (-30.0 + 20.0 * k)
         balls += [(base + direction * s, 9.0) for s in np.arange(0.0, 75.0, 5.0)]
-    thumb = towards * 0.5 - side
-    balls += [(wrist + towards * 35.0 - side * 30.0 + thumb * s, 11.0) for s in np.arange(0.0, 50.0, 5.0)]
+    thumb = toward * 0.5 - side
+    balls += [(wrist + toward * 35.0 - side * 30.0 + thumb * s, 11.0) for s in np.arange(0.0, 50.0, 5.0)]
     return balls

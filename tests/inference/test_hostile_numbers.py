@@ -53,7 +53,7 @@ def test_any_cube_of_any_camera_has_joints_or_none(
     focal: float, middle: float, center: tuple[float, ...], mm: float
 ) -> None:
     camera = Camera(focal, focal, middle, middle)
-    case = Case("", lambda: np.full((30, 40), mm), {"camera": camera, "center": center}, "ok|no_hand|centre|too far")
+    case = Case("", lambda: np.full((30, 40), mm), {"camera": camera, "center": center}, "ok|no_hand|hand center")
     still = HandPoseEstimator(Still(), JGRP2OConfig("msra"), "still")
     assert not outcome(still, case, None)
 
