@@ -14,22 +14,23 @@ from pathlib import Path
 from handpose import Camera, HandPoseEstimator
 from handpose.network.config import JGRP2OConfig
 from handpose.training.config import TrainingConfig
-from handpose.training.on_synthetic import train_synthetic
-from handpose.training.trainer import write_model
+from handpose.training.on_synthetic import synthetic_task
+from handpose.training.pose_task import write_model
+from handpose.training.trainer import train
 from handpose.weights.resolve import find_weights
 
 HERE = Path(__file__).parent
 given = dict(enumerate(sys.argv))
 folder, steps = Path(given.get(1, "runs/example")), int(given.get(2, 10))
 
-train_synthetic(
-    folder / "run",  # contains the checkpoint; run the script again to resume
+config = TrainingConfig(steps=steps, batch=8, optimizer="adam", learning_rate=1e-4)
+task = synthetic_task(
     JGRP2OConfig("icvl"),  # the joint layout
-    TrainingConfig(steps=steps, batch=8, learning_rate=1e-4),
+    config,
     "cpu",  # or "cuda"
-    report=print,
     start=find_weights("msra"),  # optional: initialize with weights of any layout
 )
+train(folder / "run", task, report=print)  # saves checkpoints; run the script again to resume
 write_model(folder / "run", folder / "model")
 
 estimator = HandPoseEstimator.from_pretrained(folder / "model")

@@ -38,9 +38,10 @@ def ablate(
         raise typer.BadParameter("expected a folder for the trainings, or --list")
 
     from handpose.training.config import TrainingConfig
-    from handpose.training.on_synthetic import train_synthetic
+    from handpose.training.on_synthetic import synthetic_task
+    from handpose.training.trainer import train
 
-    config = TrainingConfig(steps, validate_every=min(500, steps), seed=seed)
+    config = TrainingConfig(steps, optimizer="adam", validate_every=min(500, steps), seed=seed)
     results = {}
     for variant in chosen:
         results[variant.name] = run_variant(
@@ -48,7 +49,7 @@ def ablate(
             folder,
             layout.value,
             config,
-            lambda run, model, config, report: train_synthetic(run, model, config, device, report),
+            lambda run, model, config, report: train(run, synthetic_task(model, config, device), report),
         )
         say_row({"parameters": variant.parameters(layout.value)} | results[variant.name])
     typer.echo(paper_tables(layout.value, results))

@@ -15,8 +15,15 @@ from handpose.cli.options import Centers, Data, Layout, Root, Subject, Workers, 
 from handpose.errors import HandPoseError
 
 
+class OptimizerChoice(str, enum.Enum):
+    """Optimizers."""
+
+    muon = "muon"
+    adam = "adam"
+
+
 class Recipe(str, enum.Enum):
-    """How to train."""
+    """Training settings."""
 
     rendered = "rendered"
     paper = "paper"
@@ -40,7 +47,12 @@ def train(
         str | None, typer.Option(help="Weights to begin with, of any layout; as --model in `handpose predict`.")
     ] = None,
     batch: Annotated[int | None, typer.Option(min=2, help="Crops per step, instead of the recipe's.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Adam's, instead of the recipe's.")] = None,
+    optimizer: Annotated[
+        OptimizerChoice | None, typer.Option(help="Optimizer (default: muon; the paper's recipe uses adam).")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Peak learning rate of the optimizer (default: that of the recipe).")
+    ] = None,
     validate_every: Annotated[int | None, typer.Option(min=1, help="Steps between checkpoints.")] = None,
     max_minutes: Annotated[float, typer.Option(help="Stop then, with a checkpoint to go on from.")] = float("inf"),
     seed: Annotated[int, typer.Option(help="Of weights and data.")] = 1,
@@ -55,12 +67,14 @@ def train(
     out: Annotated[Path | None, typer.Option("--output", "-o", help="Model folder to write in the end.")] = None,
 ) -> None:
     """Train on rendered hands (needs the extra `train` the first time, to make the hand) or on a data set."""
+    import contextlib
     import dataclasses
 
     from handpose.network.config import JGRP2OConfig
+    from handpose.training import trainer
     from handpose.training.config import TrainingConfig, paper_recipe
     from handpose.training.distributed import process_group
-    from handpose.training.trainer import write_model
+    from handpose.training.pose_task import write_model
     from handpose.weights.resolve import find_weights
 
     dataset = None if data is Data.synthetic else open_chosen(data, root, "train", centers, subject, None)
@@ -71,11 +85,13 @@ def train(
     given = {"batch": batch, "learning_rate": learning_rate, "validate_every": validate_every, "steps": steps}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if dataset is not None and recipe is not Recipe.rendered:
+        if optimizer is OptimizerChoice.muon:
+            raise typer.BadParameter("the paper's recipe uses adam; pass --recipe rendered to train with muon")
         config = dataclasses.replace(paper_recipe(dataset.layout.name, len(dataset.usable), seed), **changes)
     elif recipe is Recipe.paper or steps is None:
         raise typer.BadParameter("rendered hands have no end: expected --steps, and no --recipe paper")
     else:
-        config = TrainingConfig(**changes, seed=seed)
+        config = TrainingConfig(**changes, optimizer="muon" if optimizer is None else optimizer.value, seed=seed)
     weights = None if start is None else find_weights(start)
     log = _tensorboard(run) if tensorboard else None
 
@@ -84,18 +100,25 @@ def train(
         if log is not None:
             log(row)
 
-    with process_group(device) as own_device, progress(config.steps) as on_step:
-        common: dict[str, Any] = {"max_minutes": max_minutes, "on_step": on_step, "start": weights}
-        common |= {"compile": compile, "sync_batchnorm": sync_batchnorm}
+    with process_group(device) as own_device, progress(config.steps) as on_step, contextlib.ExitStack() as stack:
         if dataset is None:
-            from handpose.training.on_synthetic import train_synthetic
+            from handpose.training.on_synthetic import synthetic_task
 
             tell_of_the_first_time("hand.npz")
-            train_synthetic(run, model, config, own_device, report, **common)
+            task = synthetic_task(model, config, own_device, start=weights)
         else:
-            from handpose.training.on_real import train_dataset
+            from handpose.training.on_real import dataset_task
 
-            train_dataset(run, model, config, dataset, own_device, report, workers=workers, **common)
+            task = stack.enter_context(dataset_task(model, config, dataset, own_device, workers=workers, start=weights))
+        trainer.train(
+            run,
+            task,
+            report,
+            max_minutes=max_minutes,
+            on_step=on_step,
+            compile=compile,
+            sync_batchnorm=sync_batchnorm,
+        )
     if os.environ.get("RANK", "0") == "0":
         if out is None:
             say(f"{run}: checkpoint kept; the same command with -o FOLDER writes its weights")

@@ -9,7 +9,8 @@ from handpose.datasets.dataset import HandDataset
 from handpose.errors import HandPoseError
 from handpose.geometry.crop import HandCrop
 from handpose.inference.estimator import HandPoseEstimator
-from handpose.training.on_real import BATCH
+
+_BATCH = 64
 
 
 def predict_dataset(
@@ -42,7 +43,7 @@ def predict_dataset(
             continue
         numbers.append(item.index)
         crops.append(item.crop)
-        if len(crops) == BATCH:
+        if len(crops) == _BATCH:
             flush()
     flush()
     return joints, problems

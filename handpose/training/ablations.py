@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import torch
 from handpose.network.config import JGRP2OConfig
 from handpose.network.model import JGRP2O
 from handpose.training.config import TrainingConfig
+from handpose.training.log import last_row
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,7 @@ def run_variant(variant: Variant, folder: Path, layout: str, config: TrainingCon
     if not variant.offset_loss:
         config = dataclasses.replace(config, offset_weight=0.0)
     train(folder / variant.name, variant.config(layout), config, lambda row: None)
-    with (folder / variant.name / "log.csv").open(newline="") as file:
-        return {name: float(value) for name, value in list(csv.DictReader(file))[-1].items()}
+    return last_row(folder / variant.name)
 
 
 def paper_tables(layout: str, results: dict[str, dict[str, float]]) -> str:

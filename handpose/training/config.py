@@ -1,37 +1,46 @@
-"""How a training runs."""
+"""Settings of a training run."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from handpose.network.losses import OFFSET_WEIGHT, WEIGHT_DECAY
+
+Optimizer = Literal["muon", "adam"]
+
+_PEAKS: dict[Optimizer, float] = {"muon": 0.02, "adam": 1.2e-3}
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """How to train; the defaults are what trains best on rendered hands.
+    """Settings of a training run; the defaults are those for synthetic hands.
 
     Attributes:
-        steps: length of the whole training; the learning rate's schedule is laid over it.
-        batch: crops per step, over all processes.
-        learning_rate: Adam's peak rate.
-        schedule: `cosine`: warmed up over the first 3 % of the steps, then decayed as a cosine;
-            `exponential`: times 0.96 after every epoch (paper, section 4.1).
-        epoch: steps per epoch, for `exponential`.
-        weight_decay: L2 penalty on kernels and BatchNorm gammas.
-        offset_weight: of the loss on every pixel's offsets (paper, section 3.4).
-        clip: largest norm of the gradient.
-        precision: of the convolutions' arithmetic.
-        average: decay per step of the weight average that is evaluated and kept; 0 keeps the weights themselves.
-        validate_every: steps between checkpoints, each with a validation.
-        seed: of weights and of everything drawn.
+        steps: Total number of steps, over which the learning rate schedule extends.
+        batch: Crops per step, over all processes.
+        optimizer: `muon` trains the hidden kernels with Muon and all other parameters with Adam; `adam` trains all
+            parameters with Adam.
+        learning_rate: Peak learning rate of the optimizer; by default 0.02 for Muon and 1.2e-3 for Adam.
+        adam_rate: Peak learning rate of the parameters that Adam trains if the optimizer is `muon`.
+        schedule: `cosine`: warm-up over the first 3% of the steps, then cosine decay to zero;
+            `exponential`: multiplied by 0.96 after every epoch (paper, section 4.1).
+        epoch: Steps per epoch, for the exponential schedule.
+        weight_decay: L2 penalty on the kernels and BatchNorm scales that Adam trains.
+        offset_weight: Weight of the loss on the offsets of all pixels (paper, section 3.4).
+        clip: Maximum norm of the gradient.
+        precision: Precision of the convolutions.
+        average: Decay per step of the moving average of the weights, which is validated and saved; 0 disables it.
+        validate_every: Steps between validations, each of which saves a checkpoint.
+        seed: Seed of the initial weights and of all random samples.
     """
 
     steps: int
     batch: int = 32
-    learning_rate: float = 1.2e-3
+    optimizer: Optimizer = "muon"
+    learning_rate: float | None = None
+    adam_rate: float = _PEAKS["adam"]
     schedule: Literal["cosine", "exponential"] = "cosine"
     epoch: int = 1
     weight_decay: float = 0.0
@@ -42,31 +51,53 @@ class TrainingConfig:
     validate_every: int = 500
     seed: int = 0
 
-    def rate(self, step: int) -> float:
-        """The learning rate of a step."""
+    def __post_init__(self) -> None:
+        if self.optimizer not in get_args(Optimizer):
+            raise ValueError(f"optimizer must be muon or adam, got {self.optimizer!r}")
+
+    @property
+    def peak(self) -> float:
+        """Peak learning rate of the optimizer."""
+        return _PEAKS[self.optimizer] if self.learning_rate is None else self.learning_rate
+
+    def scheduled(self, peak: float, step: int) -> float:
+        """Return the learning rate at a step, for the given peak."""
         if self.schedule == "exponential":
-            return self.learning_rate * 0.96 ** (step // self.epoch)
+            return peak * 0.96 ** (step // self.epoch)
         progress = step / self.steps
-        return self.learning_rate * min(1.0, progress / 0.03 + 0.01) * 0.5 * (1.0 + math.cos(math.pi * progress))
+        return peak * min(1.0, progress / 0.03 + 0.01) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields by name, with the default learning rate filled in."""
+        return dataclasses.asdict(self) | {"learning_rate": self.peak}
 
     def settings(self) -> dict[str, Any]:
-        """The fields that the weights after some number of steps depend on, by name."""
-        # An exponential schedule has no end, a cosine has no epochs.
-        without = {"validate_every", "steps" if self.schedule == "exponential" else "epoch"}
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in without}
+        """Return the fields that determine the weights after a given number of steps, by name."""
+        # The exponential schedule does not depend on the number of steps, and the cosine not on epochs.
+        irrelevant = {"validate_every", "steps" if self.schedule == "exponential" else "epoch"}
+        if self.optimizer == "adam":
+            irrelevant.add("adam_rate")
+        return {name: value for name, value in self.to_dict().items() if name not in irrelevant}
 
 
 PAPER_EPOCHS = {"icvl": 8, "nyu": 58, "msra": 58}
-"""How often the paper goes through each data set."""
+"""Number of training epochs in the paper, by data set."""
 
 
 def paper_recipe(layout: str, frames: int, seed: int = 0) -> TrainingConfig:
-    """The paper's settings (section 4.1) for a data set with that layout and so many training frames."""
+    """Return the paper's settings (section 4.1) for a data set.
+
+    Args:
+        layout: Joint layout of the data set.
+        frames: Number of training frames.
+        seed: Seed of the initial weights and of all random samples.
+    """
     batch = 32
     epoch = max(1, frames // batch)
     return TrainingConfig(
         steps=PAPER_EPOCHS[layout] * epoch,
         batch=batch,
+        optimizer="adam",
         learning_rate=1e-4,
         schedule="exponential",
         epoch=epoch,

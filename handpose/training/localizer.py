@@ -1,10 +1,10 @@
-"""Trains the network of `handpose.localization.localizer` on rendered rooms."""
+"""Training of the localization network on synthetic rooms."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from handpose.errors import HandPoseError
 from handpose.io.atomic import write_atomically
 from handpose.localization.network import (
     CELL,
@@ -26,21 +27,16 @@ from handpose.synthetic.hand_file import cached_hand_file
 from handpose.synthetic.hand_model import HandModel
 from handpose.synthetic.poses import cached_pose_bank
 from handpose.synthetic.rooms import Rooms, hand_targets
-from handpose.training.checkpoint import (
-    adam_moments,
-    check_settings,
-    load_part,
-    load_state,
-    restore_adam,
-    save_checkpoint,
-)
+from handpose.training.checkpoint import load_part, load_state
+from handpose.training.config import TrainingConfig
+from handpose.training.trainer import train
 
-_SIZE = (96, 128)
-_BATCH = 32
+_SIZE = (96, 128)  # height and width of the images, px
+_VALIDATION_POSES, _VALIDATION_ROOMS = 1000, 256
 
 
 class VotesNetwork(nn.Module):
-    """The network as it is trained: with BatchNorm, in torch."""
+    """The localization network for training: in torch, with BatchNorm."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +48,7 @@ class VotesNetwork(nn.Module):
         )
 
     def forward(self, view: Tensor) -> tuple[Tensor, Tensor]:
-        """From coarse copies (N, h, w) in mm to logits (N, Q) and offsets (N, Q, 3) of their cells."""
+        """Return logits (N, Q) and scaled offsets (N, Q, 3) of the cells of coarse depth images (N, h, w) in mm."""
         known = (view > NEAREST) & (view < FARTHEST)
         logarithm = torch.where(known, view / 400.0, 1.0).log()
         x = torch.stack([logarithm, known.float()], dim=1)
@@ -68,7 +64,7 @@ class VotesNetwork(nn.Module):
         return votes[..., 0], votes[..., 1:]
 
     def folded(self) -> dict[str, Tensor]:
-        """Weights and biases, BatchNorm folded in, float16; of the network in inference mode."""
+        """Return weights and biases in float16 with BatchNorm folded in; the network must be in inference mode."""
         tensors = {}
         for name, convolution in self.convolutions.items():
             folded = convolution
@@ -86,7 +82,7 @@ class VotesNetwork(nn.Module):
 
 
 def cell_points(view: Tensor) -> Tensor:
-    """The points (N, Q, 3) in mm that cells of coarse copies (N, h, w) vote from, principal point in the middle."""
+    """Return the points (N, Q, 3) in mm of the cells of coarse depth images (N, h, w) with centered principal point."""
     height, width = view.shape[1:]
     v, u = torch.meshgrid(
         torch.arange(height, device=view.device) - (height - 1) / 2,
@@ -98,82 +94,93 @@ def cell_points(view: Tensor) -> Tensor:
     return (rays * view[..., None])[:, cells, cells].flatten(1, 2)
 
 
-def train_localizer(
-    run: str | Path,
-    steps: int,
-    report: Callable[[dict[str, float]], None],
-    *,
-    learning_rate: float = 2e-3,
-    report_every: int = 250,
-    seed: int = 0,
-) -> None:
-    """Trains on rendered rooms, and writes `localizer.safetensors` into `run`; a run with a checkpoint is continued.
+class LocalizerTask:
+    """The task of training the localization network on synthetic rooms.
 
     Args:
-        run: folder of the training.
-        steps: length of the whole training, 32 images each.
-        report: gets numbers now and then, means over the steps since the last time.
-        learning_rate: the peak.
-        report_every: steps between reports and checkpoints.
-        seed: of everything.
+        config: Training settings.
+        device: Device of the network and of the renderer.
+    """
+
+    model: dict[str, Any] = {"network": "localizer"}  # noqa: RUF012 - never changed
+
+    def __init__(self, config: TrainingConfig, device: str = "cpu") -> None:
+        self.config, self.device = config, device
+        hand = HandModel(cached_hand_file(), device)
+        poses = cached_pose_bank(HandModel(cached_hand_file()))
+        self._rooms, validation = (
+            Rooms(hand, bank, focal=VIEW_FOCAL, size=_SIZE, seed=config.seed)
+            for bank in (poses[_VALIDATION_POSES:], poses[:_VALIDATION_POSES])
+        )
+        self.generator = self._rooms.generator
+        self._validation = _with_targets(validation, _VALIDATION_ROOMS)
+
+    def build(self) -> VotesNetwork:
+        """Return the network with random weights."""
+        return VotesNetwork()
+
+    def batch(self, count: int) -> tuple[Tensor, ...]:
+        """Return `count` images (N, h, w) in mm, which cells see a hand (N, Q), and their offsets (N, Q, 3) in mm."""
+        return _with_targets(self._rooms, count)
+
+    def loss(self, network: VotesNetwork, inputs: Tensor, *targets: Tensor) -> Tensor:
+        """Return the loss, summed over the batch, for a batch as `batch` returns it."""
+        on_hand, offsets = targets
+        is_known = cell_points(inputs)[..., 2] > 0
+        logits, predicted = network(inputs)
+        cross_entropy = F.binary_cross_entropy_with_logits(logits[is_known], on_hand[is_known].float())
+        huber = F.huber_loss(predicted[on_hand], offsets[on_hand] / OFFSET_MM, delta=0.2)
+        return len(inputs) * (4.0 * cross_entropy + huber)
+
+    @torch.no_grad()
+    def validate(self, network: VotesNetwork) -> dict[str, float]:
+        """Return the mean offset error in mm, and precision and recall of the cells that see a hand."""
+        view, on_hand, offsets = self._validation
+        logits, predicted = network(view)
+        positive = (logits > 0) & (cell_points(view)[..., 2] > 0)
+        hits = float((positive & on_hand).sum())
+        errors = torch.linalg.vector_norm(predicted[on_hand] * OFFSET_MM - offsets[on_hand], dim=-1)
+        return {
+            "vote_mm": float(errors.mean()),
+            "precision": hits / max(1.0, float(positive.sum())),
+            "recall": hits / max(1.0, float(on_hand.sum())),
+        }
+
+
+def _with_targets(rooms: Rooms, count: int) -> tuple[Tensor, ...]:
+    view, bones, centers = rooms.batch(count)
+    points = cell_points(view)
+    on_hand, offsets = hand_targets(points, bones, centers)
+    return view, on_hand & (points[..., 2] > 0), offsets
+
+
+def train_localizer(run: str | Path, steps: int, report: Callable[[dict[str, float]], None], *, seed: int = 0) -> None:
+    """Train the localization network and write `localizer.safetensors` into `run`; a run with a checkpoint is resumed.
+
+    Args:
+        run: Folder of the run.
+        steps: Total number of steps, with 32 images each.
+        report: Called with the metrics of every validation.
+        seed: Seed of the initial weights and of all random samples.
 
     Raises:
-        HandPoseError: the run was begun with other steps, rate or seed.
+        HandPoseError: The folder contains a run with other settings.
     """
-    run = Path(run)
-    run.mkdir(parents=True, exist_ok=True)
-    hand = HandModel(cached_hand_file())
-    rooms = Rooms(hand, cached_pose_bank(hand), focal=VIEW_FOCAL, size=_SIZE)
-    torch.manual_seed(seed)
+    # The loss is a sum over 32 images, so the limit of the gradient is 5 per image.
+    config = TrainingConfig(steps, learning_rate=0.01, clip=160.0, precision="float32", validate_every=250, seed=seed)
+    train(run, LocalizerTask(config), report)
+    write_localizer(run, Path(run) / "localizer.safetensors")
+
+
+def write_localizer(run: str | Path, file: str | Path) -> None:
+    """Write the averaged weights of a training run as a weights file of the localizer.
+
+    Raises:
+        HandPoseError: The run has no checkpoint, or did not train the localizer.
+    """
+    state = load_state(Path(run))
+    if state is None or state["model"] != LocalizerTask.model:
+        raise HandPoseError(f"{run}: no checkpoint of the localizer here")
     network = VotesNetwork()
-    optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-4)
-    step = 0
-    settings = {"steps": steps, "learning_rate": learning_rate, "seed": seed}
-    if (state := load_state(run)) is not None:
-        check_settings(run, state["settings"], settings)
-        step = state["step"]
-        network.load_state_dict(load_part(run, "network"))
-        restore_adam(network, optimiser, load_part(run, "adam"), step)
-    rows: list[dict[str, float]] = []
-    while step < steps:
-        rate = learning_rate * min(1.0, step / 200 + 0.01) * 0.5 * (1.0 + math.cos(math.pi * step / steps))
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        rooms.generator.manual_seed(seed << 32 | step)
-        loss, row = _loss(network, rooms)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimiser.step()
-        step += 1
-        rows.append(row)
-        if step % report_every == 0 or step == steps:
-            network.eval()
-            # Before the checkpoint: a run that goes on from it writes the weights again.
-            write_atomically(run / "localizer.safetensors", save(network.folded()))
-            network.train()
-            parts = {"network": network.state_dict(), "adam": adam_moments(network, optimiser)}
-            save_checkpoint(run, parts, {"settings": settings, "step": step})
-            report({"step": step} | {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]})
-            rows.clear()
-
-
-def _loss(network: VotesNetwork, rooms: Rooms) -> tuple[Tensor, dict[str, float]]:
-    with torch.no_grad():
-        view, bones, centres = rooms.batch(_BATCH)
-        points = cell_points(view)
-        ours, target = hand_targets(points, bones, centres)
-    seen = points[..., 2] > 0
-    ours &= seen
-    logits, offsets = network(view)
-    cross = F.binary_cross_entropy_with_logits(logits[seen], ours[seen].float())
-    loss = 4.0 * cross + F.huber_loss(offsets[ours], target[ours] / OFFSET_MM, delta=0.2)
-    with torch.no_grad():
-        said = (logits > 0) & seen
-        hits = float((said & ours).sum())
-        return loss, {
-            "loss": float(loss),
-            "vote_mm": float(torch.linalg.vector_norm(offsets[ours] * OFFSET_MM - target[ours], dim=-1).mean()),
-            "precision": hits / max(1.0, float(said.sum())),
-            "recall": hits / max(1.0, float(ours.sum())),
-        }
+    network.load_state_dict(load_part(Path(run), "model"))
+    write_atomically(Path(file), save(network.eval().folded()))

@@ -1,10 +1,9 @@
-"""Training on real data, and measuring a model on it."""
+"""Training of the pose network on a data set."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from pathlib import Path
+import contextlib
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -13,80 +12,60 @@ from handpose.datasets.crops import read_crops
 from handpose.datasets.dataset import HandDataset
 from handpose.errors import HandPoseError
 from handpose.network.config import JGRP2OConfig
-from handpose.network.distances import joint_errors
-from handpose.network.model import JGRP2O
 from handpose.training.config import TrainingConfig
+from handpose.training.pose_task import PoseTask
 from handpose.training.real_crops import DatasetCrops
-from handpose.training.trainer import Trainer
 from handpose.weights.folder import Weights
 
-_HELD_OUT = 50  # of so many training frames the last one is for validation
-_VALIDATION = 500
-BATCH = 64
+_VALIDATION_DIVISOR = 50  # one of this many training frames is used for validation
+_MAX_VALIDATION = 500
 
 
-def train_dataset(
-    run: str | Path,
-    model: JGRP2OConfig,
+@contextlib.contextmanager
+def dataset_task(
+    network: JGRP2OConfig,
     config: TrainingConfig,
     dataset: HandDataset,
-    device: str,
-    report: Callable[[dict[str, float]], None],
+    device: str = "cpu",
     *,
-    max_minutes: float = math.inf,
-    on_step: Callable[[int], None] = lambda step: None,
     workers: int = 0,
     start: Weights | None = None,
-    compile: bool = False,
-    sync_batchnorm: bool = False,
-) -> None:
-    """Trains on a data set's training split; validation is on its own last frames, never on the test split.
+) -> Iterator[PoseTask]:
+    """Provide the task of training on a data set, and stop its worker processes afterward.
+
+    Validation uses the last frames of the training split, never the test split.
 
     Args:
-        run: folder of the training; one that has a checkpoint is continued.
-        model: what to train.
-        config: how.
-        dataset: the training split.
-        device: where.
-        report: gets the numbers of every validation.
-        max_minutes: when to stop, with a checkpoint to go on from.
-        on_step: called after every step with its number.
-        workers: processes that read and cut images.
-        start: weights to begin with, of the same layout.
-        compile: run the network through `torch.compile`.
-        sync_batchnorm: as in `Trainer`.
+        network: Configuration of the network.
+        config: Training settings.
+        dataset: The training split.
+        device: Device of the network and of the crops.
+        workers: Number of processes that load images; 0 loads them in this process.
+        start: Initial weights, of the same joint layout.
 
     Raises:
-        HandPoseError: too few frames can be used, or `start` is for other joints.
+        HandPoseError: Too few frames are usable, or `start` has another joint layout.
     """
-    if start is not None and start.config.layout != model.layout:
+    if start is not None and start.config.layout != network.layout:
         raise HandPoseError(
-            f"{start.name} predicts the joints of {start.config.layout}, {dataset.name} needs {model.layout}"
+            f"{start.name} predicts the joints of {start.config.layout}, {dataset.name} needs {network.layout}"
         )
-    tensors = None if start is None else start.load().state_dict()
     frames = dataset.usable
-    held_out = frames[len(frames) - max(1, len(frames) // _HELD_OUT) :]
+    held_out = frames[len(frames) - max(1, len(frames) // _VALIDATION_DIVISOR) :]
     if len(frames) <= len(held_out):
-        raise HandPoseError(f"{dataset.root}: {len(frames)} of {len(dataset)} frames can be used, too few to train on")
-    chosen = held_out[np.linspace(0, len(held_out) - 1, min(_VALIDATION, len(held_out))).astype(int)]
-    items = [item for item in read_crops(dataset, chosen, workers=workers, uv_scale=model.uv_scale) if item.crop]
+        raise HandPoseError(
+            f"{dataset.root}: {len(frames)} of {len(dataset)} frames are usable, which are too few for training"
+        )
+    chosen = held_out[np.linspace(0, len(held_out) - 1, min(_MAX_VALIDATION, len(held_out))).astype(int)]
+    items = [item for item in read_crops(dataset, chosen, workers=workers, uv_scale=network.uv_scale) if item.crop]
     if not items:
-        raise HandPoseError(f"{dataset.root}: none of the {len(chosen)} frames held out for validation can be read")
+        raise HandPoseError(f"{dataset.root}: none of the {len(chosen)} validation frames can be read")
     patches = torch.from_numpy(np.stack([item.crop.patch for item in items if item.crop])[:, None]).to(device)
     truth = torch.from_numpy(np.stack([item.uvz for item in items if item.uvz is not None])).float().to(device)
-
-    @torch.no_grad()
-    def validate(network: JGRP2O) -> dict[str, float]:
-        uvz = torch.cat([network(part)[0] for part in torch.split(patches, BATCH)])
-        errors = joint_errors(uvz, truth, model)
-        return {"mean_mm": float(errors.mean()), "median_mm": float(errors.median())}
-
-    part = dataset.subset(frames[: -len(held_out)])
-    source = DatasetCrops(part, uv_scale=model.uv_scale, seed=config.seed, workers=workers, device=device)
+    training = dataset.subset(frames[: -len(held_out)])
+    source = DatasetCrops(training, uv_scale=network.uv_scale, seed=config.seed, workers=workers, device=device)
+    state = None if start is None else start.load().state_dict()
     try:
-        trainer = Trainer(
-            run, model, config, source, device, start=tensors, compile=compile, sync_batchnorm=sync_batchnorm
-        )
-        trainer.run(validate, report, max_minutes=max_minutes, on_step=on_step)
+        yield PoseTask(network, config, source, (patches, truth), device, state)
     finally:
         source.close()

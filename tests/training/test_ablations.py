@@ -18,8 +18,8 @@ from handpose.network.model import JGRP2O, StackOutput, pixel_grid
 from handpose.training.ablations import VARIANTS, paper_tables, run_variant
 from handpose.training.checkpoint import load_state
 from handpose.training.config import TrainingConfig
-from handpose.training.trainer import Trainer
-from tests.helpers.training import Balls, validate
+from handpose.training.trainer import train
+from tests.helpers.training import Balls, task
 
 # DHM has two maps per joint where P2O has three, so that its number is 1.36 M; the paper prints 1.37 M.
 SIZED = [name for name, variant in VARIANTS.items() if variant.paper_parameters and name != "heatmap"]
@@ -155,19 +155,14 @@ def test_combinations_that_mean_nothing_are_refused() -> None:
             JGRP2OConfig("nyu", graph=graph, voting=voting)
 
 
-def test_a_run_of_variants_gives_the_tables(tmp_path: Path) -> None:
-    def train(run, model, config, report) -> None:
-        small_model = JGRP2OConfig(**(model.to_dict() | {"features": 8}))
-
-        def numbers(network):
-            mm = validate(network)["mm"]
-            return {"mean_mm": mm, "median_mm": mm}
-
-        Trainer(run, small_model, config, Balls(1), "cpu").run(numbers, report)
+def test_trained_variants_fill_the_tables(tmp_path: Path) -> None:
+    def train_small(run, model, config, report) -> None:
+        train(run, task(config, model=JGRP2OConfig(**(model.to_dict() | {"features": 8}))), report)
 
     config = TrainingConfig(2, batch=4, validate_every=2)
     results = {
-        name: run_variant(VARIANTS[name], tmp_path, "nyu", config, train) for name in ("skeleton", "p2o", "stacks1")
+        name: run_variant(VARIANTS[name], tmp_path, "nyu", config, train_small)
+        for name in ("skeleton", "p2o", "stacks1")
     }
     assert {row["step"] for row in results.values()} == {2}
     checkpoint = load_state(tmp_path / "p2o")

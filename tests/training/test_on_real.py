@@ -18,8 +18,9 @@ from handpose.inference.estimator import HandPoseEstimator
 from handpose.network.config import JGRP2OConfig
 from handpose.training.checkpoint import load_state
 from handpose.training.config import TrainingConfig
-from handpose.training.on_real import train_dataset
-from handpose.training.trainer import write_model
+from handpose.training.on_real import dataset_task
+from handpose.training.pose_task import write_model
+from handpose.training.trainer import train
 from handpose.weights.resolve import find_weights
 from tests.helpers.datasets import write_nyu
 
@@ -76,8 +77,9 @@ def test_training_fits_the_frames(tmp_path: Path) -> None:
     write_nyu(tmp_path, 12, "train")
     dataset = open_dataset("nyu", tmp_path, "train", centers="truth")
     rows: list[dict[str, float]] = []
-    config = TrainingConfig(60, batch=8, learning_rate=4e-3, validate_every=20, average=0.9)
-    train_dataset(tmp_path / "run", JGRP2OConfig("nyu", features=16), config, dataset, "cpu", rows.append)
+    config = TrainingConfig(60, batch=8, optimizer="adam", learning_rate=4e-3, validate_every=20, average=0.9)
+    with dataset_task(JGRP2OConfig("nyu", features=16), config, dataset) as task:
+        train(tmp_path / "run", task, rows.append)
     assert rows[-1]["loss"] < 0.6 * rows[0]["loss"]
     write_model(tmp_path / "run", tmp_path / "model")
     estimator = HandPoseEstimator.from_pretrained(tmp_path / "model", device="cpu")
@@ -112,10 +114,11 @@ def test_other_joints_are_refused(tmp_path: Path) -> None:
     write_nyu(tmp_path, 4, "train")
     dataset = open_dataset("nyu", tmp_path, "train", centers="truth")
     config = TrainingConfig(1, batch=2)
-    with pytest.raises(HandPoseError, match=r"msra predicts the joints of msra, nyu needs nyu"):
-        train_dataset(
-            tmp_path, JGRP2OConfig("nyu"), config, dataset, "cpu", lambda row: None, start=find_weights("msra")
-        )
+    with (
+        pytest.raises(HandPoseError, match=r"msra predicts the joints of msra, nyu needs nyu"),
+        dataset_task(JGRP2OConfig("nyu"), config, dataset, start=find_weights("msra")),
+    ):
+        pass
     with pytest.raises(HandPoseError, match="choose a model for nyu"):
         predict_dataset(HandPoseEstimator.from_pretrained("msra", device="cpu"), dataset)
 

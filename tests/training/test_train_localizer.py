@@ -15,8 +15,12 @@ from handpose.localization import numpy_runtime
 from handpose.synthetic.rooms import hand_targets
 from handpose.synthetic.shapes import box
 from handpose.training import localizer as localizer_training
-from handpose.training.localizer import VotesNetwork, cell_points
+from handpose.training.config import TrainingConfig
+from handpose.training.localizer import LocalizerTask, VotesNetwork, cell_points, train_localizer, write_localizer
+from handpose.training.pose_task import write_model
+from handpose.training.trainer import train
 from tests.helpers.faults_jobs import kill_at_renames
+from tests.helpers.training import assert_same, ignore, task
 
 
 def test_the_numpy_network_is_the_trained_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +49,7 @@ def test_the_numpy_network_is_the_trained_one(tmp_path: Path, monkeypatch: pytes
 
 
 class FewRooms:
-    """Walls that a hand's cell is nearer than, drawn by a generator as rooms are."""
+    """Walls behind one cell of a hand, sampled with a generator like the synthetic rooms."""
 
     def __init__(self, *_: object, **__: object) -> None:
         self.generator = torch.Generator()
@@ -57,40 +61,51 @@ class FewRooms:
         return view, bones, bones + 10.0
 
 
-@pytest.fixture
-def train(monkeypatch: pytest.MonkeyPatch):
-    """The training, on few and simple rooms."""
-    for name in ("HandModel", "cached_hand_file", "cached_pose_bank"):
+@pytest.fixture(autouse=True)
+def _few_rooms(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HandModel", "cached_hand_file"):
         monkeypatch.setattr(localizer_training, name, lambda *_: None)
+    monkeypatch.setattr(localizer_training, "cached_pose_bank", lambda *_: [])
     monkeypatch.setattr(localizer_training, "Rooms", FewRooms)
-    return localizer_training.train_localizer
 
 
-def test_a_training_killed_at_any_rename_goes_on_as_if_it_had_not_been(tmp_path: Path, train) -> None:
+def test_the_localizer_learns(tmp_path: Path) -> None:
+    rows: list[dict[str, float]] = []
+    config = TrainingConfig(60, batch=8, learning_rate=0.01, precision="float32", average=0.9, validate_every=20)
+    train(tmp_path, LocalizerTask(config), rows.append)
+    assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
+    assert rows[-1]["recall"] > 0.7
+    assert rows[-1]["precision"] > 0.7
+
+
+def test_a_killed_training_of_the_localizer_resumes_exactly(tmp_path: Path) -> None:
     def run(folder: Path) -> None:
-        train(folder, 4, lambda row: None, report_every=2)
+        train_localizer(folder, 2, ignore)
 
-    def results(folder: Path) -> list[bytes]:
-        assert {file.name for file in folder.iterdir()} == {"checkpoint.safetensors", "localizer.safetensors"}
-        return [file.read_bytes() for file in sorted(folder.iterdir())]
-
-    run(tmp_path / "whole")
+    run(tmp_path / "uninterrupted")
     with pytest.MonkeyPatch.context() as patch:
         kill_at_renames(patch, lambda k: run(tmp_path / f"killed{k}"))
     folders = list(tmp_path.glob("killed*"))
     assert len(folders) >= 4
     for folder in folders:
         run(folder)
-        assert results(folder) == results(tmp_path / "whole")
+        assert_same(folder, tmp_path / "uninterrupted")
+        weights = [(run / "localizer.safetensors").read_bytes() for run in (folder, tmp_path / "uninterrupted")]
+        assert weights[0] == weights[1]
 
 
-def test_a_training_goes_on_with_its_own_settings_only(tmp_path: Path, train) -> None:
-    train(tmp_path, 2, lambda row: None)
-    with pytest.raises(HandPoseError, match="holds a training with steps 2, seed 0, asked for steps 3, seed 1; choose"):
-        train(tmp_path, 3, lambda row: None, seed=1)
-    with pytest.raises(HandPoseError, match=r"learning_rate 0\.002, asked for learning_rate 0\.1"):
-        train(tmp_path, 2, lambda row: None, learning_rate=0.1)
-    train(tmp_path, 2, lambda row: None, report_every=1)
+def test_a_run_of_another_network_is_rejected(tmp_path: Path) -> None:
+    train_localizer(tmp_path, 2, ignore)
+    with pytest.raises(
+        HandPoseError, match="contains a training run with steps 2, seed 0, not steps 3, seed 1; choose"
+    ):
+        train_localizer(tmp_path, 3, ignore, seed=1)
+    with pytest.raises(HandPoseError, match="network 'localizer'"):
+        train(tmp_path, task(TrainingConfig(2)), ignore)
+    with pytest.raises(HandPoseError, match="expected an object with layout"):
+        write_model(tmp_path, tmp_path / "model")
+    with pytest.raises(HandPoseError, match="no checkpoint of the localizer"):
+        write_localizer(tmp_path / "none", tmp_path / "localizer.safetensors")
 
 
 def test_points_near_a_hand_s_bones_vote_for_its_centre() -> None:

@@ -1,3 +1,5 @@
+"""Training runs: what they learn, and that they resume exactly."""
+
 from __future__ import annotations
 
 import csv
@@ -19,151 +21,212 @@ from handpose.network.config import JGRP2OConfig
 from handpose.network.distances import joint_errors
 from handpose.network.losses import pose_loss, regularisation
 from handpose.network.model import JGRP2O
-from handpose.training.checkpoint import adam_moments
-from handpose.training.config import TrainingConfig, paper_recipe
-from handpose.training.trainer import Trainer, write_model
+from handpose.training.checkpoint import load_part, load_state
+from handpose.training.config import Optimizer, TrainingConfig, paper_recipe
+from handpose.training.muon import hidden_kernels, orthogonalize
+from handpose.training.pose_task import write_model
+from handpose.training.trainer import train
 from handpose.training.transfer import adapt_joints
 from handpose.weights.resolve import find_weights
 from tests.helpers.faults_jobs import kill_at_renames
 from tests.helpers.paths import ROOT
-from tests.helpers.training import MODEL, Balls, validate
+from tests.helpers.training import MODEL, Balls, assert_same, ignore, task
+
+OPTIMIZERS = ("muon", "adam")
+SMALL = JGRP2OConfig("nyu", features=8)
 
 
-def trainer(folder: Path, steps: int) -> Trainer:
-    config = TrainingConfig(steps, batch=16, learning_rate=3e-3, average=0.9, validate_every=20)
-    return Trainer(folder, MODEL, config, Balls(1), "cpu")
+def config(steps: int, optimizer: Optimizer = "muon") -> TrainingConfig:
+    rate = {"muon": None, "adam": 3e-3}[optimizer]
+    return TrainingConfig(steps, batch=16, optimizer=optimizer, learning_rate=rate, average=0.9, validate_every=20)
 
 
-def test_training_learns(tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_training_learns(tmp_path: Path, optimizer: Optimizer) -> None:
     rows: list[dict[str, float]] = []
-    trainer(tmp_path, 120).run(validate, rows.append)
+    train(tmp_path, task(config(120, optimizer)), rows.append)
     assert rows[-1]["step"] == 120
-    assert rows[-1]["mm"] < min(30.0, 0.7 * rows[0]["mm"])
+    assert rows[-1]["mean_mm"] < min(30.0, 0.7 * rows[0]["mean_mm"])
 
 
-def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
-    whole = trainer(tmp_path / "whole", 40)
-    whole.run(validate, lambda row: None)
-    stopped = trainer(tmp_path / "parts", 40)
-    stopped.run(validate, lambda row: None, max_minutes=0.0)
-    assert stopped.steps == 1
-    again = trainer(tmp_path / "parts", 40)
-    assert again.steps == 1
-    again.run(validate, lambda row: None)
-    assert {file.name for file in (tmp_path / "parts").iterdir()} == {"checkpoint.safetensors", "log.csv"}
-    assert_same(again, whole)
-    with pytest.raises(HandPoseError, match="holds a training with layout 'nyu', asked for layout 'icvl'"):
-        Trainer(tmp_path / "parts", JGRP2OConfig("icvl", features=16), TrainingConfig(1), Balls(1), "cpu")
+def steps_of(run: Path) -> int:
+    state = load_state(run)
+    assert state is not None
+    steps: int = state["steps"]
+    return steps
 
 
-def assert_same(one: Trainer, other: Trainer) -> None:
-    """Bit for bit the same weights, averages and moments."""
-    for name in ("model", "averaged"):
-        mine, theirs = (getattr(each, name).state_dict() for each in (one, other))
-        assert mine.keys() == theirs.keys()
-        assert all(torch.equal(mine[key], theirs[key]) for key in mine), name
-    mine, theirs = (adam_moments(each.model, each.optimiser) for each in (one, other))
-    assert all(torch.equal(mine[key], theirs[key]) for key in mine)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_stopped_run_resumes_exactly(tmp_path: Path, optimizer: Optimizer) -> None:
+    uninterrupted, resumed = tmp_path / "uninterrupted", tmp_path / "resumed"
+    settings = config(40, optimizer)
+    train(uninterrupted, task(settings), ignore)
+    train(resumed, task(settings), ignore, max_minutes=0.0)
+    assert steps_of(resumed) == 1
+    train(resumed, task(settings), ignore)
+    assert {file.name for file in resumed.iterdir()} == {"checkpoint.safetensors", "log.csv"}
+    assert_same(resumed, uninterrupted)
+    with pytest.raises(HandPoseError, match="contains a training run with layout 'nyu', not layout 'icvl'"):
+        train(resumed, task(settings, model=JGRP2OConfig("icvl", features=16)), ignore)
 
 
-def rows_of(folder: Path) -> list[dict[str, str]]:
-    """The log but for the time that steps took."""
-    with (folder / "log.csv").open(newline="") as file:
+def rows_of(run: Path) -> list[dict[str, str]]:
+    """Returns the rows of a run's log without the elapsed time."""
+    with (run / "log.csv").open(newline="") as file:
         return [{name: value for name, value in row.items() if name != "minutes"} for row in csv.DictReader(file)]
 
 
-def test_a_run_killed_at_any_rename_goes_on_as_if_it_had_not_been(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_run_killed_at_any_rename_resumes_exactly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: Optimizer
 ) -> None:
-    config = TrainingConfig(6, batch=4, learning_rate=3e-3, average=0.9, validate_every=2)
+    settings = TrainingConfig(6, batch=4, optimizer=optimizer, average=0.9, validate_every=2)
 
-    def run(folder: Path) -> Trainer:
-        trainer = Trainer(folder, JGRP2OConfig("nyu", features=8), config, Balls(1), "cpu")
-        trainer.run(validate, lambda row: None)
-        return trainer
+    def run(folder: Path) -> None:
+        train(folder, task(settings, model=SMALL), ignore)
 
-    whole = run(tmp_path / "whole")
+    run(tmp_path / "uninterrupted")
     kill_at_renames(monkeypatch, lambda k: run(tmp_path / f"killed{k}"))
     monkeypatch.undo()
     folders = sorted(tmp_path.glob("killed*"))
     assert len(folders) >= 6
     for folder in folders:
-        assert_same(run(folder), whole)
-        assert rows_of(folder) == rows_of(tmp_path / "whole")
-        assert_same(run(folder), whole)  # and the checkpoint is the finished training's
+        run(folder)
+        assert_same(folder, tmp_path / "uninterrupted")
+        assert rows_of(folder) == rows_of(tmp_path / "uninterrupted")
+        run(folder)  # the run is complete, so nothing changes
+        assert_same(folder, tmp_path / "uninterrupted")
 
 
-def test_a_torn_log_does_not_stop_a_run(tmp_path: Path) -> None:
-    trainer(tmp_path / "whole", 40).run(validate, lambda row: None)
-    trainer(tmp_path / "torn", 40).run(validate, lambda row: None, max_minutes=0.0)
-    with (tmp_path / "torn" / "log.csv").open("a") as file:
+def test_an_incomplete_log_row_is_removed(tmp_path: Path) -> None:
+    train(tmp_path, task(config(40)), ignore, max_minutes=0.0)
+    with (tmp_path / "log.csv").open("a") as file:
         file.write("20,3")
-    trainer(tmp_path / "torn", 40).run(validate, lambda row: None)
-    assert [row["step"] for row in rows_of(tmp_path / "torn")] == ["1", "20", "40"]
+    train(tmp_path, task(config(40)), ignore)
+    assert [row["step"] for row in rows_of(tmp_path)] == ["1", "20", "40"]
 
 
-def test_a_damaged_checkpoint_is_one_line(tmp_path: Path) -> None:
-    trainer(tmp_path, 1).run(validate, lambda row: None)
+def test_a_damaged_checkpoint_is_reported_in_one_line(tmp_path: Path) -> None:
+    train(tmp_path, task(config(1)), ignore)
     file = tmp_path / "checkpoint.safetensors"
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(HandPoseError, match=r"checkpoint.safetensors: is damaged \(.*\); delete it") as error:
-        trainer(tmp_path, 1)
+        train(tmp_path, task(config(1)), ignore)
     assert "\n" not in str(error.value)
 
 
-def test_other_settings_are_refused(tmp_path: Path) -> None:
-    config = TrainingConfig(4, batch=4, validate_every=2, precision="float32")
-    Trainer(tmp_path, MODEL, config, Balls(1), "cpu").run(validate, lambda row: None, max_minutes=0.0)
+def test_other_settings_are_rejected(tmp_path: Path) -> None:
+    first = TrainingConfig(4, batch=4, learning_rate=0.01, validate_every=2, precision="float32")
+
+    def resume(settings: TrainingConfig) -> None:
+        train(tmp_path, task(settings, model=SMALL), ignore, max_minutes=0.0)
+
+    resume(first)
     other: dict[str, object] = {
-        **{"steps": 5, "batch": 8, "learning_rate": 1e-3, "schedule": "exponential", "weight_decay": 1e-5},
-        **{"offset_weight": 0.5, "clip": math.inf, "precision": "bfloat16", "average": 0.5, "seed": 1},
+        **{"steps": 5, "batch": 8, "optimizer": "adam", "learning_rate": 1e-3, "adam_rate": 1e-4},
+        **{"schedule": "exponential", "weight_decay": 1e-5, "offset_weight": 0.5, "clip": math.inf},
+        **{"precision": "bfloat16", "average": 0.5, "seed": 1},
     }
     without_effect: dict[str, object] = {"validate_every": 3, "epoch": 7}
     assert {*other, *without_effect} == {field.name for field in dataclasses.fields(TrainingConfig)}
     for name, value in other.items():
-        old = getattr(config, name)
-        with pytest.raises(HandPoseError, match=re.escape(f"{name} {old!r}, asked for {name} {value!r};")):
-            Trainer(tmp_path, MODEL, dataclasses.replace(config, **{name: value}), Balls(1), "cpu")
-    with pytest.raises(HandPoseError, match="batch 4, seed 0, asked for batch 8, seed 1; choose another folder or"):
-        Trainer(tmp_path, MODEL, dataclasses.replace(config, batch=8, seed=1), Balls(1), "cpu")
-    assert Trainer(tmp_path, MODEL, dataclasses.replace(config, **without_effect), Balls(1), "cpu").steps == 1
+        old = getattr(first, name)
+        with pytest.raises(HandPoseError, match=re.escape(f"{name} {old!r}, not {name} {value!r};")):
+            resume(dataclasses.replace(first, **{name: value}))
+    with pytest.raises(HandPoseError, match="batch 4, seed 0, not batch 8, seed 1; choose another folder or"):
+        resume(dataclasses.replace(first, batch=8, seed=1))
+    assert steps_of(tmp_path) == 1
+    resume(dataclasses.replace(first, **without_effect))
+    assert steps_of(tmp_path) == 2
 
 
-def test_an_exponential_schedule_may_be_made_longer(tmp_path: Path) -> None:
-    def run(folder: Path, steps: int) -> Trainer:
-        config = TrainingConfig(steps, batch=4, schedule="exponential", epoch=2, average=0.0)
-        trainer = Trainer(folder, MODEL, config, Balls(1), "cpu")
-        trainer.run(validate, lambda row: None)
-        return trainer
+def test_the_default_learning_rate_depends_on_the_optimizer() -> None:
+    assert TrainingConfig(1).peak == 0.02
+    assert TrainingConfig(1, optimizer="adam").peak == 1.2e-3
+    assert TrainingConfig(1, learning_rate=0.02).settings() == TrainingConfig(1).settings()
+    adam = TrainingConfig(1, optimizer="adam")
+    assert dataclasses.replace(adam, adam_rate=1.0).settings() == adam.settings()
+    with pytest.raises(ValueError, match="muon or adam"):
+        TrainingConfig(1, optimizer="sgd")  # type: ignore[arg-type]
 
-    run(tmp_path / "parts", 2)
-    assert_same(run(tmp_path / "parts", 4), run(tmp_path / "whole", 4))
+
+def test_an_exponential_schedule_can_be_extended(tmp_path: Path) -> None:
+    def run(folder: Path, steps: int) -> None:
+        settings = TrainingConfig(steps, batch=4, schedule="exponential", epoch=2, average=0.0)
+        train(folder, task(settings, model=SMALL), ignore)
+
+    run(tmp_path / "extended", 2)
+    run(tmp_path / "extended", 4)
+    run(tmp_path / "uninterrupted", 4)
+    assert_same(tmp_path / "extended", tmp_path / "uninterrupted")
 
 
-def test_the_paper_s_recipe_is_the_paper_s() -> None:
-    """One step in float64 is Adam's on the paper's loss with its L2 term, written out."""
-    config = paper_recipe("nyu", 72_757)
-    assert (config.steps, config.batch) == (58 * (72_757 // 32), 32)
-    assert config.rate(0) == config.rate(config.epoch - 1) == 1e-4
-    assert config.rate(3 * config.epoch) == pytest.approx(1e-4 * 0.96**3)
+class OneBatch:
+    """The same float64 crops in every step."""
+
+    def __init__(self) -> None:
+        self.generator = torch.Generator()
+        self.crops = tuple(part.double() for part in Balls(1).batch(32))
+
+    def batch(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        patches, uvz = self.crops
+        return patches[:count], uvz[:count]
+
+
+@pytest.fixture
+def float64():
     torch.set_default_dtype(torch.float64)
-    try:
-        source = Balls(1)
-        source.batch = lambda count: tuple(t.double() for t in Balls.batch(source, count))  # type: ignore[method-assign]
-        trainer = Trainer("unused", MODEL, config, source, "cpu")
-        model = JGRP2O(MODEL).train()
-        model.load_state_dict(trainer.model.state_dict())
-        trainer._seed(0)
-        patches, uvz = source.batch(32)
-        (pose_loss(model.stack_outputs(patches), uvz, patches) + regularisation(model)).backward()
-        trainer._step()
-        for ours, theirs in zip(trainer.model.parameters(), model.parameters(), strict=True):
-            gradient = theirs.grad
-            moved = theirs.detach() - 1e-4 * gradient / (gradient.abs() + 1e-8)  # Adam's first step
-            clear = gradient.abs() > 1e-6  # below, rounding decides
-            assert torch.allclose(ours.detach()[clear], moved[clear], atol=2e-7)
-    finally:
-        torch.set_default_dtype(torch.float32)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def first_step(run: Path, settings: TrainingConfig, *, decayed: bool) -> tuple[JGRP2O, dict[str, torch.Tensor]]:
+    """The initial network with the gradients of the paper's loss, and the weights after one step of training."""
+    source = OneBatch()
+    torch.manual_seed(settings.seed)
+    model = JGRP2O(MODEL).train()
+    patches, uvz = source.batch(32)
+    loss = pose_loss(model.stack_outputs(patches), uvz, patches)
+    (loss + regularisation(model) if decayed else loss).backward()
+    train(run, task(settings, source), ignore, max_minutes=0.0)
+    return model, load_part(run, "training")
+
+
+def assert_adam_moved(before: torch.nn.Parameter, after: torch.Tensor, rate: float) -> None:
+    """Asserts that a parameter has moved by Adam's first step."""
+    gradient = before.grad
+    assert gradient is not None
+    moved = before.detach() - rate * gradient / (gradient.abs() + 1e-8)
+    clear = gradient.abs() > 1e-6  # below, rounding errors determine the direction
+    assert torch.allclose(after[clear], moved[clear], atol=2e-3 * rate)
+
+
+@pytest.mark.usefixtures("float64")
+def test_the_paper_s_recipe_is_adam_with_the_paper_s_settings(tmp_path: Path) -> None:
+    """One step in float64 is Adam's step on the paper's loss with its L2 term, written out."""
+    recipe = paper_recipe("nyu", 72_757)
+    assert (recipe.steps, recipe.batch, recipe.peak) == (58 * (72_757 // 32), 32, 1e-4)
+    assert recipe.scheduled(1e-4, 0) == recipe.scheduled(1e-4, recipe.epoch - 1) == 1e-4
+    assert recipe.scheduled(1e-4, 3 * recipe.epoch) == pytest.approx(1e-4 * 0.96**3)
+    model, after = first_step(tmp_path, recipe, decayed=True)
+    for name, parameter in model.named_parameters():
+        assert_adam_moved(parameter, after[name], 1e-4)
+
+
+@pytest.mark.usefixtures("float64")
+def test_muon_trains_hidden_kernels_and_adam_all_other_parameters(tmp_path: Path) -> None:
+    settings = TrainingConfig(100, schedule="exponential", clip=math.inf, precision="float32", average=0.0)
+    model, after = first_step(tmp_path, settings, decayed=False)
+    kernels = {id(kernel) for kernel in hidden_kernels(model)}
+    for name, parameter in model.named_parameters():
+        if id(parameter) not in kernels:
+            assert_adam_moved(parameter, after[name], 1.2e-3)
+            continue
+        assert parameter.grad is not None
+        matrix = parameter.grad.flatten(1)
+        scale = 0.02 * max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
+        step = (parameter.detach() - after[name]).flatten(1)
+        assert torch.linalg.matrix_norm(step - scale * orthogonalize(matrix)) < 0.03 * torch.linalg.matrix_norm(step)
 
 
 def test_weights_of_another_layout_start_a_training() -> None:
@@ -183,48 +246,59 @@ def test_weights_of_another_layout_start_a_training() -> None:
 TOGETHER = """
 import os, signal, sys, torch
 sys.path.insert(0, {root!r})
-from tests.helpers.training import Balls, Halves, MODEL, validate
-from handpose.training.trainer import Trainer
+from tests.helpers.training import Balls, Halves, ignore, task
+from handpose.training.checkpoint import load_state
 from handpose.training.config import TrainingConfig
-from handpose.training.distributed import process_group
-steps, folder, what = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-torch.set_default_dtype(torch.float64)  # Adam's first steps make much of the sign of a rounding error
-def main(device):  # a function, since what uses a process group must be gone before the group is
-    schedule = "exponential" if what == "own" else "cosine"  # which may be made longer
+from handpose.training.distributed import Processes, process_group
+from handpose.training.pose_task import PoseTask
+from handpose.training.trainer import train
+steps, run, kind, optimizer = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
+torch.set_default_dtype(torch.float64)  # rounding errors determine the direction of Adam's first steps
+networks, crops = [], []
+class Recorded(Balls):
+    def batch(self, count):
+        crops.append(super().batch(count))
+        return crops[-1]
+def main(device):  # a function, since what uses a process group must be deleted before the group
+    from pathlib import Path
+    processes = Processes()
+    schedule = "exponential" if kind == "own" else "cosine"  # an exponential schedule can be extended
     config = TrainingConfig(
-        steps, batch=16, learning_rate=3e-3, schedule=schedule, epoch=1000, validate_every=5, precision="float32"
+        steps, batch=16, optimizer=optimizer, learning_rate=3e-3 if optimizer == "adam" else None, schedule=schedule,
+        epoch=1000, validate_every=5, precision="float32",
     )
-    trainer = Trainer(folder, MODEL, config, Balls(0), device)
-    if what != "own":
-        trainer.source = Halves(trainer.rank, trainer.processes, what == "same")
-        trainer._seed = lambda step: trainer.source.generator.manual_seed(step)  # the same for all
-    begun, crops = trainer.steps, []
-    draw = trainer.source.batch
-    trainer.source.batch = lambda count: crops.append(draw(count)) or crops[-1]
+    own = kind in ("own", "die")
+    each = task(config, Recorded(0) if own else Halves(processes.rank, processes.count, kind == "same"))
+    build = PoseTask.build
+    PoseTask.build = lambda self: networks.append(build(self)) or networks[-1]
+    state = load_state(Path(run))
+    first = 0 if state is None else state["steps"]
     def die(step):
-        if what == "die" and begun == 0 and trainer.rank == 1 and step == 7:
+        if kind == "die" and first == 0 and processes.rank == 1 and step == 7:
             os.kill(os.getpid(), signal.SIGKILL)
-    trainer.run(validate, lambda row: None, on_step=die)
-    if trainer.processes > 1:
-        flat = torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])
+    train(run, each, ignore, on_step=die)
+    if processes.count > 1 and own:
+        flat = torch.cat([parameter.detach().flatten() for parameter in networks[0].parameters()])
         both = [torch.empty_like(flat), torch.empty_like(flat)]
         torch.distributed.all_gather(both, flat)
-        first = [torch.empty_like(crops[0][1]) for _ in both]
-        torch.distributed.all_gather(first, crops[0][1])
-        if trainer.rank == 0:
-            print(begun, trainer.steps, len(crops[0][0]), torch.equal(*both), torch.equal(*first))
+        joints = [torch.empty_like(crops[0][1]) for _ in both]
+        torch.distributed.all_gather(joints, crops[0][1])
+        if processes.rank == 0:
+            last = load_state(Path(run))["steps"]
+            print(first, last, len(crops[0][0]), torch.equal(*both), torch.equal(*joints))
 with process_group("cpu") as device:
     main(device)
 """
 
 
-def together(tmp_path: Path, processes: int, steps: int, what: str = "own") -> list[str]:
-    """Trains in so many processes, in a folder for each kind, and returns what the first one prints."""
+def together(tmp_path: Path, processes: int, steps: int, kind: str = "own", optimizer: Optimizer = "adam") -> list[str]:
+    """Trains in several processes, in one folder per kind, and returns what the first process prints."""
     script = tmp_path / "together.py"
     script.write_text(TOGETHER.format(root=str(ROOT)))
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    arguments = [str(steps), str(tmp_path / f"{kind}{processes}"), kind, optimizer]
     done = subprocess.run(
-        [sys.executable, *(launch if processes > 1 else []), script, str(steps), tmp_path / f"{what}{processes}", what],
+        [sys.executable, *(launch if processes > 1 else []), str(script), *arguments],
         capture_output=True,
         text=True,
         timeout=300,
@@ -235,61 +309,68 @@ def together(tmp_path: Path, processes: int, steps: int, what: str = "own") -> l
     return done.stdout.split()
 
 
-def losses(folder: Path) -> np.ndarray:
-    """The loss at every checkpoint of a training."""
-    with (folder / "log.csv").open(newline="") as file:
-        return np.array([float(row["loss"]) for row in csv.DictReader(file)])
+def losses(run: Path) -> np.ndarray:
+    """Returns the losses in the log of a run."""
+    return np.array([float(row["loss"]) for row in rows_of(run)])
 
 
 @pytest.mark.slow
-def test_processes_train_one_model_on_different_crops_and_go_on(tmp_path: Path) -> None:
-    assert together(tmp_path, 2, 5) == ["0", "5", "8", "True", "False"]
-    assert together(tmp_path, 2, 8) == ["5", "8", "8", "True", "False"]
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_processes_train_one_model_on_different_crops_and_resume(tmp_path: Path, optimizer: Optimizer) -> None:
+    assert together(tmp_path, 2, 5, optimizer=optimizer) == ["0", "5", "8", "True", "False"]
+    assert together(tmp_path, 2, 8, optimizer=optimizer) == ["5", "8", "8", "True", "False"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("what", "tolerance"), [("same", 1e-6), ("parts", 0.15)])
+@pytest.mark.parametrize(("kind", "tolerance"), [("same", 1e-6), ("parts", 0.15)])
 def test_two_processes_have_the_loss_curve_of_one_with_the_whole_batch(
-    tmp_path: Path, what: str, tolerance: float
+    tmp_path: Path, kind: str, tolerance: float
 ) -> None:
-    """To rounding where both halves have the same BatchNorm statistics, and nearly where they have not."""
+    """The curves agree up to rounding if both halves have the same BatchNorm statistics, and nearly otherwise."""
     for processes in (1, 2):
-        together(tmp_path, processes, 20, what)
-    one, two = (losses(tmp_path / f"{what}{processes}") for processes in (1, 2))
+        together(tmp_path, processes, 20, kind)
+    one, two = (losses(tmp_path / f"{kind}{processes}") for processes in (1, 2))
     assert len(one) == 4
     assert one[-1] < 0.7 * one[0]
     assert two == pytest.approx(one, rel=tolerance)
 
 
 @pytest.mark.slow
-def test_training_goes_on_when_a_process_is_killed(tmp_path: Path) -> None:
-    """Started again, all continue from the checkpoint at step 5."""
+def test_training_resumes_after_a_process_is_killed(tmp_path: Path) -> None:
+    """Started again, all processes resume from the checkpoint at step 5."""
     with pytest.raises(AssertionError, match="exitcode: -9"):
         together(tmp_path, 2, 10, "die")
     assert together(tmp_path, 2, 10, "die") == ["5", "10", "8", "True", "False"]
     assert len(losses(tmp_path / "die2")) == 2
 
 
-def test_synchronised_batchnorm_asks_for_gpus() -> None:
-    with pytest.raises(HandPoseError, match="needs GPUs, got device cpu"):
-        Trainer("unused", MODEL, TrainingConfig(1), Balls(1), "cpu", sync_batchnorm=True)
+def test_synchronized_batchnorm_requires_gpus(tmp_path: Path) -> None:
+    with pytest.raises(HandPoseError, match="requires GPUs, got device cpu"):
+        train(tmp_path, task(TrainingConfig(1)), ignore, sync_batchnorm=True)
+
+
+def test_a_batch_of_one_crop_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(HandPoseError, match="at least two crops"):
+        train(tmp_path, task(TrainingConfig(1, batch=1)), ignore)
 
 
 def test_a_model_folder_is_written_from_a_run(tmp_path: Path) -> None:
-    trainer(tmp_path / "run", 3).run(validate, lambda row: None)
+    train(tmp_path / "run", task(config(3)), ignore)
     write_model(tmp_path / "run", tmp_path / "model")
     model = find_weights(tmp_path / "model").load()
     assert model.config == MODEL
+    averaged = load_part(tmp_path / "run", "model")
+    assert torch.equal(model.state_dict()["stem.conv.weight"], averaged["stem.conv.weight"].half().float())
     with pytest.raises(HandPoseError, match="no checkpoint here"):
         write_model(tmp_path, tmp_path / "other")
 
 
 @pytest.mark.parametrize("uv_scale", [95.0, 96.0, 90.0])
 @pytest.mark.parametrize("cube", [250.0, 300.0])
-def test_joint_errors_are_millimetres(uv_scale: float, cube: float) -> None:
+def test_joint_errors_are_in_millimeters(uv_scale: float, cube: float) -> None:
     config = JGRP2OConfig("nyu", cube=cube, uv_scale=uv_scale)
     truth = torch.full((1, 1, 3), 0.5)
-    # One patch pixel is 1 / uv_scale of u, and the cube's side / 96; half the cube is 1 of z.
+    # One patch pixel is 1 / uv_scale in u and 1/96 of the cube's side; half the side is 1 in z.
     off = torch.tensor([[[3 / uv_scale, 4 / uv_scale, 0.0]]])
     assert joint_errors(truth + off, truth, config).item() == pytest.approx(5 * cube / 96, rel=1e-5)
     deeper = truth + torch.tensor([0, 0, 0.2])

@@ -1,0 +1,117 @@
+"""Training of the pose network, and the model folder that results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from handpose.errors import HandPoseError
+from handpose.io.atomic import write_atomically
+from handpose.network.config import JGRP2OConfig
+from handpose.network.distances import joint_errors
+from handpose.network.losses import pose_loss
+from handpose.network.model import JGRP2O
+from handpose.training.checkpoint import load_part, load_state
+from handpose.training.config import TrainingConfig
+from handpose.weights.folder import CONFIG_FILE, MODEL_FILE
+
+_BATCH = 100
+_SUCCESS_MM = 20.0
+
+
+class CropSource(Protocol):
+    """A source of training crops, whose only randomness is its generator."""
+
+    generator: torch.Generator
+
+    def batch(self, count: int) -> tuple[Tensor, Tensor]:
+        """Return `count` patches (N, 1, 96, 96) and their joints (N, J, 3), both normalized."""
+
+
+@dataclass(frozen=True, eq=False)
+class PoseTask:
+    """The task of training the pose network on crops, real or synthetic.
+
+    Attributes:
+        network: Configuration of the network.
+        config: Training settings.
+        source: Source of the training crops.
+        validation: Patches (N, 1, 96, 96) and joints (N, J, 3), both normalized, that are used for validation.
+        device: Device of the network and of the crops.
+        start: State dict of the initial weights; random weights by default.
+    """
+
+    network: JGRP2OConfig
+    config: TrainingConfig
+    source: CropSource
+    validation: tuple[Tensor, Tensor]
+    device: str = "cpu"
+    start: Mapping[str, Tensor] | None = None
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """Configuration of the network, as in `config.json`."""
+        return self.network.to_dict()
+
+    @property
+    def generator(self) -> torch.Generator:
+        """The generator of the crops."""
+        return self.source.generator
+
+    def build(self) -> JGRP2O:
+        """Return the network with its initial weights."""
+        network = JGRP2O(self.network)
+        if self.start is not None:
+            network.load_state_dict(self.start)
+        return network
+
+    def batch(self, count: int) -> tuple[Tensor, Tensor]:
+        """Return `count` patches (N, 1, 96, 96) and their joints (N, J, 3), both normalized."""
+        return self.source.batch(count)
+
+    def loss(self, network: JGRP2O, inputs: Tensor, *targets: Tensor) -> Tensor:
+        """Return the paper's loss, summed over the batch.
+
+        Args:
+            network: The network in training mode.
+            inputs: Patches (N, 1, 96, 96).
+            *targets: Their joints (N, J, 3), normalized.
+        """
+        (uvz,) = targets
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+            outputs = network.stack_outputs(inputs.to(memory_format=torch.channels_last))
+        return pose_loss(outputs, uvz, inputs, self.config.offset_weight)
+
+    @torch.no_grad()
+    def validate(self, network: JGRP2O) -> dict[str, float]:
+        """Return the mean and median joint errors in mm and the fraction of crops with all errors below 20 mm."""
+        patches, truth = self.validation
+        uvz = torch.cat([network(part)[0] for part in torch.split(patches, _BATCH)])
+        errors = joint_errors(uvz, truth, self.network)
+        within = (errors.amax(1) < _SUCCESS_MM).float().mean()
+        return {"mean_mm": float(errors.mean()), "median_mm": float(errors.median()), "success_20mm": float(within)}
+
+
+def write_model(run: str | Path, out: str | Path) -> None:
+    """Write the averaged weights of a training run as a model folder, in float16.
+
+    Raises:
+        HandPoseError: The run has no checkpoint, or did not train the pose network.
+    """
+    run, out = Path(run), Path(out)
+    state = load_state(run)
+    if state is None:
+        raise HandPoseError(f"{run}: no checkpoint here; expected the folder of a training run")
+    config = JGRP2OConfig.from_dict(state["model"])
+    out.mkdir(parents=True, exist_ok=True)
+    tensors = load_part(run, "model")
+    half = {name: value.half() for name, value in tensors.items() if not name.endswith("num_batches_tracked")}
+    write_atomically(out / MODEL_FILE, save(half))
+    write_atomically(out / CONFIG_FILE, (json.dumps(config.to_dict(), indent=2) + "\n").encode())
