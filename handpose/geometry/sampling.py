@@ -8,8 +8,7 @@ _OPPOSITE = ((0, 1), (1, 0), (1, 1), (1, -1))
 """Steps (down, right) to one neighbor of each opposite pair."""
 
 _SAME_SURFACE = 30.0  # mm: above the depth change of a hand over two pixels, below the distance to its background
-_PROBES = 64  # holes that are checked to decide whether a regular grid of pixels is missing
-_GRID = 0.05  # share of fillable holes above which this is the case
+_PROBES = 64  # pixels that are checked to decide whether a regular grid of pixels is missing
 
 
 def sample_depth(depth: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -30,12 +29,19 @@ def sample_depth(depth: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np
     z: np.ndarray = depth.take(pixels)
     z[~row_inside] = 0
     z[:, ~column_inside] = 0
-    surrounded = ((rows > 0) & (rows < height - 1))[:, None] & ((columns > 0) & (columns < width - 1))
-    holes = np.flatnonzero((z == 0) & surrounded)
-    probes = holes[:: len(holes) // _PROBES + 1]
-    if np.count_nonzero(_between_neighbors(depth, pixels.flat[probes])) > _GRID * len(probes):
+    inner = ((rows > 0) & (rows < height - 1))[:, None] & ((columns > 0) & (columns < width - 1))
+    measured = np.flatnonzero((z > 0) & inner)
+    if _is_grid(depth, pixels.flat[measured[:: len(measured) // _PROBES + 1]]):
+        holes = np.flatnonzero((z == 0) & inner)
         z.flat[holes] = _between_neighbors(depth, pixels.flat[holes])
     return z
+
+
+def _is_grid(depth: np.ndarray, pixels: np.ndarray) -> bool:
+    """Return whether most pixels of flat indices (N,) lack both neighbors in their row, or both in their column."""
+    down = depth.shape[1]
+    left, right, above, below = (depth.take(pixels + step) == 0 for step in (-1, 1, -down, down))
+    return bool(np.count_nonzero((left & right) | (above & below)) > len(pixels) / 2)
 
 
 def _between_neighbors(depth: np.ndarray, pixels: np.ndarray) -> np.ndarray:
