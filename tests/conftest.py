@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from handpose.geometry.camera import Camera
-from handpose.runtimes.select import cached_graph
+from handpose.runtimes.graph_cache import cached_graph
 from handpose.weights.resolve import find_weights
 from tests.helpers.faults_jobs import make_small_model
 from tests.helpers.paths import SHARED
@@ -41,7 +41,7 @@ def camera() -> Camera:
 
 @pytest.fixture(scope="session")
 def exported() -> Callable[[str], Path]:
-    """The exported file of the built-in `msra`, by its ending; what made it is part of its key in the cache."""
+    """The exported file of the built-in `msra`, by its extension, from the cache of graphs."""
 
     def file(suffix: str) -> Path:
         for package in {".onnx": ("onnxruntime", "onnxscript"), ".xml": ("openvino",)}[suffix]:

@@ -112,7 +112,7 @@ def predict(
         hand=hand.value,
         unit=parse_unit(unit),
     )
-    options = PredictOptions(model, query, device, backend, batch_size)  # type: ignore[arg-type] # load_backend checks it
+    options = PredictOptions(model, query, device, backend, batch_size)  # type: ignore[arg-type] # load_runtime checks it
     job = PredictJob(inputs, output, options, centers=centers, y_up=y_up, force=force, resume=resume)
     with warnings_as_lines():
         if on_cluster:

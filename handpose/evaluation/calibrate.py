@@ -17,7 +17,7 @@ from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.atomic import write_atomically
 from handpose.io.depth.units import DepthUnitWarning
 from handpose.network.calibration import BAD_JOINT, Calibration, signs_of_doubt
-from handpose.runtimes.select import load_backend, load_votes
+from handpose.runtimes.select import load_runtime
 from handpose.synthetic.testset import synthetic_validation
 from handpose.weights.folder import CONFIG_FILE
 from handpose.weights.resolve import find_weights
@@ -45,8 +45,7 @@ def calibrate(
     weights = find_weights(folder)
     config = dataclasses.replace(weights.config, calibration=None)  # an old one must not sway the new one
     weights = dataclasses.replace(weights, config=config)
-    network, votes = load_backend(weights, "auto", device), load_votes("auto", device)
-    estimator = HandPoseEstimator(network, config, weights.name, weights.sha256, votes)
+    estimator = HandPoseEstimator(load_runtime(weights, "auto", device), config, weights.name, weights.sha256)
     xyz, spread, truth = [], [], []
     for number, (depth, camera, joints) in enumerate(synthetic_validation(estimator.layout, frames), 1):
         with warnings.catch_warnings():

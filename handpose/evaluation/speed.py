@@ -19,7 +19,7 @@ from handpose.geometry.crop import HandCrop
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.depth.read import read_depth
 from handpose.io.depth.units import DepthUnit
-from handpose.runtimes.base import BackendName
+from handpose.runtimes.base import BackendName, Runtime
 
 _WARM_UP = 5  # calls
 _VERSIONS = ("handpose", "numpy", "opencv-python-headless", "torch", "onnxruntime", "openvino")
@@ -81,11 +81,7 @@ def measure(
     crop = HandCrop.cut(depth, camera, centres[0], cube)
     # The same joints, at no cost: what is left is the way from them to a pose.
     uvz = estimator.predict_patches(crop.patch[None, None])
-    decoder = HandPoseEstimator(
-        lambda patches: (uvz.repeat(len(patches), axis=0), np.zeros((len(patches), *uvz.shape[1:]))),
-        estimator.config,
-        estimator.name,
-    )
+    decoder = HandPoseEstimator(_ConstantPose(uvz), estimator.config, estimator.name)
 
     stages: list[tuple[str, int, Callable[[], object]]] = [
         ("read", 1, lambda: read_depth(image, unit)),
@@ -100,6 +96,16 @@ def measure(
             ("whole", size, lambda images=images: estimator.predict_batch(images, camera=camera)),  # type: ignore[misc]
         ]
     return [_timing(backend, stage, batch, call, max(10, repeats // batch)) for stage, batch, call in stages]
+
+
+class _ConstantPose(Runtime):
+    """Returns the same joints (1, J, 3) for every patch, at no cost."""
+
+    def __init__(self, uvz: np.ndarray) -> None:
+        self._uvz = uvz
+
+    def pose(self, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self._uvz.repeat(len(patches), axis=0), np.zeros((len(patches), *self._uvz.shape[1:]))
 
 
 def _timing(backend: str, stage: str, batch: int, call: Callable[[], object], repeats: int) -> Timing:

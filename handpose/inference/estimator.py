@@ -20,13 +20,11 @@ from handpose.inference.query import Box, DepthImage, HandOrAuto, Query
 from handpose.inference.refine import most_likely, refine
 from handpose.io.depth.units import DepthUnit
 from handpose.localization.localizer import hand_candidates, nearest_first
-from handpose.localization.network import Votes
-from handpose.localization.numpy_runtime import votes_in_numpy
 from handpose.network.config import JGRP2OConfig
 from handpose.results.pose import HandPose
-from handpose.runtimes.base import Backend, BackendName
+from handpose.runtimes.base import BackendName, Runtime
 from handpose.runtimes.batching import run_in_batches
-from handpose.runtimes.select import GRAPH_SUFFIXES, backend_of, load_backend, load_graph, load_votes
+from handpose.runtimes.select import GRAPH_SUFFIXES, load_graph, load_runtime
 from handpose.weights.folder import file_sha256
 from handpose.weights.resolve import find_weights
 
@@ -42,11 +40,8 @@ class HandPoseEstimator:
         sha256: SHA-256 of the weights file, or empty.
     """
 
-    def __init__(
-        self, backend: Backend, config: JGRP2OConfig, name: str, sha256: str = "", votes: Votes = votes_in_numpy
-    ) -> None:
-        self._backend, self.config, self.name, self.sha256 = backend, config, name, sha256
-        self._votes = votes
+    def __init__(self, runtime: Runtime, config: JGRP2OConfig, name: str, sha256: str = "") -> None:
+        self._runtime, self.config, self.name, self.sha256 = runtime, config, name, sha256
 
     @property
     def layout(self) -> JointLayout:
@@ -82,13 +77,11 @@ class HandPoseEstimator:
             HandPoseError: the backend or the device is not available.
         """
         if (file := Path(name)).suffix.lower() in GRAPH_SUFFIXES:
-            network, votes = load_graph(file, backend, device), load_votes(backend_of(file), device)
-            return cls(*network, file_sha256(file), votes)
+            return cls(*load_graph(file, backend, device), file_sha256(file))
         weights = find_weights(
             str(name), revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
         )
-        pose, votes = load_backend(weights, backend, device), load_votes(backend, device)
-        return cls(pose, weights.config, weights.name, weights.sha256, votes)
+        return cls(load_runtime(weights, backend, device), weights.config, weights.name, weights.sha256)
 
     # fmt: off
     @overload
@@ -167,7 +160,7 @@ class HandPoseEstimator:
         """Return the poses of up to `max_hands` hands in one image, nearest first. See `predict` for the rest."""
         query = Query(camera, hand=hand, unit=unit)
         depth, source = query.load(image), _source(image)
-        return self.poses(find_hands(depth, query, source, self.config.cube, self._votes, max_hands))
+        return self.poses(find_hands(depth, query, source, self.config.cube, self._runtime.votes, max_hands))
 
     def stream(
         self,
@@ -186,7 +179,7 @@ class HandPoseEstimator:
 
         Several threads may do this at once, even while another one runs `poses`. `source` is the path of the image.
         """
-        return find_candidates(depth, query, source, self.config.cube, self._votes)
+        return find_candidates(depth, query, source, self.config.cube, self._runtime.votes)
 
     def poses(self, candidates: Sequence[Candidates]) -> list[HandPose]:
         """Return the most likely pose of each image, given the results of `find`: the second half of `predict`."""
@@ -204,12 +197,12 @@ class HandPoseEstimator:
         """Return the pose in each crop; `images` are the images that the crops belong to."""
         if not crops:
             return []
-        uvz, spread = run_in_batches(self._backend, [crop.patch for crop in crops])
+        uvz, spread = run_in_batches(self._runtime, [crop.patch for crop in crops])
         return decode(uvz, spread, crops, images, self.config, self.name)
 
     def localize_hands(self, depth: np.ndarray, camera: Camera, max_hands: int = 1) -> np.ndarray:
         """Return the same as `handpose.localize_hands`, computed by the estimator's backend."""
-        return nearest_first(*hand_candidates(depth, camera, max_hands, self._votes))
+        return nearest_first(*hand_candidates(depth, camera, max_hands, self._runtime.votes))
 
     def predict_patches(self, patches: np.ndarray) -> np.ndarray:
         """Run only the network: from patches (N, 1, 96, 96) in -1..1 to normalized joints `uvz` (N, J, 3).
@@ -219,7 +212,7 @@ class HandPoseEstimator:
         patches = np.ascontiguousarray(patches, dtype=np.float32)
         if patches.ndim != 4 or patches.shape[1:] != (1, PATCH, PATCH) or not np.isfinite(patches).all():
             raise HandPoseError(f"patches must be (N, 1, {PATCH}, {PATCH}) finite numbers, got {patches.shape}")
-        return self._backend(patches)[0]
+        return self._runtime.pose(patches)[0]
 
     def predict_crops(self, crops: Sequence[HandCrop]) -> np.ndarray:
         """Return the joints in crops: `xyz` (N, J, 3) in mm, in the camera frame of the image of each crop."""

@@ -25,6 +25,9 @@ OFFSET_MM = 100.0
 """Length in mm of an offset of 1.0."""
 
 WEIGHTS_FILE = Path(__file__).with_name("localizer.safetensors")
+GRAPH_FILE = WEIGHTS_FILE.with_suffix(".onnx")
+"""The network with these weights as an ONNX file, which `export_localizer` writes."""
+
 CHANNELS = {
     "enter": (2, 16),
     "quarter1": (16, 24),

@@ -1,1 +1,1 @@
-"""What runs the network: PyTorch, ONNX Runtime, OpenVINO."""
+"""Runs the networks in PyTorch, ONNX Runtime or OpenVINO."""

@@ -1,61 +1,90 @@
-"""What every backend is: numpy in, numpy out."""
+"""The interface of the runtimes, and what they share."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 
 from handpose.errors import DeviceMemoryError
+from handpose.localization.numpy_runtime import votes_in_numpy
 
 BackendName = Literal["auto", "torch", "onnxruntime", "openvino"]
 
 METADATA_KEY = "handpose"
-"""Under which an exported file keeps the name and the config of its weights, as JSON."""
+"""Metadata entry of an exported file that stores the name and the configuration of its weights, as JSON."""
 
 
-class Backend(Protocol):
-    """A loaded network."""
+class Runtime(ABC):
+    """The pose network and the localizer network, loaded and ready to run."""
 
-    def __call__(self, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """From patches (N, 1, 96, 96) float32 to normalised joints and their spread, each (N, J, 3) float32.
+    @abstractmethod
+    def pose(self, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Run the pose network.
+
+        Args:
+            patches: (N, 1, 96, 96) float32.
+
+        Returns:
+            Normalized joints and the spread of their votes, each (N, J, 3) float32.
 
         Raises:
-            DeviceMemoryError: the device has too little memory for so many.
+            DeviceMemoryError: The device has too little memory for N patches.
         """
-        ...
+
+    def votes(self, channels: np.ndarray) -> np.ndarray:
+        """Run the localizer network; in numpy, unless a runtime has a faster implementation.
+
+        Args:
+            channels: (1, 2, h, w) float32, see `coarse_channels`.
+
+        Returns:
+            Logit and offset of each cell, (1, 4, h/4, w/4) float32.
+
+        Raises:
+            DeviceMemoryError: The device has too little memory.
+        """
+        return votes_in_numpy(channels)
 
 
-class GraphBackend(Backend, Protocol):
-    """A network loaded from an exported file.
+class GraphRuntime(Runtime):
+    """A runtime whose pose network was loaded from an exported file.
 
     Attributes:
-        metadata: what the file holds under `METADATA_KEY`, empty if nothing.
+        metadata: Value that the file stores under `METADATA_KEY`, empty if there is none.
     """
 
     metadata: str
 
 
-def threads() -> int:
-    """How many threads a network on the CPU may use: `OMP_NUM_THREADS`, as torch and numpy have it, or 0 for all."""
+def max_threads() -> int:
+    """Return the number of CPU threads that a network may use: `OMP_NUM_THREADS`, or 0 for all cores."""
     first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     return int(first) if first.isdecimal() else 0
 
 
-_NO_MEMORY = ("out of memory", "allocate memory", "not enough memory", "alloc_failed", "bad_alloc", "bad allocation")
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "allocate memory",
+    "not enough memory",
+    "alloc_failed",
+    "bad_alloc",
+    "bad allocation",
+)
 
 
 @contextlib.contextmanager
-def own_memory_errors() -> Iterator[None]:
-    """Raises `DeviceMemoryError` for what a runtime raises when it lacks memory; all have exceptions of their own."""
+def convert_out_of_memory() -> Iterator[None]:
+    """Raise `DeviceMemoryError` instead of the exception with which a runtime reports too little memory."""
     try:
         yield
     except Exception as error:
         lines = str(error).strip().splitlines()
-        reasons = [line for line in lines if any(sign in line.lower() for sign in _NO_MEMORY)]
+        reasons = [line for line in lines if any(text in line.lower() for text in _OUT_OF_MEMORY)]
         if not reasons:
             raise
-        raise DeviceMemoryError(reasons[0].strip()[-200:]) from None  # its end says what
+        raise DeviceMemoryError(reasons[0].strip()[-200:]) from None  # the reason is at the end of a long line

@@ -1,4 +1,4 @@
-"""The network on a CUDA GPU: float16, as CUDA graphs."""
+"""Runs the pose network on a CUDA GPU, in float16 and as CUDA graphs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
     from handpose.network.model import JGRP2O
 
-_LARGEST_GRAPH = 512  # patches
+_MAX_GRAPH_BATCH = 512  # patches
 
 
 class CudaGraphs:
-    """The network as CUDA graphs, one per batch size: starting its kernels takes longer than one hand's arithmetic.
+    """The pose network as CUDA graphs, one per batch size.
 
-    Batches are filled up to a power of two. Two graphs take turns, each with its own pinned memory, so that one
-    batch is copied while the GPU computes the one before.
+    For a single hand, launching the kernels one by one takes longer than the arithmetic. Batches are padded to a power
+    of two. Two graphs alternate, each with its own pinned memory: one batch is copied while the GPU runs the other.
     """
 
     def __init__(self, model: JGRP2O, device: torch.device) -> None:
@@ -30,18 +30,18 @@ class CudaGraphs:
         self._lock = threading.Lock()
 
     def __call__(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised joints and spread (N, J, 3) of patches (N, 1, 96, 96)."""
+        """Map patches (N, 1, 96, 96) to normalized joints and spread, each (N, J, 3)."""
         import torch
 
-        done: list[Tensor] = []
+        finished: list[Tensor] = []
         running: list[tuple[_Captured, int]] = []
         with self._lock, torch.cuda.device(self._device):
-            for turn, part in enumerate(torch.split(patches, _LARGEST_GRAPH)):
+            for turn, part in enumerate(torch.split(patches, _MAX_GRAPH_BATCH)):
                 if len(running) == 2:
-                    done.append(_finished(*running.pop(0)))
+                    finished.append(_wait(*running.pop(0)))
                 running.append((self._start(part, turn % 2), len(part)))
-            done += [_finished(*each) for each in running]
-        uvz, spread = torch.cat(done, dim=1)
+            finished += [_wait(*each) for each in running]
+        uvz, spread = torch.cat(finished, dim=1)
         return uvz, spread
 
     def _start(self, patches: Tensor, turn: int) -> _Captured:
@@ -61,15 +61,15 @@ class CudaGraphs:
 
         patches = torch.zeros(size, 1, PATCH, PATCH, device=self._device)
         graph = torch.cuda.CUDAGraph()
-        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
-            # cuDNN chooses its algorithms before the capture, which allows no trials.
-            aside.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(aside):
+            # cuDNN benchmarks its algorithms in these calls, since the capture does not allow it.
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
                 for _ in range(3):
                     self._model(patches)
-            torch.cuda.current_stream().wait_stream(aside)
-            # Other threads may localise hands meanwhile.
+            torch.cuda.current_stream().wait_stream(stream)
+            # Other threads may run the localizer network during the capture.
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 results = torch.stack(self._model(patches))
         return _Captured(
@@ -83,7 +83,7 @@ class CudaGraphs:
 
 
 class _Captured(NamedTuple):
-    """A graph, what it reads and writes on the GPU, their twins in pinned memory, and when all is copied back."""
+    """A graph, its inputs and outputs on the GPU and in pinned memory, and the event after the last copy."""
 
     graph: torch.cuda.CUDAGraph
     patches: Tensor  # (N, 1, 96, 96)
@@ -93,13 +93,13 @@ class _Captured(NamedTuple):
     done: torch.cuda.Event
 
 
-def _finished(captured: _Captured, count: int) -> Tensor:
+def _wait(captured: _Captured, count: int) -> Tensor:
     captured.done.synchronize()
     return captured.host_results[:, :count].clone()
 
 
 def fold_batch_norms(model: JGRP2O) -> JGRP2O:
-    """The same network, changed in place: every BatchNorm is part of the convolution before it."""
+    """Fold every BatchNorm into the preceding convolution, in place, and return the network."""
     from torch import nn
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -112,19 +112,19 @@ def fold_batch_norms(model: JGRP2O) -> JGRP2O:
 
 
 def halve(model: JGRP2O) -> JGRP2O:
-    """The same network, changed in place: in float16, but for its ends, where rounding moves joints most.
+    """Convert the network to float16, in place, and return it.
 
-    The stem, the voting weights and the last offset maps stay in float32.
+    The stem, the vote weights and the last offset maps remain in float32: rounding them would move joints most.
     """
     from handpose.network.model import GraphReasoning
 
     votes = [reasoning.vote for reasoning in model.reasonings if isinstance(reasoning, GraphReasoning)]
-    precise = [model.stem, *votes, model.heads[-1]]
-    kept = {id(tensor) for module in precise for tensor in module.parameters()}
+    float32 = [model.stem, *votes, model.heads[-1]]
+    excluded = {id(tensor) for module in float32 for tensor in module.parameters()}
     for tensor in (*model.parameters(), *model.buffers()):
-        if id(tensor) not in kept:
+        if id(tensor) not in excluded:
             tensor.data = tensor.data.half()
-    for module in precise:
+    for module in float32:
         module.register_forward_pre_hook(lambda _module, features: (features[0].float(),))
     model.stem.register_forward_hook(lambda _stem, _patches, features: features.half())
     return model

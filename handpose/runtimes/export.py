@@ -1,7 +1,8 @@
-"""From weights to one file that ONNX Runtime or OpenVINO runs: decode and spread in the graph, any batch size.
+"""Exports the networks to files for ONNX Runtime and OpenVINO.
 
-int8 (static quantisation) rounds features and weights to 8 bits. The voting weights' softmax, the last offset maps
-and the sum of the votes stay in float32.
+The graph of the pose network includes the decoding of joints and spread and accepts any batch size. With int8, features
+and weights are quantized to 8 bits. The softmax of the vote weights, the last offset maps and the sum of the votes
+remain in float32.
 """
 
 from __future__ import annotations
@@ -11,33 +12,41 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from handpose.errors import HandPoseError
 from handpose.geometry.crop import PATCH
+from handpose.io.atomic import write_atomically
+from handpose.localization.network import GRAPH_FILE, VIEW_STRIDE
+from handpose.localization.torch_runtime import LocalizerModel
 from handpose.network.distances import distances_mm
-from handpose.runtimes.base import METADATA_KEY, Backend, GraphBackend
-from handpose.runtimes.onnx_runtime import OnnxRuntimeBackend
-from handpose.runtimes.openvino_runtime import OpenVinoBackend
-from handpose.runtimes.quantize import CALIBRATION, quantized, quiet, rendered_crops
+from handpose.runtimes.base import METADATA_KEY, GraphRuntime, Runtime
+from handpose.runtimes.onnx_runtime import OnnxRuntime
+from handpose.runtimes.openvino_runtime import OpenVinoRuntime
+from handpose.runtimes.quantize import CALIBRATION_CROPS, quantize, silence_exporters, synthetic_crops
 from handpose.weights.folder import Weights
 
-TOLERANCE = 0.05
-"""How far an exported float32 network's joints may be from PyTorch's, mm."""
+if TYPE_CHECKING:
+    import onnx
 
-_BATCHES = (1, 3, 64)  # that are compared with PyTorch
+TOLERANCE = 0.05
+"""Maximum distance in mm between the joints of an exported float32 network and those of PyTorch."""
+
+_BATCHES = (1, 3, 64)  # batch sizes that are compared with PyTorch
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What became of an export.
+    """The result of an export.
 
     Attributes:
-        file: the file.
-        largest_mm: for float32, the largest distance of a joint from where PyTorch has it, on made-up patches.
-        int8_error_mm: for int8, the mean joint error on rendered crops before and after rounding.
+        file: File that was written.
+        largest_mm: For float32, the largest distance in mm between a joint and the same joint from PyTorch, on random
+            patches.
+        int8_error_mm: For int8, the mean joint error in mm on synthetic crops before and after quantization.
     """
 
     file: Path
@@ -46,33 +55,34 @@ class Exported:
 
 
 def export(weights: Weights, file: str | Path, *, int8: bool = False) -> Exported:
-    """Writes the network as a file, once its joints have been compared with PyTorch's.
+    """Export the pose network to a file, after comparing its joints with those of PyTorch.
 
     Args:
-        weights: what to write.
-        file: a `.onnx` file for ONNX Runtime (extra `onnx`), or an `.xml` for OpenVINO (extra `openvino`), which gets
-            a `.bin` beside it.
-        int8: round to 8 bits, calibrated on rendered hands: needs the extra `onnx`, and `train` the first time.
+        weights: Weights of the pose network.
+        file: `.onnx` file for ONNX Runtime (requires the extra `onnx`), or `.xml` file for OpenVINO (requires the extra
+            `openvino`); OpenVINO also stores a `.bin` file next to it.
+        int8: Quantize to 8 bits, calibrated on synthetic crops. Requires the extra `onnx`, and the extra `train` the
+            first time.
 
     Raises:
-        HandPoseError: an extra is missing, the file cannot be written, or its joints are not PyTorch's. Then no file
-            is left.
+        HandPoseError: An extra is missing, the file cannot be written, or its joints differ from those of PyTorch. No
+            file is written.
     """
     file = Path(file)
-    if file.suffix not in _FORMS:
-        raise HandPoseError(f"{file}: expected a name that ends in {' or '.join(_FORMS)}")
-    write, load = _FORMS[file.suffix]
-    rendered = rendered_crops(weights.config) if int8 else None
+    if file.suffix not in _FORMATS:
+        raise HandPoseError(f"{file}: expected a name that ends in {' or '.join(_FORMATS)}")
+    write, load = _FORMATS[file.suffix]
+    crops = synthetic_crops(weights.config) if int8 else None
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent, prefix=".export-") as folder:
-            made = Path(folder) / file.name
-            write(weights, made, None if rendered is None else rendered[0][:CALIBRATION])
-            backend = load(made)
-            exported = _compared(weights, backend, file, rendered)
-            del backend  # some systems move no open files
-            # Last the file by which others will know that all is there.
-            for part in (made.with_suffix(".bin"), made):
+            partial = Path(folder) / file.name
+            write(weights, partial, None if crops is None else crops[0][:CALIBRATION_CROPS])
+            runtime = load(partial)
+            exported = _compare(weights, runtime, file, crops)
+            del runtime  # Windows cannot move open files
+            # The main file is moved last: once it exists, the export is complete.
+            for part in (partial.with_suffix(".bin"), partial):
                 if part.exists():
                     part.replace(file.with_name(part.name))
     except OSError as error:
@@ -80,10 +90,21 @@ def export(weights: Weights, file: str | Path, *, int8: bool = False) -> Exporte
     return exported
 
 
-def _compared(
-    weights: Weights, backend: Backend, file: Path, rendered: tuple[np.ndarray, np.ndarray] | None
-) -> Exported:
-    """What to say of an exported network; an error if it is not the same network."""
+def export_localizer(file: Path = GRAPH_FILE) -> None:
+    """Export the localizer network, whose graph is part of the package, to an ONNX file.
+
+    Raises:
+        HandPoseError: The extra `onnx` is not installed.
+        OSError: The file cannot be written.
+    """
+    rows, columns = (VIEW_STRIDE * torch.export.Dim(name) for name in ("rows", "columns"))
+    example = torch.zeros(1, 2, 3 * VIEW_STRIDE, 4 * VIEW_STRIDE)
+    graph = _to_onnx(LocalizerModel(), example, ("channels",), ("votes",), {2: rows, 3: columns})
+    write_atomically(file, graph.SerializeToString(deterministic=True))
+
+
+def _compare(weights: Weights, runtime: Runtime, file: Path, crops: tuple[np.ndarray, np.ndarray] | None) -> Exported:
+    """Compare an exported network with PyTorch, on synthetic crops if it is quantized, otherwise on random patches."""
     model = weights.load()
 
     def pytorch(patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -91,68 +112,85 @@ def _compared(
             uvz, spread = model(torch.from_numpy(patches))
         return uvz.numpy(), spread.numpy()
 
-    if rendered is not None:
-        crops, truth = (array[CALIBRATION:] for array in rendered)
+    if crops is not None:
+        patches, truth = (array[CALIBRATION_CROPS:] for array in crops)
         before, after = (
             float(
                 distances_mm(
-                    np.concatenate([run(part)[0] for part in np.split(crops, 8)]), truth, weights.config
+                    np.concatenate([pose(part)[0] for part in np.split(patches, 8)]), truth, weights.config
                 ).mean()
             )
-            for run in (pytorch, backend)
+            for pose in (pytorch, runtime.pose)
         )
         return Exported(file, int8_error_mm=(before, after))
-    patches = _made_up_patches(max(_BATCHES))
+    patches = _random_patches(max(_BATCHES))
     expected = np.stack(pytorch(patches))
     largest = max(
-        float(distances_mm(np.stack(backend(patches[:count])), expected[:, :count], weights.config).max())
+        float(distances_mm(np.stack(runtime.pose(patches[:count])), expected[:, :count], weights.config).max())
         for count in _BATCHES
     )
     if not largest <= TOLERANCE:
-        raise HandPoseError(f"{file}: not written, since its joints are up to {largest:.3g} mm from PyTorch's")
+        raise HandPoseError(f"{file}: not written, since its joints differ from PyTorch's by up to {largest:.3g} mm")
     return Exported(file, largest)
 
 
-def _made_up_patches(count: int) -> np.ndarray:
-    """Patches (N, 1, 96, 96) with forty balls each: about as smooth and as steep as hands."""
+def _random_patches(count: int) -> np.ndarray:
+    """Generate patches (N, 1, 96, 96) of forty random balls each, whose surfaces are about as smooth as hands."""
     rng = np.random.default_rng(0)
     v, u = np.indices((PATCH, PATCH)) / (PATCH / 2) - 1
     patches = np.ones((count, 1, PATCH, PATCH), np.float32)
     for patch in patches[:, 0]:
         for x, y, z, radius in rng.uniform((-0.7, -0.7, -0.5, 0.05), (0.7, 0.7, 0.7, 0.25), (40, 4)):
-            below = radius**2 - (u - x) ** 2 - (v - y) ** 2
-            np.minimum(patch, z - np.sqrt(below.clip(0)), out=patch, where=below > 0)
+            squared_height = radius**2 - (u - x) ** 2 - (v - y) ** 2
+            np.minimum(patch, z - np.sqrt(squared_height.clip(0)), out=patch, where=squared_height > 0)
     return patches
 
 
-def _description(weights: Weights, int8: bool) -> str:
-    """What the file says of itself: all that an estimator needs besides the graph."""
+def _metadata(weights: Weights, int8: bool) -> str:
+    """Return the name and the configuration of the weights, as JSON."""
     name = Path(weights.name).name + ("-int8" if int8 else "")
     return json.dumps({"name": name, "config": weights.config.to_dict()})
 
 
-def _write_onnx(weights: Weights, file: Path, calibration: np.ndarray | None) -> None:
+def _to_onnx(
+    model: torch.nn.Module,
+    example: torch.Tensor,
+    inputs: tuple[str],
+    outputs: tuple[str, ...],
+    dynamic_axes: dict[int, torch.export.Dim],
+) -> onnx.ModelProto:
+    """Convert a network to an ONNX graph in which the given axes of the input may have any size."""
     try:
-        import onnx
-        import onnxscript  # noqa: F401  # what torch.onnx needs
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401  # required by torch.onnx
     except ImportError:
-        raise HandPoseError("writing ONNX needs onnx and onnxscript: pip install 'handpose[onnx]'") from None
+        raise HandPoseError("exporting to ONNX requires onnx and onnxscript: pip install 'handpose[onnx]'") from None
 
-    with quiet(), torch.inference_mode():
+    with silence_exporters(), torch.inference_mode():
         program = torch.onnx.export(
-            weights.load(),
-            (torch.zeros(2, 1, PATCH, PATCH),),
-            input_names=["patches"],
-            output_names=["uvz", "spread"],
-            dynamic_shapes=({0: torch.export.Dim("count")},),
+            model.eval(),
+            (example,),
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=(dynamic_axes,),
             dynamo=True,
             verbose=False,
         )
     assert program is not None
-    model = program.model_proto
+    graph = program.model_proto
+    for node in graph.graph.node:
+        node.ClearField("metadata_props")  # contains paths of this machine
+    return graph
+
+
+def _write_onnx(weights: Weights, file: Path, calibration: np.ndarray | None) -> None:
+    example = torch.zeros(2, 1, PATCH, PATCH)
+    model = _to_onnx(weights.load(), example, ("patches",), ("uvz", "spread"), {0: torch.export.Dim("count")})
     if calibration is not None:
-        model = quantized(model, calibration, file)
-    onnx.helper.set_model_props(model, {METADATA_KEY: _description(weights, calibration is not None)})
+        model = quantize(model, calibration, file)
+    import onnx
+
+    onnx.helper.set_model_props(model, {METADATA_KEY: _metadata(weights, calibration is not None)})
     onnx.save(model, file)
 
 
@@ -160,23 +198,23 @@ def _write_openvino(weights: Weights, file: Path, calibration: np.ndarray | None
     try:
         import openvino
     except ImportError:
-        raise HandPoseError("writing OpenVINO needs openvino: pip install 'handpose[openvino]'") from None
+        raise HandPoseError("exporting to OpenVINO requires openvino: pip install 'handpose[openvino]'") from None
 
     if calibration is not None:
         _write_onnx(weights, file.with_suffix(".onnx"), calibration)
         model = openvino.convert_model(file.with_suffix(".onnx"))
     else:
-        with quiet():
+        with silence_exporters():
             example = torch.zeros(2, 1, PATCH, PATCH)
             model = openvino.convert_model(weights.load(), example_input=example, input=[-1, 1, PATCH, PATCH])
         for port, name in zip([*model.inputs, *model.outputs], ("patches", "uvz", "spread"), strict=True):
             port.get_tensor().set_names({name})
-    model.set_rt_info(_description(weights, calibration is not None), [METADATA_KEY])
+    model.set_rt_info(_metadata(weights, calibration is not None), [METADATA_KEY])
     openvino.save_model(model, file, compress_to_fp16=False)
 
 
 _Writer = Callable[[Weights, Path, "np.ndarray | None"], None]
-_FORMS: dict[str, tuple[_Writer, Callable[[Path], GraphBackend]]] = {
-    ".onnx": (_write_onnx, OnnxRuntimeBackend),
-    ".xml": (_write_openvino, OpenVinoBackend),
+_FORMATS: dict[str, tuple[_Writer, Callable[[Path], GraphRuntime]]] = {
+    ".onnx": (_write_onnx, OnnxRuntime),
+    ".xml": (_write_openvino, OpenVinoRuntime),
 }

@@ -1,4 +1,4 @@
-"""The networks as OpenVINO graphs, run by OpenVINO on the CPU."""
+"""Runs the networks in OpenVINO, on the CPU."""
 
 from __future__ import annotations
 
@@ -9,82 +9,51 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from handpose.errors import WeightsError
-from handpose.localization.network import read_weights, votes_network
-from handpose.runtimes.base import METADATA_KEY, own_memory_errors, threads
+from handpose.localization.network import GRAPH_FILE
+from handpose.runtimes.base import METADATA_KEY, GraphRuntime, convert_out_of_memory, max_threads
 
 if TYPE_CHECKING:
     import openvino
 
 
-class OpenVinoBackend:
-    """OpenVINO, a `GraphBackend`.
+class OpenVinoRuntime(GraphRuntime):
+    """OpenVINO with an exported pose network.
 
     Args:
-        file: a graph's `.xml`, with its `.bin` beside it.
+        file: `.xml` file of the pose network, next to its `.bin` file.
 
     Raises:
-        WeightsError: it cannot be loaded.
+        WeightsError: The file cannot be loaded.
     """
 
     def __init__(self, file: Path) -> None:
-        import openvino
-
-        try:
-            model = openvino.Core().read_model(file)
-            self._request = _request(model, threads())
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            raise WeightsError(f"{file}: OpenVINO cannot load it ({reason}); export it again") from None
+        self._pose, model = _load(file, max_threads())
+        self._localizer, _ = _load(GRAPH_FILE, 1)  # too small for more threads
         self.metadata = model.get_rt_info([METADATA_KEY]).value if model.has_rt_info([METADATA_KEY]) else ""
-        self._lock = threading.Lock()
+        self._pose_lock, self._localizer_lock = threading.Lock(), threading.Lock()  # a request runs one batch at a time
 
-    def __call__(self, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As `Backend` says."""
-        with own_memory_errors(), self._lock:  # a request holds one batch at a time
-            results = self._request.infer([patches], share_inputs=True)
+    def pose(self, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `Runtime`."""
+        with convert_out_of_memory(), self._pose_lock:
+            results = self._pose.infer([patches], share_inputs=True)
             return results["uvz"], results["spread"]
 
-
-class OpenVinoVotes:
-    """The localiser's network, as `Votes` says, with one thread: it is too small for more."""
-
-    def __init__(self) -> None:
-        self._request = _request(_votes_graph(), 1)
-        self._lock = threading.Lock()
-
-    def __call__(self, channels: np.ndarray) -> np.ndarray:
-        """As `Votes` says."""
-        with own_memory_errors(), self._lock:
-            votes: np.ndarray = self._request.infer([channels], share_inputs=True)[0]
+    def votes(self, channels: np.ndarray) -> np.ndarray:
+        """See `Runtime`."""
+        with convert_out_of_memory(), self._localizer_lock:
+            votes: np.ndarray = self._localizer.infer([channels], share_inputs=True)["votes"]
             return votes
 
 
-def _request(model: openvino.Model, threads: int) -> openvino.InferRequest:
+def _load(file: Path, threads: int) -> tuple[openvino.InferRequest, openvino.Model]:
     import openvino
 
-    # Without a say, OpenVINO takes bfloat16 where the processor has it, which moves joints by millimetres.
+    # By default, OpenVINO computes in bfloat16 where the processor supports it, which moves joints by millimeters.
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
-    return openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
-
-
-def _votes_graph() -> openvino.Model:
-    """The localiser's network."""
-    import openvino
-    from openvino import opset13 as operators
-
-    def convolve(name: str, x: openvino.Node, stride: int) -> openvino.Node:
-        kernel, bias = weights[name]
-        x = operators.convolution(x, kernel, [stride] * 2, [1, 1], [1, 1], [1, 1]) + bias[:, None, None]
-        return x if name == "votes" else operators.relu(x)
-
-    def double(x: openvino.Node) -> openvino.Node:
-        return operators.interpolate(
-            *(x, np.array([2.0, 2.0], np.float32), "nearest", "scales"),
-            axes=np.array([2, 3]),
-            coordinate_transformation_mode="asymmetric",
-            nearest_mode="floor",
-        )
-
-    weights = read_weights()
-    channels = operators.parameter([1, 2, -1, -1], np.float32)
-    return openvino.Model([votes_network(channels, convolve, double)], [channels], "votes")
+    core = openvino.Core()
+    try:
+        model = core.read_model(file)
+        return core.compile_model(model, "CPU", settings).create_infer_request(), model
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise WeightsError(f"{file}: OpenVINO cannot load it ({reason}); export it again") from None

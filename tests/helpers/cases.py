@@ -11,6 +11,7 @@ import numpy as np
 
 from handpose import Camera, HandPose, HandPoseError, HandPoseEstimator, read_depth
 from handpose.io.depth.units import DepthUnitWarning
+from handpose.runtimes.base import Runtime
 from tests.helpers.paths import EXAMPLES
 
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
@@ -131,13 +132,13 @@ def cases() -> list[Case]:
 CASES = cases()
 
 
-class Still:
-    """A network that gives the same joints for everything."""
+class Still(Runtime):
+    """A runtime that gives the same joints for everything."""
 
     def __init__(self, number: float = 0.5) -> None:
         self.number = number
 
-    def __call__(self, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def pose(self, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         joints = np.full((len(patches), 21, 3), self.number, np.float32)
         return joints, np.ones_like(joints)
 

@@ -20,7 +20,8 @@ from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import Query
 from handpose.jobs.pipeline import predict_files
 from handpose.results.uvd import read_predictions
-from handpose.runtimes.select import load_backend
+from handpose.runtimes.base import Runtime
+from handpose.runtimes.select import load_runtime
 from handpose.weights.resolve import find_weights
 from tests.helpers.faults_jobs import disk_full, disk_of, interrupted, job, killed, make_frames, wait_for_more
 from tests.helpers.paths import EXAMPLES
@@ -155,22 +156,22 @@ def test_the_reader_of_the_output_may_go_away(small_model: Path, tmp_path: Path)
     process.stderr.close()
 
 
-class Backend:
+class Backend(Runtime):
     """The network `within`, that has room for `room` patches and notes how many it was given."""
 
     def __init__(self, within, room: int = 1000) -> None:
         self.within, self.room, self.given = within, room, []
 
-    def __call__(self, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def pose(self, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self.given.append(len(patches))
         if len(patches) > self.room:
             raise DeviceMemoryError("CUDA out of memory")
-        return self.within(patches)
+        return self.within.pose(patches)
 
 
 @pytest.fixture
 def backend(small_model: Path) -> Backend:
-    return Backend(load_backend(find_weights(small_model), "torch", "cpu"))
+    return Backend(load_runtime(find_weights(small_model), "torch", "cpu"))
 
 
 def run(backend: Backend, model: Path, frames, **options):
