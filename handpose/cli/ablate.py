@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from handpose.cli.console import say_row
-from handpose.cli.options import Layout
+from handpose.cli.options import Layout, OptimizerChoice
 
 if TYPE_CHECKING:
     from handpose.training.ablations import Variant
@@ -21,6 +21,7 @@ def ablate(
     layout: Annotated[Layout, typer.Option(help="Joint layout.")] = Layout.nyu,
     only: Annotated[list[str] | None, typer.Option(help="A variant's name; may be given again.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Length of each training.")] = 2000,
+    optimizer: Annotated[OptimizerChoice, typer.Option(help="Optimizer.")] = OptimizerChoice.muon,
     seed: Annotated[int, typer.Option(help="Of weights and data, the same for all.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
 ) -> None:
@@ -41,7 +42,7 @@ def ablate(
     from handpose.training.on_synthetic import synthetic_task
     from handpose.training.trainer import train
 
-    config = TrainingConfig(steps, optimizer="adam", validate_every=min(500, steps), seed=seed)
+    config = TrainingConfig(steps, optimizer=optimizer.value, validate_every=min(500, steps), seed=seed)
     results = {}
     for variant in chosen:
         results[variant.name] = run_variant(

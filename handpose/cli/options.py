@@ -81,6 +81,18 @@ Subject = Annotated[int | None, typer.Option(help="MSRA's test subject, 0 to 8."
 Workers = Annotated[int, typer.Option(min=0, help="Processes that read images.")]
 
 
+class OptimizerChoice(str, enum.Enum):
+    """Optimizers."""
+
+    muon = "muon"
+    adam = "adam"
+
+
+Optimizer = Annotated[
+    OptimizerChoice | None, typer.Option(help="Optimizer (default: muon; the paper's recipe uses adam).")
+]
+
+
 def open_chosen(
     data: Data, root: Path | None, split: Any, centers: str, subject: int | None, cube: float | None
 ) -> HandDataset:

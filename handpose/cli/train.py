@@ -11,15 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from handpose.cli.console import progress, say, say_row, tell_of_the_first_time
-from handpose.cli.options import Centers, Data, Layout, Root, Subject, Workers, open_chosen
+from handpose.cli.options import Centers, Data, Layout, Optimizer, Root, Subject, Workers, open_chosen
 from handpose.errors import HandPoseError
-
-
-class OptimizerChoice(str, enum.Enum):
-    """Optimizers."""
-
-    muon = "muon"
-    adam = "adam"
 
 
 class Recipe(str, enum.Enum):
@@ -47,9 +40,7 @@ def train(
         str | None, typer.Option(help="Weights to begin with, of any layout; as --model in `handpose predict`.")
     ] = None,
     batch: Annotated[int | None, typer.Option(min=2, help="Crops per step, instead of the recipe's.")] = None,
-    optimizer: Annotated[
-        OptimizerChoice | None, typer.Option(help="Optimizer (default: muon; the paper's recipe uses adam).")
-    ] = None,
+    optimizer: Optimizer = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="Peak learning rate of the optimizer (default: that of the recipe).")
     ] = None,
@@ -85,7 +76,7 @@ def train(
     given = {"batch": batch, "learning_rate": learning_rate, "validate_every": validate_every, "steps": steps}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if dataset is not None and recipe is not Recipe.rendered:
-        if optimizer is OptimizerChoice.muon:
+        if optimizer == "muon":
             raise typer.BadParameter("the paper's recipe uses adam; pass --recipe rendered to train with muon")
         config = dataclasses.replace(paper_recipe(dataset.layout.name, len(dataset.usable), seed), **changes)
     elif recipe is Recipe.paper or steps is None:
