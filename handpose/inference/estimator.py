@@ -18,12 +18,12 @@ from handpose.inference.candidates import Candidates, find_candidates, find_hand
 from handpose.inference.decode import decode, no_hand
 from handpose.inference.query import Box, DepthImage, HandOrAuto, Query
 from handpose.inference.refine import most_likely, refine
+from handpose.inference.views import Views, check_views, predict_views
 from handpose.io.depth.units import DepthUnit
 from handpose.localization.localizer import hand_candidates, nearest_first
 from handpose.network.config import JGRP2OConfig
 from handpose.results.pose import HandPose
 from handpose.runtimes.base import BackendName, Runtime
-from handpose.runtimes.batching import run_in_batches
 from handpose.runtimes.select import GRAPH_SUFFIXES, load_graph, load_runtime
 from handpose.weights.folder import file_sha256
 from handpose.weights.resolve import find_weights
@@ -38,10 +38,12 @@ class HandPoseEstimator:
         config: Dimensions and scales of the network.
         name: Name of the weights.
         sha256: SHA-256 of the weights file, or empty.
+        views: Number of turned views of each crop that predictions are averaged over.
     """
 
-    def __init__(self, runtime: Runtime, config: JGRP2OConfig, name: str, sha256: str = "") -> None:
-        self._runtime, self.config, self.name, self.sha256 = runtime, config, name, sha256
+    def __init__(self, runtime: Runtime, config: JGRP2OConfig, name: str, sha256: str = "", views: Views = 1) -> None:
+        check_views(views)
+        self._runtime, self.config, self.name, self.sha256, self.views = runtime, config, name, sha256, views
 
     @property
     def layout(self) -> JointLayout:
@@ -55,6 +57,7 @@ class HandPoseEstimator:
         *,
         device: str = "auto",
         backend: BackendName = "auto",
+        views: Views = 1,
         revision: str | None = None,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
@@ -67,6 +70,7 @@ class HandPoseEstimator:
                 written by `handpose export`, or `owner/repo[@revision]` on the Hugging Face Hub.
             device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
             backend: `torch`, `onnxruntime`, `openvino`, or `auto` for the fastest installed one.
+            views: Turned views of each crop to average over: 1, 2 or 4; more are more accurate and cost more time.
             revision: Branch, tag or commit on the Hub.
             cache_dir: Folder for files from the Hub.
             local_files_only: Never download anything.
@@ -77,11 +81,11 @@ class HandPoseEstimator:
             HandPoseError: the backend or the device is not available.
         """
         if (file := Path(name)).suffix.lower() in GRAPH_SUFFIXES:
-            return cls(*load_graph(file, backend, device), file_sha256(file))
+            return cls(*load_graph(file, backend, device), file_sha256(file), views)
         weights = find_weights(
             str(name), revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
         )
-        return cls(load_runtime(weights, backend, device), weights.config, weights.name, weights.sha256)
+        return cls(load_runtime(weights, backend, device), weights.config, weights.name, weights.sha256, views)
 
     # fmt: off
     @overload
@@ -177,7 +181,7 @@ class HandPoseEstimator:
     def find(self, depth: np.ndarray, query: Query, *, source: str = "") -> Candidates:
         """Return the crops of a depth image (H, W) in mm that may show the hand: the first half of `predict`.
 
-        Several threads may do this at once, even while another one runs `poses`. `source` is the path of the image.
+        Several threads may do this at once, even while another one runs `poses`. `source` is the image's path.
         """
         return find_candidates(depth, query, source, self.config.cube, self._runtime.votes)
 
@@ -197,7 +201,8 @@ class HandPoseEstimator:
         """Return the pose in each crop; `images` are the images that the crops belong to."""
         if not crops:
             return []
-        uvz, spread = run_in_batches(self._runtime, [crop.patch for crop in crops])
+        patches = [crop.patch for crop in crops]
+        uvz, spread = predict_views(self._runtime, patches, self.views, self.config.uv_scale)
         return decode(uvz, spread, crops, images, self.config, self.name)
 
     def localize_hands(self, depth: np.ndarray, camera: Camera, max_hands: int = 1) -> np.ndarray:

@@ -1,0 +1,69 @@
+"""Averages predictions over several views of each patch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import numpy as np
+
+from handpose.errors import HandPoseError
+from handpose.geometry.crop import PATCH
+from handpose.runtimes.base import Runtime
+from handpose.runtimes.batching import run_in_batches
+
+Views = Literal[1, 2, 4]
+"""Number of views of each patch: the patch itself, with a half turn (2), or with all quarter turns (4)."""
+
+
+def check_views(views: int) -> None:
+    """Check a number of views.
+
+    Raises:
+        HandPoseError: it is not 1, 2 or 4.
+    """
+    if views not in get_args(Views):
+        raise HandPoseError(f"views must be 1, 2 or 4, got {views!r}")
+
+
+def predict_views(
+    runtime: Runtime, patches: Sequence[np.ndarray], views: Views, uv_scale: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the normalized joints and their spread, each (N, J, 3), of N > 0 patches, averaged over views.
+
+    A quarter turn of a patch is exact, and shows the hand as a camera that is rolled by 90 degrees would. All views run
+    in one batch. The spread is the standard deviation of the votes of all views together.
+
+    Args:
+        runtime: Runtime of the network.
+        patches: N patches (96, 96).
+        views: Number of views.
+        uv_scale: Patch pixels per unit of u and v.
+
+    Raises:
+        DeviceMemoryError: the device has no memory for a single patch.
+    """
+    turns = [4 // views * view for view in range(views)]
+    turned = [np.rot90(patch, turn) for patch in patches for turn in turns]
+    uvz, spread = (
+        outputs.reshape(len(patches), views, *outputs.shape[1:]) for outputs in run_in_batches(runtime, turned)
+    )
+    if views == 1:
+        return uvz[:, 0], spread[:, 0]
+    upright, variance = np.empty_like(uvz), np.empty_like(spread)
+    for view, turn in enumerate(turns):
+        upright[:, view] = _turn_back(uvz[:, view], turn, (PATCH - 1) / uv_scale)
+        swapped = [1, 0, 2] if turn % 2 else [0, 1, 2]
+        variance[:, view] = np.square(spread[:, view][..., swapped])
+    total = variance.mean(axis=1) + upright.var(axis=1)
+    return upright.mean(axis=1), np.sqrt(total)
+
+
+def _turn_back(uvz: np.ndarray, turn: int, side: float) -> np.ndarray:
+    """Return joints (N, J, 3) of a patch that `np.rot90` turned `turn` times as joints of the patch itself.
+
+    `side` is the largest u and v in the patch.
+    """
+    u, v, z = np.moveaxis(uvz, -1, 0)
+    u, v = ((u, v), (side - v, u), (side - u, side - v), (v, side - u))[turn]
+    return np.stack([u, v, z], axis=-1)
