@@ -11,8 +11,8 @@ import torch
 from handpose.geometry.layouts import LAYOUTS, MSRA21, JointLayout
 from handpose.synthetic.annotation import joint_weights
 from handpose.synthetic.hand_model import HandModel
-from handpose.synthetic.render import rasterise
-from handpose.synthetic.sensor import sense
+from handpose.synthetic.render import rasterize
+from handpose.synthetic.sensor import simulate_sensor
 from handpose.synthetic.skeleton import BONES, FINGER_NAMES, LANDMARKS, PARENTS
 
 
@@ -31,7 +31,7 @@ def ball_mesh(steps: int) -> tuple[torch.Tensor, torch.Tensor]:
 def test_a_rendered_ball_is_the_closed_form_without_holes(distance: float) -> None:
     unit, faces = ball_mesh(48)
     centre, radius, size, focal = torch.tensor([20.0, -10.0, distance]), 50.0, 96, 96 * distance / 250
-    depth = rasterise((unit * radius + centre)[None], faces, torch.tensor([focal]), torch.tensor([[40.0, 50.0]]), size)[
+    depth = rasterize((unit * radius + centre)[None], faces, torch.tensor([focal]), torch.tensor([[40.0, 50.0]]), size)[
         0
     ]
     v, u = np.indices((size, size))
@@ -51,7 +51,7 @@ def test_the_nearer_surface_wins_wherever_it_is_drawn() -> None:
     near, far = (unit * 30 + torch.tensor([0.0, 0.0, z]) for z in (400.0, 600.0))
     focal, principal = torch.tensor([150.0, 150.0]), torch.full((2, 2), 47.5)
     first, second = (
-        rasterise(torch.stack(order), faces, focal, principal, 96, torch.tensor([0, 0]), 1)
+        rasterize(torch.stack(order), faces, focal, principal, 96, torch.tensor([0, 0]), 1)
         for order in ([near, far], [far, near])
     )
     assert torch.equal(first, second)
@@ -68,7 +68,7 @@ def test_triangles_of_every_size_are_drawn_alike() -> None:
         index = torch.arange((cells + 1) ** 2).reshape(cells + 1, cells + 1)
         a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
         faces = torch.cat([torch.stack([a, c, b], -1).reshape(-1, 3), torch.stack([b, c, d], -1).reshape(-1, 3)])
-        depths.append(rasterise(vertices, faces, torch.tensor([120.0]), torch.full((1, 2), 47.5), 96)[0])
+        depths.append(rasterize(vertices, faces, torch.tensor([120.0]), torch.full((1, 2), 47.5), 96)[0])
     for depth in depths:
         assert depth.isfinite().all()
         assert (depth - depths[0]).abs().max() < 0.05
@@ -79,7 +79,7 @@ def test_a_sensor_keeps_the_surface_and_repeats_with_its_seed() -> None:
     depth[:, 20:76, 20:76] = 600.0
 
     def sensed(seed: int) -> torch.Tensor:
-        return sense(depth, torch.full((64,), 2.6), torch.Generator().manual_seed(seed))
+        return simulate_sensor(depth, torch.full((64,), 2.6), torch.Generator().manual_seed(seed))
 
     out = sensed(0)
     assert torch.equal(out, sensed(0))
