@@ -105,6 +105,9 @@ SHAPES: dict[str, HandShape] = {
 }
 """Finger alphabet (`a` to `y`, without the moving `j` and `z`), counting, and everyday shapes."""
 
+TESTED_SHAPES = (*"abcdefghiklmnopqrstuvwxy", "one", "two", "three", "four", "five", "ok", "horns", "fist")
+"""The names in the test set: the static letters, counting, and three gestures."""
+
 
 def shape_angles(shape: HandShape) -> Tensor:
     """The angles (B, 3) in degrees that a shape starts from, before contacts move them."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from handpose.io.cache import cached
 from handpose.synthetic.contacts import Contacts, draw_closings, draw_pinches, resolve_contacts
 from handpose.synthetic.hand_file import default_hand_file
 from handpose.synthetic.hand_model import HandModel
-from handpose.synthetic.hand_shapes import draw_shapes
+from handpose.synthetic.hand_shapes import SHAPES, draw_shapes
 from handpose.synthetic.joint_limits import limits
 from handpose.synthetic.skeleton import BONE_INDEX, BONES, FINGER_NAMES
 
@@ -153,6 +155,13 @@ def cached_pose_bank(hand: HandModel, count: int = 12_000, seed: int = 0) -> Ten
 def cached_training_poses(hand: HandModel) -> Tensor:
     """The poses of `training_poses`, made once (some five minutes) and kept beside the hand."""
     return _cached("poses-training-2.npy", 33_400, lambda: training_poses(hand))
+
+
+def cached_named_poses(hand: HandModel, count: int, seed: int) -> tuple[list[str], Tensor]:
+    """The names of `count` hand shapes in turn, and their poses (count, B, 3) in degrees, kept beside the hand."""
+    names = [name for name, _ in zip(itertools.cycle(SHAPES), range(count), strict=False)]
+    make = functools.partial(_in_chunks, _named_poses, hand, count, seed, chunk=count)
+    return names, _cached(f"poses-named-{count}-{seed}.npy", count, make)
 
 
 def _cached(name: str, count: int, make_poses: Callable[[], Tensor]) -> Tensor:

@@ -15,13 +15,15 @@ from handpose.geometry.layouts import JointLayout
 from handpose.io.cache import cached
 from handpose.synthetic.hand_file import PhenotypeRange, cached_hand_file, compile_hand, default_hand_file
 from handpose.synthetic.hand_model import HandModel
+from handpose.synthetic.hand_shapes import SHAPES, TESTED_SHAPES
 from handpose.synthetic.hands import SceneRange, SyntheticHands
-from handpose.synthetic.poses import cached_pose_bank
+from handpose.synthetic.poses import cached_named_poses, cached_pose_bank
 
 SEED = 20_260
 _PHENOTYPES = PhenotypeRange(age=(0.4, 0.95), body=(0.0, 1.0), local=0.9, reach=(125.0, 200.0))
 _SCENES = SceneRange(distance=(250.0, 900.0), half_view=(0.3, 0.22), table=0.06, second_hand=0.05)
 _SEEN = 1 / 3  # of the hand's near side: nobody could label what shows less
+_POSES_PER_NAME = 16
 _CAMERAS = (
     Camera(365.5, 365.5, 255.5, 211.5, 512, 424),  # time of flight
     Camera(476.0, 476.0, 313.7, 242.8, 640, 480),  # structured light
@@ -58,6 +60,19 @@ def synthetic_validation(layout: JointLayout, frames: int) -> Iterator[Synthetic
     """The first `frames` of the validation set: the test set's scenes, in poses that neither it nor training has."""
     hand = HandModel(cached_hand_file())
     return _rendered(hand, cached_pose_bank(hand)[:1000], layout, frames, SEED + 1)
+
+
+def named_testset(layout: JointLayout, per_name: int = 12) -> Iterator[tuple[str, SyntheticFrame]]:
+    """Yield the test set of named hand shapes: each name with `per_name` images of it, from all sides.
+
+    Hand shapes, scenes and cameras are those of `synthetic_testset`; the poses vary as people's do.
+    """
+    hand, _ = testset_hand()
+    names, poses = cached_named_poses(hand, len(SHAPES) * _POSES_PER_NAME, SEED)
+    for name in TESTED_SHAPES:
+        own = poses[[i for i, other in enumerate(names) if other == name]]
+        for frame in _rendered(hand, own, layout, per_name, SEED + 2):
+            yield name, frame
 
 
 def _rendered(hand: HandModel, poses: Tensor, layout: JointLayout, frames: int, seed: int) -> Iterator[SyntheticFrame]:
