@@ -1,24 +1,24 @@
-"""The package's one exception family: what the caller can put right.
+"""Exceptions for errors that the caller can fix.
 
-Every message says what was expected, what came, and what to do.
+Each message states what was expected, what was received, and how to fix it.
 """
 
 
 class HandPoseError(Exception):
-    """Base of all errors raised on purpose."""
+    """Base class of all errors that the caller can fix."""
 
 
 class DepthReadError(HandPoseError):
-    """A file could not be read as depth."""
+    """A file cannot be read as depth."""
 
 
 class WeightsError(HandPoseError):
-    """Weights could not be found, fetched, verified or loaded."""
+    """Weights cannot be found, downloaded, verified or loaded."""
 
 
 class SourceLostError(HandPoseError):
-    """A camera stopped giving frames."""
+    """The connection to a camera was lost."""
 
 
 class DeviceMemoryError(MemoryError):
-    """The device that runs a network has too little memory for what it was given."""
+    """The device that runs the network has too little memory for the batch."""

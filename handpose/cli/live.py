@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 from pathlib import Path
 from typing import IO, Annotated
 
@@ -15,7 +14,7 @@ from handpose.cli.options import Hand, parse_unit
 from handpose.cli.signals import exit_on_broken_pipe
 from handpose.errors import HandPoseError, SourceLostError
 
-_STATISTICS_EVERY = 5.0  # s
+_STATISTICS_INTERVAL_S = 5.0
 
 
 def live(
@@ -46,9 +45,8 @@ def live(
     from handpose.geometry.camera import Camera
     from handpose.inference.estimator import HandPoseEstimator
     from handpose.inference.tracker import HandTracker
-    from handpose.live.pacing import at_own_speed, every_frame, newest_frame
     from handpose.live.rerun_viewer import RerunViewer
-    from handpose.live.sources.catalog import LIVE_SOURCES, open_source
+    from handpose.live.session import open_paced, run_session
     from handpose.live.sources.recording import Recorder
     from handpose.live.statistics import Statistics
 
@@ -56,52 +54,36 @@ def live(
         if path is not None and path.resolve() == Path(source).resolve():
             raise typer.BadParameter(f"{path}: is the source; results must go elsewhere")
         if path is not None and path.exists() and not force:
-            raise typer.BadParameter(f"{path}: is there already; give --force to overwrite it")
+            raise typer.BadParameter(f"{path}: already exists; pass --force to overwrite it")
     parsed_camera = None if camera is None else Camera.parse(camera)
-    stream = open_source(source, camera=parsed_camera, unit=parse_unit(unit), fps=fps)
-    if source in LIVE_SOURCES or real_time:
-        arrivals = newest_frame(stream if source in LIVE_SOURCES else at_own_speed(stream))
-    else:
-        arrivals = every_frame(stream)
+    arrivals = open_paced(source, camera=parsed_camera, unit=parse_unit(unit), fps=fps, real_time=real_time)
 
     lost: SourceLostError | None = None
     with contextlib.ExitStack() as stack:
         stack.enter_context(warnings_as_lines())
         stack.enter_context(exit_on_broken_pipe())
-        estimator = HandPoseEstimator.from_pretrained(model, device=device)
-        tracker = HandTracker(estimator, max_hands=max_hands, hand=hand.value)
+        tracker = HandTracker(
+            HandPoseEstimator.from_pretrained(model, device=device), max_hands=max_hands, hand=hand.value
+        )
         recorder = None if record is None else stack.enter_context(contextlib.closing(Recorder(record)))
         viewer = stack.enter_context(contextlib.closing(RerunViewer())) if view else None
         results = None if output is None else stack.enter_context(_opened(output))
-        whole, recent = Statistics(), Statistics()
-        last = -math.inf
+        session = run_session(arrivals, tracker, recorder=recorder, viewer=viewer, max_frames=frames)
+        total, recent = Statistics(), Statistics()
         try:
-            for arrival in stack.enter_context(contextlib.closing(arrivals)):
-                frame = arrival.frame
-                if frame.time <= last:  # a camera may give a frame twice, or set its clock back
-                    continue
-                last = frame.time
-                if recorder is not None:
-                    recorder.write(frame)
-                hands = tracker.update(frame.depth, frame.camera, frame.time)
-                for one in hands:
-                    print(json.dumps(one.to_dict()), file=results, flush=results is None)
-                whole.add(arrival)
+            for arrival, hands in stack.enter_context(contextlib.closing(session)):
+                for tracked in hands:
+                    print(json.dumps(tracked.to_dict()), file=results, flush=results is None)
+                total.add(arrival)
                 recent.add(arrival)
-                if viewer is not None:
-                    viewer.show(frame, hands)
-                if recent.seconds > _STATISTICS_EVERY:
+                if recent.seconds > _STATISTICS_INTERVAL_S:
                     say_row(recent.row())
                     recent = Statistics()
-                if whole.frames == frames:
-                    break
-            if not whole.frames:
-                raise HandPoseError(f"{source}: no whole frame came")
         except KeyboardInterrupt:
             pass
         except SourceLostError as error:
             lost = error
-    say_row(whole.row())
+    say_row(total.row())
     if lost is not None:
         say(f"error: {lost}")
         raise typer.Exit(1)

@@ -1,1 +1,1 @@
-"""Streams of depth frames."""
+"""Hand tracking in streams of depth frames."""

@@ -1,4 +1,4 @@
-"""What every source gives, and how its SDK is loaded."""
+"""The depth frame, which all sources yield."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from handpose.geometry.camera import Camera
 
 
 class DepthFrame(NamedTuple):
-    """One depth image.
+    """One depth image of a stream.
 
     Attributes:
-        depth: (H, W) float32 mm, 0 = no reading.
-        camera: its intrinsics.
-        time: when it was taken, s; only differences mean something.
-        unit: mm of which `depth` is a whole multiple, as cameras count.
+        depth: (H, W) float32 depth in mm, 0 = no depth value.
+        camera: Intrinsics of the image.
+        time: Capture time in s; only differences between frames are meaningful.
+        unit: Depth resolution in mm; all values of `depth` are multiples of it.
     """
 
     depth: np.ndarray
@@ -27,4 +27,4 @@ class DepthFrame(NamedTuple):
 
 
 Source = Generator[DepthFrame, None, None]
-"""What every source is: a generator of frames. Closing it gives the device back."""
+"""A generator of frames. Closing it releases the device."""

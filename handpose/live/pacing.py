@@ -1,26 +1,29 @@
-"""Between a source and its consumer: the newest frame wins, and what that costs is counted."""
+"""Pacing of streams: all frames, only the newest frame, or frames in real time."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import NamedTuple
 
 from handpose.io.warn import Note, warn, warnings_noted
 from handpose.live.frame import DepthFrame, Source
 
-_PATIENCE = 5.0  # s for a camera to be given back
+_CLOSE_TIMEOUT_S = 5.0
+
+Clock = Callable[[], float]
+"""A function that returns the current time in s."""
 
 
 class Arrival(NamedTuple):
-    """A frame as it came in.
+    """A frame and its arrival.
 
     Attributes:
-        frame: what the source gave.
-        at: when, s of `time.perf_counter`.
-        dropped: how many frames have been dropped so far.
+        frame: The frame.
+        at: Arrival time in s, on the clock that the stream was paced with (`time.perf_counter` by default).
+        dropped: Number of frames dropped so far.
     """
 
     frame: DepthFrame
@@ -28,70 +31,72 @@ class Arrival(NamedTuple):
     dropped: int
 
 
-def every_frame(source: Source) -> Generator[Arrival, None, None]:
-    """All frames of a source that waits until it is asked."""
+def all_frames(source: Source, *, clock: Clock = time.perf_counter) -> Generator[Arrival, None, None]:
+    """Yield all frames of a source that waits until it is asked."""
     with contextlib.closing(source):
         for frame in source:
-            yield Arrival(frame, time.perf_counter(), 0)
+            yield Arrival(frame, clock(), 0)
 
 
-def newest_frame(source: Source) -> Generator[Arrival, None, None]:
-    """The frames of a source that gives them in its own time.
+def newest_frame(source: Source, *, clock: Clock = time.perf_counter) -> Generator[Arrival, None, None]:
+    """Yield the newest frames of a source that does not wait, such as a camera.
 
-    A thread reads them. While one is worked on, only the newest of the others is kept, so that latency never grows.
-    What the source raises is raised here, after the last frame.
+    A thread reads the source. While the caller processes a frame, only the newest of the waiting frames is kept, so
+    latency does not grow. An exception of the source is raised after its last frame.
     """
-    there = threading.Condition()
+    changed = threading.Condition()
     waiting: Arrival | None = None
-    dropped, over, failure = 0, False, None
-    notes: list[Note] = []
+    dropped, ended, failure = 0, False, None
+    warnings: list[Note] = []
 
     def read() -> None:
-        nonlocal waiting, dropped, over, failure
+        nonlocal waiting, dropped, ended, failure
         try:
-            with warnings_noted(notes):
+            with warnings_noted(warnings):
                 for frame in source:
-                    with there:
-                        if over:
+                    with changed:
+                        if ended:
                             break
                         dropped += waiting is not None
-                        waiting = Arrival(frame, time.perf_counter(), dropped)
-                        there.notify()
+                        waiting = Arrival(frame, clock(), dropped)
+                        changed.notify()
         except Exception as error:
             failure = error
         finally:
             source.close()
-            with there:
-                over = True
-                there.notify()
+            with changed:
+                ended = True
+                changed.notify()
 
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
     try:
         while True:
-            with there:
-                while waiting is None and not over:
-                    there.wait()
+            with changed:
+                while waiting is None and not ended:
+                    changed.wait()
                 arrival, waiting = waiting, None
-            while notes:
-                warn(*notes.pop(0))
+            while warnings:
+                warn(*warnings.pop(0))
             if arrival is None:
                 break
             yield arrival
         if failure is not None:
             raise failure
     finally:
-        with there:
-            over = True
-        thread.join(_PATIENCE)
+        with changed:
+            ended = True
+        thread.join(_CLOSE_TIMEOUT_S)
 
 
-def at_own_speed(source: Source) -> Source:
-    """The frames of a source that waits, at the speed of their times."""
+def in_real_time(
+    source: Source, *, clock: Clock = time.monotonic, sleep: Callable[[float], None] = time.sleep
+) -> Source:
+    """Yield the frames of a source that waits at the rate at which they were captured."""
     with contextlib.closing(source):
-        begin: float | None = None
+        offset: float | None = None
         for frame in source:
-            now = time.monotonic()
-            begin = now - frame.time if begin is None else begin
-            time.sleep(max(0.0, begin + frame.time - now))
+            now = clock()
+            offset = now - frame.time if offset is None else offset
+            sleep(max(0.0, offset + frame.time - now))
             yield frame

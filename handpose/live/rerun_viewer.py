@@ -1,4 +1,4 @@
-"""A stream in Rerun: depth image, point cloud, skeletons in 3D, and how they go over time."""
+"""A viewer of streams in Rerun: depth image, point cloud, 3D skeletons, and time series."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from handpose.inference.tracker import TrackedHand
 from handpose.live.frame import DepthFrame
 from handpose.results.overlay import FINGER_COLOURS
 
-_PALM_COLOUR = (235, 235, 235)
+_PALM_COLOR = (235, 235, 235)
 
 
 class RerunViewer:
-    """Shows frames and hands in Rerun. Distances are in metres there, as its cameras want them.
+    """Show frames and hands in Rerun, with distances in meters, as Rerun's cameras require.
 
     Args:
-        path: an `.rrd` file to write instead of opening the viewer.
+        path: Path of an `.rrd` file to write instead of opening the viewer.
 
     Raises:
-        HandPoseError: Rerun is not installed, or its viewer does not start.
+        HandPoseError: Rerun is not installed, or its viewer cannot be started.
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
@@ -34,11 +34,11 @@ class RerunViewer:
             import rerun as rr
             import rerun.blueprint as rrb
         except ImportError:
-            raise HandPoseError("the viewer needs Rerun: pip install 'handpose[view]'") from None
+            raise HandPoseError("the viewer requires Rerun: pip install 'handpose[view]'") from None
         self._rr: Any = rr
         self._stream = rr.RecordingStream("handpose")
         if path is None and sys.platform == "linux" and not (os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}):
-            raise HandPoseError("Rerun's window needs a display, and there is none; leave out --view, or record")
+            raise HandPoseError("Rerun requires a display, but none is available; omit --view")
         try:
             if path is None:
                 self._stream.spawn()
@@ -51,35 +51,35 @@ class RerunViewer:
         self._stream.send_blueprint(rrb.Horizontal(rrb.Spatial3DView(origin="/", name="3D"), flat))
         self._stream.log("/", rr.ViewCoordinates.RDF, static=True)
         self._shown: set[int] = set()
-        self._begin: float | None = None
+        self._start: float | None = None
 
     def show(self, frame: DepthFrame, hands: Sequence[TrackedHand]) -> None:
-        """Adds a frame and its hands."""
+        """Add a frame and its hands."""
         rr, stream, camera = self._rr, self._stream, frame.camera
-        self._begin = frame.time if self._begin is None else self._begin
-        stream.set_time("time", duration=frame.time - self._begin)
+        self._start = frame.time if self._start is None else self._start
+        stream.set_time("time", duration=frame.time - self._start)
         stream.log(
             "camera",
             rr.Pinhole(
                 focal_length=(camera.fx, camera.fy),
-                principal_point=(camera.cx + 0.5, camera.cy + 0.5),  # Rerun's pixels begin at their corners
+                principal_point=(camera.cx + 0.5, camera.cy + 0.5),  # Rerun's pixel coordinates start at the corner
                 resolution=(camera.width, camera.height),
                 camera_xyz=rr.ViewCoordinates.RDF,
             ),
         )
         stream.log("camera/depth", rr.DepthImage(frame.depth, meter=1000.0))
-        for gone in self._shown - {hand.id for hand in hands}:
-            stream.log(f"hand/{gone}", rr.Clear(recursive=True))
+        for lost in self._shown - {hand.id for hand in hands}:
+            stream.log(f"hand/{lost}", rr.Clear(recursive=True))
         self._shown = {hand.id for hand in hands}
         for hand in hands:
             pose, name = hand.pose, f"hand/{hand.id}"
             xyz = pose.xyz / 1000.0
-            colours = _colours(pose.layout)
+            colors = _joint_colors(pose.layout)
             bones = np.array(pose.layout.bones)
-            stream.log(f"{name}/bones", rr.LineStrips3D(xyz[bones], colors=colours[bones[:, 1]], radii=0.002))
+            stream.log(f"{name}/bones", rr.LineStrips3D(xyz[bones], colors=colors[bones[:, 1]], radii=0.002))
             stream.log(
                 f"{name}/joints",
-                rr.Points3D(xyz, colors=colours, radii=0.004, labels=pose.layout.joints, show_labels=False),
+                rr.Points3D(xyz, colors=colors, radii=0.004, labels=pose.layout.joints, show_labels=False),
             )
             stream.log(
                 f"{name}/surface",
@@ -89,22 +89,22 @@ class RerunViewer:
             stream.log(f"spread_mm/{hand.id}", rr.Scalars(np.linalg.norm(pose.spread, axis=1).mean()))
 
     def close(self) -> None:
-        """Completes what was shown or written."""
+        """Complete the stream or file."""
         self._stream.flush()
         self._stream.disconnect()
 
 
-def _colours(layout: JointLayout) -> np.ndarray:
-    """(J, 3) uint8 RGB."""
-    colours = np.full((len(layout), 3), _PALM_COLOUR, np.uint8)
+def _joint_colors(layout: JointLayout) -> np.ndarray:
+    """Return RGB colors (J, 3), uint8."""
+    colors = np.full((len(layout), 3), _PALM_COLOR, np.uint8)
     for finger, joints in layout.fingers.items():
-        colours[list(joints)] = FINGER_COLOURS[finger][::-1]
-    return colours
+        colors[list(joints)] = FINGER_COLOURS[finger][::-1]
+    return colors
 
 
 def _surface(frame: DepthFrame, center: np.ndarray, cube: float) -> np.ndarray:
-    """The points (P, 3) in mm that the camera sees within a cube."""
+    """Return the points (P, 3) of a depth image that are inside a cube, in mm."""
     v, u = np.nonzero(np.abs(frame.depth - center[2]) < cube / 2)
     points = frame.camera.unproject(np.stack([u, v, frame.depth[v, u]], axis=-1))
-    within: np.ndarray = points[(np.abs(points - center) < cube / 2).all(axis=1)]
-    return within
+    inside: np.ndarray = points[(np.abs(points - center) < cube / 2).all(axis=1)]
+    return inside

@@ -1,4 +1,4 @@
-"""How a stream is doing."""
+"""Frame rate, latency and dropped frames of a stream."""
 
 from __future__ import annotations
 
@@ -6,37 +6,46 @@ import time
 
 import numpy as np
 
-from handpose.live.pacing import Arrival
+from handpose.live.pacing import Arrival, Clock
 
 
 class Statistics:
-    """How a stream has gone since this was made."""
+    """Statistics of the frames processed since this object was created.
 
-    def __init__(self) -> None:
-        self._begin, self._latencies, self._dropped = time.perf_counter(), list[float](), 0
+    Args:
+        clock: Clock of the arrivals.
+    """
+
+    def __init__(self, clock: Clock = time.perf_counter) -> None:
+        self._clock, self._start = clock, clock()
+        self._latencies, self._dropped = list[float](), 0
 
     @property
     def seconds(self) -> float:
-        """How long ago that was."""
-        return time.perf_counter() - self._begin
+        """Time since this object was created, in s."""
+        return self._clock() - self._start
 
     @property
     def frames(self) -> int:
-        """How many have been counted."""
+        """Number of processed frames."""
         return len(self._latencies)
 
     def add(self, arrival: Arrival) -> None:
-        """Counts a frame that is done now."""
-        self._latencies.append(time.perf_counter() - arrival.at)
+        """Count a frame whose processing has just been completed."""
+        self._latencies.append(self._clock() - arrival.at)
         self._dropped = arrival.dropped
 
     def row(self) -> dict[str, float]:
-        """Frames, frames per second, latency from arrival to now (median, 95th percentile), and all dropped frames."""
-        median, most = 1000.0 * np.percentile(self._latencies or [np.nan], (50, 95))
+        """Return the number of frames, frames per second, latency (median and 95th percentile) and dropped frames.
+
+        Latency is the time from the arrival of a frame to the end of its processing. All dropped frames of the stream
+        are counted.
+        """
+        median, p95 = 1000.0 * np.percentile(self._latencies or [np.nan], (50, 95))
         return {
             "frames": self.frames,
             "fps": round(self.frames / self.seconds, 1),
             "latency_p50_ms": round(float(median), 1),
-            "latency_p95_ms": round(float(most), 1),
+            "latency_p95_ms": round(float(p95), 1),
             "dropped": self._dropped,
         }

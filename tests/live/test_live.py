@@ -37,8 +37,8 @@ def records(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_a_session_that_is_recorded_and_replayed_is_the_same(tmp_path: Path, run: Run) -> None:
-    """The recording holds what was processed, so its replay gives the same lines, character by character."""
+def test_replaying_a_recorded_session_reproduces_its_output(tmp_path: Path, run: Run) -> None:
+    """A recording contains the processed frames, so its replay prints the same lines."""
     code, first, err = run("live", STREAM, "--frames", 8, "--record", tmp_path / "a.hpr")
     assert code == 0
     assert err.splitlines()[-1].startswith("frames 8  fps ")
@@ -50,12 +50,12 @@ def test_a_session_that_is_recorded_and_replayed_is_the_same(tmp_path: Path, run
     for one, other in zip(frames(STREAM), frames(tmp_path / "a.hpr"), strict=False):
         assert np.array_equal(one.depth, other.depth)
     truth = np.array(json.loads((EXAMPLES / "hand.truth.json").read_text())["xyz_mm"])
-    found = np.array([one["xyz_mm"] for one in records(first)])
-    assert np.linalg.norm(found - truth[:8], axis=-1).mean() < 6.0
+    predicted = np.array([one["xyz_mm"] for one in records(first)])
+    assert np.linalg.norm(predicted - truth[:8], axis=-1).mean() < 6.0
 
 
 class FakeRealSense(SimpleNamespace):
-    """A camera whose frames are those of the example, until it is pulled out."""
+    """A camera that yields the frames of the example until it is disconnected."""
 
     def __init__(self, count: int) -> None:
         stored = iter(list(itertools.islice(frames(STREAM), count)))
@@ -90,26 +90,24 @@ class FakeRealSense(SimpleNamespace):
         )
 
 
-def test_a_lost_camera_ends_cleanly_with_what_was_recorded(
-    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_frames_before_a_lost_camera_are_kept(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyrealsense2", FakeRealSense(4))
     code, out, err = run("live", "realsense", "--record", tmp_path / "a.hpr", "-o", tmp_path / "a.jsonl")
     assert (code, out) == (1, "")
     assert err.splitlines()[-1] == "error: the RealSense camera was lost (Device disconnected)"
     kept = list(frames(tmp_path / "a.hpr"))
     lines = records((tmp_path / "a.jsonl").read_text())
-    assert 1 <= len(kept) <= 4  # the newest wins, so that fewer may have been worked on than came
+    assert 1 <= len(kept) <= 4  # older frames may have been dropped
     assert [one["time_s"] for one in lines] == [frame.time for frame in kept]
-    code, again, _ = run("live", tmp_path / "a.hpr")
-    assert (code, again) == (0, (tmp_path / "a.jsonl").read_text())
+    code, replayed, _ = run("live", tmp_path / "a.hpr")
+    assert (code, replayed) == (0, (tmp_path / "a.jsonl").read_text())
 
 
 def test_without_a_camera_nothing_is_written(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyrealsense2", FakeRealSense(0))
     code, out, err = run("live", "realsense", "--record", tmp_path / "a.hpr")
     assert (code, out) == (2, "")
-    assert "no RealSense camera can be opened (No device connected); plug one" in err
+    assert "no RealSense camera can be opened (No device connected); connect one" in err
     assert not (tmp_path / "a.hpr").exists()
 
 
@@ -117,15 +115,15 @@ def test_without_a_camera_nothing_is_written(tmp_path: Path, run: Run, monkeypat
     ("arguments", "message"),
     [
         (["kinect"], "no such source; expected realsense, orbbec, synthetic, a folder, or a recording"),
-        ([EXAMPLES], "give it with --camera"),
+        ([EXAMPLES], "pass it with --camera"),
         ([STREAM, "--record", STREAM, "--force"], "is the source"),
-        ([STREAM, "-o", EXAMPLES / "camera.json"], "give --force to overwrite"),
+        ([STREAM, "-o", EXAMPLES / "camera.json"], "pass --force to overwrite"),
         ([STREAM, "-o", "no/such/file"], "cannot be written"),
         ([STREAM, "--unit", "cm"], "--unit mm|m|nyu|NUMBER"),
         ([STREAM, "--max-hands", "0"], "max-hands"),
     ],
 )
-def test_wrong_use_is_one_line_and_code_2(run: Run, arguments: list[object], message: str) -> None:
+def test_usage_errors_are_one_line_and_exit_code_2(run: Run, arguments: list[object], message: str) -> None:
     before = STREAM.read_bytes()
     code, out, err = run("live", *arguments)
     assert (code, out) == (2, "")
@@ -133,14 +131,14 @@ def test_wrong_use_is_one_line_and_code_2(run: Run, arguments: list[object], mes
     assert STREAM.read_bytes() == before
 
 
-def test_a_recording_without_a_whole_frame_is_said(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "cut.hpr").write_bytes(STREAM.read_bytes()[:1000])
-    code, out, err = run("live", tmp_path / "cut.hpr")
+def test_a_recording_without_a_complete_frame_is_an_error(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "truncated.hpr").write_bytes(STREAM.read_bytes()[:1000])
+    code, out, err = run("live", tmp_path / "truncated.hpr")
     assert (code, out) == (2, "")
-    assert "cut.hpr: no whole frame came" in err
+    assert "no complete frame was received" in err
 
 
-def test_the_reader_of_the_hands_may_go_away() -> None:
+def test_a_broken_pipe_ends_quietly_with_status_141() -> None:
     live = subprocess.Popen(
         [sys.executable, "-m", "handpose", "live", str(STREAM)],
         stdout=subprocess.PIPE,
@@ -156,17 +154,17 @@ def test_the_reader_of_the_hands_may_go_away() -> None:
     live.stderr.close()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is always a display")
-def test_a_window_needs_a_display(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems always have a display")
+def test_the_viewer_requires_a_display(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("rerun")
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     code, _, err = run("live", STREAM, "--view")
     assert code == 2
-    assert "Rerun's window needs a display, and there is none" in err
+    assert "Rerun requires a display, but none is available" in err
 
 
-def test_rerun_gets_image_camera_skeleton_and_series(tmp_path: Path) -> None:
+def test_rerun_receives_image_camera_skeleton_and_time_series(tmp_path: Path) -> None:
     pytest.importorskip("rerun")
     chunk = pytest.importorskip("rerun.chunk")
     from handpose import HandPoseEstimator, HandTracker

@@ -16,34 +16,34 @@ from handpose.live.sources.recording import Recorder, frames
 CAMERA = Camera(300.0, 301.0, 31.5, 23.5, 64, 48)
 
 
-def some_frames(unit: float, count: int = 3) -> list[DepthFrame]:
+def random_frames(unit: float, count: int = 3) -> list[DepthFrame]:
     rng = np.random.default_rng(0)
     stored = rng.integers(0, 65536, (count, 48, 64), dtype=np.uint16)
     return [DepthFrame(to_depth(image, unit), CAMERA, 1000.0 + i / 30, unit) for i, image in enumerate(stored)]
 
 
-def record(path: Path, taken: list[DepthFrame]) -> None:
+def record(path: Path, recorded: list[DepthFrame]) -> None:
     recorder = Recorder(path)
-    for frame in taken:
+    for frame in recorded:
         recorder.write(frame)
     recorder.close()
 
 
 @pytest.mark.parametrize("unit", [1.0, 0.125, 0.25, 0.1, 1.0 / 3.0])
-def test_what_comes_back_is_what_went_in_bit_by_bit(tmp_path: Path, unit: float) -> None:
-    taken = some_frames(unit)
-    record(tmp_path / "a.hpr", taken)
-    again = list(frames(tmp_path / "a.hpr"))
-    assert len(again) == 3
-    for one, other in zip(taken, again, strict=True):
+def test_replayed_frames_are_bitwise_identical(tmp_path: Path, unit: float) -> None:
+    recorded = random_frames(unit)
+    record(tmp_path / "a.hpr", recorded)
+    replayed = list(frames(tmp_path / "a.hpr"))
+    assert len(replayed) == 3
+    for one, other in zip(recorded, replayed, strict=True):
         assert one.depth.tobytes() == other.depth.tobytes()
         assert other.depth.dtype == np.float32
         assert (one.camera, one.time, one.unit) == (other.camera, other.time, other.unit)
 
 
-def test_the_format_is_what_its_documentation_says(tmp_path: Path) -> None:
-    """Read by hand, without the package."""
-    (frame,) = some_frames(0.5, 1)
+def test_the_file_follows_its_documented_format(tmp_path: Path) -> None:
+    """The file is read without the package."""
+    (frame,) = random_frames(0.5, 1)
     record(tmp_path / "a.hpr", [frame])
     line, rest = (tmp_path / "a.hpr").read_bytes().split(b"\n", 1)
     assert json.loads(line) == {
@@ -59,8 +59,8 @@ def test_the_format_is_what_its_documentation_says(tmp_path: Path) -> None:
     assert np.array_equal(depth, frame.depth)
 
 
-def test_a_file_cut_anywhere_gives_all_whole_frames(tmp_path: Path) -> None:
-    record(tmp_path / "a.hpr", some_frames(1.0))
+def test_a_truncated_file_yields_all_complete_frames(tmp_path: Path) -> None:
+    record(tmp_path / "a.hpr", random_frames(1.0))
     data = (tmp_path / "a.hpr").read_bytes()
     start = data.index(b"\n") + 1
     ends, at = [], start
@@ -68,33 +68,33 @@ def test_a_file_cut_anywhere_gives_all_whole_frames(tmp_path: Path) -> None:
         at += 12 + struct.unpack_from("<I", data, at + 8)[0]
         ends.append(at)
     assert ends[-1] == len(data)
-    for cut in range(start, len(data), 97):
-        (tmp_path / "cut.hpr").write_bytes(data[:cut])
-        assert len(list(frames(tmp_path / "cut.hpr"))) == sum(end <= cut for end in ends)
+    for size in range(start, len(data), 97):
+        (tmp_path / "truncated.hpr").write_bytes(data[:size])
+        assert len(list(frames(tmp_path / "truncated.hpr"))) == sum(end <= size for end in ends)
 
 
-def test_frames_are_in_the_file_before_it_is_closed(tmp_path: Path) -> None:
+def test_frames_are_written_before_the_file_is_closed(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "a.hpr")
     assert not (tmp_path / "a.hpr").exists()
-    for number, frame in enumerate(some_frames(1.0), 1):
+    for number, frame in enumerate(random_frames(1.0), 1):
         recorder.write(frame)
         assert len(list(frames(tmp_path / "a.hpr"))) == recorder.frames == number
 
 
-def test_what_cannot_be_kept_exactly_is_refused(tmp_path: Path) -> None:
-    good = some_frames(1.0, 1)[0]
+def test_frames_that_cannot_be_stored_exactly_are_rejected(tmp_path: Path) -> None:
+    good = random_frames(1.0, 1)[0]
     for depth in (good.depth + 0.5, np.full((48, 64), 70000.0, np.float32)):
-        with pytest.raises(HandPoseError, match=r"whole units of 1 mm"):
+        with pytest.raises(HandPoseError, match="multiples of 1 mm"):
             record(tmp_path / "a.hpr", [good._replace(depth=depth)])
-    with pytest.raises(HandPoseError, match="of one camera"):
+    with pytest.raises(HandPoseError, match="frames of one camera"):
         record(tmp_path / "b.hpr", [good, good._replace(camera=Camera(310.0, 301.0, 31.5, 23.5))])
     with pytest.raises(HandPoseError, match="cannot be written"):
         record(tmp_path / "no" / "c.hpr", [good])
 
 
-def test_what_is_no_recording_or_damaged_says_so(tmp_path: Path) -> None:
+def test_other_and_damaged_files_are_rejected(tmp_path: Path) -> None:
     path = tmp_path / "a.hpr"
-    record(path, some_frames(1.0))
+    record(path, random_frames(1.0))
     data = path.read_bytes()
     line, rest = data.split(b"\n", 1)
     header = json.loads(line)

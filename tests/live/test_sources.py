@@ -1,10 +1,10 @@
-"""Sources against stand-ins that behave as the makers' packages document; no camera was at hand."""
+"""Sources, tested with simulated devices that follow the manufacturers' documentation."""
 
 from __future__ import annotations
 
 import itertools
 import sys
-import time
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +15,7 @@ import pytest
 from handpose import Camera, HandPoseError
 from handpose.errors import DepthReadError, SourceLostError
 from handpose.live.frame import DepthFrame, Source
-from handpose.live.pacing import at_own_speed, every_frame, newest_frame
+from handpose.live.pacing import all_frames, in_real_time, newest_frame
 from handpose.live.sources.catalog import open_source
 from handpose.live.statistics import Statistics
 from tests.helpers.paths import EXAMPLES
@@ -25,7 +25,7 @@ LENS = {"fx": 475.5, "fy": 476.5, "width": 640, "height": 480}
 
 
 class FakeRealSense(SimpleNamespace):
-    """pyrealsense2: frames of 0.125 mm, then the RuntimeError that a missing frame is."""
+    """pyrealsense2: frames of 0.125 mm, then the RuntimeError of a missing frame."""
 
     def __init__(self, *, plugged: bool, count: int) -> None:
         super().__init__(stopped=False)
@@ -65,7 +65,7 @@ class FakeRealSense(SimpleNamespace):
 
 
 class FakeOrbbec(SimpleNamespace):
-    """pyorbbecsdk: a frameset without depth first, frames of 0.8 mm, then None as after a timeout."""
+    """pyorbbecsdk: a frameset without depth first, frames of 0.8 mm, then None, which means a timeout."""
 
     class OBError(Exception):
         pass
@@ -112,21 +112,21 @@ class FakeOrbbec(SimpleNamespace):
         self.OBSensorType = SimpleNamespace(DEPTH_SENSOR="depth")
 
 
-MAKERS = [
+DEVICES = [
     ("realsense", "pyrealsense2", "pyrealsense2", FakeRealSense, 0.125),
     ("orbbec", "pyorbbecsdk", "pyorbbecsdk2", FakeOrbbec, 0.8),
 ]
 
 
-@pytest.mark.parametrize(("name", "module", "package", "fake", "unit"), MAKERS)
-def test_a_camera_gives_millimetres_its_lens_and_times_until_it_is_lost(
+@pytest.mark.parametrize(("name", "module", "package", "fake", "unit"), DEVICES)
+def test_cameras_yield_depth_in_mm_intrinsics_and_times_until_they_are_lost(
     monkeypatch: pytest.MonkeyPatch, name: str, module: str, package: str, fake: type, unit: float
 ) -> None:
     sdk = fake(plugged=True, count=3)
     monkeypatch.setitem(sys.modules, module, sdk)
     source = open_source(name)
-    taken = [next(source) for _ in range(3)]
-    for number, frame in enumerate(taken):
+    frames = [next(source) for _ in range(3)]
+    for number, frame in enumerate(frames):
         assert frame.depth.dtype == np.float32
         assert np.allclose(frame.depth, STORED * unit)
         assert frame.camera == Camera(475.5, 476.5, 320.5, 239.5, 640, 480)
@@ -138,8 +138,8 @@ def test_a_camera_gives_millimetres_its_lens_and_times_until_it_is_lost(
     assert sdk.stopped
 
 
-@pytest.mark.parametrize(("name", "module", "package", "fake", "unit"), MAKERS)
-def test_leaving_gives_the_camera_back(
+@pytest.mark.parametrize(("name", "module", "package", "fake", "unit"), DEVICES)
+def test_closing_the_frames_releases_the_camera(
     monkeypatch: pytest.MonkeyPatch, name: str, module: str, package: str, fake: type, unit: float
 ) -> None:
     sdk = fake(plugged=True, count=1000)
@@ -150,24 +150,24 @@ def test_leaving_gives_the_camera_back(
     assert sdk.stopped
 
 
-@pytest.mark.parametrize(("name", "module", "package", "fake", "unit"), MAKERS)
-def test_what_to_install_or_plug_in_is_said(
+@pytest.mark.parametrize(("name", "module", "package", "fake", "unit"), DEVICES)
+def test_errors_state_what_to_install_or_connect(
     monkeypatch: pytest.MonkeyPatch, name: str, module: str, package: str, fake: type, unit: float, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, module, fake(plugged=False, count=0))
-    with pytest.raises(HandPoseError, match=r"\(No device \w+\); plug one into a USB 3 port"):
+    with pytest.raises(HandPoseError, match=r"\(No device \w+\); connect one to a USB 3 port"):
         next(open_source(name))
     monkeypatch.delitem(sys.modules, module)
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / f"{module}.py").write_text("raise ImportError('libusb-1.0.so.0: cannot open shared object file')")
-    with pytest.raises(HandPoseError, match=rf"{package} is installed but does not load \(libusb"):
+    with pytest.raises(HandPoseError, match=rf"{package} is installed but cannot be imported \(libusb"):
         next(open_source(name))
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(HandPoseError, match=f"pip install {package}$"):
         next(open_source(name))
 
 
-def test_what_a_package_says_on_import_does_not_reach_stdout(
+def test_output_of_a_package_on_import_does_not_reach_stdout(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
@@ -177,21 +177,21 @@ def test_what_a_package_says_on_import_does_not_reach_stdout(
     assert capfd.readouterr() == ("", "hello")
 
 
-def test_a_folder_is_read_in_the_order_of_its_numbers(tmp_path: Path) -> None:
+def test_a_folder_is_sorted_by_the_numbers_in_its_names(tmp_path: Path) -> None:
     for number in (10, 9, 100):
         cv2.imwrite(str(tmp_path / f"frame{number}.png"), np.full((48, 64), 400 * 8 + number, np.uint16))
     camera = Camera(60.0, 60.0, 31.5, 23.5, 64, 48)
-    taken = list(open_source(str(tmp_path), camera=camera, unit=0.125, fps=25.0))
-    assert [frame.depth[0, 0] for frame in taken] == [400.0 + number / 8 for number in (9, 10, 100)]
-    assert [frame.time for frame in taken] == [0.0, 0.04, 0.08]
-    assert {(frame.camera, frame.unit) for frame in taken} == {(camera, 0.125)}
+    frames = list(open_source(str(tmp_path), camera=camera, unit=0.125, fps=25.0))
+    assert [frame.depth[0, 0] for frame in frames] == [400.0 + number / 8 for number in (9, 10, 100)]
+    assert [frame.time for frame in frames] == [0.0, 0.04, 0.08]
+    assert {(frame.camera, frame.unit) for frame in frames} == {(camera, 0.125)}
 
 
-def test_sources_that_are_none(tmp_path: Path) -> None:
+def test_invalid_sources_are_rejected(tmp_path: Path) -> None:
     camera = Camera.parse("msra")
     with pytest.raises(HandPoseError, match=r"kinect: no such source; expected realsense, orbbec, synthetic"):
         open_source("kinect")
-    with pytest.raises(HandPoseError, match="give it with --camera"):
+    with pytest.raises(HandPoseError, match="pass it with --camera"):
         open_source(str(tmp_path))
     with pytest.raises(HandPoseError, match="no depth files"):
         next(open_source(str(tmp_path), camera=camera))
@@ -202,58 +202,84 @@ def test_sources_that_are_none(tmp_path: Path) -> None:
         next(open_source(str(EXAMPLES / "open.png")))
 
 
-def ticking(count: int, period: float, closed: list[bool] | None = None, lost: bool = False) -> Source:
-    """A camera that gives frame n at n * period, whoever looks or not."""
-    begin = time.monotonic()
-    try:
-        for number in range(count):
-            time.sleep(max(0.0, begin + number * period - time.monotonic()))
-            yield DepthFrame(STORED, Camera.parse("nyu"), number * period)
-        if lost:
+FRAMES = [DepthFrame(STORED, Camera.parse("nyu"), float(number)) for number in range(25)]
+
+
+class Seconds:
+    """A clock that only the test advances."""
+
+    def __init__(self, now: float = 0.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_newest_frame_drops_older_frames() -> None:
+    """Two frames arrive while the caller processes one, so every other frame is dropped."""
+    clock, requests, stored = Seconds(), threading.Semaphore(0), threading.Semaphore(0)
+
+    def camera() -> Source:
+        for frame in FRAMES[:7]:
+            assert requests.acquire(timeout=60)
+            yield frame
+            stored.release()  # the reader asks for the next frame, so it has stored this one
+
+    arrivals, statistics = newest_frame(camera(), clock=clock), Statistics(clock)
+    requests.release()
+    processed = [next(arrivals)]
+    assert stored.acquire(timeout=60)
+    statistics.add(processed[0])
+    for _ in range(3):
+        for _ in range(2):
+            clock.now += 1.0
+            requests.release()
+            assert stored.acquire(timeout=60)
+        clock.now += 0.25
+        processed.append(next(arrivals))
+        statistics.add(processed[-1])
+    assert next(arrivals, None) is None
+    assert [arrival.frame.time for arrival in processed] == [0.0, 2.0, 4.0, 6.0]
+    assert [arrival.dropped for arrival in processed] == [0, 1, 2, 3]
+    assert [arrival.at for arrival in processed] == [0.0, 2.0, 4.25, 6.5]
+    assert statistics.row() == {
+        **{"frames": 4, "fps": 0.6, "dropped": 3},
+        **{"latency_p50_ms": 250.0, "latency_p95_ms": 250.0},
+    }
+
+
+def test_all_frames_drops_none() -> None:
+    arrivals = list(all_frames((frame for frame in FRAMES), clock=Seconds(3.0)))
+    assert [(arrival.frame.time, arrival.at, arrival.dropped) for arrival in arrivals] == [
+        (number, 3.0, 0) for number in range(25)
+    ]
+
+
+def test_a_lost_camera_is_reported_after_its_last_frame() -> None:
+    closed: list[bool] = []
+
+    def camera() -> Source:
+        try:
+            yield FRAMES[0]
             raise SourceLostError("the camera was lost")
-    finally:
-        if closed is not None:
+        finally:
             closed.append(True)
 
-
-def test_the_newest_frame_wins_and_latency_does_not_grow() -> None:
-    """Work takes three periods: two of three frames are dropped, and each is at most a period old when begun."""
-    period, statistics, ages, numbers = 0.04, Statistics(), [], []
-    for arrival in newest_frame(ticking(25, period)):
-        ages.append(time.perf_counter() - arrival.at)
-        numbers.append(round(arrival.frame.time / period))
-        time.sleep(3 * period)
-        statistics.add(arrival)
-    row = statistics.row()
-    assert numbers == sorted(set(numbers))
-    assert numbers[-1] == 24
-    assert row["frames"] + row["dropped"] == 25
-    assert row["frames"] <= 12
-    assert np.median(ages) < 2.0 * period
-    assert np.median(ages[-3:]) < 2.0 * period
-    assert 3.0 * period < row["latency_p50_ms"] / 1000.0 < 6.0 * period
-    assert row["latency_p95_ms"] >= row["latency_p50_ms"]
-
-
-def test_no_frame_is_dropped_when_the_source_waits() -> None:
-    times = []
-    for arrival in every_frame(ticking(5, 0.0)):
-        time.sleep(0.01)
-        times.append(arrival.frame.time)
-    assert len(times) == 5
-
-
-def test_a_lost_camera_is_told_after_its_last_frame() -> None:
-    closed: list[bool] = []
-    arrivals, seen = newest_frame(ticking(3, 0.03, closed, lost=True)), []
+    arrivals, times = newest_frame(camera()), []
     with pytest.raises(SourceLostError):
-        seen.extend(arrival.frame.time for arrival in arrivals)
-    assert seen[-1] == pytest.approx(0.06)
+        times.extend(arrival.frame.time for arrival in arrivals)
+    assert times == [0.0]
     assert closed == [True]
 
 
-def test_a_recording_can_be_played_at_its_own_speed() -> None:
-    instant = (DepthFrame(STORED, Camera.parse("nyu"), 7.0 + 0.1 * n) for n in range(4))
-    begin = time.monotonic()
-    assert len(list(at_own_speed(instant))) == 4
-    assert 0.3 <= time.monotonic() - begin < 1.0
+def test_in_real_time_waits_until_each_frame_is_due() -> None:
+    """The second frame was captured after 1 s, and processing the first one takes 0.25 s."""
+    clock, pauses = Seconds(100.0), []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        clock.now += seconds
+
+    for _ in in_real_time((frame for frame in FRAMES[3:6]), clock=clock, sleep=sleep):
+        clock.now += 0.25 if len(pauses) == 1 else 2.0
+    assert pauses == [0.0, 0.75, 0.0]

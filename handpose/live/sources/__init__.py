@@ -1,1 +1,1 @@
-"""Where live depth frames come from."""
+"""Sources of depth frames: cameras, folders, recordings and a synthetic hand."""

@@ -1,4 +1,4 @@
-"""Sources by name."""
+"""Access to sources by name."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from handpose.live.sources.folder import frames as folder_frames
 from handpose.live.sources.recording import frames as recorded_frames
 
 LIVE_SOURCES = ("realsense", "orbbec")
-"""The sources that give frames in their own time."""
+"""Cameras: sources that do not wait for the consumer."""
 
 
 def open_source(name: str, *, camera: Camera | None = None, unit: DepthUnit = "mm", fps: float = 30.0) -> Source:
-    """The frames of a source.
+    """Open a source of depth frames.
 
     Args:
         name: `realsense`, `orbbec`, `synthetic`, a folder of depth files, or a recording.
-        camera: a folder's.
-        unit: of a folder's files.
-        fps: of a folder or the synthetic hand, frames per second.
+        camera: Intrinsics of a folder's images.
+        unit: Unit of a folder's depth values.
+        fps: Frame rate of a folder or of the synthetic hand, in frames per second.
 
     Raises:
-        HandPoseError: there is no such source, or a folder is given without a camera. What a source itself has to
-            say comes with its first frame.
+        HandPoseError: There is no such source, or a folder was passed without a camera. Errors of the source itself
+            are raised when the first frame is requested.
     """
     if name in LIVE_SOURCES:
         return importlib.import_module(f"handpose.live.sources.{name}").frames()  # type: ignore[no-any-return]
     if name == "synthetic":
-        from handpose.live.sources.synthetic import frames  # brings torch
+        from handpose.live.sources.synthetic import frames  # imports torch
 
         return frames(fps=fps)
     path = Path(name)
     if path.is_dir():
         if camera is None:
-            raise HandPoseError(f"{path}: frames of a folder need their camera; give it with --camera")
+            raise HandPoseError(f"{path}: the frames of a folder need a camera; pass it with --camera")
         return folder_frames(path, camera, unit=unit, fps=fps)
     if path.is_file():
         return recorded_frames(path)

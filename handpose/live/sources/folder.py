@@ -13,18 +13,18 @@ from handpose.live.frame import DepthFrame, Source
 
 
 def frames(folder: str | Path, camera: Camera, *, unit: DepthUnit = "mm", fps: float = 30.0) -> Source:
-    """The depth files of a folder by name, numbers in names by value.
+    """Yield the depth files of a folder, sorted by name, with numbers in names compared by value.
 
     Args:
-        folder: where they are.
-        camera: theirs.
-        unit: what their numbers mean.
-        fps: how many were taken per second.
+        folder: Folder of depth files.
+        camera: Intrinsics of the images.
+        unit: Unit of the stored depth values.
+        fps: Frames per second at which the images were taken.
 
     Raises:
-        HandPoseError: there are none, or one cannot be read (`DepthReadError`).
+        HandPoseError: The folder contains no depth files, or one cannot be read (`DepthReadError`).
     """
-    files = sorted((file for file in Path(folder).iterdir() if file.suffix.lower() in SUFFIXES), key=_by_number)
+    files = sorted((file for file in Path(folder).iterdir() if file.suffix.lower() in SUFFIXES), key=_natural_key)
     if not files:
         raise HandPoseError(f"{folder}: no depth files in this folder; expected {', '.join(SUFFIXES)}")
     for number, file in enumerate(files):
@@ -33,6 +33,6 @@ def frames(folder: str | Path, camera: Camera, *, unit: DepthUnit = "mm", fps: f
         yield DepthFrame(depth, camera.for_image(*size), number / fps, millimetres_per_unit(unit))
 
 
-def _by_number(file: Path) -> list[tuple[int, str]]:
-    """So that frame2 comes before frame10."""
+def _natural_key(file: Path) -> list[tuple[int, str]]:
+    """Return a sort key that puts frame2 before frame10."""
     return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", file.name)]

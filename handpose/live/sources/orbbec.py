@@ -10,15 +10,15 @@ from handpose.io.depth.read import to_depth
 from handpose.live.frame import DepthFrame, Source
 from handpose.live.sources.sdk import load_sdk
 
-_PATIENCE_MS = 3000
+_TIMEOUT_MS = 3000
 
 
 def frames() -> Source:
-    """The depth frames of the first Orbbec camera, in its default size and rate.
+    """Yield the depth frames of the first Orbbec camera, in its default size and frame rate.
 
     Raises:
-        HandPoseError: `pyorbbecsdk2` is not installed, or there is no camera.
-        SourceLostError: the camera has stopped giving frames.
+        HandPoseError: `pyorbbecsdk2` is not installed, or no camera is connected.
+        SourceLostError: The connection to the camera was lost.
     """
     ob = load_sdk("pyorbbecsdk", "pyorbbecsdk2", "an Orbbec camera")
     failures = (RuntimeError, ob.OBError)
@@ -29,23 +29,23 @@ def frames() -> Source:
         pipeline.start(config)
     except failures as error:
         raise HandPoseError(
-            f"no Orbbec camera can be opened ({error}); plug one into a USB 3 port and close what else uses it"
+            f"no Orbbec camera can be opened ({error}); connect one to a USB 3 port, and close programs that use it"
         ) from None
     try:
         lens = profile.get_intrinsic()
         camera = Camera(lens.fx, lens.fy, lens.cx, lens.cy, lens.width, lens.height)
         while True:
             try:
-                together = pipeline.wait_for_frames(_PATIENCE_MS)
+                frameset = pipeline.wait_for_frames(_TIMEOUT_MS)
             except failures as error:
                 raise SourceLostError(f"the Orbbec camera was lost ({error})") from None
-            if together is None:
-                raise SourceLostError(f"the Orbbec camera was lost (no frame for {_PATIENCE_MS / 1000:g} s)")
-            taken = together.get_depth_frame()
-            if taken is None:  # another stream's frame came alone
+            if frameset is None:
+                raise SourceLostError(f"the Orbbec camera was lost (no frame for {_TIMEOUT_MS / 1000:g} s)")
+            image = frameset.get_depth_frame()
+            if image is None:  # the frameset contains other streams only
                 continue
-            unit = round(taken.get_depth_scale(), 6)  # single precision mm
-            stored = np.frombuffer(taken.get_data(), np.uint16).reshape(taken.get_height(), taken.get_width())
-            yield DepthFrame(to_depth(stored, unit), camera, taken.get_timestamp_us() / 1e6, unit)
+            unit = round(image.get_depth_scale(), 6)  # stored in single precision
+            stored = np.frombuffer(image.get_data(), np.uint16).reshape(image.get_height(), image.get_width())
+            yield DepthFrame(to_depth(stored, unit), camera, image.get_timestamp_us() / 1e6, unit)
     finally:
         pipeline.stop()

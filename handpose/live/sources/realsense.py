@@ -10,15 +10,15 @@ from handpose.io.depth.read import to_depth
 from handpose.live.frame import DepthFrame, Source
 from handpose.live.sources.sdk import load_sdk
 
-_PATIENCE_MS = 3000
+_TIMEOUT_MS = 3000
 
 
 def frames() -> Source:
-    """The depth frames of the first RealSense camera: 640 x 480 at 30 per second, which all models have.
+    """Yield the depth frames of the first RealSense camera: 640 x 480 at 30 fps, which all models support.
 
     Raises:
-        HandPoseError: `pyrealsense2` is not installed, or there is no camera.
-        SourceLostError: the camera has stopped giving frames.
+        HandPoseError: `pyrealsense2` is not installed, or no camera is connected.
+        SourceLostError: The connection to the camera was lost.
     """
     rs = load_sdk("pyrealsense2", "pyrealsense2", "a RealSense camera")
     pipeline, config = rs.pipeline(), rs.config()
@@ -27,18 +27,18 @@ def frames() -> Source:
         profile = pipeline.start(config)
     except RuntimeError as error:
         raise HandPoseError(
-            f"no RealSense camera can be opened ({error}); plug one into a USB 3 port and close what else uses it"
+            f"no RealSense camera can be opened ({error}); connect one to a USB 3 port, and close programs that use it"
         ) from None
     try:
         lens = profile.get_stream(rs.stream.depth).as_video_stream_profile().get_intrinsics()
         camera = Camera(lens.fx, lens.fy, lens.ppx, lens.ppy, lens.width, lens.height)
         while True:
             try:
-                taken = pipeline.wait_for_frames(_PATIENCE_MS).get_depth_frame()
+                image = pipeline.wait_for_frames(_TIMEOUT_MS).get_depth_frame()
             except RuntimeError as error:
                 raise SourceLostError(f"the RealSense camera was lost ({error})") from None
-            unit = round(1000.0 * taken.get_units(), 6)  # from single precision metres
-            depth = to_depth(np.asanyarray(taken.get_data()), unit)
-            yield DepthFrame(depth, camera, taken.get_timestamp() / 1000.0, unit)
+            unit = round(1000.0 * image.get_units(), 6)  # meters, in single precision
+            depth = to_depth(np.asanyarray(image.get_data()), unit)
+            yield DepthFrame(depth, camera, image.get_timestamp() / 1000.0, unit)
     finally:
         pipeline.stop()

@@ -1,4 +1,4 @@
-"""Loading a camera's own software."""
+"""Import of camera manufacturers' packages."""
 
 from __future__ import annotations
 
@@ -11,20 +11,27 @@ from handpose.errors import HandPoseError
 
 
 def load_sdk(module: str, package: str, device: str) -> Any:
-    """A camera maker's Python package, imported now.
+    """Import a camera manufacturer's Python package.
+
+    Args:
+        module: Module to import.
+        package: Package that contains it, as pip installs it.
+        device: Device, for the error message.
 
     Raises:
-        HandPoseError: it is not installed, or a library that it needs is missing.
+        HandPoseError: The package or one of its dependencies is not installed.
     """
     sys.stdout.flush()
     stdout = os.dup(1)
-    os.dup2(2, 1)  # some greet from C++, and stdout is for results
+    os.dup2(2, 1)  # some packages print from C++, but stdout is for results
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError:
-        raise HandPoseError(f"{device} needs its maker's package: pip install {package}") from None
+        raise HandPoseError(f"{device} requires the manufacturer's package: pip install {package}") from None
     except ImportError as error:
-        raise HandPoseError(f"{package} is installed but does not load ({error}); install what it misses") from None
+        raise HandPoseError(
+            f"{package} is installed but cannot be imported ({error}); install its missing dependencies"
+        ) from None
     finally:
         os.dup2(stdout, 1)
         os.close(stdout)

@@ -1,4 +1,4 @@
-"""A rendered hand in motion: what a camera would give, without one."""
+"""An animated synthetic hand, for use without a camera."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from handpose.synthetic.animation import CAMERA, animate
 
 
 def frames(*, fps: float = 30.0, seed: int = 0) -> Source:
-    """Endless frames of one right hand before a person, 320 x 240.
+    """Yield 320 x 240 frames of a right hand in front of a person, without end.
 
     Args:
-        fps: frames per second of the animation; rendering one takes longer or shorter than that.
-        seed: the same gives the same frames.
+        fps: Frames per second of the animation, which do not depend on the time that rendering takes.
+        seed: Seed of the animation; equal seeds produce equal frames.
 
     Raises:
-        HandPoseError: the hand has not been made yet, and that needs the extra `train`.
+        HandPoseError: The hand model has not been generated yet, which requires the extra `train`.
     """
     for frame in animate(MSRA21, fps=fps, seed=seed):
         yield DepthFrame(frame.depth, CAMERA, frame.time)

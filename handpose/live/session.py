@@ -1,0 +1,93 @@
+"""A live session: hands are tracked through a paced source, and its frames recorded and shown."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Generator
+from typing import NamedTuple
+
+from handpose.errors import HandPoseError
+from handpose.geometry.camera import Camera
+from handpose.inference.tracker import HandTracker, TrackedHand
+from handpose.io.depth.units import DepthUnit
+from handpose.live.pacing import Arrival, all_frames, in_real_time, newest_frame
+from handpose.live.rerun_viewer import RerunViewer
+from handpose.live.sources.catalog import LIVE_SOURCES, open_source
+from handpose.live.sources.recording import Recorder
+
+
+class SessionFrame(NamedTuple):
+    """A frame of a session and the hands tracked in it."""
+
+    arrival: Arrival
+    hands: list[TrackedHand]
+
+
+def open_paced(
+    name: str,
+    *,
+    camera: Camera | None = None,
+    unit: DepthUnit = "mm",
+    fps: float = 30.0,
+    real_time: bool = False,
+) -> Generator[Arrival, None, None]:
+    """Open a source; older frames of cameras are dropped, and all frames of other sources are kept.
+
+    Args:
+        name: Name of the source, as for `open_source`.
+        camera: Intrinsics of a folder's images.
+        unit: Unit of a folder's depth values.
+        fps: Frame rate of a folder or of the synthetic hand.
+        real_time: Play folders, recordings and synthetic hands in real time, dropping frames like a camera.
+
+    Raises:
+        HandPoseError: The source does not exist.
+    """
+    source = open_source(name, camera=camera, unit=unit, fps=fps)
+    if name in LIVE_SOURCES:
+        return newest_frame(source)
+    return newest_frame(in_real_time(source)) if real_time else all_frames(source)
+
+
+def run_session(
+    arrivals: Generator[Arrival, None, None],
+    tracker: HandTracker,
+    *,
+    recorder: Recorder | None = None,
+    viewer: RerunViewer | None = None,
+    max_frames: int | None = None,
+) -> Generator[SessionFrame, None, None]:
+    """Record, track and show the frames of a source, and yield each frame with its hands.
+
+    Closing the generator releases the camera.
+
+    Args:
+        arrivals: Frames of the source.
+        tracker: Tracker of the hands.
+        recorder: Recorder of the processed frames.
+        viewer: Viewer of the frames and hands.
+        max_frames: Stop after this many frames.
+
+    Raises:
+        SourceLostError: The connection to the camera was lost.
+        HandPoseError: The source contains no complete frame, or the recording cannot be written.
+    """
+    frames, last_time = 0, -math.inf
+    with contextlib.closing(arrivals):
+        for arrival in arrivals:
+            frame = arrival.frame
+            if frame.time <= last_time:  # a camera may repeat a frame or set back its clock
+                continue
+            last_time = frame.time
+            if recorder is not None:
+                recorder.write(frame)
+            hands = tracker.update(frame.depth, frame.camera, frame.time)
+            yield SessionFrame(arrival, hands)
+            if viewer is not None:
+                viewer.show(frame, hands)
+            frames += 1
+            if frames == max_frames:
+                return
+    if not frames:
+        raise HandPoseError("the source ended, but no complete frame was received")
