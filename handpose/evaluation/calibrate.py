@@ -16,7 +16,7 @@ from handpose.geometry.layouts import JointLayout
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.atomic import write_atomically
 from handpose.io.depth.units import DepthUnitWarning
-from handpose.network.calibration import BAD_JOINT, Calibration, signs_of_doubt
+from handpose.network.calibration import BAD_JOINT, Calibration, uncertainty_features
 from handpose.runtimes.select import load_runtime
 from handpose.synthetic.testset import synthetic_validation
 from handpose.weights.folder import CONFIG_FILE
@@ -81,7 +81,7 @@ def fit_calibration(xyz: np.ndarray, spread: np.ndarray, truth: np.ndarray, layo
     """
     errors = np.linalg.norm(xyz - truth, axis=-1)
     bones_mm = tuple(np.median(bone_lengths(truth, layout), axis=0).round(2).tolist())
-    signs = signs_of_doubt(xyz, spread, bones_mm, layout).reshape(errors.size, -1)
+    signs = uncertainty_features(xyz, spread, bones_mm, layout).reshape(errors.size, -1)
     logarithms = np.log(np.maximum(errors.ravel(), _LEAST_ERROR))
     powers, used = np.zeros(signs.shape[1]), list(range(signs.shape[1]))
     while used and not powers.any():

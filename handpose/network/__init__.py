@@ -1,1 +1,1 @@
-"""The network of the paper."""
+"""The network of the paper (JGR-P2O), its configuration and its losses."""

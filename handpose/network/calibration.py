@@ -1,4 +1,4 @@
-"""How far a network's joints are likely off, told from what the network and the skeleton itself show."""
+"""Calibration: the expected error of each joint, estimated from vote spreads and bone lengths."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from handpose.geometry.bones import bone_deviation
 from handpose.geometry.layouts import JointLayout
 
 BAD_JOINT = 20.0
-"""A joint that is farther off counts as wrong, mm."""
+"""Error above which a joint counts as wrong, mm."""
 
 _LISTS = ("doubts", "errors_mm", "bones_mm")
-_LEAST_SPREAD = 0.1  # mm: keeps the logarithm finite
-_USUAL_DEVIATION = 0.05  # of a bone's length among people: less says nothing
+_MIN_SPREAD = 0.1  # mm: keeps the logarithm finite
+_USUAL_DEVIATION = 0.05  # variation of bone lengths among people: smaller deviations mean nothing
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a network's doubts mean in mm, measured on rendered hands that it has not seen.
+    """Maps uncertainty scores of joints to expected errors, measured on synthetic hands outside the training data.
 
-    A joint's doubt is `spread**joint * hand_spread**hand * (deviation + 0.05)**bone`, with the spread of the votes for
-    this joint and its mean over the hand's joints in mm, and how far the joint's bone differs in length from what
-    goes with the hand's other bones. Its expected error lies on straight lines between knots, from 0 mm without doubt.
+    The uncertainty score of a joint is `spread**joint * hand_spread**hand * (deviation + 0.05)**bone`: the vote spread
+    of the joint and its mean over all joints in mm, and the deviation of the joint's bone (see `bone_deviation`).
+    The expected error is a piecewise linear function of the score that starts at 0 mm for a score of 0.
 
     Attributes:
-        joint: exponent of the joint's own spread.
-        hand: exponent of the hand's mean spread.
-        bone: exponent of the bone's deviation.
-        doubts: knots, in ascending order.
-        errors_mm: expected error at each of them, in ascending order; beyond the last it stays.
-        doubtful_mm: mean of a pose's expected errors above which it is told to be wrong, by more than `BAD_JOINT` on
-            average: the threshold that makes the fewest mistakes.
-        bones_mm: usual length of each bone, in the order of the layout's `bones`.
+        joint: Exponent of the joint's vote spread.
+        hand: Exponent of the mean vote spread of the hand.
+        bone: Exponent of the bone's deviation.
+        doubts: Uncertainty scores of the knots, ascending.
+        errors_mm: Expected error at each knot, ascending; it stays constant beyond the last knot.
+        doubtful_mm: Threshold on the mean expected error above which a pose is `low_confidence`. It predicts with the
+            fewest mistakes whether the mean error exceeds `BAD_JOINT`.
+        bones_mm: Average length of each bone, in the order of the layout's `bones`.
     """
 
     joint: float
@@ -58,15 +58,15 @@ class Calibration:
             *(number for numbers in lists for number in numbers),
         )
         if not all(isinstance(number, (int, float)) and math.isfinite(number) and number >= 0 for number in numbers):
-            raise WeightsError(f"a calibration is made of numbers of 0 or more, got {numbers}")
+            raise WeightsError(f"the numbers of a calibration must be finite and at least 0, got {numbers}")
         if min(map(len, lists)) == 0 or min(map(min, lists)) == 0:
-            raise WeightsError(f"a calibration's doubts, errors and bones are above 0, got {lists}")
+            raise WeightsError(f"doubts, errors_mm and bones_mm of a calibration must be above 0, got {lists}")
         if len(self.doubts) != len(self.errors_mm) or any(list(knots) != sorted(knots) for knots in lists[:2]):
-            raise WeightsError(f"a calibration's doubts and errors ascend together, got {lists[:2]}")
+            raise WeightsError(f"doubts and errors_mm of a calibration must both be ascending, got {lists[:2]}")
 
     @classmethod
     def from_dict(cls, values: object) -> Calibration:
-        """The calibration with exactly these fields.
+        """Create a calibration from exactly these fields.
 
         Raises:
             WeightsError: a field is unknown, missing or out of range.
@@ -75,33 +75,36 @@ class Calibration:
         if not isinstance(values, dict) or set(values) != set(names):
             raise WeightsError(f"expected a calibration with {', '.join(names)}, got {values!r}")
         if not all(isinstance(values[name], list) for name in _LISTS):
-            raise WeightsError(f"a calibration's {', '.join(_LISTS)} are lists, got {values!r}")
+            raise WeightsError(f"{', '.join(_LISTS)} of a calibration must be lists, got {values!r}")
         return cls(**(values | {name: tuple(values[name]) for name in _LISTS}))
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by name, as JSON's types."""
+        """Return the fields by name, as JSON types."""
         return dataclasses.asdict(self) | {name: list(getattr(self, name)) for name in _LISTS}
 
     def expected_error(self, xyz: np.ndarray, spread: np.ndarray, layout: JointLayout) -> np.ndarray:
-        """How far each joint is expected to be off, (..., J) mm.
+        """Return the expected error of each joint, (..., J) mm.
 
         Args:
             xyz: (..., J, 3) predicted joints, mm.
-            spread: (..., J, 3) of their votes, mm.
-            layout: of the joints.
+            spread: (..., J, 3) spread of their votes, mm.
+            layout: Layout of the joints.
         """
-        doubt = np.exp(signs_of_doubt(xyz, spread, self.bones_mm, layout) @ (self.joint, self.hand, self.bone))
-        return np.interp(doubt, (0.0, *self.doubts), (0.0, *self.errors_mm))
+        features = uncertainty_features(xyz, spread, self.bones_mm, layout)
+        score = np.exp(features @ (self.joint, self.hand, self.bone))
+        return np.interp(score, (0.0, *self.doubts), (0.0, *self.errors_mm))
 
 
-def signs_of_doubt(xyz: np.ndarray, spread: np.ndarray, bones_mm: tuple[float, ...], layout: JointLayout) -> np.ndarray:
-    """The logarithms (..., J, 3) of what `Calibration` raises to the powers `joint`, `hand` and `bone`.
+def uncertainty_features(
+    xyz: np.ndarray, spread: np.ndarray, bones_mm: tuple[float, ...], layout: JointLayout
+) -> np.ndarray:
+    """Return the logarithms (..., J, 3) of the factors of the uncertainty score, in the order `joint`, `hand`, `bone`.
 
-    Arguments as in `Calibration.expected_error`.
+    The arguments are those of `Calibration.expected_error`, and the `bones_mm` of the calibration.
     """
-    own = np.maximum(np.linalg.norm(spread, axis=-1), _LEAST_SPREAD)
-    deviation = np.zeros(own.shape)  # the root has no bone
+    joint = np.maximum(np.linalg.norm(spread, axis=-1), _MIN_SPREAD)
+    deviation = np.zeros(joint.shape)  # the root has no bone
     deviation[..., [child for _, child in layout.bones]] = bone_deviation(xyz, bones_mm, layout)[1]
-    hand = np.broadcast_to(own.mean(axis=-1, keepdims=True), own.shape)
-    signs: np.ndarray = np.log(np.stack([own, hand, deviation + _USUAL_DEVIATION], axis=-1))
-    return signs
+    hand = np.broadcast_to(joint.mean(axis=-1, keepdims=True), joint.shape)
+    features: np.ndarray = np.log(np.stack([joint, hand, deviation + _USUAL_DEVIATION], axis=-1))
+    return features

@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself: the contents of `config.json`."""
+"""The model configuration: the contents of `config.json`."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class JGRP2OConfig:
     """The network's dimensions and the scales of its input and output.
 
     Attributes:
-        layout: name of the joint layout it predicts.
-        stacks: hourglasses, 2 in the paper.
-        features: channels, 128 in the paper.
-        cube: side of the metric cube that crops are cut with, mm.
-        graph: what joint features travel along (paper, Table 1): the `skeleton`, their own `similarity`, a
-            learned (`parameterized`) matrix, or `none`: no joint graph reasoning.
-        voting: how pixels' predictions become joints: weighted by `graph` reasoning's votes, by the plain `mean`,
-            by a separate `attention` branch, or through differentiable `heatmap`s (paper, Tables 2 and 4).
-        uv_scale: patch pixels that a normalised u or v of 1 stands for. 95 (first to last pixel centre)
-            for our own weights; the original implementation trains with 95 but decodes with 96, and
-            checkpoints imported from it keep that.
-        calibration: what the network's doubts mean in mm; without it there is no estimate of errors.
+        layout: Name of the joint layout.
+        stacks: Number of hourglasses, 2 in the paper.
+        features: Number of channels, 128 in the paper.
+        graph: Connections between the joints for graph reasoning (paper, Table 1): the `skeleton`, the `similarity`
+            of their features, a learned (`parameterized`) matrix, or `none` for no graph reasoning.
+        voting: How the votes of the pixels are combined (paper, Tables 2 and 4): with the weights of `graph`
+            reasoning, by their `mean`, with a separate `attention` branch, or with differentiable `heatmap`s.
+        cube: Side of the cube that is cropped, mm.
+        uv_scale: Patch pixels that correspond to a normalized u or v of 1. It is 95, from the center of the first
+            pixel to that of the last one, for the built-in weights. The original implementation trains with 95 but
+            decodes with 96, so imported checkpoints use 96.
+        calibration: Calibration of the expected errors; without it, these are unknown.
     """
 
     layout: str
@@ -51,7 +51,7 @@ class JGRP2OConfig:
         if self.graph not in get_args(Graph) or self.voting not in get_args(Voting):
             raise WeightsError(f"unknown graph {self.graph!r:.40} or voting {self.voting!r:.40}")
         if (self.graph == "none") != (self.voting in ("mean", "attention")):
-            raise WeightsError(f"voting {self.voting!r} does not go with graph {self.graph!r}")
+            raise WeightsError(f"voting {self.voting!r} cannot be combined with graph {self.graph!r}")
         for name, kind, low, high in (
             ("stacks", int, 1, 8),
             ("features", int, 4, 1024),
@@ -60,8 +60,8 @@ class JGRP2OConfig:
         ):
             value = getattr(self, name)
             if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
-                what = "a whole number" if kind is int else "a number"
-                raise WeightsError(f"{name} must be {what} between {low} and {high}, got {value!r:.40}")
+                expected = "an integer" if kind is int else "a number"
+                raise WeightsError(f"{name} must be {expected} between {low} and {high}, got {value!r:.40}")
         bones = len(self.joint_layout.bones)
         if self.calibration is not None and len(self.calibration.bones_mm) != bones:
             raise WeightsError(
@@ -70,18 +70,18 @@ class JGRP2OConfig:
 
     @property
     def joint_layout(self) -> JointLayout:
-        """The joints it predicts, by name and in order."""
+        """Names and order of the predicted joints."""
         return LAYOUTS[self.layout]
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by name, as `config.json` has them."""
+        """Return the fields by name, as in `config.json`."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         calibration = values.pop("calibration")
         return values if calibration is None else values | {"calibration": calibration.to_dict()}
 
     @classmethod
     def from_dict(cls, values: object) -> JGRP2OConfig:
-        """The config with exactly these fields; unknown ones are refused, since ignoring one could change results.
+        """Create a configuration. Unknown fields are rejected, because ignoring one could change the results.
 
         Raises:
             WeightsError: a field is unknown, missing or out of range.

@@ -1,4 +1,4 @@
-"""The paper's training loss and the offset targets it needs."""
+"""The training loss of the paper, and its offset targets."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ WEIGHT_DECAY = 5e-5
 
 
 def offset_targets(uvz: Tensor, patches: Tensor) -> Tensor:
-    """The offsets (N, 3, J, H*W) that lead every pixel of the grid to every joint: the inverse of the decode.
+    """Return the offsets (N, 3, J, H*W) from every pixel of the grid to every joint.
 
     Args:
-        uvz: joints (N, J, 3), normalised.
-        patches: the patches (N, 1, 96, 96) they belong to.
+        uvz: (N, J, 3) joints, normalized.
+        patches: (N, 1, 96, 96) the patches that show them.
     """
     return uvz.transpose(1, 2)[..., None] - pixel_grid(patches)
 
 
 def pose_loss(outputs: list[StackOutput], uvz: Tensor, patches: Tensor, offset_weight: float = OFFSET_WEIGHT) -> Tensor:
-    """The paper's loss (section 3.4): Huber on the joints and, lightly, on every offset, for every stack.
+    """Return the loss of the paper (section 3.4): Huber losses of the joints and of all offsets, for every stack.
 
-    Summed over joints, axes and the batch, as in the original. Weight decay is `regularisation`.
+    It is summed over joints, axes and the batch, as in the original. Weight decay is separate: see `regularization`.
     """
     targets = offset_targets(uvz, patches)
     total = uvz.new_zeros(())
@@ -37,10 +37,10 @@ def pose_loss(outputs: list[StackOutput], uvz: Tensor, patches: Tensor, offset_w
 
 
 def decayed_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters under weight decay: kernels and BatchNorm scales, no bias and no BatchNorm shift."""
+    """Return the parameters with weight decay: kernels and BatchNorm scales, but no biases or BatchNorm shifts."""
     return [parameter for name, parameter in model.named_parameters() if name.endswith("weight")]
 
 
-def regularisation(model: nn.Module) -> Tensor:
-    """The paper's L2 term: half of `WEIGHT_DECAY` times the sum of squares of `decayed_parameters`."""
+def regularization(model: nn.Module) -> Tensor:
+    """Return the L2 term of the paper: half of `WEIGHT_DECAY` times the sum of squares of `decayed_parameters`."""
     return 0.5 * WEIGHT_DECAY * torch.stack([p.square().sum() for p in decayed_parameters(model)]).sum()

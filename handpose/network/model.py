@@ -1,8 +1,8 @@
-"""JGR-P2O, the network: joint graph reasoning and pixel-to-offset prediction in stacked hourglasses.
+"""The network JGR-P2O: joint graph reasoning and pixel-to-offset prediction in stacked hourglasses.
 
 Fang, Liu, Liu, Xu, Kang: "JGR-P2O: Joint Graph Reasoning based Pixel-to-Offset Prediction Network for
-3D Hand Pose Estimation from a Single Depth Image", ECCV 2020. The classes carry the names of the paper's
-boxes; where the original implementation differs from what one would expect, a comment says so.
+3D Hand Pose Estimation from a Single Depth Image", ECCV 2020. The classes are named after the blocks in the paper.
+Comments point out surprising details of the original implementation.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from handpose.network.config import JGRP2OConfig
 
 GRID = 24
-"""Side of the grid of pixels that vote, px: a quarter of the patch's."""
+"""Side of the grid of voting pixels, px: a quarter of the side of the patch."""
 
 
 class ConvBN(nn.Sequential):
-    """Convolution without bias, batch normalisation and, unless it ends a branch, ReLU."""
+    """Convolution without bias, batch normalization and, except at the end of a branch, ReLU."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, *, relu: bool = True) -> None:
         layers: list[nn.Module] = [
@@ -31,7 +31,7 @@ class ConvBN(nn.Sequential):
 
 
 class Residual(nn.Module):
-    """Bottleneck residual block: 1x1 to half the width, 3x3, 1x1; a projection only where the width changes."""
+    """Bottleneck residual block: 1x1 to half the width, 3x3, 1x1; with a projection only if the width changes."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -40,12 +40,12 @@ class Residual(nn.Module):
         self.shortcut = nn.Identity() if inputs == outputs else ConvBN(inputs, outputs, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features (N, C, H, W) to features of the same size."""
+        """Map features (N, C, H, W) to features of the same resolution."""
         return F.relu(self.branch(x) + self.shortcut(x))
 
 
 class Stem(nn.Module):
-    """From the (N, 1, 96, 96) depth patch to (N, C, 24, 24) features."""
+    """Convolutions that reduce depth patches to features at a quarter of the resolution."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Stem(nn.Module):
         self.residual3 = Residual(features // 2, features)
 
     def forward(self, patches: Tensor) -> Tensor:
-        """Patches (N, 1, 96, 96) to features (N, C, 24, 24)."""
+        """Map patches (N, 1, 96, 96) to features (N, C, 24, 24)."""
         # TensorFlow's SAME padding of a stride-2 convolution puts the odd pixel at the bottom and right.
         x = F.relu(self.bn(self.conv(F.pad(patches, (2, 3, 2, 3)))))
         x = F.max_pool2d(self.residual1(x), 2)
@@ -64,7 +64,7 @@ class Stem(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """Recursive hourglass (Newell et al. 2016): halve, descend, double, add what stayed above."""
+    """Recursive hourglass (Newell et al. 2016): downsample, recurse, upsample, and add the full-resolution branch."""
 
     def __init__(self, features: int, depth: int) -> None:
         super().__init__()
@@ -74,19 +74,19 @@ class Hourglass(nn.Module):
         self.lower3 = Residual(features, features)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features (N, C, H, W) to features of the same size."""
-        # SAME padding of 3x3 stride 2 on even sides: one more row at the bottom, one more column at the right.
+        """Map features (N, C, H, W) to features of the same resolution."""
+        # SAME padding of 3x3 windows with stride 2 adds a row at the bottom and a column at the right of even sides.
         lower = F.max_pool2d(x, 3, stride=2, ceil_mode=True)
         lower = self.lower3(self.inner(self.lower1(lower)))
         return self.upper(x) + F.interpolate(lower, scale_factor=2.0, mode="nearest")  # type: ignore[no-any-return]
 
 
 class GraphReasoning(nn.Module):
-    """Joint graph reasoning (paper, section 3.2): pixels to joints, along the graph, and back to pixels."""
+    """Joint graph reasoning (paper, section 3.2): from pixels to joints, along the graph, and back to pixels."""
 
     def __init__(self, features: int, joints: int) -> None:
         super().__init__()
-        # The bias changes nothing (the softmax cancels it); it is here because checkpoints have it.
+        # The softmax cancels the bias, but checkpoints contain it.
         self.vote = nn.Conv2d(features, joints, 1)
         self.embed = ConvBN(features, features)
         self.propagate = nn.Linear(features, features, bias=False)
@@ -94,22 +94,22 @@ class GraphReasoning(nn.Module):
         self.fuse = ConvBN(2 * features, features)
 
     def edges(self, nodes: Tensor, graph: Tensor) -> Tensor:
-        """The connection weights between joints, (J, J) or (N, J, J).
+        """Return the connection weights between joints, (J, J) or (N, J, J).
 
         Args:
-            nodes: joint features (N, J, C).
-            graph: the network's own matrix (J, J).
+            nodes: (N, J, C) joint features.
+            graph: (J, J) graph matrix of the network.
         """
         return graph.to(nodes.dtype)
 
     def forward(self, x: Tensor, graph: Tensor) -> tuple[Tensor, Tensor]:
-        """Augmented features (N, C, H, W) and voting weights (N, 1, J, H*W), which sum to one over the pixels.
+        """Return augmented features (N, C, H, W), and vote weights (N, 1, J, H*W) that sum to one over the pixels.
 
         Args:
-            x: features (N, C, H, W).
-            graph: connection weights between joints (J, J).
+            x: (N, C, H, W) features.
+            graph: (J, J) connection weights between joints.
         """
-        weights = _over_pixels(self.vote(x))  # (N, J, H*W)
+        weights = _softmax_over_pixels(self.vote(x))  # (N, J, H*W)
         mixing = weights.to(x.dtype)
         nodes = mixing @ self.embed(x).flatten(2).transpose(1, 2)  # (N, J, C)
         nodes = F.relu(self.edges(nodes, graph) @ self.propagate(nodes))
@@ -119,7 +119,7 @@ class GraphReasoning(nn.Module):
 
 
 class SimilarityReasoning(GraphReasoning):
-    """Joint graph reasoning along the similarity of the joints' own features (paper, section 3.2 and Table 1)."""
+    """Joint graph reasoning along the similarity of the joint features (paper, section 3.2 and Table 1)."""
 
     def __init__(self, features: int, joints: int) -> None:
         super().__init__(features, joints)
@@ -127,17 +127,17 @@ class SimilarityReasoning(GraphReasoning):
         self.key = nn.Linear(features, features, bias=False)
 
     def edges(self, nodes: Tensor, graph: Tensor) -> Tensor:
-        """As in `GraphReasoning`; each image has a graph of its own."""
+        """Return the connection weights (N, J, J), which differ between images."""
         return torch.softmax(self.query(nodes) @ self.key(nodes).transpose(1, 2), dim=2)
 
 
 class MeanVotes(nn.Module):
-    """No joint graph reasoning: all pixels vote alike (paper, Table 2)."""
+    """No joint graph reasoning: the votes of all pixels have the same weight (paper, Table 2)."""
 
     def forward(self, x: Tensor, graph: Tensor) -> tuple[Tensor, Tensor]:
-        """As in `GraphReasoning`."""
+        """Return the features (N, C, H, W), and equal vote weights (1, 1, 1, H*W)."""
         pixels = x.shape[2] * x.shape[3]
-        return x, x.new_full((1, 1, 1, pixels), 1.0 / pixels, dtype=_precise(x.dtype))
+        return x, x.new_full((1, 1, 1, pixels), 1.0 / pixels, dtype=_at_least_float32(x.dtype))
 
 
 class AttentionVotes(nn.Module):
@@ -149,22 +149,22 @@ class AttentionVotes(nn.Module):
         self.offsets = Residual(features, features)
 
     def forward(self, x: Tensor, graph: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (N, C, H, W) for the offsets, and weights (N, 1, J, H*W) that u, v and z share."""
-        return self.offsets(x), _over_pixels(self.attention(x))[:, None]
+        """Return features (N, C, H, W) for the offsets, and vote weights (N, 1, J, H*W) shared by u, v and z."""
+        return self.offsets(x), _softmax_over_pixels(self.attention(x))[:, None]
 
 
-def _over_pixels(logits: Tensor) -> Tensor:
-    """Softmax over the pixels: (N, K, H, W) to (N, K, H*W), in float32 at least."""
-    # Rounded weights would move joints: votes are summed over 576 pixels.
-    return logits.flatten(2).softmax(dim=2, dtype=_precise(logits.dtype))
+def _softmax_over_pixels(logits: Tensor) -> Tensor:
+    """Apply a softmax over the pixels, from (N, K, H, W) to (N, K, H*W), in at least float32."""
+    # Rounded weights would shift the joints, which are sums over 576 pixels.
+    return logits.flatten(2).softmax(dim=2, dtype=_at_least_float32(logits.dtype))
 
 
-def _precise(dtype: torch.dtype) -> torch.dtype:
+def _at_least_float32(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
 class PixelToOffset(nn.Module):
-    """Pixel-to-offset prediction (section 3.3): from every pixel to every joint, three offset maps."""
+    """Pixel-to-offset prediction (section 3.3): three maps per joint with the offsets from every pixel to it."""
 
     def __init__(self, features: int, joints: int) -> None:
         super().__init__()
@@ -172,29 +172,26 @@ class PixelToOffset(nn.Module):
         self.maps = 3 * joints
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalised offsets (N, 3*J, H, W): all joints' du, then dv, then dz."""
+        """Return normalized offsets (N, 3*J, H, W): du of all joints, then dv, then dz."""
         return self.offsets(x)  # type: ignore[no-any-return]
 
     def decode(self, maps: Tensor, weights: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
-        """The offsets that pixels vote with, and how much each vote counts.
+        """Return the offsets of the votes, normalized, (N, 3, J, H*W), and their weights, (N, 1, J, H*W).
 
         Args:
-            maps: the output of `forward`.
-            weights: (N, 1, J, H*W), which sum to one over the pixels.
-            grid: the pixels' own u, v, z (N, 3, 1, H*W).
-
-        Returns:
-            Normalised offsets (N, 3, J, H*W), and weights (N, 1, J, H*W).
+            maps: The output of `forward`.
+            weights: (N, 1, J, H*W) vote weights that sum to one over the pixels.
+            grid: (N, 3, 1, H*W) u, v and z of the pixels.
         """
         maps = maps.flatten(2)
         return maps.reshape(maps.shape[0], 3, -1, maps.shape[2]), weights
 
 
 class HeatMaps(nn.Module):
-    """Differentiable heat maps in place of pixel-to-offset prediction (paper, section 4.3 and Table 4).
+    """Differentiable heat maps instead of pixel-to-offset prediction (paper, section 4.3 and Table 4).
 
-    After Iqbal et al. (ECCV 2018): a joint's u and v are the mean place under its latent heat map, and its z is
-    the mean of its latent depth map under the same heat map.
+    As in Iqbal et al. (ECCV 2018), u and v of a joint are the mean position of its latent heat map, and z is the mean
+    of its latent depth map, weighted by the heat map.
     """
 
     def __init__(self, features: int, joints: int) -> None:
@@ -203,23 +200,23 @@ class HeatMaps(nn.Module):
         self.maps = 2 * joints
 
     def forward(self, x: Tensor) -> Tensor:
-        """Latent maps (N, 2*J, H, W): all joints' heat, then their depth."""
+        """Return latent maps (N, 2*J, H, W): the heat maps of all joints, then their depth maps."""
         return self.latent(x)  # type: ignore[no-any-return]
 
     def decode(self, maps: Tensor, weights: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
-        """As in `PixelToOffset`: no offset in u and v, and in z from the pixel's depth to the latent one."""
+        """Return the votes as `PixelToOffset` does: with zero offsets in u and v, and the latent depth as z."""
         heat, depth = maps.chunk(2, dim=1)
         dz = depth.flatten(2) - grid[:, 2]
-        return torch.stack([torch.zeros_like(dz), torch.zeros_like(dz), dz], dim=1), _over_pixels(heat)[:, None]
+        return torch.stack([torch.zeros_like(dz), torch.zeros_like(dz), dz], dim=1), _softmax_over_pixels(heat)[:, None]
 
 
 class StackOutput(NamedTuple):
-    """What one stack says of a patch.
+    """The output of one stack.
 
     Attributes:
-        weights: how much each pixel counts (N, 1, J, H*W); the third axis is 1 where joints do not differ.
-        offsets: offset maps (N, 3, J, H*W), normalised like uvz: each pixel's vote less its own place.
-        uvz: the joints (N, J, 3), normalised.
+        weights: (N, 1, J, H*W) vote weights; the third axis has size 1 if all joints share them.
+        offsets: (N, 3, J, H*W) offsets from each pixel to its vote, normalized.
+        uvz: (N, J, 3) joints, normalized.
     """
 
     weights: Tensor
@@ -228,8 +225,8 @@ class StackOutput(NamedTuple):
 
 
 def pixel_grid(patches: Tensor) -> Tensor:
-    """Where each voting pixel lies, normalised: (N, 3, 1, H*W), u and v in 0..1 and its depth in -1..1."""
-    depth = patches[:, :, ::4, ::4]  # plain strided sampling, as the original has it
+    """Return the normalized position of each voting pixel, (N, 3, 1, H*W): u and v in 0..1, and its depth in -1..1."""
+    depth = patches[:, :, ::4, ::4]  # strided sampling as in the original, not interpolation
     ramp = torch.linspace(0.0, 1.0, GRID, dtype=patches.dtype, device=patches.device)
     u = ramp.expand(depth.shape)
     v = ramp[:, None].expand(depth.shape)
@@ -237,13 +234,13 @@ def pixel_grid(patches: Tensor) -> Tensor:
 
 
 def vote_spread(output: StackOutput, grid: Tensor) -> Tensor:
-    """Weighted standard deviation of the pixels' votes, (N, J, 3), normalised like uvz."""
+    """Return the weighted standard deviation of the votes, (N, J, 3), normalized like uvz."""
     deviation = output.offsets + grid - output.uvz.transpose(1, 2)[..., None]  # (N, 3, J, H*W)
     return (output.weights * deviation.square()).sum(3).sqrt().transpose(1, 2)
 
 
 def _reasoning(config: JGRP2OConfig) -> nn.Module:
-    """The module that weights the pixels, and may augment their features."""
+    """Create the module that computes the vote weights and may augment the features."""
     features, joints = config.features, len(config.joint_layout)
     if config.voting == "mean":
         return MeanVotes()
@@ -253,21 +250,21 @@ def _reasoning(config: JGRP2OConfig) -> nn.Module:
 
 
 class JGRP2O(nn.Module):
-    """The whole network.
+    """The complete network.
 
-    `forward` takes patches (N, 1, 96, 96) in -1..1 (near = -1, background = +1) and returns
-    `uvz` (N, J, 3), u and v in 0..1 over the patch and z in -1..1 over the cube, and `spread` of the same
-    shape and scale: how far the pixels' votes for that coordinate disagree.
+    `forward` maps patches (N, 1, 96, 96) in -1..1 (near = -1, background = +1) to `uvz` (N, J, 3), with u and v in
+    0..1 across the patch and z in -1..1 across the cube, and to the `spread` of the votes for each coordinate, with
+    the same shape and scale.
     """
 
-    graph_matrix: Tensor  # not `graph`, which the exporter to ONNX has for itself
+    graph_matrix: Tensor  # the ONNX exporter reserves the name `graph`
 
     def __init__(self, config: JGRP2OConfig) -> None:
         super().__init__()
         self.config = config
         width, joints = config.features, len(config.joint_layout)
         graph = torch.from_numpy(config.joint_layout.adjacency()).to(torch.get_default_dtype())
-        if config.graph == "parameterized":  # one matrix for all stacks, as the paper's parameter counts suggest
+        if config.graph == "parameterized":  # all stacks share one matrix, as the parameter counts in the paper suggest
             self.graph_matrix = nn.Parameter(graph)
         else:
             self.register_buffer("graph_matrix", graph, persistent=False)
@@ -283,7 +280,7 @@ class JGRP2O(nn.Module):
         self.from_features = nn.ModuleList(ConvBN(width, width) for _ in range(config.stacks - 1))
 
     def stack_outputs(self, patches: Tensor) -> list[StackOutput]:
-        """Every stack's output, for supervision of all of them."""
+        """Return the outputs of all stacks, which are all supervised in training."""
         grid = pixel_grid(patches)
         stem = x = self.stem(patches)
         outputs = []
@@ -292,7 +289,7 @@ class JGRP2O(nn.Module):
         ):
             x, weights = reasoning(residual(hourglass(x)), self.graph_matrix)
             maps = head(x)
-            # Votes are summed in the patches' own precision, whatever the convolutions ran in.
+            # Votes are summed in the precision of the patches, regardless of the precision of the convolutions.
             offsets, weights = cast(PixelToOffset, head).decode(
                 maps.to(patches.dtype), weights.to(patches.dtype), grid
             )  # (N, 3, J, H*W)
@@ -303,6 +300,6 @@ class JGRP2O(nn.Module):
         return outputs
 
     def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """The last stack's joints and their spread, (N, J, 3) each, normalised."""
+        """Return the joints of the last stack and the spread of their votes, each (N, J, 3), normalized."""
         last = self.stack_outputs(patches)[-1]
         return last.uvz, vote_spread(last, pixel_grid(patches))

@@ -25,7 +25,7 @@ HAND = np.array(json.loads((EXAMPLES / "open.truth.json").read_text())["xyz_mm"]
 BONES = tuple(bone_lengths(HAND, MSRA21).tolist())
 
 
-def test_bones_deviate_by_the_logarithm_of_what_was_planted() -> None:
+def test_bone_deviation_is_the_logarithm_of_the_length_ratio() -> None:
     size, deviation = bone_deviation(HAND * 1.3, BONES, MSRA21)
     assert size == pytest.approx(1.3)
     assert deviation == pytest.approx(0.0, abs=1e-12)
@@ -38,60 +38,60 @@ def test_bones_deviate_by_the_logarithm_of_what_was_planted() -> None:
     assert deviation == pytest.approx(expected, abs=1e-12)
 
 
-def law(scale: float, joint: float, hand: float, bone: float, doubtful_mm: float = 20.0) -> Calibration:
-    """The calibration whose expected error is a power law."""
+def power_law(scale: float, joint: float, hand: float, bone: float, doubtful_mm: float = 20.0) -> Calibration:
+    """Return a calibration whose expected error is a power law."""
     return Calibration(joint, hand, bone, (1e9,), (scale * 1e9,), doubtful_mm, BONES)
 
 
 def test_the_expected_error_follows_the_knots() -> None:
     spread = np.zeros((21, 3))
     spread[:, 0] = np.linspace(4.0, 24.0, 21)
-    doubt = spread[:, 0] ** 0.5 * 14.0 * 0.05**2.0
-    assert law(1.0, 0.5, 1.0, 2.0).expected_error(HAND, spread, MSRA21) == pytest.approx(doubt)
+    score = spread[:, 0] ** 0.5 * 14.0 * 0.05**2.0
+    assert power_law(1.0, 0.5, 1.0, 2.0).expected_error(HAND, spread, MSRA21) == pytest.approx(score)
     knots = Calibration(0.5, 1.0, 2.0, (0.1, 0.15), (10.0, 30.0), 20.0, BONES)
-    expected = np.where(doubt < 0.1, doubt * 100.0, np.minimum(10.0 + (doubt - 0.1) * 400.0, 30.0))
+    expected = np.where(score < 0.1, score * 100.0, np.minimum(10.0 + (score - 0.1) * 400.0, 30.0))
     assert knots.expected_error(HAND, spread, MSRA21) == pytest.approx(expected)
     assert np.ptp(expected) > 15.0
 
 
-def planted(count: int, calibration: Calibration, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Predictions, their spread and the truth, off by what the calibration expects, times an exponential number."""
+def predictions(count: int, calibration: Calibration, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return predictions, their spread and the truth; errors are the expected ones times exponential random numbers."""
     rng = np.random.default_rng(seed)
     xyz = HAND * rng.uniform(0.8, 1.2, (count, 1, 1)) + rng.normal(size=(count, 21, 3)) * 4.0
     spread = np.exp(rng.normal(2.0, 0.5, (count, 1, 1)) + rng.normal(0.0, 0.5, (count, 21, 3)))
-    away = rng.normal(size=xyz.shape)
-    away /= np.linalg.norm(away, axis=-1, keepdims=True)
+    directions = rng.normal(size=xyz.shape)
+    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
     errors = calibration.expected_error(xyz, spread, MSRA21) * rng.exponential(1.0, (count, 21))
-    return xyz, spread, xyz - away * errors[..., None]
+    return xyz, spread, xyz - directions * errors[..., None]
 
 
-def test_a_planted_calibration_is_found() -> None:
-    true = law(0.4, 0.5, 1.2, 0.3)
-    xyz, spread, truth = planted(2000, true, 0)
-    # Bone lengths come from the truth, which is off itself: only what they say beside the spread can differ.
-    found = fit_calibration(xyz, spread, truth, MSRA21)
-    assert found.joint == pytest.approx(true.joint, abs=0.05)
-    assert found.hand == pytest.approx(true.hand, abs=0.1)
-    fresh_xyz, fresh_spread, fresh_truth = planted(2000, true, 1)
-    expected = found.expected_error(fresh_xyz, fresh_spread, MSRA21)
+def test_a_known_calibration_is_recovered() -> None:
+    true = power_law(0.4, 0.5, 1.2, 0.3)
+    xyz, spread, truth = predictions(2000, true, 0)
+    # The exponent of the bones cannot be compared: bone lengths are measured on the truth, which is noisy here.
+    fitted = fit_calibration(xyz, spread, truth, MSRA21)
+    assert fitted.joint == pytest.approx(true.joint, abs=0.05)
+    assert fitted.hand == pytest.approx(true.hand, abs=0.1)
+    fresh_xyz, fresh_spread, fresh_truth = predictions(2000, true, 1)
+    expected = fitted.expected_error(fresh_xyz, fresh_spread, MSRA21)
     errors = np.linalg.norm(fresh_xyz - fresh_truth, axis=-1)
     for part in np.array_split(np.argsort(expected.ravel()), 5):
         assert expected.ravel()[part].mean() == pytest.approx(errors.ravel()[part].mean(), rel=0.15)
     wrong = errors.mean(axis=1) > 20.0
-    told = expected.mean(axis=1) > found.doubtful_mm
+    predicted = expected.mean(axis=1) > fitted.doubtful_mm
     assert 0.1 < wrong.mean() < 0.9
-    assert (told == wrong).mean() > 0.85
+    assert (predicted == wrong).mean() > 0.85
 
 
-def test_weights_whose_doubt_means_nothing_are_not_calibrated() -> None:
-    xyz, _, truth = planted(500, law(100.0, 0.0, 0.0, 0.0), 0)
-    upside_down = np.linalg.norm(xyz - truth, axis=-1, keepdims=True) * np.ones(3)
-    with pytest.raises(WeightsError, match="errors do not grow with doubt"):
-        fit_calibration(xyz, 1.0 / np.maximum(upside_down, 0.01), truth, MSRA21)
+def test_uninformative_spreads_cannot_be_calibrated() -> None:
+    xyz, _, truth = predictions(500, power_law(100.0, 0.0, 0.0, 0.0), 0)
+    errors = np.linalg.norm(xyz - truth, axis=-1, keepdims=True) * np.ones(3)
+    with pytest.raises(WeightsError, match="errors do not"):
+        fit_calibration(xyz, 1.0 / np.maximum(errors, 0.01), truth, MSRA21)
 
 
-def test_a_calibration_survives_its_config() -> None:
-    config = JGRP2OConfig("msra", calibration=law(0.4, 0.5, 1.2, 0.3))
+def test_a_calibration_survives_the_round_trip_through_its_config() -> None:
+    config = JGRP2OConfig("msra", calibration=power_law(0.4, 0.5, 1.2, 0.3))
     values = json.loads(json.dumps(config.to_dict()))
     assert JGRP2OConfig.from_dict(values) == config
     old = JGRP2OConfig("msra").to_dict()
@@ -116,14 +116,14 @@ def test_a_calibration_survives_its_config() -> None:
         JGRP2OConfig.from_dict(values | {"calibration": {"joint": 1.0}})
 
 
-def test_the_status_follows_from_the_calibration() -> None:
+def test_the_calibration_determines_the_status() -> None:
     estimator = HandPoseEstimator.from_pretrained("msra", device="cpu", local_files_only=True)
     plain = estimator.config
     statuses = {}
     for name, calibration in (
         ("none", None),
-        ("sure", law(7.0, 0.0, 0.0, 0.0, 8.0)),
-        ("doubtful", law(9.0, 0.0, 0.0, 0.0, 8.0)),
+        ("confident", power_law(7.0, 0.0, 0.0, 0.0, 8.0)),
+        ("uncertain", power_law(9.0, 0.0, 0.0, 0.0, 8.0)),
     ):
         estimator.config = replace(plain, calibration=calibration)
         pose = estimator.predict(EXAMPLES / "open.png", camera=CAMERA)
@@ -134,11 +134,11 @@ def test_the_status_follows_from_the_calibration() -> None:
             assert pose.to_dict()["error_mm"] == [None] * 21
         else:
             assert pose.error_mm == pytest.approx(calibration.errors_mm[0] / 1e9)
-    assert statuses == {"none": "ok", "sure": "ok", "doubtful": "low_confidence"}
+    assert statuses == {"none": "ok", "confident": "ok", "uncertain": "low_confidence"}
 
 
-def test_calibrate_writes_the_config_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def noisier_and_noisier(layout: JointLayout, frames: int) -> Iterator[tuple[np.ndarray, Camera, np.ndarray]]:
+def test_calibrate_changes_only_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def increasingly_noisy(layout: JointLayout, frames: int) -> Iterator[tuple[np.ndarray, Camera, np.ndarray]]:
         rng = np.random.default_rng(0)
         for i in range(frames):
             name = ("open", "thumb", "down")[i % 3]
@@ -152,8 +152,8 @@ def test_calibrate_writes_the_config_and_nothing_else(tmp_path: Path, monkeypatc
     (tmp_path / "config.json").write_text(json.dumps(plain.to_dict()))
     shutil.copy(built_in.model_file, tmp_path / "model.safetensors")
     before = (tmp_path / "model.safetensors").read_bytes()
-    monkeypatch.setattr(handpose.evaluation.calibrate, "synthetic_validation", noisier_and_noisier)
-    seen: list[int] = []
+    monkeypatch.setattr(handpose.evaluation.calibrate, "synthetic_validation", increasingly_noisy)
+    reported: list[int] = []
     changed: list[str] = []
 
     class Watched(HandPoseEstimator):
@@ -163,15 +163,15 @@ def test_calibrate_writes_the_config_and_nothing_else(tmp_path: Path, monkeypatc
             super().__setattr__(name, value)
 
     monkeypatch.setattr(handpose.evaluation.calibrate, "HandPoseEstimator", Watched)
-    calibration = calibrate(tmp_path, 12, "cpu", on_frame=seen.append)
+    calibration = calibrate(tmp_path, 12, "cpu", on_frame=reported.append)
     assert changed == []
     with disk_of(100), pytest.raises(WeightsError, match="cannot be written"):
         calibrate(tmp_path, 12, "cpu")
     assert {file.name for file in tmp_path.iterdir()} == {"config.json", "model.safetensors"}
-    assert seen == list(range(1, 13))
+    assert reported == list(range(1, 13))
     assert find_weights(tmp_path).config == replace(plain, calibration=calibration)
     assert (tmp_path / "model.safetensors").read_bytes() == before
-    clear, noisy = (image[0] for image in (*noisier_and_noisier(MSRA21, 1), list(noisier_and_noisier(MSRA21, 10))[9]))
+    clear, noisy = (image[0] for image in (*increasingly_noisy(MSRA21, 1), list(increasingly_noisy(MSRA21, 10))[9]))
     estimator = HandPoseEstimator.from_pretrained(tmp_path, device="cpu")
     errors = [estimator.predict(image, camera=CAMERA).error_mm.mean() for image in (clear, noisy)]
     assert errors[1] > 1.5 * errors[0]

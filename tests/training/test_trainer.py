@@ -19,7 +19,7 @@ from handpose.errors import HandPoseError
 from handpose.evaluation.metrics import Evaluation
 from handpose.network.config import JGRP2OConfig
 from handpose.network.distances import joint_errors
-from handpose.network.losses import pose_loss, regularisation
+from handpose.network.losses import pose_loss, regularization
 from handpose.network.model import JGRP2O
 from handpose.training.checkpoint import load_part, load_state
 from handpose.training.config import Optimizer, TrainingConfig, paper_recipe
@@ -187,7 +187,7 @@ def first_step(run: Path, settings: TrainingConfig, *, decayed: bool) -> tuple[J
     model = JGRP2O(MODEL).train()
     patches, uvz = source.batch(32)
     loss = pose_loss(model.stack_outputs(patches), uvz, patches)
-    (loss + regularisation(model) if decayed else loss).backward()
+    (loss + regularization(model) if decayed else loss).backward()
     train(run, task(settings, source), ignore, max_minutes=0.0)
     return model, load_part(run, "training")
 
