@@ -12,11 +12,11 @@ from handpose.cli.options import Layout
 
 
 def models() -> None:
-    """List the weights: layout, parameters, licence, measured error, and where the file is."""
+    """List the weights: layout, parameters, license, measured error, and location of the file."""
     from handpose.weights.registry import WEIGHTS
 
     for record in WEIGHTS.values():
-        typer.echo(f"{record.name}  {record.layout} layout, {record.parameters:,} parameters, {record.licence}")
+        typer.echo(f"{record.name}  {record.layout} layout, {record.parameters:,} parameters, {record.license}")
         typer.echo(f"    trained on  {record.trained_on}")
         for test, error in record.error_mm.items():
             typer.echo(f"    error       {error:.1f} mm mean, {test}")

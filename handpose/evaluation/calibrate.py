@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +13,11 @@ from handpose.errors import WeightsError
 from handpose.geometry.bones import bone_lengths
 from handpose.geometry.layouts import JointLayout
 from handpose.inference.estimator import HandPoseEstimator
-from handpose.io.atomic import write_atomically
 from handpose.io.depth.units import DepthUnitWarning
 from handpose.network.calibration import BAD_JOINT, Calibration, uncertainty_features
 from handpose.runtimes.select import load_runtime
 from handpose.synthetic.testset import synthetic_validation
-from handpose.weights.folder import CONFIG_FILE
+from handpose.weights.folder import CONFIG_FILE, write_config
 from handpose.weights.resolve import find_weights
 
 _GROUPS = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98)  # between these shares of the joints, by doubt, lies a knot each
@@ -57,11 +55,7 @@ def calibrate(
             truth.append(joints)
         on_frame(number)
     calibration = fit_calibration(np.array(xyz), np.array(spread), np.array(truth), estimator.layout)
-    config = dataclasses.replace(config, calibration=calibration)
-    try:
-        write_atomically(folder / CONFIG_FILE, (json.dumps(config.to_dict(), indent=2) + "\n").encode())
-    except OSError as error:
-        raise WeightsError(f"{folder}: the calibration cannot be written ({error})") from None
+    write_config(folder, dataclasses.replace(config, calibration=calibration))
     return calibration
 
 

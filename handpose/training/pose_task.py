@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from handpose.errors import HandPoseError
-from handpose.io.atomic import write_atomically
 from handpose.network.config import JGRP2OConfig
 from handpose.network.distances import joint_errors
 from handpose.network.losses import pose_loss
 from handpose.network.model import JGRP2O
 from handpose.training.checkpoint import load_part, load_state
 from handpose.training.config import TrainingConfig
-from handpose.weights.folder import CONFIG_FILE, MODEL_FILE
+from handpose.weights.folder import write_folder
 
 _BATCH = 100
 _SUCCESS_MM = 20.0
@@ -110,8 +107,6 @@ def write_model(run: str | Path, out: str | Path) -> None:
     if state is None:
         raise HandPoseError(f"{run}: no checkpoint here; expected the folder of a training run")
     config = JGRP2OConfig.from_dict(state["model"])
-    out.mkdir(parents=True, exist_ok=True)
     tensors = load_part(run, "model")
-    half = {name: value.half() for name, value in tensors.items() if not name.endswith("num_batches_tracked")}
-    write_atomically(out / MODEL_FILE, save(half))
-    write_atomically(out / CONFIG_FILE, (json.dumps(config.to_dict(), indent=2) + "\n").encode())
+    half = {name: value.half().numpy() for name, value in tensors.items() if not name.endswith("num_batches_tracked")}
+    write_folder(out, config, half)

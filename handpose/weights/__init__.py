@@ -1,1 +1,1 @@
-"""Weights: which there are, where they are, and what they must be."""
+"""Finds, checks, reads and writes weights of the pose network."""

@@ -1,14 +1,21 @@
-"""Model folders: `config.json` and `model.safetensors`."""
+"""Reads and writes model folders, which contain `config.json` and `model.safetensors`."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from safetensors.numpy import save
+
 from handpose.errors import WeightsError
+from handpose.io.atomic import write_atomically
 from handpose.io.text import SETTINGS
 from handpose.network.config import JGRP2OConfig
 
@@ -16,12 +23,18 @@ if TYPE_CHECKING:
     from handpose.network.model import JGRP2O
 
 MODEL_FILE, CONFIG_FILE, CARD_FILE = "model.safetensors", "config.json", "README.md"
-_LARGEST_HEADER = 1 << 20
+_MAX_HEADER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights on disk, checked but not yet loaded."""
+    """Weights on disk that are not loaded yet.
+
+    Attributes:
+        name: Name of the weights.
+        config: Configuration of the network.
+        model_file: Path of `model.safetensors`.
+    """
 
     name: str
     config: JGRP2OConfig
@@ -29,14 +42,14 @@ class Weights:
 
     @property
     def sha256(self) -> str:
-        """Of the model file."""
+        """SHA-256 of the model file."""
         return file_sha256(self.model_file)
 
     def load(self) -> JGRP2O:
-        """The network with these weights, in inference mode.
+        """Load the network with these weights, in inference mode.
 
         Raises:
-            WeightsError: the file is damaged, or its tensors are not exactly the network's.
+            WeightsError: The file is damaged, or its tensors do not match the network exactly.
         """
         import torch
         from safetensors import SafetensorError
@@ -44,40 +57,44 @@ class Weights:
 
         from handpose.network.model import JGRP2O
 
-        with torch.device("meta"):  # shapes alone: a config that lies must not cost memory
-            expected = {key: value.shape for key, value in JGRP2O(self.config).state_dict().items() if not _counts(key)}
-        largest = 8 * sum(shape.numel() for shape in expected.values()) + _LARGEST_HEADER
+        with torch.device("meta"):  # computes only shapes, so that a wrong configuration cannot allocate memory
+            expected = {
+                key: value.shape
+                for key, value in JGRP2O(self.config).state_dict().items()
+                if not _is_batch_counter(key)
+            }
+        max_bytes = 8 * sum(shape.numel() for shape in expected.values()) + _MAX_HEADER_BYTES
         try:
-            if (size := self.model_file.stat().st_size) > largest:
+            if (size := self.model_file.stat().st_size) > max_bytes:
                 raise WeightsError(
                     f"{self.model_file}: {size} bytes do not fit the {self.config.layout} network of {CONFIG_FILE}, "
-                    f"which takes {largest} at most"
+                    f"which has at most {max_bytes}"
                 )
             stored = load_file(self.model_file)
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             raise WeightsError(f"{self.model_file}: not a readable safetensors file ({str(error)[:200]})") from None
-        tensors = {key: value for key, value in stored.items() if not _counts(key)}
-        given = {key: value.shape for key, value in tensors.items()}
-        if given != expected:
-            wrong = sorted(key for key in expected.keys() | given.keys() if expected.get(key) != given.get(key))
+        tensors = {key: value for key, value in stored.items() if not _is_batch_counter(key)}
+        shapes = {key: value.shape for key, value in tensors.items()}
+        if shapes != expected:
+            wrong = sorted(key for key in expected.keys() | shapes.keys() if expected.get(key) != shapes.get(key))
             key = wrong[0]
             raise WeightsError(
                 f"{self.model_file}: {len(wrong)} tensors do not fit the {self.config.layout} network, first "
-                f"{key!r:.100}: expected {_shape(expected.get(key))}, got {_shape(given.get(key))}"
+                f"{key!r:.100}: expected {_shape(expected.get(key))}, got {_shape(shapes.get(key))}"
             )
         for key, value in tensors.items():
             if value.dtype not in (torch.float16, torch.float32, torch.float64):
                 raise WeightsError(f"{self.model_file}: {key} is {value.dtype}, expected float16 or float32")
             if not torch.isfinite(value.float()).all():
-                raise WeightsError(f"{self.model_file}: {key} holds NaN or infinite numbers")
+                raise WeightsError(f"{self.model_file}: {key} contains NaN or infinite values")
             if key.endswith("running_var") and (value < 0).any():
-                raise WeightsError(f"{self.model_file}: {key} holds variances below 0")
+                raise WeightsError(f"{self.model_file}: {key} contains variances below 0")
         model = JGRP2O(self.config)
-        model.load_state_dict(tensors, strict=False)  # all but BatchNorm's step counters, as checked above
+        model.load_state_dict(tensors, strict=False)  # only BatchNorm's batch counters are missing, as checked above
         return model.eval()
 
 
-def _counts(key: str) -> bool:
+def _is_batch_counter(key: str) -> bool:
     return key.endswith("num_batches_tracked")
 
 
@@ -86,15 +103,27 @@ def _shape(shape: tuple[int, ...] | None) -> str:
 
 
 def read_folder(folder: Path, name: str) -> Weights:
-    """The weights in a model folder."""
+    """Read a model folder.
+
+    Args:
+        folder: Model folder.
+        name: Name of the weights.
+
+    Raises:
+        WeightsError: A file is missing, or the configuration is invalid.
+    """
     for file in (CONFIG_FILE, MODEL_FILE):
         if not (folder / file).is_file():
-            raise WeightsError(f"{folder}: no {file}; a model folder holds {CONFIG_FILE} and {MODEL_FILE}")
+            raise WeightsError(f"{folder}: no {file}; a model folder contains {CONFIG_FILE} and {MODEL_FILE}")
     return Weights(name, read_config(folder / CONFIG_FILE), folder / MODEL_FILE)
 
 
 def read_config(path: Path) -> JGRP2OConfig:
-    """The model configuration in a file."""
+    """Read a model configuration.
+
+    Raises:
+        WeightsError: The file cannot be read or is invalid.
+    """
     try:
         with path.open("rb") as file:
             return JGRP2OConfig.from_dict(json.loads(file.read(SETTINGS)))
@@ -102,6 +131,47 @@ def read_config(path: Path) -> JGRP2OConfig:
         raise WeightsError(f"{path}: {error}; copy the model folder again") from None
 
 
+def write_folder(folder: Path, config: JGRP2OConfig, tensors: Mapping[str, np.ndarray]) -> None:
+    """Write a model folder. An existing folder keeps its other files.
+
+    The configuration and the tensors always belong together: if writing is interrupted, the folder is unchanged, absent
+    or incomplete.
+
+    Raises:
+        WeightsError: The folder cannot be written.
+    """
+    partial = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+        write_atomically(partial / MODEL_FILE, save(dict(tensors)))
+        write_config(partial, config)
+        if folder.exists():
+            (folder / CONFIG_FILE).unlink(missing_ok=True)  # invalidates the folder until both files are replaced
+            for file in (MODEL_FILE, CONFIG_FILE):
+                (partial / file).replace(folder / file)
+        else:
+            partial.chmod(0o755)
+            partial.rename(folder)
+    except OSError as error:
+        raise WeightsError(f"{folder}: cannot be written ({error})") from None
+    finally:
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_config(folder: Path, config: JGRP2OConfig) -> None:
+    """Replace the configuration of a model folder atomically.
+
+    Raises:
+        WeightsError: The file cannot be written; the old one is unchanged.
+    """
+    try:
+        write_atomically(folder / CONFIG_FILE, (json.dumps(config.to_dict(), indent=2) + "\n").encode())
+    except OSError as error:
+        raise WeightsError(f"{folder / CONFIG_FILE}: cannot be written ({error})") from None
+
+
 def file_sha256(path: Path) -> str:
-    """The file's sha256, nothing if there is no file."""
+    """Return the SHA-256 of a file, or an empty string if the file does not exist."""
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

@@ -1,4 +1,4 @@
-"""Weights onto the Hub."""
+"""Publishes model folders on the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ from pathlib import Path
 
 from handpose.errors import WeightsError
 from handpose.weights.folder import CARD_FILE, CONFIG_FILE, MODEL_FILE, read_folder
-from handpose.weights.hub import publish
+from handpose.weights.hub import upload_files
 
 
 def publish_weights(folder: Path, repo_id: str) -> tuple[str, str]:
-    """Uploads a model folder to the Hub and returns what pins it there: the commit, and the model file's sha256.
+    """Upload a model folder and return what identifies it: the commit, and the SHA-256 of the model file.
 
     Args:
-        folder: with `config.json`, `model.safetensors` and `README.md`, the model card. Nothing else is uploaded.
-        repo_id: owner/repo, which is made if need be.
+        folder: Model folder, whose `README.md` is the model card. Other files are not uploaded.
+        repo_id: `owner/repo`; created if it does not exist.
 
     Raises:
-        WeightsError: the folder is no model that loads, has no card, or the Hub does not take it.
+        WeightsError: The model cannot be loaded, has no model card, or is rejected by the Hub.
     """
     weights = read_folder(folder, str(folder))
     weights.load()
     if not (folder / CARD_FILE).is_file():
-        raise WeightsError(f"{folder}: no {CARD_FILE}; say there what the weights were trained on, and their licence")
-    return publish(folder, (CONFIG_FILE, MODEL_FILE, CARD_FILE), repo_id), weights.sha256
+        raise WeightsError(
+            f"{folder}: no {CARD_FILE}; describe there what the weights were trained on, and their license"
+        )
+    return upload_files(folder, (CONFIG_FILE, MODEL_FILE, CARD_FILE), repo_id), weights.sha256

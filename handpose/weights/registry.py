@@ -1,7 +1,4 @@
-"""Weights: what there is, where it comes from, and loading that either is right or refuses.
-
-Only safetensors are opened. Loading is strict: exact names and shapes, finite numbers, or nothing.
-"""
+"""The published weights."""
 
 from __future__ import annotations
 
@@ -18,15 +15,15 @@ class WeightsRecord:
     """One set of published weights.
 
     Attributes:
-        name: what `from_pretrained` calls it.
-        layout: name of its joint layout.
-        parameters: trainable parameters.
-        repo_id: its repository on the Hugging Face Hub.
-        revision: the pinned commit there, 40 hex digits; None while only the built-in copy exists.
-        sha256: of `model.safetensors`.
-        licence: SPDX name.
-        trained_on: the data, in words.
-        error_mm: mean joint error, by name of the test.
+        name: Name that `from_pretrained` accepts.
+        layout: Name of the joint layout.
+        parameters: Number of trainable parameters.
+        repo_id: Repository on the Hugging Face Hub.
+        revision: Pinned commit in the repository, 40 hexadecimal digits; None if only the built-in copy exists.
+        sha256: SHA-256 of `model.safetensors`.
+        license: SPDX identifier.
+        trained_on: Description of the training data.
+        error_mm: Mean joint error in mm, by description of the test data.
     """
 
     name: str
@@ -35,18 +32,18 @@ class WeightsRecord:
     repo_id: str
     revision: str | None
     sha256: str
-    licence: str
+    license: str
     trained_on: str
     error_mm: dict[str, float]
 
     @property
     def built_in(self) -> Path:
-        """The folder of the copy inside the package."""
+        """Folder of the copy in the package."""
         return _BUILT_IN / self.name
 
     @property
     def where(self) -> str:
-        """The built-in file, or the place on the Hub it comes from."""
+        """Path of the built-in file, or repository and revision on the Hub."""
         file = self.built_in / MODEL_FILE
         return str(file) if file.is_file() else f"{self.repo_id}@{self.revision}"
 
@@ -61,12 +58,12 @@ WEIGHTS = {
             repo_id="handpose/jgr-p2o-msra",
             revision=None,
             sha256="d413654d9ee514c121dec7e3abd1c39c66cf6ce7f8c537d7be6960047af35c08",
-            licence="Apache-2.0",
-            trained_on="rendered depth only, 961,248 crops",
+            license="Apache-2.0",
+            trained_on="synthetic depth only, 961,248 crops",
             error_mm={
-                "joints of 2,000 rendered test images, centre given": 8.6,
-                "joints of 2,000 rendered test images, centre found": 11.9,
-                "fingertips of 8 labelled real images (SR305, one person)": 5.0,
+                "joints of 2,000 synthetic test images, hand center given": 8.6,
+                "joints of 2,000 synthetic test images, hand localized": 11.9,
+                "fingertips of 8 labeled real images (SR305, one person)": 5.0,
             },
         ),
         WeightsRecord(
@@ -76,11 +73,11 @@ WEIGHTS = {
             repo_id="handpose/jgr-p2o-nyu",
             revision=None,
             sha256="f8c3bee45f452997adf2eaa003b3e520a58f890ef8d70b4cde8754a407f69237",
-            licence="Apache-2.0",
-            trained_on="rendered depth only, 64,000 crops after those of msra",
+            license="Apache-2.0",
+            trained_on="synthetic depth only, 64,000 crops after those of msra",
             error_mm={
-                "joints of 2,000 rendered test images, centre given": 9.3,
-                "joints of 2,000 rendered test images, centre found": 12.6,
+                "joints of 2,000 synthetic test images, hand center given": 9.3,
+                "joints of 2,000 synthetic test images, hand localized": 12.6,
             },
         ),
         WeightsRecord(
@@ -90,13 +87,13 @@ WEIGHTS = {
             repo_id="handpose/jgr-p2o-icvl",
             revision=None,
             sha256="fd2944d56de33c998ec3385fad5e1088b05cc10c3c3a5c4e86054d5a96cc9e48",
-            licence="Apache-2.0",
-            trained_on="rendered depth only, 48,000 crops after those of msra",
+            license="Apache-2.0",
+            trained_on="synthetic depth only, 48,000 crops after those of msra",
             error_mm={
-                "joints of 2,000 rendered test images, centre given": 8.0,
-                "joints of 2,000 rendered test images, centre found": 11.5,
+                "joints of 2,000 synthetic test images, hand center given": 8.0,
+                "joints of 2,000 synthetic test images, hand localized": 11.5,
             },
         ),
     )
 }
-"""The weights that `from_pretrained` knows by name."""
+"""The published weights, by name."""

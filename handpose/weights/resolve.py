@@ -1,4 +1,4 @@
-"""From a name to weights."""
+"""Finds weights by name, in a folder or on the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from handpose.errors import WeightsError
 from handpose.weights.folder import CONFIG_FILE, MODEL_FILE, Weights, file_sha256, read_config, read_folder
-from handpose.weights.hub import fetch
+from handpose.weights.hub import download_file
 from handpose.weights.registry import WEIGHTS
 
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".tar", ".h5")
@@ -22,18 +22,17 @@ def find_weights(
     local_files_only: bool = False,
     token: str | None = None,
 ) -> Weights:
-    """The weights that `name` stands for, fetched if need be.
+    """Find weights, and download them if they are on the Hub and not in its cache.
 
     Args:
-        name: a name in `WEIGHTS`; a folder with `config.json` and `model.safetensors`; or
-            `owner/repo` or `owner/repo@revision` on the Hugging Face Hub.
-        revision: branch, tag or commit on the Hub, instead of the record's.
-        cache_dir: where the Hub's files are kept, instead of the usual cache.
-        local_files_only: never reach for the network.
-        token: for private repositories.
+        name: A name in `WEIGHTS`, a model folder, or `owner/repo` or `owner/repo@revision` on the Hub.
+        revision: Branch, tag or commit on the Hub (default: the pinned commit of the record).
+        cache_dir: Folder for files from the Hub (default: the cache of the Hub's client).
+        local_files_only: Never use the network.
+        token: Access token for private repositories.
 
     Raises:
-        WeightsError: there is no such thing, it cannot be fetched, or it is not what it should be.
+        WeightsError: The weights do not exist, cannot be downloaded, or have another hash than expected.
     """
     text = str(name)
     record = WEIGHTS.get(text)
@@ -45,8 +44,8 @@ def find_weights(
         return read_folder(Path(text), text)
     if record is None and Path(text).suffix.lower() in _PICKLES:
         raise WeightsError(
-            f"{text}: not opened, since such files can run code; give a folder with {CONFIG_FILE} and {MODEL_FILE} "
-            "(handpose convert makes one from the original TensorFlow checkpoint)"
+            f"{text}: not opened, since such files can run code; pass a folder with {CONFIG_FILE} and {MODEL_FILE} "
+            "(handpose convert writes one from the original TensorFlow checkpoint)"
         )
     if record is None and (Path(text).exists() or not _REPO.fullmatch(text)):
         raise WeightsError(
@@ -55,10 +54,10 @@ def find_weights(
         )
     repo_id, _, pinned = (record.repo_id if record else text).partition("@")
     if pinned and revision:
-        raise WeightsError(f"{text}: names revision {pinned}, and revision={revision} is given; drop one")
+        raise WeightsError(f"{text}: contains revision {pinned}, but revision={revision} is passed as well; drop one")
     chosen = revision or pinned or (record.revision if record else None)
     config_file, model_file = (
-        fetch(
+        download_file(
             repo_id,
             file,
             chosen,

@@ -1,25 +1,21 @@
-"""The original authors' TensorFlow checkpoints as model folders."""
+"""Converts the TensorFlow checkpoints of the original authors to model folders."""
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from handpose.errors import WeightsError
 from handpose.network.config import JGRP2OConfig
-from handpose.weights.folder import CONFIG_FILE, MODEL_FILE
+from handpose.weights.folder import write_folder
 from handpose.weights.tensorflow_bundle import read_variables
 
-# The original decodes u and v with 96 px although it trains with 95; its weights must be read its way.
+# The original code decodes u and v with 96 px although it trains with 95, so its weights need this scale.
 _ORIGINAL_UV_SCALE = 96.0
 _ORIGINAL_CUBE = {"icvl": 250.0, "nyu": 250.0, "msra": 175.0}
-_NOT_WEIGHTS = {"edge"}  # a constant of the original graph that no output depends on
+_UNUSED = {"edge"}  # a constant that no output of the original graph depends on
 
 
 def _residual(name: str, *, projects: bool = False) -> Iterator[tuple[str, str]]:
@@ -43,7 +39,7 @@ def _hourglass(name: str, depth: int) -> Iterator[tuple[str, str]]:
 
 
 def _layers(stacks: int) -> Iterator[tuple[str, str]]:
-    """(kind, our name) of every layer, in the order in which the original graph creates and so numbers them."""
+    """Yield the kind and our name of every layer, in the order in which the original graph creates and numbers them."""
     yield "conv2d", "stem.conv"
     yield "batch_normalization", "stem.bn"
     yield from _residual("stem.residual1", projects=True)
@@ -68,10 +64,10 @@ _BATCH_NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean",
 
 
 def variable_names(stacks: int = 2) -> dict[str, str]:
-    """For every TensorFlow variable the tensor of ours that it becomes.
+    """Map the name of each TensorFlow variable to the name of our tensor.
 
-    Layers are matched by their number, never by their place in the file, which sorts `conv2d_10` before
-    `conv2d_2`. Offset kernels come as three, `...offsets.u`, `.v` and `.z`.
+    Layers are matched by their numbers instead of their order in the file, where `conv2d_10` precedes `conv2d_2`. The
+    offset kernels are three tensors: `...offsets.u`, `.v` and `.z`.
     """
     numbers = {"conv2d": 0, "batch_normalization": 0, "dense": 0}
     names: dict[str, str] = {}
@@ -88,24 +84,28 @@ def variable_names(stacks: int = 2) -> dict[str, str]:
 
 
 def state_dict(variables: dict[str, np.ndarray], layout: str) -> dict[str, np.ndarray]:
-    """Our tensors from the variables of a checkpoint of the original network.
+    """Convert the variables of an original checkpoint to our tensors.
+
+    Args:
+        variables: Variables by name.
+        layout: Name of the joint layout that the checkpoint predicts.
 
     Raises:
-        WeightsError: a variable is missing, unknown, or shaped for another layout.
+        WeightsError: A variable is missing or unknown, or has the shape of another layout.
     """
     joints = len(JGRP2OConfig(layout).joint_layout)
     names = variable_names()
-    wrong = sorted((names.keys() ^ variables.keys()) - _NOT_WEIGHTS)
+    wrong = sorted((names.keys() ^ variables.keys()) - _UNUSED)
     if wrong:
         raise WeightsError(
-            f"not the original JGR-P2O checkpoint: {len(wrong)} variables are missing or unknown, first "
+            f"not an original JGR-P2O checkpoint: {len(wrong)} variables are missing or unknown, first "
             f"{wrong[0]!r:.100}"
         )
     vote = next(theirs for theirs, ours in names.items() if ours == "reasonings.0.vote.bias")
     if variables[vote].shape != (joints,):
         raise WeightsError(
             f"the checkpoint predicts {variables[vote].size} joints, layout {layout} has {joints}; "
-            "give the layout it was trained for"
+            "pass the layout that it was trained for"
         )
     tensors = {}
     for theirs, ours in names.items():
@@ -116,39 +116,25 @@ def state_dict(variables: dict[str, np.ndarray], layout: str) -> dict[str, np.nd
     for stack in range(2):
         maps = [tensors.pop(f"heads.{stack}.offsets.{axis}.weight") for axis in "uvz"]
         if len({each.shape for each in maps}) > 1 or maps[0].ndim != 4:
-            raise WeightsError(f"the checkpoint's offset kernels have unlike shapes {[each.shape for each in maps]}")
+            raise WeightsError(f"the checkpoint's offset kernels have different shapes {[each.shape for each in maps]}")
         tensors[f"heads.{stack}.offsets.weight"] = np.concatenate(maps)
     return {name: np.ascontiguousarray(value) for name, value in tensors.items()}
 
 
 def convert(prefix: str | Path, out: str | Path, layout: str) -> None:
-    """Writes a model folder from an original checkpoint; on any error nothing is left behind.
+    """Write an original checkpoint as a model folder.
 
     Args:
-        prefix: the checkpoint's path without `.index` / `.data-00000-of-00001`.
-        out: the folder to make; must not exist.
-        layout: what it was trained for, `nyu`, `icvl` or `msra`.
+        prefix: Path of the checkpoint without `.index` or `.data-00000-of-00001`.
+        out: Model folder to create.
+        layout: Name of the joint layout that the checkpoint was trained for: `nyu`, `icvl` or `msra`.
 
     Raises:
-        WeightsError: `out` exists, or the checkpoint is damaged, foreign or of another layout.
+        WeightsError: `out` exists or cannot be written, or the checkpoint is damaged, has another layout, or belongs to
+            another network.
     """
     out = Path(out)
     if out.exists():
-        raise WeightsError(f"{out}: is there already; give a new folder")
+        raise WeightsError(f"{out}: already exists; choose a new folder")
     config = JGRP2OConfig(layout, cube=_ORIGINAL_CUBE.get(layout, 250.0), uv_scale=_ORIGINAL_UV_SCALE)
-    tensors = state_dict(read_variables(prefix), layout)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=out.parent))
-    except OSError as error:
-        raise WeightsError(f"{out}: cannot be written ({error})") from None
-    try:
-        save_file(tensors, part / MODEL_FILE)
-        (part / CONFIG_FILE).write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
-        part.chmod(0o755)
-        (part / MODEL_FILE).chmod(0o644)
-        part.rename(out)
-    except OSError as error:
-        raise WeightsError(f"{out}: cannot be written ({error})") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    write_folder(out, config, state_dict(read_variables(prefix), layout))

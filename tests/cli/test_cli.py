@@ -242,7 +242,7 @@ def test_models_lists_what_the_records_say() -> None:
     code, out, _ = run("models")
     assert code == 0
     for record in WEIGHTS.values():
-        for said in (record.name, f"{record.parameters:,} parameters", record.licence, str(record.built_in)):
+        for said in (record.name, f"{record.parameters:,} parameters", record.license, str(record.built_in)):
             assert said in out
         for error in record.error_mm.values():
             assert f"{error:.1f} mm" in out

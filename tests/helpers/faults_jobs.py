@@ -214,7 +214,7 @@ def hub_fails(fault: object) -> Counts:
         ).stdout
         right = done.strip() == WEIGHTS["msra"].sha256[:8]
         kept = list(Path(home).rglob("model.safetensors"))
-        one_line = done.startswith("someone/hand: cannot fetch") or done.startswith("someone/hand: fetched")
+        one_line = done.startswith("someone/hand: cannot download") or done.startswith("someone/hand: downloaded")
         survived = right if passes else one_line and done.count("\n") == 1 and not kept
     return 1, int(survived), int(not survived)
 

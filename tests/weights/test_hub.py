@@ -1,4 +1,4 @@
-"""The real Hub client against a loopback server, in new processes, as a user's would be."""
+"""Tests of the real Hub client against a local server, in new processes."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def hub() -> Iterator[HubServer]:
 
 
 def fetch(hub: HubServer, home: Path, *names: str, program: str = FETCH, **environment: str) -> list[str]:
-    """What becomes of each `owner/repo[@revision] [OPTIONS]` in one new process: the sha256's start, or the error."""
-    done = start(hub, home, *names, program=program, **environment).communicate()
-    assert "Traceback" not in done[1], done[1]
-    return done[0].splitlines()
+    """Download each `owner/repo[@revision] [OPTIONS]` in a new process; return the start of each sha256, or errors."""
+    out, err = start(hub, home, *names, program=program, **environment).communicate()
+    assert "Traceback" not in err, err
+    return out.splitlines()
 
 
 def start(hub: HubServer, home: Path, *names: str, program: str = FETCH, **environment: str) -> subprocess.Popen[str]:
@@ -53,7 +53,7 @@ NO_NETWORK = (
 )
 
 
-def test_pinned_weights_are_fetched_once_and_then_need_no_network(tmp_path: Path, hub: HubServer) -> None:
+def test_pinned_weights_are_downloaded_once(tmp_path: Path, hub: HubServer) -> None:
     commit = hub.commit("someone/hand", FILES)
     hub.commit("someone/hand", {"model.safetensors": b"another"})
     name = f"someone/hand@{commit}"
@@ -64,26 +64,26 @@ def test_pinned_weights_are_fetched_once_and_then_need_no_network(tmp_path: Path
     (_, *errors) = fetch(
         hub, tmp_path, name, "someone/other", f"{name} revision='main'", program=NO_NETWORK + FETCH, HF_HUB_OFFLINE="1"
     )
-    assert "it is not in the cache and the Hub cannot be reached; run once with a network" in errors[0]
+    assert "it is not in the cache and the Hub cannot be reached; run once with network access" in errors[0]
     assert "drop one" in errors[1]
     assert hub.requests == []
 
 
-def test_what_cannot_be_had_is_one_line_that_says_what_to_do(tmp_path: Path, hub: HubServer) -> None:
+def test_download_errors_are_one_line_with_a_remedy(tmp_path: Path, hub: HubServer) -> None:
     hub.commit("someone/hand", FILES)
     hub.commit("someone/other", {"readme": b""})
     hub.faults |= {"gated": "gated", "closed": 403, "short": "always cut", "wrong": "wrong"}
     for owner in ("short", "wrong"):
         hub.commit(f"{owner}/hand", FILES)
     expected = {
-        "nobody/hand": "no such repository (nor a folder here), or a private one; check the name or set HF_TOKEN",
+        "nobody/hand": "no such repository or local folder, or the repository is private; check the name",
         "someone/hand@v9": "no such revision",
-        "someone/other": "cannot fetch config.json: no such file there; check whether it is a handpose model",
+        "someone/other": "cannot download config.json: the repository has no such file; check whether",
         "gated/hand": "access must be granted first; ask on the repository's page, then set HF_TOKEN",
         "gated/hand token='mine'": "access must be granted first",
         "closed/hand": "not allowed (403); set HF_TOKEN",
         "someone/hand local_files_only=True": "it is not in the cache",
-        "wrong/hand": "fetched model.safetensors twice and its hash is not the one that the Hub names",
+        "wrong/hand": "downloaded model.safetensors twice, but its hash is not the one that the Hub states",
     }
     lines = fetch(hub, tmp_path, *expected)
     assert len(lines) == len(expected)
@@ -93,7 +93,7 @@ def test_what_cannot_be_had_is_one_line_that_says_what_to_do(tmp_path: Path, hub
     assert not list(tmp_path.rglob("model.safetensors"))
 
 
-def test_a_hub_that_stumbles_is_asked_again(tmp_path: Path, hub: HubServer) -> None:
+def test_temporary_errors_of_the_hub_are_retried(tmp_path: Path, hub: HubServer) -> None:
     hub.faults |= {"busy": (429, 1), "down": (503, 1), "cut": "cut", "stalled": "stalled"}
     for owner in hub.faults:
         hub.commit(f"{owner}/hand", FILES)
@@ -102,14 +102,14 @@ def test_a_hub_that_stumbles_is_asked_again(tmp_path: Path, hub: HubServer) -> N
 
 
 @pytest.mark.slow
-def test_a_hub_that_stays_down_is_one_line(tmp_path: Path, hub: HubServer) -> None:
+def test_permanent_errors_of_the_hub_are_one_line(tmp_path: Path, hub: HubServer) -> None:
     hub.faults |= {"busy": 429, "down": 503, "short": "always cut"}
     for owner in hub.faults:
         hub.commit(f"{owner}/hand", FILES)
     running = [start(hub, tmp_path, f"{owner}/hand") for owner in hub.faults]
     nowhere = start(hub, tmp_path, "someone/hand", HF_ENDPOINT="http://127.0.0.1:9")
     busy, down, short, unreached = (process.communicate()[0] for process in (*running, nowhere))
-    assert "the Hub had too many requests from here (429); wait some minutes" in busy
+    assert "too many requests from this address (429); wait a few minutes" in busy
     assert "the Hub has a problem (503); try again later" in down
     assert "try again later" in short
     assert "the Hub cannot be reached" in unreached
@@ -117,7 +117,7 @@ def test_a_hub_that_stays_down_is_one_line(tmp_path: Path, hub: HubServer) -> No
 
 
 @pytest.mark.parametrize("damaged", ["model.safetensors", pytest.param("config.json", marks=pytest.mark.slow)])
-def test_a_damaged_copy_in_the_cache_is_fetched_once_more(tmp_path: Path, hub: HubServer, damaged: str) -> None:
+def test_a_damaged_copy_in_the_cache_is_downloaded_again(tmp_path: Path, hub: HubServer, damaged: str) -> None:
     commit = hub.commit("someone/hand", FILES)
     name = f"someone/hand@{commit}"
     assert fetch(hub, tmp_path, name) == [GOOD]
@@ -128,11 +128,11 @@ def test_a_damaged_copy_in_the_cache_is_fetched_once_more(tmp_path: Path, hub: H
     assert sum(request.startswith("GET") and damaged in request for request in hub.requests) == 1
     file.write_bytes(b"{}")
     (offline, online) = fetch(hub, tmp_path, f"{name} local_files_only=True", name)
-    assert "the copy in the cache was damaged and is deleted; it is not in the cache" in offline
+    assert "the copy in the cache was damaged and has been deleted; it is not in the cache" in offline
     assert online == GOOD
 
 
-def test_a_record_without_its_built_in_copy_is_fetched_and_checked(tmp_path: Path, hub: HubServer) -> None:
+def test_a_record_without_a_built_in_copy_is_downloaded_and_verified(tmp_path: Path, hub: HubServer) -> None:
     commit = hub.commit("someone/hand", FILES)
     program = (
         "import dataclasses, pathlib, sys\nfrom handpose import WeightsError\n"
@@ -147,22 +147,22 @@ def test_a_record_without_its_built_in_copy_is_fetched_and_checked(tmp_path: Pat
     right = WEIGHTS["msra"].sha256
     lines = fetch(hub, tmp_path, commit, right, "0" * 64, right, program=program)
     assert [lines[0], lines[2]] == [right] * 2
-    assert f"fetched model.safetensors twice and its sha256 is not {'0' * 64}" in lines[1]
+    assert f"downloaded model.safetensors twice, but its sha256 is not {'0' * 64}" in lines[1]
 
 
-def test_a_cache_that_cannot_be_written_is_one_line_and_can_be_read(tmp_path: Path, hub: HubServer) -> None:
+def test_a_read_only_cache_can_be_read(tmp_path: Path, hub: HubServer) -> None:
     commit = hub.commit("someone/hand", FILES)
     (line,) = fetch(hub, Path("/proc/no"), "someone/hand")
-    assert "someone/hand: cannot fetch config.json: " in line
-    assert "set HF_HOME to a folder" in line
+    assert "someone/hand: cannot download config.json: " in line
+    assert "set HF_HOME to a writable folder" in line
     home = tmp_path / "home"
     fetch(hub, home, f"someone/hand@{commit}")
-    # Whoever runs this, also root: nothing may be written any more, as in a container's read-only layers.
+    # Nothing can be written any more, even by root, as in a read-only layer of a container.
     program = "import os\nos.mkdir = os.open = os.symlink = os.replace = None\n" + FETCH
     assert fetch(hub, home, f"someone/hand@{commit}", program=program) == [GOOD]
 
 
-def test_two_processes_may_fetch_at_once(tmp_path: Path, hub: HubServer) -> None:
+def test_two_processes_can_download_at_once(tmp_path: Path, hub: HubServer) -> None:
     hub.commit("someone/hand", FILES)
     running = [start(hub, tmp_path, "someone/hand") for _ in range(2)]
     assert [process.communicate()[0] for process in running] == [f"{GOOD}\n"] * 2
@@ -171,17 +171,17 @@ def test_two_processes_may_fetch_at_once(tmp_path: Path, hub: HubServer) -> None
 
 def handpose(hub: HubServer, home: Path, *arguments: object, **environment: str) -> tuple[int, str, str]:
     command = [sys.executable, "-m", "handpose", *map(str, arguments)]
-    done = subprocess.run(
+    process = subprocess.run(
         command, env=hub.environment(home, **environment), capture_output=True, text=True, check=False
     )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, done.stdout, done.stderr
+    assert "Traceback" not in process.stderr, process.stderr
+    return process.returncode, process.stdout, process.stderr
 
 
-def test_published_weights_can_be_downloaded_as_pinned(tmp_path: Path, hub: HubServer) -> None:
+def test_published_weights_can_be_downloaded_by_commit(tmp_path: Path, hub: HubServer) -> None:
     folder = Path(shutil.copytree(BUILT_IN, tmp_path / "model"))
     (folder / "notes.txt").write_text("not for others")
-    with pytest.raises(WeightsError, match=r"no README.md; say there what"):
+    with pytest.raises(WeightsError, match=r"no README.md; describe there what"):
         publish_weights(folder, "someone/hand")
     (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n# A hand\n")
     code, out, err = handpose(hub, tmp_path, "publish", folder, "someone/hand", HF_TOKEN="secret")
@@ -194,7 +194,7 @@ def test_published_weights_can_be_downloaded_as_pinned(tmp_path: Path, hub: HubS
 
 
 @pytest.mark.slow
-def test_what_cannot_be_published_is_one_line(tmp_path: Path, hub: HubServer) -> None:
+def test_publish_errors_are_one_line(tmp_path: Path, hub: HubServer) -> None:
     folder = Path(shutil.copytree(BUILT_IN, tmp_path / "model"))
     (folder / "README.md").write_text("# A hand\n")
     hub.faults["others"] = 403

@@ -57,14 +57,14 @@ def test_a_converted_checkpoint_reproduces_the_recorded_outputs(checkpoint: Path
 
 
 @pytest.mark.shared
-def test_variables_are_all_there(checkpoint: Path) -> None:
+def test_variables_of_the_published_checkpoint(checkpoint: Path) -> None:
     variables = read_variables(checkpoint)
     assert len(variables) == 413
     assert variables["conv2d_10/kernel"].shape == (1, 1, 64, 128)
     assert variables["conv2d_2/kernel"].shape == (3, 3, 32, 32)
 
 
-def refuse(checkpoint: Path, layout: str, message: str) -> None:
+def assert_rejected(checkpoint: Path, layout: str, message: str) -> None:
     out = checkpoint.parent / "model"
     with pytest.raises(WeightsError, match=message) as error:
         convert(checkpoint, out, layout)
@@ -86,40 +86,40 @@ def flipped(at: int):
 
 
 @pytest.mark.shared
-class TestRefused:
+class TestRejected:
     def test_the_wrong_layout(self, checkpoint: Path) -> None:
-        refuse(checkpoint, "nyu", "predicts 16 joints, layout nyu has 14")
+        assert_rejected(checkpoint, "nyu", "predicts 16 joints, layout nyu has 14")
 
     def test_no_file(self, checkpoint: Path) -> None:
         (checkpoint.parent / DATA).unlink()
-        refuse(checkpoint, "icvl", "no such file")
+        assert_rejected(checkpoint, "icvl", "no such file")
 
     @pytest.mark.parametrize("length", [0, 10, 47, 5000, 14_839])
-    def test_a_cut_index(self, checkpoint: Path, length: int) -> None:
+    def test_a_truncated_index(self, checkpoint: Path, length: int) -> None:
         edit(checkpoint.with_name(f"{NAME}.index"), lambda data: data[:length])
-        refuse(checkpoint, "icvl", "cut short")
+        assert_rejected(checkpoint, "icvl", "truncated")
 
     @pytest.mark.parametrize("at", [0, 100, 4096, 9000, 14_700])
     def test_a_damaged_index(self, checkpoint: Path, at: int) -> None:
         edit(checkpoint.with_name(f"{NAME}.index"), flipped(at))
-        refuse(checkpoint, "icvl", "damaged checkpoint index")
+        assert_rejected(checkpoint, "icvl", "damaged checkpoint index")
 
     @pytest.mark.parametrize("length", [0, 1000, 5_528_319])
-    def test_cut_data(self, checkpoint: Path, length: int) -> None:
+    def test_truncated_data(self, checkpoint: Path, length: int) -> None:
         edit(checkpoint.with_name(DATA), lambda data: data[:length])
-        refuse(checkpoint, "icvl", "cut short")
+        assert_rejected(checkpoint, "icvl", "truncated")
 
     @pytest.mark.parametrize("at", [0, 123_456, 5_528_319])
     def test_damaged_data(self, checkpoint: Path, at: int) -> None:
         edit(checkpoint.with_name(DATA), flipped(at))
-        refuse(checkpoint, "icvl", "checksum of .* is wrong")
+        assert_rejected(checkpoint, "icvl", "checksum of .* is wrong")
 
     def test_another_network(self, checkpoint: Path, monkeypatch) -> None:
         variables = read_variables(checkpoint)
         del variables["conv2d_17/kernel"]
         monkeypatch.setattr("handpose.weights.tensorflow_import.read_variables", lambda _: variables)
-        refuse(checkpoint, "icvl", "1 variables are missing or unknown, first 'conv2d_17/kernel")
+        assert_rejected(checkpoint, "icvl", "1 variables are missing or unknown, first 'conv2d_17/kernel")
 
-    def test_a_folder_that_is_there(self, checkpoint: Path) -> None:
-        with pytest.raises(WeightsError, match="is there already"):
+    def test_an_existing_folder(self, checkpoint: Path) -> None:
+        with pytest.raises(WeightsError, match="already exists"):
             convert(checkpoint, checkpoint.parent, "icvl")

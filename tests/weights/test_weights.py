@@ -18,6 +18,7 @@ from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.depth.read import read_depth
 from handpose.network.config import JGRP2OConfig
 from handpose.weights import registry as module
+from handpose.weights.folder import read_config, write_folder
 from handpose.weights.registry import WEIGHTS, WeightsRecord
 from handpose.weights.resolve import find_weights
 from tests.helpers.paths import EXAMPLES
@@ -29,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("record", WEIGHTS.values(), ids=lambda record: record.name)
-def test_a_record_says_what_its_file_is(record: WeightsRecord) -> None:
+def test_records_match_their_files(record: WeightsRecord) -> None:
     file = record.built_in / "model.safetensors"
     assert hashlib.sha256(file.read_bytes()).hexdigest() == record.sha256
     weights = find_weights(record.name, local_files_only=True)
@@ -41,41 +42,41 @@ def test_a_record_says_what_its_file_is(record: WeightsRecord) -> None:
     assert file.stat().st_size < 3_000_000
 
 
-def refuse(folder: Path, message: str) -> None:
+def assert_rejected(folder: Path, message: str) -> None:
     with pytest.raises(WeightsError, match=message) as error:
         find_weights(folder).load()
     assert "\n" not in str(error.value)
 
 
-class TestRefused:
+class TestRejected:
     def change(self, folder: Path, change) -> None:
         tensors = load_file(folder / "model.safetensors")
         change(tensors)
         save_file(tensors, folder / "model.safetensors")
 
-    def test_missing_extra_and_misshapen_tensors(self, folder: Path) -> None:
+    def test_missing_and_unknown_tensors_and_wrong_shapes(self, folder: Path) -> None:
         self.change(folder, lambda t: t.pop("stem.conv.weight"))
-        refuse(folder, r"1 tensors do not fit.*stem.conv.weight': expected \(32, 1, 7, 7\), got nothing")
+        assert_rejected(folder, r"1 tensors do not fit.*stem.conv.weight': expected \(32, 1, 7, 7\), got nothing")
         self.change(
             folder, lambda t: t.update({"stem.conv.weight": np.zeros((32, 1, 7, 7), "f4"), "more": np.zeros(2, "f4")})
         )
-        refuse(folder, r"more': expected nothing, got \(2,\)")
+        assert_rejected(folder, r"more': expected nothing, got \(2,\)")
         self.change(folder, lambda t: (t.pop("more"), t.update({"stem.conv.weight": np.zeros((32, 1, 7, 5), "f4")})))
-        refuse(folder, r"expected \(32, 1, 7, 7\), got \(32, 1, 7, 5\)")
+        assert_rejected(folder, r"expected \(32, 1, 7, 7\), got \(32, 1, 7, 5\)")
 
-    def test_numbers_that_are_none(self, folder: Path) -> None:
+    def test_nan(self, folder: Path) -> None:
         self.change(folder, lambda t: t["stem.bn.weight"].fill(np.nan))
-        refuse(folder, "stem.bn.weight holds NaN")
+        assert_rejected(folder, "stem.bn.weight contains NaN")
 
-    def test_another_type(self, folder: Path) -> None:
+    def test_integers(self, folder: Path) -> None:
         self.change(folder, lambda t: t.update({"stem.bn.weight": np.ones(32, "i4")}))
-        refuse(folder, "int32, expected float16")
+        assert_rejected(folder, "int32, expected float16")
 
     @pytest.mark.parametrize("length", [0, 4, 100, 100_000])
-    def test_a_cut_file(self, folder: Path, length: int) -> None:
+    def test_truncated_files(self, folder: Path, length: int) -> None:
         file = folder / "model.safetensors"
         file.write_bytes(file.read_bytes()[:length])
-        refuse(folder, "not a readable safetensors file")
+        assert_rejected(folder, "not a readable safetensors file")
 
     @pytest.mark.parametrize(
         ("config", "message"),
@@ -90,14 +91,14 @@ class TestRefused:
             ('{"layout": "icvl"}', "do not fit the icvl network"),
         ],
     )
-    def test_a_config_that_lies(self, folder: Path, config: str, message: str) -> None:
+    def test_configurations_that_do_not_match(self, folder: Path, config: str, message: str) -> None:
         (folder / "config.json").write_text(config)
-        refuse(folder, message)
+        assert_rejected(folder, message)
 
     def test_incomplete_folders_and_unknown_names(self, folder: Path) -> None:
         (folder / "config.json").unlink()
-        refuse(folder, "no config.json")
-        refuse(folder / "nowhere" / "at" / "all", "no such weights; expected msra")
+        assert_rejected(folder, "no config.json")
+        assert_rejected(folder / "nowhere" / "at" / "all", "no such weights; expected msra")
 
     def test_a_pickle_is_never_opened(self, tmp_path: Path) -> None:
         class Trap:
@@ -106,10 +107,10 @@ class TestRefused:
 
         for name in ("model.pth", "model.pt", "pytorch_model.bin"):
             (tmp_path / name).write_bytes(pickle.dumps(Trap()))
-            refuse(tmp_path / name, "not opened")
+            assert_rejected(tmp_path / name, "not opened")
 
 
-def test_a_damaged_built_in_copy_is_not_used(folder: Path, monkeypatch) -> None:
+def test_a_damaged_built_in_copy_is_rejected(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_BUILT_IN", folder.parent)
     folder.rename(folder.parent / "msra")
     assert find_weights("msra").name == "msra"
@@ -121,19 +122,67 @@ def test_a_damaged_built_in_copy_is_not_used(folder: Path, monkeypatch) -> None:
         find_weights("msra")
 
 
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("existing", [True, False])
+def test_a_model_folder_is_written_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, existing: bool) -> None:
+    """Killed before any change of a file, the folder contains the old model, the new model, or no complete one."""
+    calls = 0
+
+    def killing(function, last: int):
+        def call(*arguments, **options):
+            nonlocal calls
+            calls += 1
+            if calls > last:
+                raise Killed
+            return function(*arguments, **options)
+
+        return call
+
+    finished = False
+    for last in range(20):
+        folder = tmp_path / str(last) / "model"
+        if existing:
+            write_folder(folder, JGRP2OConfig("msra", cube=100.0), {"x": np.array([100.0])})
+            (folder / "README.md").write_text("card")
+        calls = 0
+        with monkeypatch.context() as patch:
+            for name in ("mkdir", "rename", "replace", "unlink", "chmod"):
+                patch.setattr(Path, name, killing(getattr(Path, name), last))
+            try:
+                write_folder(folder, JGRP2OConfig("msra", cube=200.0), {"x": np.array([200.0])})
+                finished = True
+            except Killed:
+                pass
+        files = {file.name for file in folder.iterdir()} if folder.exists() else set()
+        if {"config.json", "model.safetensors"} <= files:
+            cube = read_config(folder / "config.json").cube
+            assert load_file(folder / "model.safetensors")["x"] == [cube]
+            assert cube == 200.0 if finished else cube in (100.0, 200.0)
+        assert not existing or "README.md" in files
+        if finished:
+            assert {"config.json", "model.safetensors"} <= files
+            assert [path.name for path in folder.parent.iterdir()] == ["model"]
+            break
+    assert finished
+    assert last > 2
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_config_survives_json(layout: str) -> None:
+def test_configurations_are_unchanged_by_json(layout: str) -> None:
     config = JGRP2OConfig(layout, cube=175.0, uv_scale=96.0)
     assert JGRP2OConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
-def test_records_are_values() -> None:
+def test_records_are_immutable() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         WEIGHTS["msra"].sha256 = ""  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
-def test_built_in_weights_are_what_their_record_says(name: str) -> None:
+def test_built_in_weights_predict_the_named_fingertips(name: str) -> None:
     record, weights = WEIGHTS[name], find_weights(name)
     assert weights.config.layout == record.layout
     assert sum(parameter.numel() for parameter in weights.load().parameters()) == record.parameters
@@ -141,7 +190,7 @@ def test_built_in_weights_are_what_their_record_says(name: str) -> None:
     pose = HandPoseEstimator.from_pretrained(name, device="cpu", backend="torch").predict(depth, camera=camera)
     truth = json.loads((EXAMPLES / "open.truth.json").read_text())
     xyz = dict(zip(truth["joints"], np.array(truth["xyz_mm"]), strict=True))
-    for finger in ("thumb", "index", "middle", "ring", "pinky"):  # each near its own true fingertip, and no other's
+    for finger in ("thumb", "index", "middle", "ring", "pinky"):  # near the true fingertip, and nearest to it of all
         tip = {other: np.linalg.norm(pose[f"{finger}_tip"] - xyz[f"{other}_tip"]) for other in pose.layout.fingers}
         assert min(tip, key=tip.__getitem__) == finger
         assert tip[finger] < 20.0
