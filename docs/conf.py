@@ -22,8 +22,9 @@ smartquotes = False  # "--" is an option, not a dash
 default_role = "literal"  # docstrings contain `code`
 napoleon_google_docstring, napoleon_numpy_docstring = True, False
 napoleon_use_ivar = True
-autodoc_mock_imports = ["pyarrow"]  # belongs to the extra `ray`, which building the site does not require
-autodoc_typehints = "none"  # the signatures contain them
+autodoc_typehints = "signature"
+python_maximum_signature_line_length = 88
+python_use_unqualified_type_names = True
 
 html_theme = "furo"
 html_title = f"handpose {version}"

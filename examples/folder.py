@@ -8,8 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from handpose import Camera, HandPoseEstimator, Query
-from handpose.jobs.pipeline import predict_files
+from handpose import Camera, HandPoseEstimator, Query, predict_files
 
 HERE = Path(__file__).parent
 given = dict(enumerate(sys.argv))

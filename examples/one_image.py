@@ -10,8 +10,7 @@ from pathlib import Path
 
 import cv2
 
-from handpose import Camera, HandPoseEstimator, read_depth
-from handpose.results.page import pose_page
+from handpose import Camera, HandPoseEstimator, pose_page, read_depth
 
 HERE = Path(__file__).parent
 given = dict(enumerate(sys.argv))

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from handpose import HandPoseEstimator, HandTracker
-from handpose.live.sources.catalog import open_source
+from handpose import HandPoseEstimator, HandTracker, open_source
 
 source = sys.argv[1] if len(sys.argv) > 1 else str(Path(__file__).parent / "hand.hpr")
 tracker = HandTracker(HandPoseEstimator.from_pretrained("msra"))

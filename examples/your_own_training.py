@@ -11,13 +11,16 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from handpose import Camera, HandPoseEstimator
-from handpose.network.config import JGRP2OConfig
-from handpose.training.config import TrainingConfig
-from handpose.training.on_synthetic import synthetic_task
-from handpose.training.pose_task import write_model
-from handpose.training.trainer import train
-from handpose.weights.resolve import find_weights
+from handpose import (
+    Camera,
+    HandPoseEstimator,
+    JGRP2OConfig,
+    TrainingConfig,
+    find_weights,
+    synthetic_task,
+    train,
+    write_model,
+)
 
 HERE = Path(__file__).parent
 given = dict(enumerate(sys.argv))

@@ -7,56 +7,103 @@ from typing import TYPE_CHECKING
 
 from handpose.version import __version__ as __version__
 
-if TYPE_CHECKING:
-    from handpose.errors import DepthReadError, HandPoseError, WeightsError
-    from handpose.geometry.camera import CAMERAS, Camera
-    from handpose.geometry.crop import HandCrop
-    from handpose.geometry.layouts import ICVL16, LAYOUTS, MSRA21, NYU14, JointLayout
-    from handpose.inference.estimator import HandPoseEstimator
-    from handpose.inference.query import AssumedCameraWarning, Query
-    from handpose.inference.tracker import HandTracker, OneEuro, TrackedHand
-    from handpose.io.depth.read import read_depth
-    from handpose.io.depth.units import DepthUnitWarning
-    from handpose.localization.centers import read_centers
-    from handpose.localization.localizer import localize_hands
-    from handpose.results.pose import HandPose
-    from handpose.weights.registry import WEIGHTS
+if TYPE_CHECKING:  # `as` marks names as public for type checkers
+    from handpose.datasets.catalog import open_dataset as open_dataset
+    from handpose.datasets.dataset import HandDataset as HandDataset
+    from handpose.datasets.dataset import LabeledFrame as LabeledFrame
+    from handpose.datasets.nyu import write_nyu as write_nyu
+    from handpose.errors import DepthReadError as DepthReadError
+    from handpose.errors import HandPoseError as HandPoseError
+    from handpose.errors import SourceLostError as SourceLostError
+    from handpose.errors import WeightsError as WeightsError
+    from handpose.evaluation.compare import compare_files as compare_files
+    from handpose.evaluation.report import Report as Report
+    from handpose.geometry.camera import CAMERAS as CAMERAS
+    from handpose.geometry.camera import Camera as Camera
+    from handpose.geometry.crop import HandCrop as HandCrop
+    from handpose.geometry.layouts import ICVL16 as ICVL16
+    from handpose.geometry.layouts import LAYOUTS as LAYOUTS
+    from handpose.geometry.layouts import MSRA21 as MSRA21
+    from handpose.geometry.layouts import NYU14 as NYU14
+    from handpose.geometry.layouts import JointLayout as JointLayout
+    from handpose.inference.diagnosis import check_frame as check_frame
+    from handpose.inference.estimator import HandPoseEstimator as HandPoseEstimator
+    from handpose.inference.query import AssumedCameraWarning as AssumedCameraWarning
+    from handpose.inference.query import Query as Query
+    from handpose.inference.tracker import HandTracker as HandTracker
+    from handpose.inference.tracker import OneEuro as OneEuro
+    from handpose.inference.tracker import TrackedHand as TrackedHand
+    from handpose.io.depth.read import read_depth as read_depth
+    from handpose.io.depth.units import DepthUnitWarning as DepthUnitWarning
+    from handpose.jobs.cluster.predictor import HandPosePredictor as HandPosePredictor
+    from handpose.jobs.pipeline import FetchedFile as FetchedFile
+    from handpose.jobs.pipeline import FileResult as FileResult
+    from handpose.jobs.pipeline import predict_files as predict_files
+    from handpose.live.frame import DepthFrame as DepthFrame
+    from handpose.live.pacing import newest_frame as newest_frame
+    from handpose.live.rerun_viewer import RerunViewer as RerunViewer
+    from handpose.live.sources.catalog import open_source as open_source
+    from handpose.live.sources.recording import Recorder as Recorder
+    from handpose.localization.centers import read_centers as read_centers
+    from handpose.localization.localizer import localize_hands as localize_hands
+    from handpose.network.config import JGRP2OConfig as JGRP2OConfig
+    from handpose.results.page import pose_page as pose_page
+    from handpose.results.pose import HandPose as HandPose
+    from handpose.results.uvd import write_predictions as write_predictions
+    from handpose.training.config import TrainingConfig as TrainingConfig
+    from handpose.training.on_synthetic import synthetic_task as synthetic_task
+    from handpose.training.pose_task import write_model as write_model
+    from handpose.training.trainer import train as train
+    from handpose.weights.registry import WEIGHTS as WEIGHTS
+    from handpose.weights.resolve import find_weights as find_weights
 
-_HOMES = {
-    "AssumedCameraWarning": "inference.query",
-    "CAMERAS": "geometry.camera",
-    "Camera": "geometry.camera",
-    "DepthReadError": "errors",
-    "DepthUnitWarning": "io.depth.units",
-    "HandCrop": "geometry.crop",
-    "HandPose": "results.pose",
-    "HandPoseError": "errors",
-    "HandPoseEstimator": "inference.estimator",
-    "HandTracker": "inference.tracker",
-    "ICVL16": "geometry.layouts",
-    "JointLayout": "geometry.layouts",
-    "LAYOUTS": "geometry.layouts",
-    "MSRA21": "geometry.layouts",
-    "NYU14": "geometry.layouts",
-    "OneEuro": "inference.tracker",
-    "Query": "inference.query",
-    "TrackedHand": "inference.tracker",
-    "WEIGHTS": "weights.registry",
-    "WeightsError": "errors",
-    "localize_hands": "localization.localizer",
-    "read_centers": "localization.centers",
-    "read_depth": "io.depth.read",
+_NAMES = {
+    "datasets.catalog": ("open_dataset",),
+    "datasets.dataset": ("HandDataset", "LabeledFrame"),
+    "datasets.nyu": ("write_nyu",),
+    "errors": ("DepthReadError", "HandPoseError", "SourceLostError", "WeightsError"),
+    "evaluation.compare": ("compare_files",),
+    "evaluation.report": ("Report",),
+    "geometry.camera": ("CAMERAS", "Camera"),
+    "geometry.crop": ("HandCrop",),
+    "geometry.layouts": ("ICVL16", "LAYOUTS", "MSRA21", "NYU14", "JointLayout"),
+    "inference.diagnosis": ("check_frame",),
+    "inference.estimator": ("HandPoseEstimator",),
+    "inference.query": ("AssumedCameraWarning", "Query"),
+    "inference.tracker": ("HandTracker", "OneEuro", "TrackedHand"),
+    "io.depth.read": ("read_depth",),
+    "io.depth.units": ("DepthUnitWarning",),
+    "jobs.cluster.predictor": ("HandPosePredictor",),
+    "jobs.pipeline": ("FetchedFile", "FileResult", "predict_files"),
+    "live.frame": ("DepthFrame",),
+    "live.pacing": ("newest_frame",),
+    "live.rerun_viewer": ("RerunViewer",),
+    "live.sources.catalog": ("open_source",),
+    "live.sources.recording": ("Recorder",),
+    "localization.centers": ("read_centers",),
+    "localization.localizer": ("localize_hands",),
+    "network.config": ("JGRP2OConfig",),
+    "results.page": ("pose_page",),
+    "results.pose": ("HandPose",),
+    "results.uvd": ("write_predictions",),
+    "training.config": ("TrainingConfig",),
+    "training.on_synthetic": ("synthetic_task",),
+    "training.pose_task": ("write_model",),
+    "training.trainer": ("train",),
+    "weights.registry": ("WEIGHTS",),
+    "weights.resolve": ("find_weights",),
 }
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
-__all__ = [*_HOMES]  # noqa: PLE0604
+__all__ = [*_MODULES]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> object:
-    # Names load when they are first used, so that `import handpose` costs nothing.
-    if name not in _HOMES:
+    # Names are loaded on first use, so that `import handpose` is fast.
+    if name not in _MODULES:
         raise AttributeError(f"module 'handpose' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"handpose.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"handpose.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_HOMES]
+    return [*globals(), *_MODULES]

@@ -79,10 +79,15 @@ def test_start_up_loads_nothing_heavy(code: str) -> None:
     assert done.stderr == ""
 
 
-def test_every_public_name_is_there() -> None:
+def test_public_names_are_the_same_for_python_and_type_checkers() -> None:
     import handpose
 
-    for name in handpose.__all__:
-        getattr(handpose, name)
+    (block,) = [node for node in ast.parse((PACKAGE / "__init__.py").read_text()).body if isinstance(node, ast.If)]
+    imported = {f"{node.module}.{alias.asname}" for node in block.body for alias in node.names}
+    objects = {name: getattr(handpose, name) for name in handpose.__all__}
+    assert {name.rpartition(".")[2] for name in imported} == set(objects)
+    for name in imported:
+        module, _, attribute = name.rpartition(".")
+        assert getattr(sys.modules[module], attribute) is objects[attribute]
     with pytest.raises(AttributeError):
         handpose.nonsense  # noqa: B018

@@ -66,6 +66,13 @@ def test_links_lead_to_files(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
+def test_examples_import_from_the_package_itself_only() -> None:
+    scripts = [file for file in (ROOT / "examples").glob("*.py") if not file.name.startswith("render_")]
+    code = "".join([*(file.read_text() for file in scripts), *("".join(fences(page, "python")) for page in PAGES)])
+    assert "from handpose import" in code
+    assert re.findall(r"(?:from|import) handpose\.\S+", code) == []
+
+
 def test_every_public_name_is_in_the_reference() -> None:
     reference = (ROOT / "docs" / "api.md").read_text()
     assert [name for name in handpose.__all__ if not re.search(rf"\b{name}\b", reference)] == []

@@ -43,11 +43,11 @@ class FetchedFile(NamedTuple):
         return self.name
 
 
-_File = TypeVar("_File", Path, FetchedFile)
+File = TypeVar("File", Path, FetchedFile)
 
 
 @dataclass(frozen=True, eq=False)
-class FileResult(Generic[_File]):
+class FileResult(Generic[File]):
     """The result of one file: a pose or an error.
 
     Attributes:
@@ -57,7 +57,7 @@ class FileResult(Generic[_File]):
         error: Why the file failed.
     """
 
-    path: _File
+    path: File
     pose: HandPose | None = None
     depth: np.ndarray | None = None
     error: HandPoseError | None = None
@@ -65,14 +65,14 @@ class FileResult(Generic[_File]):
 
 def predict_files(
     estimator: HandPoseEstimator,
-    paths: Iterable[_File],
+    paths: Iterable[File],
     query: Query = Query(),
     *,
     centers: Iterable[np.ndarray] | None = None,
     batch_size: int = 16,
     keep_depth: bool = False,
     threads: int | None = None,
-) -> Generator[FileResult[_File], None, None]:
+) -> Generator[FileResult[File], None, None]:
     """Predict the poses of many files, and yield one result per file, in order.
 
     Threads read and crop files while the network processes a batch and the caller processes the previous one. The
@@ -106,10 +106,10 @@ def predict_files(
 
 
 @dataclass(frozen=True, eq=False)
-class _PreparedFile(Generic[_File]):
+class _PreparedFile(Generic[File]):
     """A file before the network: its candidates, or its error, and the warnings of the thread that read it."""
 
-    result: FileResult[_File]
+    result: FileResult[File]
     candidates: Candidates | None
     warnings: list[Note]
 
@@ -122,7 +122,7 @@ class _Steps:
     query: Query
     keep_depth: bool
 
-    def prepare(self, file: tuple[_File, np.ndarray | None]) -> _PreparedFile[_File]:
+    def prepare(self, file: tuple[File, np.ndarray | None]) -> _PreparedFile[File]:
         """Read a file and crop its candidates."""
         path, center = file
         warnings: list[Note] = []
@@ -138,7 +138,7 @@ class _Steps:
             return _PreparedFile(_failed(path, error), None, warnings)
         return _PreparedFile(FileResult(path, depth=depth if self.keep_depth else None), candidates, warnings)
 
-    def predict(self, batch: list[_PreparedFile[_File]]) -> list[FileResult[_File]]:
+    def predict(self, batch: list[_PreparedFile[File]]) -> list[FileResult[File]]:
         """Run the network on a batch."""
         try:
             poses = iter(self.estimator.poses([file.candidates for file in batch if file.candidates is not None]))
@@ -150,7 +150,7 @@ class _Steps:
         return [file.result if file.candidates is None else replace(file.result, pose=next(poses)) for file in batch]
 
 
-def _failed(path: _File, error: HandPoseError) -> FileResult[_File]:
+def _failed(path: File, error: HandPoseError) -> FileResult[File]:
     return FileResult(path, error=HandPoseError(f"{path}: {error}"))
 
 
@@ -160,7 +160,7 @@ def _decode(file: FetchedFile, unit: DepthUnit) -> np.ndarray:
     return decode_depth(file.data, file.name, unit)
 
 
-def _reissue_warnings(files: Iterable[_PreparedFile[_File]]) -> Iterator[_PreparedFile[_File]]:
+def _reissue_warnings(files: Iterable[_PreparedFile[File]]) -> Iterator[_PreparedFile[File]]:
     """Issue the warnings of the readers' threads in the caller's thread."""
     for file in files:
         for warning in file.warnings:
