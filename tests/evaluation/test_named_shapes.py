@@ -17,7 +17,7 @@ LONG = ("index", "middle", "ring", "pinky")
 
 def planted_hand(bent: tuple[str, ...] = (), gap: float = 40.0) -> np.ndarray:
     """Joints (21, 3) of a flat hand, `gap` mm between neighboring tips, with some fingers folded back."""
-    xyz = np.zeros((21, 3))
+    xyz = np.full((21, 3), (30.0, -300.0, 500.0))  # the wrist, far behind the knuckles
     for k, finger in enumerate((*LONG, "thumb")):
         for part, length in zip(("mcp", "pip", "dip", "tip"), (80.0, 110.0, 130.0, 150.0), strict=True):
             x = k * (20.0 + (gap - 20.0) * (length - 80.0) / 70.0)
