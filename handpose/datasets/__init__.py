@@ -1,1 +1,1 @@
-"""The public data sets as they are on disk: depth images, true joints and hand centres."""
+"""Readers of the public data sets: depth images, true joints and hand centers."""

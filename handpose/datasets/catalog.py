@@ -1,4 +1,4 @@
-"""One door to all data sets."""
+"""Opening data sets by name."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ def open_dataset(
     rotated: bool = True,
     cube: float | None = None,
 ) -> HandDataset:
-    """A split of a data set.
+    """Open a split of a data set.
 
     Args:
         name: `icvl`, `nyu` or `msra`.
-        root: its folder.
+        root: Folder of the data set.
         split: `train` or `test`.
-        centers: where the hands' cubes are: `refined` (the files that V2V-PoseNet published), `truth` (the mean
-            of the true joints), `localize` (`handpose.localize_hands` on each image), or a path to such files.
-        subject: of MSRA, 0 to 8, the one that is tested on and left out of training.
-        rotated: of ICVL, keep the rotated copies among the training images.
-        cube: side of all cubes, mm, instead of the data set's own.
+        centers: Source of the hand centers: `refined` (the files published with V2V-PoseNet), `truth` (the mean of
+            the true joints), `localize` (`handpose.localize_hands` on each image), or a path to files of centers.
+        subject: For MSRA, the subject (0 to 8) that is used for testing and excluded from training.
+        rotated: For ICVL, whether the training images include the rotated copies.
+        cube: Side of all cubes, mm, instead of the sides that the data set defines.
 
     Raises:
-        HandPoseError: the folder does not hold this data set, or a label or centre file is damaged.
+        HandPoseError: The folder does not contain this data set, or a file of labels or centers is damaged.
     """
     if name not in get_args(DatasetName) or split not in get_args(Split):
         raise HandPoseError(f"expected a data set icvl, nyu or msra and a split train or test, got {name!r}, {split!r}")
     if (name == "msra") != (subject is not None):
         raise HandPoseError(
-            f"{name} has no subjects to leave out; subject is for msra"
+            f"{name} has no subjects; subject is only for msra"
             if subject is not None
-            else "msra needs the subject, 0 to 8, that is tested on and left out of training"
+            else "msra requires the subject, 0 to 8, that is used for testing and excluded from training"
         )
     if not rotated and name != "icvl":
-        raise HandPoseError(f"{name} has no rotated copies to leave out; rotated=False is for icvl")
+        raise HandPoseError(f"{name} has no rotated copies; rotated=False is only for icvl")
     if subject is not None:
         dataset = open_msra(root, split, subject=subject, centers=centers)
     elif name == "icvl":

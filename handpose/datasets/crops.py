@@ -1,4 +1,4 @@
-"""From frames to what the network eats: crops in order for evaluation, drawn and augmented for training."""
+"""Crops of the frames of a data set, in order."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from handpose.datasets.dataset import HandDataset
 from handpose.errors import HandPoseError
 from handpose.geometry.crop import PATCH, HandCrop
 
-_CHUNK = 16  # frames per task of a worker
+_CHUNK = 16  # frames per task of a worker process
 
 
 @dataclass(frozen=True, eq=False)
 class CropItem:
-    """What became of one frame: a crop, or the reason why there is none.
+    """The crop of a frame, or the reason why there is none.
 
     Attributes:
-        index: the frame's number in its data set.
-        name: its file.
-        crop: its crop.
-        uvz: (J, 3) true joints, normalised in the crop.
-        problem: why there is no crop.
+        index: Index of the frame in its data set.
+        name: File of the frame.
+        crop: Crop of the frame.
+        uvz: (J, 3) true joints, normalized in the crop.
+        problem: The reason why there is no crop.
     """
 
     index: int
@@ -43,13 +43,13 @@ def read_crops(
     workers: int = 0,
     uv_scale: float = PATCH - 1,
 ) -> Iterator[CropItem]:
-    """The crops of frames, in order, one item per frame whether it can be read or not.
+    """Yield the crops of frames, in order, with one item for every frame, readable or not.
 
     Args:
-        dataset: where from.
-        indices: which frames; all if none are given.
-        workers: processes that read ahead; 0 reads in this one.
-        uv_scale: patch pixels that a normalised u or v of 1 stands for.
+        dataset: The data set.
+        indices: Indices of the frames; all frames by default.
+        workers: Number of processes that read ahead; 0 reads in this process.
+        uv_scale: Patch pixels that correspond to a normalized u or v of 1.
     """
     numbers = range(len(dataset)) if indices is None else [int(i) for i in indices]
     chunks = (numbers[start : start + _CHUNK] for start in range(0, len(numbers), _CHUNK))
@@ -72,21 +72,21 @@ def read_crops(
 
 
 def reader_pool(workers: int) -> ProcessPoolExecutor:
-    """Processes that read images."""
+    """Return a pool of processes that read images."""
     # Forking a process that has threads or a GPU can hang it.
     return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
 
 
 def _read_chunk(part: HandDataset, numbers: list[int], uv_scale: float) -> list[CropItem]:
     items = []
-    for place, index in enumerate(numbers):
+    for position, index in enumerate(numbers):
         try:
-            frame = part[place]
+            frame = part[position]
             if frame.center is None:
-                raise HandPoseError(part.damaged.get(place, "no hand was found"))
+                raise HandPoseError(part.damaged.get(position, "no hand was found"))
             crop = HandCrop.cut(frame.depth, frame.camera, frame.center, frame.cube)
         except HandPoseError as error:
-            items.append(CropItem(index, part.files[place], problem=str(error)))
+            items.append(CropItem(index, part.files[position], problem=str(error)))
         else:
             uvz = crop.normalize(crop.camera.project(frame.xyz), uv_scale)
             items.append(CropItem(index, frame.name, crop, uvz))

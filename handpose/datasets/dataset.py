@@ -1,4 +1,4 @@
-"""What all data sets are once they are read: labelled depth images of one camera."""
+"""Data sets in memory: labeled depth images of one camera."""
 
 from __future__ import annotations
 
@@ -48,22 +48,21 @@ class LabeledFrame:
 class HandDataset:
     """A split of a data set: all labels in memory, images read when asked for.
 
-    Frames keep the numbers that the label files give them, whether or not their image is there.
+    A frame's index is its position in the label files, whether or not its image exists.
 
     Attributes:
-        name: the data set, which is also the name of its camera and its joint layout.
+        name: Name of the data set, of its camera and of its joint layout.
         split: `train` or `test`.
-        root: the folder that the file names are relative to.
-        files: N depth files.
+        root: Folder that the file names are relative to.
+        files: The N depth files.
         xyz: (N, J, 3) true joints, camera frame (y down), mm.
-        known_centers: (N, 3) mm, NaN where there is none; none if they are to be found in the images.
-        centers: where the centres come from, to be printed with every result.
-        cubes: (N,) side of each frame's cube for evaluation, mm.
-        train_cubes: smallest and largest side of cubes in training, mm.
-        unit: what the images' numbers mean.
-        damaged: what is wrong with frames that cannot be used, by their number, as far as it shows without
-            opening images.
-        notes: what a reader of results should know, such as missing parts.
+        known_centers: (N, 3) hand centers, mm, NaN for unknown ones; None to localize the hands in the images.
+        centers: Description of the source of the centers, printed with every result.
+        cubes: (N,) side of each frame's cube in evaluation, mm.
+        train_cubes: Minimum and maximum side of the cubes in training, mm.
+        unit: Unit of the depth values in the images.
+        damaged: Problems of unusable frames, by index, as far as they are known without opening the images.
+        notes: Remarks for readers of results, such as missing parts.
     """
 
     name: DatasetName
@@ -81,7 +80,7 @@ class HandDataset:
 
     @property
     def layout(self) -> JointLayout:
-        """The joints' names and order."""
+        """The joint layout."""
         return LAYOUTS[self.name]
 
     @property
@@ -91,18 +90,18 @@ class HandDataset:
 
     @property
     def usable(self) -> np.ndarray:
-        """Numbers of the frames that are not known to be damaged."""
+        """Indices of the frames that are not known to be damaged."""
         return np.setdiff1d(np.arange(len(self)), list(self.damaged))
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, i: int) -> LabeledFrame:
-        """Frame `i`, its image read now.
+        """Read the image of frame `i` and return the frame.
 
         Raises:
-            DepthReadError: the image is missing, damaged or empty.
-            IndexError: there is no such frame.
+            DepthReadError: The image is missing, damaged or empty.
+            IndexError: There is no such frame.
         """
         if not 0 <= i < len(self):
             raise IndexError(f"{self.name} {self.split} has frames 0 to {len(self) - 1}, got {i}")
@@ -114,23 +113,23 @@ class HandDataset:
         return LabeledFrame(self.files[i], depth, self.camera, self.xyz[i], center, float(self.cubes[i]))
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> HandDataset:
-        """These frames only, numbered anew."""
-        numbers = [int(i) for i in indices]
+        """Return a data set of these frames only, with new indices."""
+        chosen = [int(i) for i in indices]
         return replace(
             self,
-            files=[self.files[i] for i in numbers],
-            xyz=self.xyz[numbers],
-            known_centers=None if self.known_centers is None else self.known_centers[numbers],
-            cubes=self.cubes[numbers],
-            damaged={place: self.damaged[i] for place, i in enumerate(numbers) if i in self.damaged},
+            files=[self.files[i] for i in chosen],
+            xyz=self.xyz[chosen],
+            known_centers=None if self.known_centers is None else self.known_centers[chosen],
+            cubes=self.cubes[chosen],
+            damaged={position: self.damaged[i] for position, i in enumerate(chosen) if i in self.damaged},
         )
 
     def with_cube(self, cube: float) -> HandDataset:
-        """The same with one side, mm, for all cubes, in training too."""
+        """Return the data set with the same side, mm, for all cubes in training and evaluation."""
         return replace(self, cubes=np.full(len(self), float(cube)), train_cubes=(float(cube), float(cube)))
 
     def summary(self) -> dict[str, Any]:
-        """What a result on this data set has to say of it."""
+        """Return the description of the data set that is part of every result."""
         sides = sorted({round(float(side), 1) for side in self.cubes})
         return {
             "dataset": self.name,
@@ -147,51 +146,51 @@ class HandDataset:
             warnings.simplefilter("ignore", DepthUnitWarning)  # the unit is known
             depth = read_depth(path, self.unit)
         if not depth.any():
-            raise DepthReadError(f"{path}: no pixel has a reading")
+            raise DepthReadError(f"{path}: no pixel has a depth value")
         camera = self.camera
         if depth.shape != (camera.height, camera.width):
             raise DepthReadError(
-                f"{path}: expected an image of {camera.width} x {camera.height} px, as all of {self.name}, got "
+                f"{path}: expected an image of {camera.width} x {camera.height} px, as in all of {self.name}, got "
                 f"{depth.shape[1]} x {depth.shape[0]}"
             )
         return depth
 
 
 def find(root: Path, candidates: Sequence[str], what: str, advice: str = "") -> Path:
-    """The first of `candidates` below `root` that exists.
+    """Return the first existing path of several candidates.
 
     Args:
-        root: a folder.
-        candidates: relative paths.
-        what: they are, for the message.
-        advice: its end.
+        root: A folder.
+        candidates: Paths relative to `root`.
+        what: Description of the candidates, for the error message.
+        advice: End of the error message.
 
     Raises:
-        HandPoseError: none does; says what was looked for and what is there.
+        HandPoseError: None of them exists; the message lists the candidates and the contents of the folder.
     """
     for candidate in candidates:
         if (root / candidate).exists():
             return root / candidate
     if not root.is_dir():
-        raise HandPoseError(f"{root}: no such folder; expected one with the {what}{advice}")
+        raise HandPoseError(f"{root}: no such folder; expected a folder with the {what}{advice}")
     entries = sorted(entry.name + "/" * entry.is_dir() for entry in root.iterdir())
-    found = ", ".join(entries[:8]) + (f" and {len(entries) - 8} more" if len(entries) > 8 else "")
+    existing = ", ".join(entries[:8]) + (f" and {len(entries) - 8} more" if len(entries) > 8 else "")
     raise HandPoseError(
-        f"{root}: no {what} here; looked for {' or '.join(candidates)}, found {found or 'nothing'}{advice}"
+        f"{root}: no {what} here; looked for {' or '.join(candidates)}, found {existing or 'nothing'}{advice}"
     )
 
 
 def read_joints(words: Sequence[str], count: int, path: Path, line: int) -> np.ndarray:
-    """The numbers (count, 3) that a label line's words stand for.
+    """Parse the joints (count, 3) in a line of a label file.
 
     Args:
-        words: of the line.
-        count: how many joints there must be.
-        path: the label file, for the message.
-        line: its number, from 1.
+        words: The words of the line.
+        count: Expected number of joints.
+        path: The label file, for the error message.
+        line: Number of the line, starting at 1.
 
     Raises:
-        HandPoseError: there are more or fewer, or not numbers; names file and line.
+        HandPoseError: The line does not contain exactly these numbers; the message states the file and the line.
     """
     try:
         numbers = np.array(words, dtype=np.float64)
@@ -208,49 +207,49 @@ def read_joints(words: Sequence[str], count: int, path: Path, line: int) -> np.n
 def choose_centers(
     choice: str | Path, root: Path, files: Sequence[Sequence[str]], xyz: np.ndarray, *, y_up: bool
 ) -> tuple[np.ndarray | None, str]:
-    """The centres (N, 3) mm that a user's word stands for, none if they are to be found; and that word at length.
+    """Return the chosen hand centers (N, 3) in mm, or None to localize them in the images, and their description.
 
     Args:
         choice: `refined`, `truth` (the mean of the true joints), `localize`, or the path of a file or folder.
-        root: where `refined` looks.
-        files: names that a file of centres goes by; for each of several, their lines one after the other.
+        root: Folder of the refined centers.
+        files: Possible names of each file of centers; the lines of all files are concatenated.
         xyz: (N, J, 3) true joints, mm.
-        y_up: the files' y axis points up.
+        y_up: Whether the y axis of the files points up.
 
     Raises:
-        HandPoseError: a file is missing, damaged, or for another number of frames.
+        HandPoseError: A file is missing or damaged, or contains another number of centers.
     """
     if choice == "localize":
         return None, "localize (found in each image)"
     if choice == "truth":
         return xyz.mean(axis=1), "truth (mean of the true joints)"
     folder = root if choice == "refined" else Path(choice)
-    advice = "; see the data set's page in docs for where to get it, or choose the centres truth or localize"
-    what = "file of hand centres"
-    found = [folder if folder.is_file() else find(folder, names, what, advice) for names in files]
-    centers = np.concatenate([read_centers(path, y_up=y_up) for path in found])
+    advice = "; see the data set's page in docs for where to get it, or choose the centers truth or localize"
+    what = "file of hand centers"
+    paths = [folder if folder.is_file() else find(folder, names, what, advice) for names in files]
+    centers = np.concatenate([read_centers(path, y_up=y_up) for path in paths])
     if len(centers) != len(xyz):
-        names = ", ".join(str(path) for path in found)
+        names = ", ".join(str(path) for path in paths)
         raise HandPoseError(
-            f"{names}: {len(centers)} hand centres, but the labels list {len(xyz)} frames; expected one line for each. "
-            "Take the centres of this copy of the data set, or choose truth or localize"
+            f"{names}: {len(centers)} hand centers, but the labels list {len(xyz)} frames; expected one line for each. "
+            "Use the centers of this copy of the data set, or choose truth or localize"
         )
-    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-    return centers, f"refined ({found[0].name}{more})" if choice == "refined" else f"given ({found[0]}{more})"
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return centers, f"refined ({paths[0].name}{more})" if choice == "refined" else f"given ({paths[0]}{more})"
 
 
 def find_damaged(root: Path, files: Sequence[str], centers: np.ndarray | None) -> dict[int, str]:
-    """What is wrong, by frame number: no file, or no centre."""
+    """Return the frames without a file or a center, and the reason, by index."""
     damaged: dict[int, str] = {}
     if centers is not None:
-        damaged = dict.fromkeys(np.flatnonzero(~np.isfinite(centers).all(axis=1)).tolist(), "no hand centre")
+        damaged = dict.fromkeys(np.flatnonzero(~np.isfinite(centers).all(axis=1)).tolist(), "no hand center")
     folders: dict[str, set[str]] = {}
     for i, file in enumerate(files):
         folder, _, name = file.rpartition("/")
-        if folder not in folders:  # one listing per folder: asking for each of 300,000 files takes minutes
+        if folder not in folders:  # one listing per folder: checking each of 300,000 files takes minutes
             try:
                 folders[folder] = {entry.name for entry in os.scandir(root / folder)}
-            except (OSError, ValueError):  # not there, or a name that cannot be
+            except (OSError, ValueError):  # a missing folder, or an invalid name
                 folders[folder] = set()
         if name not in folders[folder]:
             damaged[i] = "no such file"

@@ -1,4 +1,4 @@
-"""ICVL (Tang et al., CVPR 2014): 16 joints, 16-bit PNG in mm, one text line of pixels and depths per image."""
+"""ICVL (Tang et al., CVPR 2014): 16 joints, 16-bit PNG in mm, and a text line of pixels and depths per image."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ CUBE = 250.0
 """Side of the cube, mm, in training and evaluation."""
 
 FRAMES = {"train": 331_006, "test": 1_596}
-"""How many the published files list."""
+"""Number of frames in the published files."""
 
 _LABELS = {"train": ("labels.txt",), "test": ("test_seq_1.txt", "test_seq_2.txt")}
 _FOLDERS = {"train": ("Training", "Training_2014"), "test": ("Testing", "Testing_2014")}
-# A sequence is named after its time, 201403121135; rotated copies lie a folder deeper, 22-5/201403121135.
+# Sequences are named after their time, 201403121135; rotated copies lie one folder deeper, 22-5/201403121135.
 _ORIGINAL = re.compile(r"\d{8,}/")
 
 
 def open_icvl(root: str | Path, split: Split, *, centers: str | Path = "refined", rotated: bool = True) -> HandDataset:
-    """A split of ICVL.
+    """Open a split of ICVL.
 
     Args:
-        root: the folder that holds `Training` and `Testing`.
-        split: `test` is the sequences 1 and 2, one after the other.
-        centers: `refined`, `truth`, `localize`, or a file of centres (y down).
-        rotated: keep the rotated copies that make up most of the training images.
+        root: Folder that contains `Training` and `Testing`.
+        split: `train` or `test`; the latter consists of sequence 1 followed by sequence 2.
+        centers: `refined`, `truth`, `localize`, or a file of centers (y down).
+        rotated: Whether to include the rotated copies, which are most of the training images.
 
     Raises:
-        HandPoseError: the folder, a label line or the centres are not what they should be.
+        HandPoseError: The folder, a label line or the centers are invalid.
     """
     root = Path(root)
     folder = find(root, _FOLDERS[split], f"ICVL {split} data")
@@ -45,7 +45,7 @@ def open_icvl(root: str | Path, split: Split, *, centers: str | Path = "refined"
         path = find(folder, (file,), "ICVL labels")
         for number, line in enumerate(read_text(path, LABELS).splitlines(), 1):
             words = line.split()
-            if words:  # empty lines are no frames
+            if words:  # empty lines are not frames
                 names.append(words[0])
                 uvz.append(read_joints(words[1:], len(ICVL16), path, number))
     if not names:
@@ -58,12 +58,14 @@ def open_icvl(root: str | Path, split: Split, *, centers: str | Path = "refined"
         f"center/center_{split}_refined.txt",
         f"icvl_center_3D_{split}_refined.txt",
     )
-    known, said = choose_centers(centers, root, [candidates], xyz, y_up=False)
+    known, description = choose_centers(centers, root, [candidates], xyz, y_up=False)
     notes = () if len(names) == FRAMES[split] else (f"{len(names)} frames; the published set has {FRAMES[split]}",)
     if not rotated:
         kept = [i for i, name in enumerate(names) if _ORIGINAL.match(name)]
         if split != "train" or not kept:
-            raise HandPoseError(f"{folder}: rotated=False keeps original training images, of which there are none here")
+            raise HandPoseError(
+                f"{folder}: rotated=False selects the original training images, but there are none here"
+            )
         names, xyz = [names[i] for i in kept], xyz[kept]
         known = None if known is None else known[kept]
         notes = (*notes, "without the rotated copies")
@@ -74,7 +76,7 @@ def open_icvl(root: str | Path, split: Split, *, centers: str | Path = "refined"
         names,
         xyz,
         known,
-        said,
+        description,
         np.full(len(names), CUBE),
         (CUBE, CUBE),
         damaged=find_damaged(images, names, known),

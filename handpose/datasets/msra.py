@@ -1,4 +1,4 @@
-"""MSRA (Sun et al., CVPR 2015): 9 subjects, 17 gestures each, 21 joints, `.bin` depth of the hand's window."""
+"""MSRA (Sun et al., CVPR 2015): 9 subjects with 17 gestures each, 21 joints, and cropped `.bin` depth images."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from handpose.io.text import LABELS, read_text
 SUBJECTS = 9
 
 GESTURES = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "I", "IP", "L", "MP", "RP", "T", "TIP", "Y")
-"""In the order in which the files of centres list them."""
+"""Gestures, in the order of the files of centers."""
 
 CUBE = 175.0
-"""Side of the cube for evaluation, mm."""
+"""Side of the cube in evaluation, mm."""
 
 TRAIN_CUBES = (150.0, 200.0)
 
-_TO_CAMERA = np.array([1.0, -1.0, -1.0])  # the labels' y axis points up, their z axis towards the camera
+_TO_CAMERA = np.array([1.0, -1.0, -1.0])  # the labels' y axis points up, and their z axis toward the camera
 
 
 def open_msra(root: str | Path, split: Split, *, subject: int, centers: str | Path = "refined") -> HandDataset:
-    """One subject of MSRA to test on, or the eight others to train on.
+    """Open one subject of MSRA for testing, or the other eight for training.
 
     Args:
-        root: the folder that holds `P0` to `P8`.
-        split: `test` is the subject, `train` all others.
-        subject: 0 to 8, the one left out of training.
-        centers: `refined`, `truth`, `localize`, or a folder of files `center_test_0_refined.txt` and so on
-            (y up). Of each subject those are taken that were found without training on it.
+        root: Folder that contains `P0` to `P8`.
+        split: `test` for this subject, `train` for all others.
+        subject: Subject that is excluded from training, 0 to 8.
+        centers: `refined`, `truth`, `localize`, or a folder of files `center_test_0_refined.txt` etc. (y up). Each
+            file contains the centers of a subject that the centers' model was not trained on.
 
     Raises:
-        HandPoseError: the folder, a label line or the centres are not what they should be.
+        HandPoseError: The folder, a label line or the centers are invalid.
     """
     root = Path(root)
     if subject not in range(SUBJECTS):
-        raise HandPoseError(f"subject must be 0 to {SUBJECTS - 1}, the one that is left out, got {subject!r}")
+        raise HandPoseError(f"subject must be 0 to {SUBJECTS - 1}, got {subject!r}")
     chosen = [subject] if split == "test" else [other for other in range(SUBJECTS) if other != subject]
     names: list[str] = []
     xyz: list[np.ndarray] = []
@@ -49,15 +49,15 @@ def open_msra(root: str | Path, split: Split, *, subject: int, centers: str | Pa
         gestures = [gesture for gesture in GESTURES if (folder / gesture).is_dir()]
         if not gestures:
             find(folder, tuple(f"{gesture}/joint.txt" for gesture in GESTURES), "MSRA gestures")
-        if lacking := [gesture for gesture in GESTURES if gesture not in gestures]:
-            notes.append(f"P{person} lacks the gestures {', '.join(lacking)}")
+        if missing := [gesture for gesture in GESTURES if gesture not in gestures]:
+            notes.append(f"P{person} lacks the gestures {', '.join(missing)}")
         for gesture in gestures:
             joints = _read_joints(find(folder, (f"{gesture}/joint.txt",), "MSRA labels"))
             names += [f"P{person}/{gesture}/{i:06d}_depth.bin" for i in range(len(joints))]
             xyz.append(joints)
     truth = np.concatenate(xyz) * _TO_CAMERA
     files = [f"center_test_{person}_refined.txt" for person in chosen]
-    known, said = choose_centers(centers, root, [(file, f"center/{file}") for file in files], truth, y_up=True)
+    known, description = choose_centers(centers, root, [(file, f"center/{file}") for file in files], truth, y_up=True)
     return HandDataset(
         "msra",
         split,
@@ -65,16 +65,16 @@ def open_msra(root: str | Path, split: Split, *, subject: int, centers: str | Pa
         names,
         truth,
         known,
-        said,
+        description,
         np.full(len(names), CUBE),
         TRAIN_CUBES,
         damaged=find_damaged(root, names, known),
-        notes=(f"subject {subject} is left out of training", *notes),
+        notes=(f"subject {subject} is excluded from training", *notes),
     )
 
 
 def _read_joints(path: Path) -> np.ndarray:
-    """Joints (N, 21, 3) as stored: a line with their number, then one line per frame."""
+    """Read joints (N, 21, 3) as stored: a line with the number of frames, then one line per frame."""
     lines = read_text(path, LABELS).splitlines()
     try:
         count = int(lines[0])
@@ -86,5 +86,5 @@ def _read_joints(path: Path) -> np.ndarray:
         read_joints(line.split(), len(MSRA21), path, number) for number, line in enumerate(lines[1:], 2) if line.strip()
     ]
     if len(rows) != count:
-        raise HandPoseError(f"{path}: says {lines[0][:20]} frames and lists {len(rows)}; copy it again")
+        raise HandPoseError(f"{path}: expected {lines[0][:20]} frames, got {len(rows)}; copy it again")
     return np.array(rows).reshape(-1, len(MSRA21), 3)

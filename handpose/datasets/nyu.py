@@ -1,4 +1,4 @@
-"""NYU (Tompson et al., TOG 2014): the first of its three views, 14 of its 36 joints; reading and writing."""
+"""NYU (Tompson et al., TOG 2014): reading and writing the first of its three views and 14 of its 36 joints."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from handpose.geometry.camera import CAMERAS
 from handpose.geometry.layouts import NYU14
 
 JOINTS = (0, 3, 6, 9, 12, 15, 18, 21, 24, 25, 27, 30, 31, 32)
-"""The evaluated joints among the data set's 36."""
+"""Indices of the evaluated joints among all 36."""
 
 CUBE = 250.0
-"""Side of the cube for evaluation, mm."""
+"""Side of the cube in evaluation, mm."""
 
 SECOND_SUBJECT = 2440
-"""The first test frame of the second subject, whose hand is smaller."""
+"""Index of the first test frame of the second subject, whose hand is smaller."""
 
 SECOND_CUBE = CUBE * 5 / 6
-"""Side of the second subject's cube, mm: DeepPrior++'s two cubes, 300 and 250 mm, have this ratio."""
+"""Side of the second subject's cube, mm; the ratio is that of the cubes of DeepPrior++, 300 and 250 mm."""
 
 TRAIN_CUBES = (250.0, 300.0)
 
 FRAMES = {"train": 72_757, "test": 8_252}
-"""How many the published files list."""
+"""Number of frames in the published files."""
 
 _ALL_JOINTS = 36
 _UP = np.array([1.0, -1.0, 1.0])  # the labels' y axis points up
 
 
 def open_nyu(root: str | Path, split: Split, *, centers: str | Path = "refined") -> HandDataset:
-    """A split of NYU, view 1.
+    """Open a split of NYU, view 1.
 
     Args:
-        root: the folder that holds `train` and `test`, or the `dataset` folder with them.
-        split: which.
-        centers: `refined`, `truth`, `localize`, or a file of centres (y up).
+        root: Folder that contains `train` and `test`, or a folder `dataset` with both.
+        split: `train` or `test`.
+        centers: `refined`, `truth`, `localize`, or a file of centers (y up).
 
     Raises:
-        HandPoseError: the folder, the labels or the centres are not what they should be.
+        HandPoseError: The folder, the labels or the centers are invalid.
     """
     root = Path(root)
     labels = find(root, (f"{split}/joint_data.mat", f"dataset/{split}/joint_data.mat"), f"NYU {split} data")
@@ -53,10 +53,10 @@ def open_nyu(root: str | Path, split: Split, *, centers: str | Path = "refined")
         raise HandPoseError(f"{labels}: joint_xyz must be (views, frames, 36, 3), got {stored.shape}; copy it again")
     xyz = stored[0][:, JOINTS].astype(np.float64) * _UP
     if not np.isfinite(xyz).all():
-        raise HandPoseError(f"{labels}: joint_xyz has numbers that are not finite; copy it again")
+        raise HandPoseError(f"{labels}: joint_xyz contains values that are not finite; copy it again")
     names = [image_name(i) for i in range(len(xyz))]
     candidates = (f"center_{split}_refined.txt", f"center/center_{split}_refined.txt", f"{split}_center_NYU.txt")
-    known, said = choose_centers(centers, root, [candidates], xyz, y_up=True)
+    known, description = choose_centers(centers, root, [candidates], xyz, y_up=True)
     cubes = np.full(len(xyz), CUBE)
     if split == "test":
         cubes[SECOND_SUBJECT:] = SECOND_CUBE
@@ -68,7 +68,7 @@ def open_nyu(root: str | Path, split: Split, *, centers: str | Path = "refined")
         names,
         xyz,
         known,
-        said,
+        description,
         cubes,
         TRAIN_CUBES,
         unit="nyu",
@@ -78,18 +78,18 @@ def open_nyu(root: str | Path, split: Split, *, centers: str | Path = "refined")
 
 
 def write_nyu(root: str | Path, split: Split, frames: Iterable[tuple[np.ndarray, np.ndarray]]) -> int:
-    """Writes frames as a split that `open_nyu` and other readers of NYU understand, and returns their number.
+    """Write frames as a split in the format of NYU, and return their number.
 
-    Joints other than the evaluated ones are 0, and there is one view. There are no refined centres:
-    open it with `centers="truth"` or `"localize"`.
+    There is only one view, and the joints that are not evaluated are 0. There are no refined centers, so open the
+    split with `centers="truth"` or `"localize"`.
 
     Args:
-        root: a folder; `train` or `test` is made in it.
-        split: which.
-        frames: depth (480, 640) mm, seen by the camera `nyu`, and joints (14, 3) mm, camera frame (y down).
+        root: Folder in which `train` or `test` is created.
+        split: `train` or `test`.
+        frames: Depth (480, 640) in mm of the camera `nyu`, and joints (14, 3) in mm, camera frame (y down).
 
     Raises:
-        HandPoseError: a frame has other shapes, or there is none.
+        HandPoseError: A frame has other shapes, or there are no frames.
     """
     folder = Path(root) / split
     folder.mkdir(parents=True, exist_ok=True)
@@ -100,8 +100,8 @@ def write_nyu(root: str | Path, split: Split, frames: Iterable[tuple[np.ndarray,
             raise HandPoseError(
                 f"frame {i}: expected depth (480, 640) and joints (14, 3), got {depth.shape} and {xyz.shape}"
             )
-        whole = np.clip(np.rint(depth), 0, 65_535).astype(np.uint16)
-        coded = np.stack([whole & 255, whole >> 8, np.zeros_like(whole)], axis=-1).astype(np.uint8)  # BGR
+        rounded = np.clip(np.rint(depth), 0, 65_535).astype(np.uint16)
+        coded = np.stack([rounded & 255, rounded >> 8, np.zeros_like(rounded)], axis=-1).astype(np.uint8)  # BGR
         (folder / image_name(i)).write_bytes(cv2.imencode(".png", coded)[1].tobytes())
         joints.append(xyz)
     if not joints:
@@ -116,5 +116,5 @@ def write_nyu(root: str | Path, split: Split, frames: Iterable[tuple[np.ndarray,
 
 
 def image_name(i: int) -> str:
-    """The file of frame `i`, counted from 0, in view 1."""
+    """Return the file name of frame `i`, starting at 0, in view 1."""
     return f"depth_1_{i + 1:07d}.png"

@@ -1,1 +1,1 @@
-"""Synthetic depth: an articulated hand, a renderer, a scene and a sensor, all batched in torch."""
+"""Synthetic depth data: an articulated hand, scenes, a renderer and a sensor model, batched in torch."""

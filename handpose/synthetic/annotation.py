@@ -1,4 +1,4 @@
-"""Where each data set's annotators put their joints, as mixtures of the hand's landmarks."""
+"""The joints of each layout as their annotators define them: weighted means of the landmarks of the hand model."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from handpose.synthetic.skeleton import LANDMARKS
 _Mixture = dict[str, float]
 
 
-def _mixed(near: _Mixture, far: _Mixture, place: float) -> _Mixture:
-    return {name: near.get(name, 0.0) * (1.0 - place) + far.get(name, 0.0) * place for name in near | far}
+def _mixed(near: _Mixture, far: _Mixture, fraction: float) -> _Mixture:
+    return {name: near.get(name, 0.0) * (1.0 - fraction) + far.get(name, 0.0) * fraction for name in near | far}
 
 
-def _between(near: str, far: str, place: float) -> _Mixture:
-    return _mixed({near: 1.0}, {far: 1.0}, place)
+def _between(near: str, far: str, fraction: float) -> _Mixture:
+    return _mixed({near: 1.0}, {far: 1.0}, fraction)
 
 
-# The body model bends its wrist in the forearm and its fingers at the webs; people mark the crease of the
-# wrist, and knuckles inside the palm. Shares of the way, measured on hand-labelled real depth images.
+# The body model bends the wrist inside the forearm and the fingers at the webs between them; people annotate the
+# crease of the wrist, and knuckles inside the palm. Fractions of the distance, measured on annotated real images.
 _WRIST = _between("hand", "middle_1", 0.08)
 _KNUCKLES = {"index": 0.24, "middle": 0.20, "ring": 0.21, "pinky": 0.24}
 
@@ -30,13 +30,13 @@ def _msra() -> dict[str, _Mixture]:
     for finger in FINGERS:
         for part, landmark in zip(("mcp", "pip", "dip", "tip"), ("1", "2", "3", "tip"), strict=True):
             joints[f"{finger}_{part}"] = {f"{finger}_{landmark}": 1.0}
-    for finger, place in _KNUCKLES.items():
-        joints[f"{finger}_mcp"] = _between(f"{finger}_1", f"{finger}_metacarpal", place)
+    for finger, fraction in _KNUCKLES.items():
+        joints[f"{finger}_mcp"] = _between(f"{finger}_1", f"{finger}_metacarpal", fraction)
     return joints
 
 
-# ICVL's annotators marked the middles of the segments. The shares along them (from the knuckle, or the landmark
-# before) and the palm give the proportions of its public test labels.
+# ICVL's annotators labeled the middles of the segments. The fractions along them (from the knuckle, or the previous
+# landmark) and the palm match the proportions of its public test labels.
 _ICVL_SEGMENTS = {
     "thumb": (0.41, 0.54, 0.46),
     "index": (0.49, 0.65, 0.59),
@@ -64,15 +64,15 @@ def _icvl() -> dict[str, _Mixture]:
     return joints
 
 
-# NYU's are those of the hand model that its authors fitted; both subjects have the same proportions. Shares of the way
-# from the middle landmark of a finger to the next one, fitted to these.
+# NYU's joints are those of a hand model fitted by its authors; both subjects have the same proportions. The fractions
+# of the distance from the middle landmark of a finger to the next one are fitted to these.
 _NYU_MIDS = {
     "index": ("index_3", 0.18),
     "middle": ("middle_3", 0.11),
     "ring": ("ring_3", 0.19),
     "pinky": ("pinky_1", 0.11),
 }
-_NYU_HALF_WRIST = 0.67  # in widths between the index's and the pinky's metacarpal
+_NYU_HALF_WRIST = 0.67  # in distances between the metacarpals of index finger and pinky
 
 
 def _nyu() -> dict[str, _Mixture]:
@@ -86,9 +86,9 @@ def _nyu() -> dict[str, _Mixture]:
         "wrist_radial": {"hand": 1.0} | side,
         "palm": _mixed({"hand": 1.0}, knuckles, 0.67),
     }
-    for finger, (next_landmark, place) in _NYU_MIDS.items():
+    for finger, (next_landmark, fraction) in _NYU_MIDS.items():
         joints[f"{finger}_tip"] = {f"{finger}_tip": 1.0}
-        joints[f"{finger}_mid"] = _between(f"{finger}_2", next_landmark, place)
+        joints[f"{finger}_mid"] = _between(f"{finger}_2", next_landmark, fraction)
     return joints
 
 
@@ -96,7 +96,7 @@ _ANNOTATIONS = {"icvl": _icvl, "nyu": _nyu, "msra": _msra}
 
 
 def joint_weights(layout: JointLayout) -> Tensor:
-    """(J, L) weights over `LANDMARKS`, each row summing to one, that give the layout's joints."""
+    """Return weights (J, L) over `LANDMARKS` that define the joints of a layout; each row sums to one."""
     mixtures = _ANNOTATIONS[layout.name]()
     weights = torch.zeros(len(layout), len(LANDMARKS))
     for row, joint in enumerate(layout.joints):

@@ -1,10 +1,10 @@
-"""An articulated right hand with its forearm: shapes compiled once from `anny`, posed in torch.
+"""An articulated right hand with its forearm, posed in torch.
 
-`anny` (Apache-2.0 code, CC0 assets) is a parametric body model. `compile_hand` samples its phenotypes,
-cuts hand and forearm out, and keeps what posing needs: a mean, a linear shape basis, bones, skinning
-weights. Training then needs torch and numpy alone.
+The shapes come from `anny` (Apache-2.0 code, CC0 assets), a parametric body model. `compile_hand` samples bodies,
+extracts hand and forearm, and stores a mean, a linear shape basis, bones and skinning weights. After that, posing
+requires only torch and numpy.
 
-The hand's frame: origin at the wrist, axes of the wrist bone of the mean shape, millimetres.
+The hand frame has its origin at the wrist and the axes of the wrist bone of the mean shape; lengths are in mm.
 """
 
 from __future__ import annotations
@@ -21,15 +21,25 @@ from handpose.synthetic.skeleton import BONE_INDEX, BONES, FINGER_NAMES, LANDMAR
 
 
 class HandModel:
-    """The compiled hand on a device.
+    """The hand model on a device.
+
+    Args:
+        path: The file that `compile_hand` wrote.
+        device: Device of all tensors.
 
     Attributes:
-        faces: (F, 3) vertex indices, counter-clockwise seen from outside.
+        mean: (V + L, 3) vertices and landmarks of the mean hand, mm.
+        basis: (K, V + L, 3) shape basis.
+        coefficients: (S, K) shape coefficients of the sampled bodies.
+        faces: (F, 3) vertex indices, counter-clockwise from outside.
+        skin: (V, B) skinning weights.
+        axes: (B, 3, 3) axes of the bones.
+        vertices: Number of vertices V.
         is_forearm: (V,) bool, vertices that follow the forearm.
     """
 
     def __init__(self, path: str | Path, device: str | torch.device = "cpu") -> None:
-        with np.load(io.BytesIO(Path(path).read_bytes())) as data:  # numpy leaves a torn file open
+        with np.load(io.BytesIO(Path(path).read_bytes())) as data:  # given a path, numpy leaves a damaged file open
             arrays = {key: torch.from_numpy(data[key]) for key in data.files}
         self.device = torch.device(device)
         self.mean, self.basis = arrays["mean"].to(device), arrays["basis"].to(device)
@@ -42,7 +52,7 @@ class HandModel:
 
     @functools.cached_property
     def rest_flexion(self) -> Tensor:
-        """Degrees (B,) that each bone of the unposed hand is bent towards the palm."""
+        """Flexion (B,) of each bone of the unposed hand toward the palm, degrees."""
         landmarks = self.mean[self.vertices :]
         flexion = torch.zeros(len(BONES), device=self.device)
         for finger in FINGER_NAMES:
@@ -60,30 +70,30 @@ class HandModel:
         return flexion
 
     def draw_shapes(self, count: int, generator: torch.Generator) -> Tensor:
-        """Shape coefficients (count, K): blends of two compiled shapes, so that none is met twice."""
+        """Sample shape coefficients (count, K): blends of two compiled shapes, so no shape occurs twice."""
         pick = torch.randint(len(self.coefficients), (2, count), generator=generator, device=self.device)
         blend = torch.rand(count, 1, generator=generator, device=self.device) * 0.5
         return torch.lerp(self.coefficients[pick[0]], self.coefficients[pick[1]], blend)
 
     def points(self, shape: Tensor) -> Tensor:
-        """Vertices and landmarks (N, V + L, 3) of unposed hands, mm."""
+        """Return vertices and landmarks (N, V + L, 3) of unposed hands, mm."""
         return self.mean + torch.einsum("nk,kpc->npc", shape, self.basis)
 
     def landmarks(self, rest: Tensor, angles: Tensor) -> Tensor:
-        """Posed landmarks (N, L, 3), mm, of hands whose unposed landmarks are `rest` (N, L, 3)."""
+        """Return posed landmarks (N, L, 3) of hands with unposed landmarks `rest` (N, L, 3), mm."""
         transforms = self.transforms(rest, angles)
         return _moved(transforms[:, _LANDMARK_BONE], rest)
 
     def pose(self, shape: Tensor, angles: Tensor) -> tuple[Tensor, Tensor]:
-        """Hands in their own frame.
+        """Return posed hands in the hand frame.
 
         Args:
-            shape: coefficients (N, K).
-            angles: (N, B, 3) degrees per bone: flexion towards the palm, abduction, twist. Flexion counts
-                from a straight finger for bones that have a `rest_flexion`, else from the unposed hand.
+            shape: Shape coefficients (N, K).
+            angles: (N, B, 3) degrees per bone: flexion toward the palm, abduction, twist. Flexion is relative to a
+                straight finger for bones with a `rest_flexion`, and otherwise to the unposed hand.
 
         Returns:
-            vertices (N, V, 3) and landmarks (N, L, 3), mm.
+            Vertices (N, V, 3) and landmarks (N, L, 3), mm.
         """
         points = self.points(shape)
         rest = points[:, self.vertices :]
@@ -92,7 +102,7 @@ class HandModel:
         return _moved(blended, points[:, : self.vertices]), _moved(transforms[:, _LANDMARK_BONE], rest)
 
     def transforms(self, rest: Tensor, angles: Tensor) -> Tensor:
-        """Each bone's rigid motion (N, B, 3, 4) from the unposed to the posed hand."""
+        """Return the rigid motion (N, B, 3, 4) of each bone from the unposed to the posed hand."""
         flexion = angles[..., 0] - self.rest_flexion
         turn = _euler(torch.deg2rad(torch.stack([flexion, angles[..., 1], angles[..., 2]], dim=-1)))
         turn = self.axes @ turn @ self.axes.transpose(1, 2)  # (N, B, 3, 3) about the bone's own axes
@@ -100,13 +110,13 @@ class HandModel:
         shifts: list[Tensor] = []
         for bone, parent in enumerate(PARENTS):
             head = rest[:, bone, :, None]
-            own = head - turn[:, bone] @ head
+            local = head - turn[:, bone] @ head
             if parent < 0:
                 rotations.append(turn[:, bone])
-                shifts.append(own)
+                shifts.append(local)
             else:
                 rotations.append(rotations[parent] @ turn[:, bone])
-                shifts.append(rotations[parent] @ own + shifts[parent])
+                shifts.append(rotations[parent] @ local + shifts[parent])
         return torch.cat([torch.stack(rotations, 1), torch.stack(shifts, 1)], dim=-1)
 
 
@@ -118,7 +128,7 @@ def _moved(transforms: Tensor, points: Tensor) -> Tensor:
 
 
 def _euler(angles: Tensor) -> Tensor:
-    """Rz Rx Ry from (..., 3) radians about x, z and y: spread the finger, bend it, twist it."""
+    """Return Rz Rx Ry for angles (..., 3) in rad about x, z and y: abduction, then flexion, then twist."""
     (cx, cz, cy), (sx, sz, sy) = angles.cos().unbind(-1), angles.sin().unbind(-1)
     rows = [
         [cz * cy - sz * sx * sy, -sz * cx, cz * sy + sz * sx * cy],

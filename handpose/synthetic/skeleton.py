@@ -1,10 +1,10 @@
-"""Names of the hand's bones and landmarks."""
+"""Names of the bones and landmarks of the hand model."""
 
 from __future__ import annotations
 
 FINGER_NAMES = ("thumb", "index", "middle", "ring", "pinky")
 
-# The root is the hand (wrist); the forearm hangs on it like a finger that points backwards.
+# The root is the hand (wrist); the forearm is its child, like a finger that points backward.
 BONES = (
     "hand",
     "forearm",
@@ -15,7 +15,7 @@ BONE_INDEX = {name: i for i, name in enumerate(BONES)}
 
 
 def parent_of(bone: str) -> int:
-    """The name of the bone that a bone hangs from."""
+    """Return the index of the parent of a bone, or -1 for the root."""
     finger, _, segment = bone.partition("_")
     if bone == "hand":
         return -1
@@ -27,4 +27,4 @@ def parent_of(bone: str) -> int:
 PARENTS = tuple(parent_of(bone) for bone in BONES)
 
 LANDMARKS = (*BONES, *(f"{finger}_tip" for finger in FINGER_NAMES))
-"""Points that joints are placed by: every bone's head and the five finger tips."""
+"""Points that define the joints: the heads of all bones, and the five fingertips."""

@@ -1,4 +1,4 @@
-"""Fixed sets of rendered images: one to measure on, one to calibrate on."""
+"""Fixed sets of synthetic images: a test set, and a validation set for calibration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from handpose.synthetic.poses import cached_named_poses, cached_pose_bank
 SEED = 20_260
 _PHENOTYPES = PhenotypeRange(age=(0.4, 0.95), body=(0.0, 1.0), local=0.9, reach=(125.0, 200.0))
 _SCENES = SceneRange(distance=(250.0, 900.0), half_view=(0.3, 0.22), table=0.06, second_hand=0.05)
-_SEEN = 1 / 3  # of the hand's near side: nobody could label what shows less
+_MIN_VISIBLE = 1 / 3  # of the hand's near side; a hand that shows less could not be annotated
 _POSES_PER_NAME = 16
 _CAMERAS = (
     Camera(365.5, 365.5, 255.5, 211.5, 512, 424),  # time of flight
@@ -47,17 +47,17 @@ class SyntheticFrame(NamedTuple):
 
 
 def synthetic_testset(layout: JointLayout, frames: int = 2000) -> Iterator[SyntheticFrame]:
-    """The first `frames` of the test set: other shapes, poses, cameras and noise than training draws.
+    """Yield the first frames of the test set, with other shapes, poses, cameras and noise than the training data.
 
-    The hands are right hands, and hidden by no more than two thirds. The set is
-    the same on every machine up to the rounding of float32.
+    The hands are right hands, of which at most two thirds are hidden. The set is the same on every machine up to
+    float32 rounding.
     """
     hand, poses = testset_hand()
     return _rendered(hand, poses, layout, frames, SEED)
 
 
 def synthetic_validation(layout: JointLayout, frames: int) -> Iterator[SyntheticFrame]:
-    """The first `frames` of the validation set: the test set's scenes, in poses that neither it nor training has."""
+    """Yield the first frames of the validation set: scenes like the test set's, in poses not used in training."""
     hand = HandModel(cached_hand_file())
     return _rendered(hand, cached_pose_bank(hand)[:1000], layout, frames, SEED + 1)
 
@@ -77,19 +77,22 @@ def named_testset(layout: JointLayout, per_name: int = 12) -> Iterator[tuple[str
 
 def _rendered(hand: HandModel, poses: Tensor, layout: JointLayout, frames: int, seed: int) -> Iterator[SyntheticFrame]:
     source = SyntheticHands(hand, poses, layout, cube=250.0, uv_scale=95.0, scenes=_SCENES, seed=seed)
-    drawn = 0
+    count = 0
     for camera in itertools.cycle(_CAMERAS):
         with torch.inference_mode():
-            depth, xyz, seen = source.frames(8, camera)
-        for i in (seen > _SEEN).nonzero()[:, 0].tolist():
-            if drawn == frames:
+            depth, xyz, visible = source.frames(8, camera)
+        for i in (visible > _MIN_VISIBLE).nonzero()[:, 0].tolist():
+            if count == frames:
                 return
             yield SyntheticFrame(depth[i].numpy(), camera, xyz[i].double().numpy())
-            drawn += 1
+            count += 1
 
 
 def testset_hand() -> tuple[HandModel, Tensor]:
-    """The hand of the test set and its poses (P, B, 3) in degrees; made the first time, with the extra `train`."""
+    """Return the hand model of the test set and its poses (P, B, 3) in degrees.
+
+    They are generated on the first call, which requires the extra `train`.
+    """
     file = default_hand_file().with_name("hand-test.npz")
     hand = cached(file, lambda: compile_hand(file, phenotypes=_PHENOTYPES, shapes=200, seed=SEED), HandModel)
     return hand, cached_pose_bank(hand, count=2_000, seed=SEED)

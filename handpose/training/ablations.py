@@ -1,4 +1,4 @@
-"""The paper's ablations: every variant of its Tables 1 to 4, under one training budget."""
+"""The paper's ablations: all variants of its Tables 1 to 4, trained with the same settings."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from handpose.training.log import last_row
 
 @dataclass(frozen=True)
 class Variant:
-    """One row of the paper's tables.
+    """A row of the paper's tables.
 
     Attributes:
-        name: one word, for `handpose ablate --only`.
-        tables: of the paper, that have it.
-        what: in the paper's terms.
-        changes: to the paper's network, as fields of `JGRP2OConfig`.
-        offset_loss: whether every pixel's offsets are supervised.
-        paper_parameters: as printed there, in millions; none where it prints none.
+        name: One word, for `handpose ablate --only`.
+        tables: Numbers of the tables that contain the variant.
+        what: Description in the paper's terms.
+        changes: Changes to the paper's network, as fields of `JGRP2OConfig`.
+        offset_loss: Whether the offsets of all pixels are supervised.
+        paper_parameters: Number of parameters in the paper, in millions, if it states one.
     """
 
     name: str
@@ -37,19 +37,19 @@ class Variant:
     paper_parameters: str | None = None
 
     def config(self, layout: str, **common: Any) -> JGRP2OConfig:
-        """The variant's network for a joint layout."""
+        """Return the configuration of the network for a joint layout."""
         return JGRP2OConfig(layout, **common, **self.changes)
 
     def parameters(self, layout: str) -> int:
-        """The number of parameters as the paper counts them.
+        """Return the number of parameters as the paper counts them.
 
-        The original checkpoints hold one (J, J) graph matrix for all stacks in every variant, trained or not. Counting
-        it once gives the numbers of the paper's Tables 1 and 3.
+        The original checkpoints of all variants contain one (J, J) graph matrix for all stacks, trained or not.
+        Counting it once yields the numbers in the paper's Tables 1 and 3.
         """
         with torch.device("meta"):
             model = JGRP2O(self.config(layout))
-        numbers = sum(parameter.numel() for parameter in model.parameters())
-        return numbers + (0 if isinstance(model.graph_matrix, torch.nn.Parameter) else model.graph_matrix.numel())
+        count = sum(parameter.numel() for parameter in model.parameters())
+        return count + (0 if isinstance(model.graph_matrix, torch.nn.Parameter) else model.graph_matrix.numel())
 
 
 _NO_GRAPH = {"graph": "none", "voting": "mean"}
@@ -83,7 +83,7 @@ VARIANTS = {
         ),
     )
 }
-"""By name, in the order of the tables."""
+"""All variants by name, in the order of the tables."""
 
 TITLES = {
     1: "Graph structure",
@@ -91,7 +91,7 @@ TITLES = {
     3: "Stacks",
     4: "Prediction schemes",
 }
-"""What the paper's tables compare."""
+"""Titles of the paper's tables."""
 
 PAPER_ERROR_MM = {
     "skeleton": 8.29,
@@ -104,21 +104,21 @@ PAPER_ERROR_MM = {
     "attention": 8.72,
     "heatmap": 8.69,
 }
-"""The mean joint errors on NYU of the paper's Tables 1 to 4, mm."""
+"""Mean joint errors on NYU in the paper's Tables 1 to 4, mm."""
 
 Train = Callable[[Path, JGRP2OConfig, TrainingConfig, Callable[[dict[str, float]], None]], None]
-"""Trains a network in a folder, with numbers reported."""
+"""Function that trains a network in a folder and reports the metrics of every validation."""
 
 
 def run_variant(variant: Variant, folder: Path, layout: str, config: TrainingConfig, train: Train) -> dict[str, float]:
-    """Trains one variant, or goes on with it, and returns its last validation.
+    """Train a variant, or resume its training, and return the metrics of its last validation.
 
     Args:
-        variant: which.
-        folder: of all variants' trainings; each has a folder in it.
-        layout: joint layout.
-        config: how to train; the same for all.
-        train: what trains.
+        variant: The variant.
+        folder: Folder of all training runs, which contains one folder for each variant.
+        layout: Joint layout.
+        config: Training settings, the same for all variants.
+        train: Function that trains a network.
     """
     if not variant.offset_loss:
         config = dataclasses.replace(config, offset_weight=0.0)
@@ -127,11 +127,11 @@ def run_variant(variant: Variant, folder: Path, layout: str, config: TrainingCon
 
 
 def paper_tables(layout: str, results: dict[str, dict[str, float]]) -> str:
-    """The paper's four tables in Markdown, with our parameters and errors beside the paper's.
+    """Return the paper's four tables in Markdown, with our numbers of parameters and errors next to the paper's.
 
     Args:
-        layout: joint layout that was trained.
-        results: by variant's name, what `run_variant` gave; variants without are left out.
+        layout: Joint layout of the trained networks.
+        results: Results of `run_variant` by name of the variant; other variants are omitted.
     """
     lines = []
     for table, title in TITLES.items():

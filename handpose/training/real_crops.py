@@ -1,4 +1,4 @@
-"""Training crops of a data set, moved as training moves them."""
+"""Augmented training crops of a data set."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _ATTEMPTS = 50
 
 
 class DatasetCrops:
-    """Augmented training crops of a data set, drawn with replacement: a source for `training.Trainer`.
+    """Augmented training crops of a data set, sampled with replacement.
 
-    What a batch holds follows from the state of `generator` alone, whatever the number of workers. Frames whose
-    image turns out to be unreadable are replaced by others and kept in `unreadable`.
+    A batch depends only on the state of `generator`, for any number of workers. Frames with unreadable images are
+    replaced by others and added to `unreadable`.
 
     Attributes:
-        generator: what is drawn follows from it.
-        unreadable: reasons by frame number, of the frames met so far.
+        generator: Source of all random samples.
+        unreadable: The unreadable frames so far, and the reasons, by index.
     """
 
     def __init__(
@@ -40,15 +40,15 @@ class DatasetCrops:
         workers: int = 0,
         device: str = "cpu",
     ) -> None:
-        """Gets ready to draw.
+        """Start the worker processes, if any.
 
         Args:
-            dataset: where from.
-            augmentation: the range of moves; without, crops differ from frames by the size of the cube only.
-            uv_scale: patch pixels that a normalised u or v of 1 stands for.
-            seed: of the generator.
-            workers: processes that share the work on each batch; 0 works in this one.
-            device: where batches go.
+            dataset: The data set.
+            augmentation: Ranges of the augmentation; without it, only the size of the cube varies.
+            uv_scale: Patch pixels that correspond to a normalized u or v of 1.
+            seed: Seed of the generator.
+            workers: Number of processes that compute each batch; 0 computes it in this process.
+            device: Device of the batches.
         """
         import torch
 
@@ -59,16 +59,16 @@ class DatasetCrops:
         if len(self._usable) == 0:
             raise HandPoseError(
                 f"{dataset.root}: none of the {len(dataset)} frames of {dataset.name} {dataset.split} can be used; "
-                f"the first: {next(iter(dataset.damaged.values()), 'there is none')}"
+                f"the first: {next(iter(dataset.damaged.values()), 'the data set is empty')}"
             )
         self._pool = reader_pool(workers) if workers else None
         self._workers = max(1, workers)
 
     def batch(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """`count` patches (N, 1, 96, 96) float32 and their joints (N, J, 3) float32, both normalised.
+        """Return `count` patches (N, 1, 96, 96) float32 and their joints (N, J, 3) float32, both normalized.
 
         Raises:
-            HandPoseError: too many of the drawn frames are unreadable.
+            HandPoseError: Too many of the sampled frames are unreadable.
         """
         import torch
 
@@ -76,18 +76,18 @@ class DatasetCrops:
         randoms = [np.random.default_rng(seed) for seed in seeds]
         patches = np.empty((count, 1, PATCH, PATCH), np.float32)
         uvz = np.empty((count, len(self._dataset.layout), 3), np.float32)
-        places = list(range(count))
+        pending = list(range(count))
         for _ in range(_ATTEMPTS):
-            draws = [self._draw(randoms[place]) for place in places]
+            samples = [self._sample(randoms[position]) for position in pending]
             failed = []
-            for place, (index, *_), result in zip(places, draws, self._cut(draws), strict=True):
+            for position, (index, *_), result in zip(pending, samples, self._crop(samples), strict=True):
                 if isinstance(result, str):
                     self.unreadable[index] = result
-                    failed.append(place)
+                    failed.append(position)
                 else:
-                    patches[place, 0], uvz[place] = result
-            places = failed
-            if not places:
+                    patches[position, 0], uvz[position] = result
+            pending = failed
+            if not pending:
                 return torch.from_numpy(patches).to(self._device), torch.from_numpy(uvz).to(self._device)
         index, reason = next(iter(self.unreadable.items()))
         raise HandPoseError(
@@ -96,33 +96,33 @@ class DatasetCrops:
         )
 
     def close(self) -> None:
-        """Ends the workers."""
+        """Stop the worker processes."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def _draw(self, random: np.random.Generator) -> tuple[int, float, Move]:
+    def _sample(self, random: np.random.Generator) -> tuple[int, float, Move]:
         index = int(self._usable[random.integers(len(self._usable))])
         cube = float(random.uniform(*self._dataset.train_cubes))
         return index, cube, Move() if self._augmentation is None else self._augmentation.draw(random)
 
-    def _cut(self, draws: list[tuple[int, float, Move]]) -> list[tuple[np.ndarray, np.ndarray] | str]:
-        size = -(-len(draws) // self._workers)
+    def _crop(self, samples: list[tuple[int, float, Move]]) -> list[tuple[np.ndarray, np.ndarray] | str]:
+        size = -(-len(samples) // self._workers)
         tasks = []
-        for start in range(0, len(draws), size):
-            part = draws[start : start + size]
+        for start in range(0, len(samples), size):
+            part = samples[start : start + size]
             moves = [(cube, move) for _, cube, move in part]
             tasks.append((self._dataset.subset([index for index, *_ in part]), moves, self._uv_scale))
         submit: Callable[..., Any] = map if self._pool is None else self._pool.map
-        return [result for results in submit(_cut_moved, *zip(*tasks, strict=True)) for result in results]
+        return [result for results in submit(_crop_augmented, *zip(*tasks, strict=True)) for result in results]
 
 
-def _cut_moved(
+def _crop_augmented(
     part: HandDataset, moves: list[tuple[float, Move]], uv_scale: float
 ) -> list[tuple[np.ndarray, np.ndarray] | str]:
     results: list[tuple[np.ndarray, np.ndarray] | str] = []
-    for place, (cube, move) in enumerate(moves):
+    for position, (cube, move) in enumerate(moves):
         try:
-            frame = part[place]
+            frame = part[position]
             if frame.center is None:
                 raise HandPoseError("no hand was found")
             crop = move.cut(frame.depth, frame.camera, frame.center, cube)

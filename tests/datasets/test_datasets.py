@@ -48,12 +48,12 @@ def test_frames_are_those_of_the_original_readers(reference, name: str, folder: 
 
 @pytest.mark.shared
 @pytest.mark.parametrize(("name", "folder", "options", "key", "i"), MINIDATA)
-def test_crops_hold_the_original_pixels(reference, name: str, folder: str, options, key: int, i: int) -> None:
-    """Every image pixel that both crops sample has the same normalised depth in both, exactly.
+def test_crops_contain_the_original_pixels(reference, name: str, folder: str, options, key: int, i: int) -> None:
+    """Every image pixel that both crops sample has exactly the same normalized depth in both.
 
-    Which pixels are sampled differs: the reference rounds the window to whole pixels and samples a patch pixel's
-    upper left corner, ours keeps the window and samples its middle. That is at most 2 image pixels apart. The
-    reference's choice is rebuilt here from its window, and proven by its crop in mm, which it gives exactly.
+    The sampled pixels differ: the reference rounds the window to whole pixels and samples the upper left corner of
+    each patch pixel, while ours keeps the window and samples the center. They are at most 2 image pixels apart. The
+    reference's pixels are reconstructed here from its window, and verified with its crop in mm.
     """
     crops = reference("crops.npz")
     frame = open_dataset(name, SHARED / "reference/minidata" / folder, "test", **options)[i]
@@ -63,10 +63,10 @@ def test_crops_hold_the_original_pixels(reference, name: str, folder: str, optio
 
     def sampled(start: float, end: float, size: int) -> np.ndarray:
         steps = int((end - start) * 96 // side)
-        places = np.full(96, -1)
+        pixels = np.full(96, -1)
         first = int(48 - steps / 2)
-        places[first : first + steps] = np.floor(np.arange(steps) * (end - start) / steps) + start
-        return np.where((places >= 0) & (places < size), places, -1)
+        pixels[first : first + steps] = np.floor(np.arange(steps) * (end - start) / steps) + start
+        return np.where((pixels >= 0) & (pixels < size), pixels, -1)
 
     columns, rows = sampled(left, right, width), sampled(top, bottom, height)
     z = np.where((columns >= 0) & (rows >= 0)[:, None], frame.depth[np.ix_(rows, columns)], 0)
@@ -86,13 +86,13 @@ def test_crops_hold_the_original_pixels(reference, name: str, folder: str, optio
 
 
 @pytest.mark.shared
-def test_mat_files_of_another_writer() -> None:
+def test_mat_files_of_another_writer_are_read() -> None:
     path = SHARED / "reference/minidata/NYU/test/joint_data.mat"
     xyz, uvd = read_mat(path, "joint_xyz"), read_mat(path, "joint_uvd")
     assert xyz.shape == uvd.shape == (1, 2, 36, 3)
     chosen = (xyz * UP)[..., nyu.JOINTS, :]
     assert np.allclose(CAMERAS["nyu"].project(chosen), uvd[..., nyu.JOINTS, :], atol=1e-3)
-    with pytest.raises(HandPoseError, match=r"holds no array joint_uv, only .*joint_uvd"):
+    with pytest.raises(HandPoseError, match=r"contains no array joint_uv, only .*joint_uvd"):
         read_mat(path, "joint_uv")
 
 
@@ -100,7 +100,7 @@ def test_mat_files_of_another_writer() -> None:
 
 
 @pytest.mark.parametrize("folders", [("Training", "Testing"), ("Training_2014", "Testing_2014")])
-def test_icvl(tmp_path: Path, folders: tuple[str, str]) -> None:
+def test_icvl_is_read(tmp_path: Path, folders: tuple[str, str]) -> None:
     truth = write_icvl(tmp_path)
     for before, after in zip(("Training", "Testing"), folders, strict=True):
         (tmp_path / before).rename(tmp_path / after)
@@ -109,7 +109,7 @@ def test_icvl(tmp_path: Path, folders: tuple[str, str]) -> None:
     assert np.allclose(test.xyz, truth["test"], atol=1e-3)
     frame = test[2]
     assert np.array_equal(frame.depth, np.rint(picture("icvl", truth["test"][2])))
-    assert np.allclose(frame.center, truth["test"][2].mean(0), atol=1e-3)  # y down, as it is written
+    assert np.allclose(frame.center, truth["test"][2].mean(0), atol=1e-3)  # y down, as in the file
     assert (test.centers, frame.cube, test.train_cubes) == ("refined (center_test_refined.txt)", 250.0, (250.0, 250.0))
     assert test.notes == ("3 frames; the published set has 1596",)
 
@@ -141,7 +141,7 @@ def test_msra_leaves_one_subject_out(tmp_path: Path) -> None:
     assert train.centers == "refined (center_test_0_refined.txt and 7 more)"
 
 
-def test_nyu_comes_back_as_it_was_written(tmp_path: Path) -> None:
+def test_nyu_is_read_as_written(tmp_path: Path) -> None:
     truth = write_nyu(tmp_path)
     dataset = open_dataset("nyu", tmp_path, "test", centers="truth")
     assert np.allclose(dataset.xyz, truth, atol=1e-9)
@@ -151,7 +151,7 @@ def test_nyu_comes_back_as_it_was_written(tmp_path: Path) -> None:
         assert np.array_equal(frame.depth, np.rint(picture("nyu", xyz)))
         assert np.allclose(frame.center, xyz.mean(0))
     stored = read_mat(tmp_path / "test/joint_data.mat", "joint_xyz")
-    assert np.allclose(stored[0, 1, 32] * UP, truth[1][13])  # the palm's centre, y up on disk
+    assert np.allclose(stored[0, 1, 32] * UP, truth[1][13])  # the center of the palm, y up on disk
     with pytest.raises(HandPoseError, match=r"frame 0: expected depth \(480, 640\)"):
         nyu.write_nyu(tmp_path, "train", [(np.zeros((240, 320)), truth[0])])
     with pytest.raises(HandPoseError, match="no frames"):
@@ -170,7 +170,7 @@ def test_nyus_second_subject_has_a_smaller_cube(tmp_path: Path) -> None:
     assert (set(same.cubes), same.train_cubes) == ({250.0}, (250.0, 250.0))
 
 
-def test_centres_can_be_found_in_the_images(tmp_path: Path) -> None:
+def test_centers_can_be_localized_in_the_images(tmp_path: Path) -> None:
     hand = arm_with_hand(np.array([0.0, -1.0, 0.0]), np.array([0.0, 60.0, 500.0]), 300.0)
     nyu.write_nyu(tmp_path, "test", [(render_balls(CAMERAS["nyu"], hand), joints(14, 0))])
     dataset = open_dataset("nyu", tmp_path, "test", centers="localize")
@@ -181,7 +181,7 @@ def test_centres_can_be_found_in_the_images(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------------- damaged
 
 
-def test_damaged_frames_are_named_and_keep_their_numbers(tmp_path: Path) -> None:
+def test_damaged_frames_are_listed_and_keep_their_indices(tmp_path: Path) -> None:
     truth = write_nyu(tmp_path, 6)
     folder = tmp_path / "test"
     (folder / "depth_1_0000002.png").unlink()
@@ -193,11 +193,11 @@ def test_damaged_frames_are_named_and_keep_their_numbers(tmp_path: Path) -> None
     (tmp_path / "center_test_refined.txt").write_text("\n".join(lines))
 
     dataset = open_dataset("nyu", tmp_path, "test")
-    assert dataset.damaged == {1: "no such file", 2: "no hand centre"}
+    assert dataset.damaged == {1: "no such file", 2: "no hand center"}
     assert dataset.usable.tolist() == [0, 3, 4, 5]
     assert dataset.summary()["damaged"] == {
         "depth_1_0000002.png": "no such file",
-        "depth_1_0000003.png": "no hand centre",
+        "depth_1_0000003.png": "no hand center",
     }
     with pytest.raises(DepthReadError, match=r"0000002\.png: no such file"):
         dataset[1]
@@ -207,7 +207,7 @@ def test_damaged_frames_are_named_and_keep_their_numbers(tmp_path: Path) -> None
     assert [item.index for item in items] == list(range(6))
     assert [item.name for item in items] == list(dataset.files)
     assert [item.crop is not None for item in items] == [True, False, False, False, False, True]
-    for item, reason in zip(items[1:5], ("no such file", "no hand centre", "cut short", "no pixel"), strict=True):
+    for item, reason in zip(items[1:5], ("no such file", "no hand center", "cut short", "no pixel"), strict=True):
         assert reason in item.problem
     last = items[5]
     assert np.allclose(last.crop.camera.unproject(last.crop.denormalize(last.uvz)), truth[5])
@@ -246,16 +246,16 @@ def drop_centers(root: Path) -> None:
     ("name", "split", "harm", "message"),
     [
         ("icvl", "test", break_label, r"test_seq_1\.txt, line 2: expected 48 numbers of 16 joints, got 46 words"),
-        ("icvl", "test", drop_centers, r"center_test_refined\.txt: 2 hand centres, but the labels list 3 frames"),
+        ("icvl", "test", drop_centers, r"center_test_refined\.txt: 2 hand centers, but the labels list 3 frames"),
         ("icvl", "train", lambda root: (root / "Training/labels.txt").write_text(""), "label files are empty"),
         ("msra", "test", break_number, r"joint\.txt, line [23]: expected 63 numbers"),
-        ("msra", "test", add_label, "says 3 frames and lists 2"),
+        ("msra", "test", add_label, "expected 3 frames, got 2"),
         ("msra", "test", lambda root: (root / "P3/1/joint.txt").write_text(""), "line 1: expected the number of"),
         ("msra", "test", lambda root: (root / "P3").rename(root / "P9"), r"no subject 3 .*looked for P3, found P0/"),
         ("msra", "test", lambda root: (root / "center").rename(root / "c"), r"center_test_3_refined\.txt or center/"),
     ],
 )
-def test_damaged_labels_say_where(
+def test_errors_in_label_files_state_the_line(
     tmp_path: Path, name: str, split: str, harm: Callable[[Path], None], message: str
 ) -> None:
     (write_icvl if name == "icvl" else write_msra)(tmp_path)
@@ -274,22 +274,22 @@ def test_damaged_labels_say_where(
         ({"name": "nyu", "root": "nowhere"}, "no such folder"),
         ({"name": "hands"}, "icvl, nyu or msra"),
         ({"split": "val"}, "train or test"),
-        ({"name": "msra"}, "needs the subject"),
+        ({"name": "msra"}, "requires the subject"),
         ({"name": "msra", "subject": 9}, "0 to 8"),
         ({"subject": 1}, "no subjects"),
         ({"name": "nyu", "rotated": False}, "for icvl"),
         ({"rotated": False}, "original training images"),
-        ({"centers": "refind"}, r"refind: no such folder; expected one with the file of hand centres; see"),
+        ({"centers": "refind"}, r"refind: no such folder; expected a folder with the file of hand centers; see"),
     ],
 )
-def test_wrong_questions_are_answered(tmp_path: Path, arguments: dict, message: str) -> None:
+def test_invalid_arguments_are_rejected(tmp_path: Path, arguments: dict, message: str) -> None:
     write_icvl(tmp_path)
     given = {"name": "icvl", "root": tmp_path, "split": "test"} | arguments
     with pytest.raises(HandPoseError, match=message):
         open_dataset(**given)
 
 
-def test_one_missing_subject_does_not_shrink_the_training_set_in_silence(tmp_path: Path) -> None:
+def test_a_missing_subject_is_an_error(tmp_path: Path) -> None:
     write_msra(tmp_path)
     (tmp_path / "P7").rename(tmp_path / "P7.part")
     with pytest.raises(HandPoseError, match="no subject 7"):
@@ -299,15 +299,15 @@ def test_one_missing_subject_does_not_shrink_the_training_set_in_silence(tmp_pat
 # ------------------------------------------------------------------------------------------------- crops
 
 
-def test_workers_change_nothing(tmp_path: Path) -> None:
+def test_crops_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
     write_nyu(tmp_path, 5)
     (tmp_path / "test/depth_1_0000003.png").write_bytes(b"no image")
     dataset = open_dataset("nyu", tmp_path, "test", centers="truth")
     order = [4, 2, 0, 1, 3] * 8  # several chunks
-    alone, together = (list(read_crops(dataset, order, workers=workers)) for workers in (0, 2))
-    assert [item.index for item in together] == order
-    assert [item.problem for item in together] == [item.problem for item in alone]
-    for one, other in zip(alone, together, strict=True):
+    serial, parallel = (list(read_crops(dataset, order, workers=workers)) for workers in (0, 2))
+    assert [item.index for item in parallel] == order
+    assert [item.problem for item in parallel] == [item.problem for item in serial]
+    for one, other in zip(serial, parallel, strict=True):
         if one.crop is not None:
             assert np.array_equal(one.crop.patch, other.crop.patch)
             assert np.array_equal(one.uvz, other.uvz)
@@ -319,7 +319,7 @@ def test_workers_change_nothing(tmp_path: Path) -> None:
     sources[1].close()
 
 
-def test_batches_follow_from_the_generator_alone(tmp_path: Path) -> None:
+def test_batches_depend_only_on_the_generator(tmp_path: Path) -> None:
     write_nyu(tmp_path)
     source = DatasetCrops(open_dataset("nyu", tmp_path, "test", centers="truth"), seed=1)
     first, second = source.batch(6)[0], source.batch(6)[0]
@@ -332,7 +332,7 @@ def test_batches_follow_from_the_generator_alone(tmp_path: Path) -> None:
 
 
 def test_training_joints_stay_in_their_balls(tmp_path: Path) -> None:
-    """A ball of 12 mm is around each joint: wherever a move puts the joint, the surface just before it is there."""
+    """Each joint is inside a ball of 12 mm, so after any move the surface is just in front of the joint."""
     write_nyu(tmp_path)
     dataset = open_dataset("nyu", tmp_path, "test", centers="truth")
     patches, uvz = DatasetCrops(dataset).batch(64)
@@ -342,11 +342,11 @@ def test_training_joints_stay_in_their_balls(tmp_path: Path) -> None:
     inside = ((uvz > 0.02) & (uvz < 0.98))[..., :2].all(-1) & (uvz[..., 2].abs() < 0.9)
     before = (uvz[..., 2] - surface)[inside] * 137.5  # mm, to the middle of the range of cubes
     assert inside.float().mean() > 0.9
-    assert (before > 5.0).float().mean() > 0.97  # another joint's ball may stand before it
+    assert (before > 5.0).float().mean() > 0.97  # another ball may hide it
     assert 9.0 < before.median() < 15.0
 
 
-def test_nothing_usable_is_said(tmp_path: Path) -> None:
+def test_a_data_set_without_usable_frames_is_rejected(tmp_path: Path) -> None:
     write_nyu(tmp_path, 2)
     for path in (tmp_path / "test").glob("*.png"):
         path.write_bytes(b"")
@@ -359,7 +359,7 @@ def test_nothing_usable_is_said(tmp_path: Path) -> None:
         DatasetCrops(open_dataset("nyu", tmp_path, "test", centers="truth"))
 
 
-def test_without_augmentation_a_crop_is_the_frames(tmp_path: Path) -> None:
+def test_without_augmentation_a_crop_is_that_of_the_frame(tmp_path: Path) -> None:
     write_nyu(tmp_path, 1)
     dataset = open_dataset("nyu", tmp_path, "test", centers="truth", cube=250.0)
     patches, uvz = DatasetCrops(dataset, augmentation=None).batch(1)
@@ -372,8 +372,8 @@ def test_without_augmentation_a_crop_is_the_frames(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------------- MATLAB
 
 
-def test_mat_elements_are_read_as_the_format_says(tmp_path: Path) -> None:
-    """Put together by hand: big-endian, not compressed, a name in its tag, doubles stored as small integers."""
+def test_mat_elements_are_read_as_specified(tmp_path: Path) -> None:
+    """A hand-made file: big-endian, not compressed, a name stored in its tag, doubles stored as small integers."""
     flags = struct.pack(">IIII", 6, 8, 6, 0)
     shape = struct.pack(">IIii", 5, 8, 2, 3)
     name = struct.pack(">HH4s", 2, 1, b"ab\0\0")
@@ -388,7 +388,7 @@ def test_mat_elements_are_read_as_the_format_says(tmp_path: Path) -> None:
 
 
 @given(st.data())
-def test_damaged_mat_files_are_one_clear_line(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_damaged_mat_files_are_reported(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = tmp_path_factory.mktemp("mat") / "a.mat"
     write_mat(path, {"x": np.arange(24.0).reshape(1, 2, 4, 3), "y": np.ones((2, 2))})
     assert np.array_equal(read_mat(path, "x"), np.arange(24.0).reshape(1, 2, 4, 3))
@@ -396,8 +396,8 @@ def test_damaged_mat_files_are_one_clear_line(tmp_path_factory: pytest.TempPathF
     if data.draw(st.booleans()):
         del stored[data.draw(st.integers(0, len(stored) - 1)) :]
     else:
-        for place in data.draw(st.lists(st.integers(0, len(stored) - 1), min_size=1, max_size=4)):
-            stored[place] ^= data.draw(st.integers(1, 255))
+        for position in data.draw(st.lists(st.integers(0, len(stored) - 1), min_size=1, max_size=4)):
+            stored[position] ^= data.draw(st.integers(1, 255))
     path.write_bytes(stored)
     try:
         read_mat(path, "y")
@@ -405,7 +405,7 @@ def test_damaged_mat_files_are_one_clear_line(tmp_path_factory: pytest.TempPathF
         assert str(path) in str(error)  # noqa: PT017
 
 
-def test_newer_mat_files_say_what_to_do(tmp_path: Path) -> None:
+def test_the_error_for_newer_mat_files_suggests_an_option(tmp_path: Path) -> None:
     path = tmp_path / "a.mat"
     path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(128))
     with pytest.raises(HandPoseError, match="-v7"):

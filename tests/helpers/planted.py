@@ -265,7 +265,7 @@ def _labels() -> Iterator[Planted]:
         yield Planted(fault, "nyu labels", mat_element(matrix(array.shape, array.tobytes()), packed=True), message)
     values = np.zeros(216).tobytes()
     for shape in ((1, -1, 36, 3), (-1, -1, 36, 3), (1 << 30, 1 << 30, 36, 3), (1, 3, 36, 3)):
-        yield Planted(fault, "nyu labels", mat_element(matrix(shape, values), packed=False), "cut short or damaged")
+        yield Planted(fault, "nyu labels", mat_element(matrix(shape, values), packed=False), "truncated or damaged")
     for kind, stored in ((8, 9), (4, 9), (6, 14), (99, 9)):
         yield Planted(
             fault, "nyu labels", mat_element(matrix((1, 2, 36, 3), values, kind, stored), packed=True), "damaged"
@@ -276,7 +276,7 @@ def _labels() -> Iterator[Planted]:
     packed = (
         b"\x78\x9c" + raw_deflate(struct.pack("<II", 14, 1 << 31) + matrix((1, 1 << 20, 36, 3), b"")) + ZEROS * 1600
     )
-    yield Planted(fault, "nyu labels", content + element(15, packed), "cut short or damaged")
+    yield Planted(fault, "nyu labels", content + element(15, packed), "truncated or damaged")
     for name in ("camera json", "config", "pose record"):
         yield Planted(fault, name, b"[" * 50_000, "not JSON|expected|recursion")
         yield Planted(fault, name, b"[" * 500_000, "")

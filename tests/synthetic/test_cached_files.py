@@ -1,4 +1,4 @@
-"""Files that take long to make: made once, by one, and again when they are damaged."""
+"""Cached files that take long to generate: one process generates them once, and again if they are damaged."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def small_hand() -> dict[str, np.ndarray]:
 
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was made, in a cache of its own."""
+    """The generated files, in a separate cache."""
     made: list[str] = []
 
     def compile_hand(path: Path, **_: object) -> None:
@@ -70,7 +70,7 @@ def hand_of_the_test_set() -> torch.Tensor:
     ("name", "get"),
     [("hand.npz", hand_of_training), ("poses-50-0.npy", poses_of_training), ("hand-test.npz", hand_of_the_test_set)],
 )
-def test_a_torn_file_is_said_and_made_again(tmp_path: Path, made: list[str], name: str, get) -> None:
+def test_a_damaged_file_is_reported_and_generated_again(tmp_path: Path, made: list[str], name: str, get) -> None:
     whole = get()
     first, file = len(made), tmp_path / "cache" / name
     assert torch.equal(get(), whole)
@@ -78,7 +78,7 @@ def test_a_torn_file_is_said_and_made_again(tmp_path: Path, made: list[str], nam
     data = file.read_bytes()
     broken = [data[: len(data) * i // 10] for i in range(10)] + [b"junk" * 100]
     middle = len(data) // 2
-    if name.endswith("npz"):  # which has sums of its content
+    if name.endswith("npz"):  # which contains checksums
         broken.append(data[:middle] + bytes(byte ^ 0xFF for byte in data[middle : middle + 8]) + data[middle + 8 :])
     for count, content in enumerate(broken, first + 1):
         file.write_bytes(content)
@@ -90,14 +90,14 @@ def test_a_torn_file_is_said_and_made_again(tmp_path: Path, made: list[str], nam
         assert torch.equal(get(), whole)
 
 
-def test_poses_of_another_shape_are_made_again(tmp_path: Path, made: list[str]) -> None:
+def test_poses_of_another_shape_are_generated_again(tmp_path: Path, made: list[str]) -> None:
     whole = poses_of_training()
     np.save(tmp_path / "cache" / "poses-50-0.npy", np.zeros((49, len(BONES), 3), np.float16))
     with pytest.warns(UserWarning, match="expected 50 poses"):
         assert torch.equal(poses_of_training(), whole)
 
 
-def test_a_kill_leaves_no_torn_file(tmp_path: Path, made: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_leaves_no_damaged_file(tmp_path: Path, made: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = poses_of_training()
 
     def run(k: int) -> None:
@@ -133,21 +133,21 @@ print(float(poses.cached_pose_bank(None, 50).double().sum()))
 """
 
 
-def test_of_several_processes_one_makes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_one_of_several_processes_generates_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HANDPOSE_CACHE", str(tmp_path / "cache"))
     processes = [
         subprocess.Popen([sys.executable, "-c", MANY, tmp_path / "log", str(i)], stdout=subprocess.PIPE, text=True)
         for i in range(3)
     ]
-    said = {process.communicate(timeout=120)[0] for process in processes}
+    outputs = {process.communicate(timeout=120)[0] for process in processes}
     assert [process.returncode for process in processes] == [0, 0, 0]
-    assert len(said) == 1
+    assert len(outputs) == 1
     assert (tmp_path / "log").read_text() == "made\n"
 
 
 @pytest.mark.slow
 def test_a_hand_is_written_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("anny", reason="needs the extra train")
+    pytest.importorskip("anny", reason="requires the extra train")
     written: list[Path] = []
     monkeypatch.setattr(hand, "write_atomically", lambda path, data: written.append(path))
     hand.compile_hand(tmp_path / "hand.npz", shapes=25)

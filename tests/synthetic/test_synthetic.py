@@ -1,4 +1,4 @@
-"""The renderer and the hand against closed forms; the hand itself needs the extra `train`."""
+"""The renderer and the hand model, compared with closed forms; tests of the hand require the extra `train`."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ def ball_mesh(steps: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("distance", [150.0, 500.0, 1200.0])
-def test_a_rendered_ball_is_the_closed_form_without_holes(distance: float) -> None:
+def test_a_rendered_ball_matches_the_closed_form_without_holes(distance: float) -> None:
     unit, faces = ball_mesh(48)
-    centre, radius, size, focal = torch.tensor([20.0, -10.0, distance]), 50.0, 96, 96 * distance / 250
-    depth = rasterize((unit * radius + centre)[None], faces, torch.tensor([focal]), torch.tensor([[40.0, 50.0]]), size)[
+    center, radius, size, focal = torch.tensor([20.0, -10.0, distance]), 50.0, 96, 96 * distance / 250
+    depth = rasterize((unit * radius + center)[None], faces, torch.tensor([focal]), torch.tensor([[40.0, 50.0]]), size)[
         0
     ]
     v, u = np.indices((size, size))
     rays = np.stack([(u - 40.0) / focal, (v - 50.0) / focal, np.ones_like(u)], -1)
-    along, squared, c = rays @ centre.numpy(), (rays**2).sum(-1), float(centre @ centre) - radius**2
+    along, squared, c = rays @ center.numpy(), (rays**2).sum(-1), float(center @ center) - radius**2
     root = along**2 - squared * c
     expected = np.where(root > 0, (along - np.sqrt(np.maximum(root, 0))) / squared, np.inf)
-    # A polygon lies a little inside its sphere: no holes within, nothing outside.
+    # The mesh lies slightly inside the sphere: it must have no holes, and nothing may lie outside.
     assert np.isfinite(depth.numpy()[root > squared * 200]).all()
     assert np.isinf(depth.numpy()[root <= 0]).all()
     both = np.isfinite(depth.numpy()) & (root > squared * 400)
     assert np.abs(depth.numpy()[both] - expected[both]).max() < 0.5
 
 
-def test_the_nearer_surface_wins_wherever_it_is_drawn() -> None:
+def test_the_nearer_surface_is_visible_in_any_order() -> None:
     unit, faces = ball_mesh(16)
     near, far = (unit * 30 + torch.tensor([0.0, 0.0, z]) for z in (400.0, 600.0))
     focal, principal = torch.tensor([150.0, 150.0]), torch.full((2, 2), 47.5)
@@ -58,8 +58,8 @@ def test_the_nearer_surface_wins_wherever_it_is_drawn() -> None:
     assert first[0, 48, 48] == pytest.approx(370.0, abs=1.0)
 
 
-def test_triangles_of_every_size_are_drawn_alike() -> None:
-    """A slanted plane cut into few or many triangles is the same plane."""
+def test_triangles_of_all_sizes_are_rendered_alike() -> None:
+    """A slanted plane is the same with few or many triangles."""
     depths = []
     for cells in (1, 7, 40):
         grid = torch.linspace(-400, 400, cells + 1)
@@ -74,7 +74,7 @@ def test_triangles_of_every_size_are_drawn_alike() -> None:
         assert (depth - depths[0]).abs().max() < 0.05
 
 
-def test_a_sensor_keeps_the_surface_and_repeats_with_its_seed() -> None:
+def test_a_sensor_preserves_the_surface_and_is_reproducible() -> None:
     depth = torch.full((64, 96, 96), torch.inf)
     depth[:, 20:76, 20:76] = 600.0
 
@@ -85,20 +85,20 @@ def test_a_sensor_keeps_the_surface_and_repeats_with_its_seed() -> None:
     assert torch.equal(out, sensed(0))
     assert not torch.equal(out, sensed(1))
     inner = out[:, 30:66, 30:66]
-    readings = inner[inner.isfinite()]
-    assert (readings - 600.0).abs().median() < 3.0
+    values = inner[inner.isfinite()]
+    assert (values - 600.0).abs().median() < 3.0
     assert inner.isfinite().float().mean() > 0.9
-    assert out[:, :8].isinf().all()  # nothing is invented far from any surface
+    assert out[:, :8].isinf().all()  # no depth values far from any surface
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=lambda layout: layout.name)
-def test_annotated_joints_are_mixtures_of_landmarks(layout: JointLayout) -> None:
+def test_joints_are_weighted_means_of_landmarks(layout: JointLayout) -> None:
     weights = joint_weights(layout)
     assert torch.allclose(weights.sum(1), torch.ones(len(layout)))
     assert ((weights > 0).sum(1) >= 1).all()
 
 
-def test_fingertips_of_msra_are_the_mesh_s() -> None:
+def test_fingertips_of_msra_are_those_of_the_mesh() -> None:
     weights = joint_weights(MSRA21)
     assert (weights >= 0).all()
     for finger in FINGER_NAMES:
@@ -108,16 +108,16 @@ def test_fingertips_of_msra_are_the_mesh_s() -> None:
 
 @pytest.mark.slow
 class TestHand:
-    def test_it_is_closed_and_of_human_size(self, hand: HandModel) -> None:
+    def test_the_mesh_is_closed_and_of_human_size(self, hand: HandModel) -> None:
         edges = torch.cat([hand.faces[:, [0, 1]], hand.faces[:, [1, 2]], hand.faces[:, [2, 0]]])
-        there = {tuple(edge) for edge in edges.tolist()}
-        assert all((b, a) in there for a, b in there)
+        existing = {tuple(edge) for edge in edges.tolist()}
+        assert all((b, a) in existing for a, b in existing)
         landmarks = hand.points(hand.coefficients)[:, hand.vertices :]
         length = (landmarks[:, LANDMARKS.index("middle_tip")] - landmarks[:, 0]).norm(dim=1)
         assert 120 < length.min() < 165
         assert 200 < length.max() < 250
 
-    def test_posing_keeps_bones_and_bends_towards_the_palm(self, hand: HandModel) -> None:
+    def test_posing_preserves_bone_lengths_and_bends_toward_the_palm(self, hand: HandModel) -> None:
         angles = torch.zeros(2, len(BONES), 3)
         angles[:, :, 0] = hand.rest_flexion
         for finger in FINGER_NAMES[1:]:
@@ -131,7 +131,7 @@ class TestHand:
             if parent >= 0:
                 length = (landmarks[:, bone] - landmarks[:, parent]).norm(dim=1)
                 assert length[0] == pytest.approx(length[1].item(), abs=1e-2)
-        # A fist's tips lie on the thumb's side of the palm, which is the palm's front, and near the palm.
+        # The fingertips of a fist lie in front of the palm and near it.
         tips = [LANDMARKS.index(f"{finger}_tip") for finger in FINGER_NAMES[1:]]
         knuckles = landmarks[1, [LANDMARKS.index(f"{finger}_1") for finger in FINGER_NAMES[1:]]]
         across = knuckles[0] - knuckles[3]
@@ -178,7 +178,7 @@ class TestHand:
         assert ((resolved >= low) & (resolved <= high)).all()
 
         def overlaps(poses: torch.Tensor) -> int:
-            """Pairs of phalanges of different fingers whose middles are closer than a finger is thick."""
+            """Counts the phalanges of different fingers whose middles are closer than the width of a finger."""
             landmarks = hand.landmarks(hand.mean[hand.vertices :].expand(len(poses), -1, -1), poses)
             chains = [[*(f"{f}_{s}" for s in (1, 2, 3)), f"{f}_tip"] for f in FINGER_NAMES]
             ids = torch.tensor([[[LANDMARKS.index(n) for n in pair] for pair in itertools.pairwise(c)] for c in chains])
@@ -209,7 +209,7 @@ class TestHand:
         assert patches.shape == (64, 1, 96, 96)
         assert patches.min() >= -1
         assert patches.max() == 1
-        # Knuckles lie inside the hand: the surface before them is seen, and a little nearer, in nearly all crops.
+        # Knuckles lie inside the hand: in nearly all crops, the visible surface is slightly in front of them.
         joint = uvz[:, MSRA21.joints.index("middle_mcp")]
         u, v = (joint[:, :2] * 95).round().long().clamp(0, 95).T
         surface = patches[torch.arange(64), 0, v, u]
@@ -218,7 +218,7 @@ class TestHand:
 
         camera = Camera(400.0, 400.0, 319.5, 239.5, 640, 480)
         depth, xyz, seen = source().frames(8, camera)
-        assert (seen > 0.3).all()  # nothing but holes and the forearm hides these
+        assert (seen > 0.3).all()  # only holes and the forearm hide these hands
         assert depth.shape == (8, 480, 640)
         for image, joints in zip(depth.numpy(), xyz.numpy(), strict=True):
             u, v, _ = camera.project(joints[MSRA21.joints.index("middle_mcp")]).round().astype(int)
