@@ -28,7 +28,7 @@ class JGRP2OConfig:
         graph: Connections between the joints for graph reasoning (paper, Table 1): the `skeleton`, the `similarity`
             of their features, a learned (`parameterized`) matrix, or `none` for no graph reasoning.
         voting: How the votes of the pixels are combined (paper, Tables 2 and 4): with the weights of `graph`
-            reasoning, by their `mean`, with a separate `attention` branch, or with differentiable `heatmap`s.
+            reasoning, by their `mean`, with a separate `attention` branch, or with a differentiable `heatmap`.
         cube: Side of the cube that is cropped, mm.
         uv_scale: Patch pixels that correspond to a normalized u or v of 1. It is 95, from the center of the first
             pixel to that of the last one, for the built-in weights. The original implementation trains with 95 but
