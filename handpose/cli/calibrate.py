@@ -8,21 +8,23 @@ from typing import Annotated
 import typer
 
 from handpose.cli.console import progress, say
+from handpose.cli.options import Device
 
 
 def calibrate(
-    folder: Annotated[Path, typer.Argument(help="The model folder whose config.json gets the calibration.")],
-    frames: Annotated[int, typer.Option(min=50, help="How many rendered validation images.")] = 1000,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    folder: Annotated[Path, typer.Argument(help="Model folder; the calibration is written into its config.json.")],
+    frames: Annotated[int, typer.Option(min=50, help="Number of synthetic validation images.")] = 1000,
+    device: Device = "auto",
 ) -> None:
-    """Measure what a model's doubts mean in mm, for error estimates and the status low_confidence.
+    """Calibrate the expected errors of a model, and the threshold of the status low_confidence.
 
-    Needs the extra `train` the first time, to make the hand.
+    Requires the extra `train` on first use, to generate the synthetic hand.
     """
     from handpose.evaluation.calibrate import calibrate
 
     with progress(frames) as on_frame:
-        found = calibrate(folder, frames, device, on_frame=on_frame)
-    say(f"{folder}: doubt = spread^{found.joint:g} x hand's spread^{found.hand:g} x bone's deviation^{found.bone:g}")
-    say("expected error " + ", ".join(f"{error:.3g} mm" for error in found.errors_mm) + " from least doubt to most")
-    say(f"low_confidence above {found.doubtful_mm:g} mm on average")
+        result = calibrate(folder, frames, device, on_frame=on_frame)
+    say(f"{folder}: score = spread^{result.joint:g} x hand spread^{result.hand:g} x bone deviation^{result.bone:g}")
+    errors = ", ".join(f"{error:.3g} mm" for error in result.errors_mm)
+    say(f"expected error from the lowest to the highest score: {errors}")
+    say(f"low_confidence above a mean expected error of {result.doubtful_mm:g} mm")

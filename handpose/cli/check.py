@@ -1,4 +1,4 @@
-"""The command line's doctor."""
+"""`handpose check`."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from typing import Annotated
 
 import typer
 
-from handpose.cli.options import Hand, parse_unit
+from handpose.choices import Hand
+from handpose.cli.options import Camera, Device, Json, Model, Unit, parse_camera, parse_unit
 
 
 def check(
-    frame: Annotated[Path, typer.Argument(help="A depth file.")],
-    camera: Annotated[str | None, typer.Option("--camera", "-c", help="As in `handpose predict`.")] = None,
-    unit: Annotated[str, typer.Option(help="As in `handpose predict`.")] = "mm",
-    hand: Annotated[Hand, typer.Option(help="Which hand it should be.")] = Hand.right,
-    model: Annotated[str, typer.Option("--model", "-m", help="As in `handpose predict`.")] = "msra",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
+    frame: Annotated[Path, typer.Argument(help="Depth file.")],
+    camera: Camera = None,
+    unit: Unit = "mm",
+    hand: Annotated[Hand, typer.Option(help="Which hand the image shows.")] = "right",
+    model: Model = "msra",
+    device: Device = "auto",
+    as_json: Json = False,
 ) -> None:
-    """Look for what is wrong with a depth image, its camera or its unit, and say what to do.
+    """Diagnose a depth image, its camera and its unit, and explain how to fix them.
 
-    Exit code: 0 nothing failed (there may be warnings), 1 something failed, 2 wrong usage.
+    Exit code: 0 no check failed (there may be warnings), 1 at least one check failed, 2 usage error.
     """
     import dataclasses
     import json
 
-    from handpose.geometry.camera import Camera
     from handpose.inference.diagnosis import check_frame
     from handpose.inference.estimator import HandPoseEstimator
     from handpose.inference.query import Query
 
-    query = Query(None if camera is None else Camera.parse(camera), hand=hand.value, unit=parse_unit(unit))
+    query = Query(parse_camera(camera), hand=hand, unit=parse_unit(unit))
     estimator = HandPoseEstimator.from_pretrained(model, device=device)
     findings = check_frame(frame, estimator, query)
     if as_json:

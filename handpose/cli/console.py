@@ -1,4 +1,4 @@
-"""What commands say on stderr."""
+"""Log messages, warnings and progress on stderr; stdout is for results."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ import typer
 
 
 def say(line: str) -> None:
-    """A line for the person who watches; stdout is for results."""
+    """Print a log message."""
     typer.echo(line, err=True)
 
 
 def say_row(row: dict[str, float]) -> None:
-    """Numbers by name, as one line."""
+    """Print named values as one line."""
     say("  ".join(f"{name} {value:.6g}" for name, value in row.items()))
 
 
 @contextlib.contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """Warnings as one line each on stderr, the same one once."""
+    """Print each distinct warning once, as one line."""
     with warnings.catch_warnings():
         warnings.simplefilter("once", UserWarning)
         warnings.showwarning = lambda message, *_: say(f"warning: {message}")
         yield
 
 
-def tell_of_the_first_time(made: str) -> None:
-    """Says that the hand to render is made first, if it is not in the cache."""
+def note_first_generation(file: str) -> None:
+    """Print that the synthetic hand must be generated if its file is not in the cache."""
     from handpose.io.cache import cache_folder
 
-    if not (cache_folder() / made).is_file():
-        say("making the hand to render and its poses, this once: about two minutes")
+    if not (cache_folder() / file).is_file():
+        say("generating the synthetic hand and its poses once, which takes about two minutes")
 
 
 @contextlib.contextmanager
 def progress(steps: int) -> Iterator[Callable[[int], None]]:
-    """What shows how many of the steps are done, where a person watches."""
+    """Show a progress bar on a terminal; yield a function that takes the number of completed steps."""
     if not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0":
         yield lambda step: None
         return

@@ -1,4 +1,4 @@
-"""The command line for the web page to try hands on."""
+"""`handpose demo`."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from handpose.cli.console import say
 
 def demo(
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="One more to choose from, as in `handpose predict`.")
+        str | None, typer.Option("--model", "-m", help="Further model to choose from, as in `handpose predict`.")
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, help="Port to listen on; 0 for a free one.")] = 7860,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 accepts connections from other machines.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, help="Port to listen on; 0 selects a free port.")] = 7860,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
 ) -> None:
-    """Try depth images on a web page of this machine. Needs the extra `demo`."""
+    """Try depth images on a local web page. Requires the extra `demo`."""
     from handpose.demo.server import serve
     from handpose.weights.registry import WEIGHTS
 
     models = list(dict.fromkeys([*([model] if model else []), *WEIGHTS]))
     page, address = serve(host, port, models)
-    say(f"{address} (Ctrl-C ends it)")
+    say(f"{address} (press Ctrl-C to stop)")
     if browser:
         typer.launch(address)
     with contextlib.suppress(KeyboardInterrupt):

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from handpose.cli.console import say
 from handpose.cli.options import Model
 
-
-class GraphFormat(str, enum.Enum):
-    """What exported files are for."""
-
-    onnx = "onnx"
-    openvino = "openvino"
+_SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
 
 
 def export(
-    out: Annotated[Path, typer.Argument(help="The file to write: OUT.onnx, or OUT.xml with OUT.bin beside it.")],
+    out: Annotated[Path, typer.Argument(help="File to write: OUT.onnx, or OUT.xml along with OUT.bin.")],
     model: Model = "msra",
     format: Annotated[
-        GraphFormat | None, typer.Option(help="What the file is for, if its ending is not to say so.")
+        Literal["onnx", "openvino"] | None, typer.Option(help="File format (default: determined by the extension).")
     ] = None,
-    int8: Annotated[bool, typer.Option("--int8", help="Round to 8 bits: faster, a little less accurate.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Quantize to 8 bits: faster and slightly less accurate.")
+    ] = False,
 ) -> None:
-    """Write the network as one file for ONNX Runtime or OpenVINO, and check that it finds the same joints."""
-    wanted = {"onnx": ".onnx", "openvino": ".xml"}
-    suffixes = [wanted[format.value]] if format else [*wanted.values()]
+    """Export the network for ONNX Runtime or OpenVINO, and check that it predicts the same joints."""
+    suffixes = [_SUFFIXES[format]] if format else [*_SUFFIXES.values()]
     if out.suffix not in suffixes:
         raise typer.BadParameter(f"expected {' or '.join(f'OUT{suffix}' for suffix in suffixes)}, got {out}")
 
@@ -38,7 +33,7 @@ def export(
 
     exported = export(find_weights(model), out, int8=int8)
     if exported.int8_error_mm is None:
-        say(f"{out}: joints within {exported.largest_mm:.4f} mm of PyTorch's; use it with handpose predict -m {out}")
+        say(f"{out}: joints within {exported.largest_mm:.4f} mm of PyTorch; use it with handpose predict -m {out}")
     else:
         before, after = exported.int8_error_mm
-        say(f"{out}: mean joint error on rendered crops {after:.2f} mm, {after - before:+.2f} mm by rounding to 8 bits")
+        say(f"{out}: mean joint error on synthetic crops {after:.2f} mm, {after - before:+.2f} mm due to quantization")

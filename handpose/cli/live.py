@@ -1,4 +1,4 @@
-"""The command line for cameras: hands as they move."""
+"""`handpose live`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import IO, Annotated
 
 import typer
 
+from handpose.choices import Hand
 from handpose.cli.console import say, say_row, warnings_as_lines
-from handpose.cli.options import Hand, parse_unit
+from handpose.cli.options import Device, Model, parse_camera, parse_unit
 from handpose.cli.signals import exit_on_broken_pipe
 from handpose.errors import HandPoseError, SourceLostError
 
@@ -21,28 +22,37 @@ def live(
     source: Annotated[
         str, typer.Argument(help="realsense, orbbec, synthetic, a folder of depth files, or a recording.")
     ],
-    model: Annotated[str, typer.Option("--model", "-m", help="As in `handpose predict`.")] = "msra",
-    hand: Annotated[Hand, typer.Option(help="Which hands they are.")] = Hand.right,
-    max_hands: Annotated[int, typer.Option(min=1, help="How many hands to follow.")] = 1,
-    record: Annotated[Path | None, typer.Option(metavar="FILE", help="Record the frames that are processed.")] = None,
-    view: Annotated[bool, typer.Option("--view", help="Show everything in Rerun. Needs the extra `view`.")] = False,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where results go instead of stdout.")] = None,
-    frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many.")] = None,
-    camera: Annotated[str | None, typer.Option("--camera", "-c", help="A folder's, as in `handpose predict`.")] = None,
-    unit: Annotated[str, typer.Option(help="A folder's, as in `handpose predict`.")] = "mm",
-    fps: Annotated[float, typer.Option(min=0.1, help="Of a folder or the synthetic hand.")] = 30.0,
-    real_time: Annotated[
-        bool, typer.Option("--real-time", help="Play what is no camera at its own speed, dropping frames like one.")
+    model: Model = "msra",
+    hand: Annotated[Hand, typer.Option(help="Which hands the frames show.")] = "right",
+    max_hands: Annotated[int, typer.Option(min=1, help="Maximum number of hands to track.")] = 1,
+    record: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Record the processed frames to this file.")
+    ] = None,
+    view: Annotated[
+        bool, typer.Option("--view", help="Show frames and hands in Rerun. Requires the extra `view`.")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    force: Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")] = False,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Output file (default: stdout).")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None,
+    camera: Annotated[
+        str | None, typer.Option("--camera", "-c", help="Camera of a folder, as in `handpose predict`.")
+    ] = None,
+    unit: Annotated[str, typer.Option(help="Unit of a folder, as in `handpose predict`.")] = "mm",
+    fps: Annotated[float, typer.Option(min=0.1, help="Frame rate of a folder or of the synthetic hand.")] = 30.0,
+    real_time: Annotated[
+        bool,
+        typer.Option(
+            "--real-time",
+            help="Play folders, recordings and synthetic hands in real time, dropping frames like a camera.",
+        ),
+    ] = False,
+    device: Device = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:
-    """Follow hands through a stream of depth frames and write a line of JSON per hand and frame.
+    """Track hands in a stream of depth frames, and write one line of JSON per hand and frame.
 
-    Ends with the source, after --frames, or with Ctrl-C. Exit code: 0 all fine, 1 the camera was lost (what was
-    recorded and written until then is kept), 2 wrong usage or no camera.
+    Stops at the end of the source, after --frames, or on Ctrl-C. Exit code: 0 success, 1 the camera was lost (earlier
+    results and recorded frames are kept), 2 usage error or no camera.
     """
-    from handpose.geometry.camera import Camera
     from handpose.inference.estimator import HandPoseEstimator
     from handpose.inference.tracker import HandTracker
     from handpose.live.rerun_viewer import RerunViewer
@@ -55,19 +65,16 @@ def live(
             raise typer.BadParameter(f"{path}: is the source; results must go elsewhere")
         if path is not None and path.exists() and not force:
             raise typer.BadParameter(f"{path}: already exists; pass --force to overwrite it")
-    parsed_camera = None if camera is None else Camera.parse(camera)
-    arrivals = open_paced(source, camera=parsed_camera, unit=parse_unit(unit), fps=fps, real_time=real_time)
+    arrivals = open_paced(source, camera=parse_camera(camera), unit=parse_unit(unit), fps=fps, real_time=real_time)
 
     lost: SourceLostError | None = None
     with contextlib.ExitStack() as stack:
         stack.enter_context(warnings_as_lines())
         stack.enter_context(exit_on_broken_pipe())
-        tracker = HandTracker(
-            HandPoseEstimator.from_pretrained(model, device=device), max_hands=max_hands, hand=hand.value
-        )
+        tracker = HandTracker(HandPoseEstimator.from_pretrained(model, device=device), max_hands=max_hands, hand=hand)
         recorder = None if record is None else stack.enter_context(contextlib.closing(Recorder(record)))
         viewer = stack.enter_context(contextlib.closing(RerunViewer())) if view else None
-        results = None if output is None else stack.enter_context(_opened(output))
+        results = None if output is None else stack.enter_context(_open_output(output))
         session = run_session(arrivals, tracker, recorder=recorder, viewer=viewer, max_frames=frames)
         total, recent = Statistics(), Statistics()
         try:
@@ -89,7 +96,7 @@ def live(
         raise typer.Exit(1)
 
 
-def _opened(path: Path) -> IO[str]:
+def _open_output(path: Path) -> IO[str]:
     try:
         return path.open("w", encoding="utf-8")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The command line: parse, call the library once, print."""
+"""Entry point of the command line, and its commands."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ app = typer.Typer(
     invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # errors are plain lines
+    rich_markup_mode=None,  # prints errors as plain lines
 )
 for command in (
     *(predict, live, check, demo),
@@ -52,7 +52,7 @@ def options(
 
 
 def main() -> NoReturn:
-    """The entry point: an error that the caller can put right is one line and exit code 2, a bug a traceback."""
+    """Run the command line; errors that the user can fix are one line and exit code 2, others a traceback."""
     try:
         app()
     except (HandPoseError, DeviceMemoryError) as error:

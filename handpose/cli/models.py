@@ -1,4 +1,4 @@
-"""The command line for weights: list, download, publish, convert."""
+"""`handpose models`, `download`, `publish` and `convert`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
+from handpose.choices import LayoutName
 from handpose.cli.console import say
-from handpose.cli.options import Layout
 
 
 def models() -> None:
-    """List the weights: layout, parameters, license, measured error, and location of the file."""
+    """List the built-in weights with layout, parameters, license, measured errors and file."""
     from handpose.weights.registry import WEIGHTS
 
     for record in WEIGHTS.values():
@@ -24,9 +24,9 @@ def models() -> None:
 
 
 def download(
-    name: Annotated[str, typer.Argument(help="A name from `handpose models`, or owner/repo[@revision] on the Hub.")],
+    name: Annotated[str, typer.Argument(help="Name from `handpose models`, or owner/repo[@revision] on the Hub.")],
 ) -> None:
-    """Fetch weights into the local cache, check that they load, and print their file and its sha256."""
+    """Download weights into the local cache, check them, and print their file and its sha256."""
     from handpose.weights.resolve import find_weights
 
     weights = find_weights(name)
@@ -35,10 +35,12 @@ def download(
 
 
 def publish(
-    folder: Annotated[Path, typer.Argument(help="With config.json, model.safetensors and README.md, the model card.")],
-    repo: Annotated[str, typer.Argument(metavar="OWNER/REPO", help="The repository; made if need be.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of config.json, model.safetensors and README.md, the model card.")
+    ],
+    repo: Annotated[str, typer.Argument(metavar="OWNER/REPO", help="Repository; created if it does not exist.")],
 ) -> None:
-    """Upload a model folder to the Hub, and print the revision and the sha256 to pin. HF_TOKEN says who you are."""
+    """Upload a model folder to the Hub, and print its revision and sha256. Authentication uses HF_TOKEN."""
     from handpose.weights.publish import publish_weights
 
     revision, sha256 = publish_weights(folder, repo)
@@ -46,12 +48,12 @@ def publish(
 
 
 def convert(
-    prefix: Annotated[Path, typer.Argument(help="The checkpoint's path without .index / .data-00000-of-00001.")],
-    out: Annotated[Path, typer.Argument(help="The model folder to make.")],
-    layout: Annotated[Layout, typer.Option(help="What the checkpoint was trained for.")],
+    prefix: Annotated[Path, typer.Argument(help="Path of the checkpoint without .index or .data-00000-of-00001.")],
+    out: Annotated[Path, typer.Argument(help="Model folder to create.")],
+    layout: Annotated[LayoutName, typer.Option(help="Joint layout of the checkpoint.")],
 ) -> None:
-    """Turn the original authors' TensorFlow checkpoint into a model folder. TensorFlow is not needed."""
+    """Convert a TensorFlow checkpoint of the original authors to a model folder. TensorFlow is not required."""
     from handpose.weights.tensorflow_import import convert
 
-    convert(prefix, out, layout.value)
-    say(f"{out}: config.json and model.safetensors; use it with handpose predict -m {out}")
+    convert(prefix, out, layout)
+    say(f"{out}: wrote config.json and model.safetensors; use it with handpose predict -m {out}")

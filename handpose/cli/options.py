@@ -1,57 +1,60 @@
-"""Options that commands share, and what they mean."""
+"""Options that several commands share, and their parsers."""
 
 from __future__ import annotations
 
-import enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from handpose.choices import DatasetName, Split
 from handpose.cli.console import say
 
 if TYPE_CHECKING:
     from handpose.datasets.dataset import HandDataset
-
-if TYPE_CHECKING:
+    from handpose.geometry import camera as cameras
     from handpose.io.depth.units import DepthUnit
 
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", "-m", help="Name from `handpose models`, model folder, exported file, or owner/repo on the Hub."
+    ),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+Camera = Annotated[
+    str | None,
+    typer.Option("--camera", "-c", help="icvl, nyu, msra, fx,fy,cx,cy[,width,height], or a .json or ROS .yaml file."),
+]
+Unit = Annotated[
+    str, typer.Option(help="Unit of the depth values: mm, m, millimeters per unit, or nyu (two-byte PNG).")
+]
+Data = Literal["synthetic", DatasetName]
+Root = Annotated[Path | None, typer.Option(help="Folder of the data set.")]
+Centers = Annotated[
+    str, typer.Option(help="Source of the hand centers: refined, truth, localize, or a folder of center files.")
+]
+Subject = Annotated[int | None, typer.Option(help="MSRA's test subject, 0 to 8.")]
+Workers = Annotated[int, typer.Option(min=0, help="Number of processes that load images.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-class Layout(str, enum.Enum):
-    """The joint layouts."""
 
-    icvl = "icvl"
-    nyu = "nyu"
-    msra = "msra"
+def parse_camera(text: str | None) -> cameras.Camera | None:
+    """Parse `--camera`."""
+    from handpose.geometry import camera as cameras
 
-
-class Hand(str, enum.Enum):
-    """Which hand an image shows."""
-
-    right = "right"
-    left = "left"
-
-
-class HandOrAuto(str, enum.Enum):
-    """Which hand an image shows, or that nobody knows."""
-
-    right = "right"
-    left = "left"
-    auto = "auto"
+    return None if text is None else cameras.Camera.parse(text)
 
 
 def parse_unit(text: str) -> DepthUnit:
-    """What `--unit` means."""
-    if text in ("mm", "m", "nyu"):
-        return text  # type: ignore[return-value]
-    (unit,) = parse_numbers(text, 1, "--unit mm|m|nyu|NUMBER")
-    if not 0 < unit < float("inf"):
-        raise typer.BadParameter(f"expected --unit mm|m|nyu|NUMBER with a number above 0, got {text!r}")
-    return unit
+    """Parse `--unit`."""
+    from handpose.io.depth import units
+
+    return units.parse_unit(text)
 
 
 def parse_numbers(text: str, count: int, what: str) -> tuple[float, ...]:
-    """So many numbers with commas between them; `what` is said if they are not."""
+    """Parse exactly `count` comma-separated numbers; `what` names the option in the error."""
     try:
         numbers = tuple(float(part) for part in text.split(","))
     except ValueError:
@@ -61,48 +64,15 @@ def parse_numbers(text: str, count: int, what: str) -> tuple[float, ...]:
     return numbers
 
 
-Model = Annotated[str, typer.Option("--model", "-m", help="As in `handpose predict`.")]
-
-
-class Data(str, enum.Enum):
-    """What to train or measure on."""
-
-    synthetic = "synthetic"
-    icvl = "icvl"
-    nyu = "nyu"
-    msra = "msra"
-
-
-Root = Annotated[Path | None, typer.Option(help="The data set's folder.")]
-Centers = Annotated[
-    str, typer.Option(help="Where hand centres come from: refined, truth, localize, or a folder of centre files.")
-]
-Subject = Annotated[int | None, typer.Option(help="MSRA's test subject, 0 to 8.")]
-Workers = Annotated[int, typer.Option(min=0, help="Processes that read images.")]
-
-
-class OptimizerChoice(str, enum.Enum):
-    """Optimizers."""
-
-    muon = "muon"
-    adam = "adam"
-
-
-Optimizer = Annotated[
-    OptimizerChoice | None, typer.Option(help="Optimizer (default: muon; the paper's recipe uses adam).")
-]
-
-
-def open_chosen(
-    data: Data, root: Path | None, split: Any, centers: str, subject: int | None, cube: float | None
+def open_data(
+    name: DatasetName, root: Path | None, split: Split, centers: str, subject: int | None, cube: float | None = None
 ) -> HandDataset:
-    """The data set that the options name."""
+    """Open the data set that the options specify, and log the frames that are excluded from it."""
     from handpose.datasets.catalog import open_dataset
 
     if root is None:
-        raise typer.BadParameter(f"--data {data.value} needs --root, the data set's folder")
-    name: Any = data.value
+        raise typer.BadParameter(f"--data {name} requires --root, the folder of the data set")
     dataset = open_dataset(name, root, split, centers=centers, subject=subject, cube=cube)
-    for number, reason in sorted(dataset.damaged.items()):
-        say(f"warning: {dataset.files[number]} is left out: {reason}")
+    for index, reason in sorted(dataset.damaged.items()):
+        say(f"warning: {dataset.files[index]} is excluded: {reason}")
     return dataset

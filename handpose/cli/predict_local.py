@@ -14,9 +14,9 @@ from handpose.cli.console import say
 from handpose.cli.signals import exit_on_broken_pipe, stop_on_signal
 
 if TYPE_CHECKING:
+    from handpose.choices import Format
     from handpose.jobs.job import PredictJob
     from handpose.jobs.local import LocalProgress
-    from handpose.results.formats import Format
 
 
 def run_local(job: PredictJob, format: Format, draw: Path | None, html: Path | None) -> None:

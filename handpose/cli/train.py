@@ -2,100 +2,97 @@
 
 from __future__ import annotations
 
-import enum
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from handpose.cli.console import progress, say, say_row, tell_of_the_first_time
-from handpose.cli.options import Centers, Data, Layout, Optimizer, Root, Subject, Workers, open_chosen
-from handpose.errors import HandPoseError
+from handpose.choices import LayoutName, Optimizer
+from handpose.cli.console import note_first_generation, progress, say, say_row
+from handpose.cli.options import Centers, Data, Device, Root, Subject, Workers, open_data
 
+if TYPE_CHECKING:
+    from handpose.datasets.dataset import HandDataset
+    from handpose.training.config import TrainingConfig
 
-class Recipe(str, enum.Enum):
-    """Training settings."""
-
-    rendered = "rendered"
-    paper = "paper"
+_Recipe = Literal["rendered", "paper"]
 
 
 def train(
-    run: Annotated[Path, typer.Argument(help="Folder of the training; one that has a checkpoint is continued.")],
-    data: Annotated[Data, typer.Option(help="Rendered hands, or a data set on your disk.")] = Data.synthetic,
+    run: Annotated[Path, typer.Argument(help="Folder of the training run; resumed if it contains a checkpoint.")],
+    data: Annotated[Data, typer.Option(help="Training data: synthetic hands or a data set.")] = "synthetic",
     root: Root = None,
-    layout: Annotated[Layout, typer.Option(help="Joint layout of rendered hands.")] = Layout.msra,
+    layout: Annotated[LayoutName, typer.Option(help="Joint layout of the synthetic hands.")] = "msra",
     centers: Centers = "refined",
     subject: Subject = None,
     workers: Workers = 0,
     recipe: Annotated[
-        Recipe | None, typer.Option(help="The paper's settings (for data sets), or what suits rendered hands.")
+        _Recipe | None,
+        typer.Option(
+            help="Training settings: those of the paper (data sets) or of the built-in weights (synthetic hands)."
+        ),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Length of the whole training; the learning rate's schedule fits it.")
+        int | None,
+        typer.Option(min=1, help="Total number of training steps; determines the learning rate schedule."),
     ] = None,
     start: Annotated[
-        str | None, typer.Option(help="Weights to begin with, of any layout; as --model in `handpose predict`.")
+        str | None,
+        typer.Option(help="Initial weights, as --model in `handpose predict`; of any layout with synthetic hands."),
     ] = None,
-    batch: Annotated[int | None, typer.Option(min=2, help="Crops per step, instead of the recipe's.")] = None,
-    optimizer: Optimizer = None,
+    batch: Annotated[int | None, typer.Option(min=2, help="Batch size (default: that of the recipe).")] = None,
+    optimizer: Annotated[
+        Optimizer | None, typer.Option(help="Optimizer (default: muon; the paper's recipe uses adam).")
+    ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="Peak learning rate of the optimizer (default: that of the recipe).")
     ] = None,
-    validate_every: Annotated[int | None, typer.Option(min=1, help="Steps between checkpoints.")] = None,
-    max_minutes: Annotated[float, typer.Option(help="Stop then, with a checkpoint to go on from.")] = float("inf"),
-    seed: Annotated[int, typer.Option(help="Of weights and data.")] = 1,
-    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
-    compile: Annotated[bool, typer.Option("--compile", help="Run the network through torch.compile.")] = False,
+    validate_every: Annotated[int | None, typer.Option(min=1, help="Number of steps between checkpoints.")] = None,
+    max_minutes: Annotated[float, typer.Option(help="Stop after this many minutes and save a checkpoint.")] = float(
+        "inf"
+    ),
+    seed: Annotated[int, typer.Option(help="Random seed of weights and data.")] = 1,
+    device: Device = "cpu",
+    compile: Annotated[bool, typer.Option("--compile", help="Compile the network with torch.compile.")] = False,
     sync_batchnorm: Annotated[
-        bool, typer.Option("--sync-batchnorm", help="With torchrun: BatchNorm statistics over all GPUs.")
+        bool, typer.Option("--sync-batchnorm", help="With torchrun: synchronize BatchNorm statistics over all GPUs.")
     ] = False,
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Log for TensorBoard too. Needs the extra `tensorboard`.")
+        bool, typer.Option("--tensorboard", help="Also log for TensorBoard. Requires the extra `tensorboard`.")
     ] = False,
-    out: Annotated[Path | None, typer.Option("--output", "-o", help="Model folder to write in the end.")] = None,
+    out: Annotated[Path | None, typer.Option("--output", "-o", help="Model folder to write after training.")] = None,
 ) -> None:
-    """Train on rendered hands (needs the extra `train` the first time, to make the hand) or on a data set."""
+    """Train on synthetic hands (requires the extra `train` on first use) or on a data set."""
     import contextlib
-    import dataclasses
 
     from handpose.network.config import JGRP2OConfig
     from handpose.training import trainer
-    from handpose.training.config import TrainingConfig, paper_recipe
     from handpose.training.distributed import process_group
     from handpose.training.pose_task import write_model
+    from handpose.training.tensorboard import tensorboard_log
     from handpose.weights.resolve import find_weights
 
-    dataset = None if data is Data.synthetic else open_chosen(data, root, "train", centers, subject, None)
+    dataset = None if data == "synthetic" else open_data(data, root, "train", centers, subject)
     if dataset is None:
-        model = JGRP2OConfig(layout.value)
+        model = JGRP2OConfig(layout)
     else:
         model = JGRP2OConfig(dataset.layout.name, cube=float(dataset.cubes.max()))
-    given = {"batch": batch, "learning_rate": learning_rate, "validate_every": validate_every, "steps": steps}
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if dataset is not None and recipe is not Recipe.rendered:
-        if optimizer == "muon":
-            raise typer.BadParameter("the paper's recipe uses adam; pass --recipe rendered to train with muon")
-        config = dataclasses.replace(paper_recipe(dataset.layout.name, len(dataset.usable), seed), **changes)
-    elif recipe is Recipe.paper or steps is None:
-        raise typer.BadParameter("rendered hands have no end: expected --steps, and no --recipe paper")
-    else:
-        config = TrainingConfig(**changes, optimizer="muon" if optimizer is None else optimizer.value, seed=seed)
+    options = {"batch": batch, "learning_rate": learning_rate, "validate_every": validate_every, "steps": steps}
+    changes = {name: value for name, value in options.items() if value is not None}
+    config = _training_config(dataset, recipe, optimizer, changes, seed)
     weights = None if start is None else find_weights(start)
-    log = _tensorboard(run) if tensorboard else None
+    logs = [say_row, *([tensorboard_log(run)] if tensorboard else [])]
 
     def report(row: dict[str, float]) -> None:
-        say_row(row)
-        if log is not None:
+        for log in logs:
             log(row)
 
     with process_group(device) as own_device, progress(config.steps) as on_step, contextlib.ExitStack() as stack:
         if dataset is None:
             from handpose.training.on_synthetic import synthetic_task
 
-            tell_of_the_first_time("hand.npz")
+            note_first_generation("hand.npz")
             task = synthetic_task(model, config, own_device, start=weights)
         else:
             from handpose.training.on_real import dataset_task
@@ -112,25 +109,28 @@ def train(
         )
     if os.environ.get("RANK", "0") == "0":
         if out is None:
-            say(f"{run}: checkpoint kept; the same command with -o FOLDER writes its weights")
+            say(f"{run}: wrote the checkpoint; run the same command with -o FOLDER to write a model folder")
         else:
             write_model(run, out)
-            say(f"{out}: weights written; `handpose predict IMAGE --model {out}` uses them")
+            say(f"{out}: wrote the model folder; use it with handpose predict IMAGE --model {out}")
 
 
-def _tensorboard(run: Path) -> Callable[[dict[str, float]], None]:
-    """What writes a row of numbers into the run's folder for TensorBoard."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise HandPoseError(
-            "--tensorboard needs the package tensorboard: pip install 'handpose[tensorboard]'"
-        ) from None
-    writer = SummaryWriter(str(run))
+def _training_config(
+    dataset: HandDataset | None,
+    recipe: _Recipe | None,
+    optimizer: Optimizer | None,
+    changes: dict[str, Any],
+    seed: int,
+) -> TrainingConfig:
+    """Return the settings of the recipe, by default that of the data, with the changes."""
+    import dataclasses
 
-    def log(row: dict[str, float]) -> None:
-        for name, value in row.items():
-            writer.add_scalar(name, value, int(row["step"]))
-        writer.flush()
+    from handpose.training.config import TrainingConfig, paper_recipe
 
-    return log
+    if dataset is not None and recipe != "rendered":
+        if optimizer == "muon":
+            raise typer.BadParameter("the paper's recipe uses adam; pass --recipe rendered to train with muon")
+        return dataclasses.replace(paper_recipe(dataset.layout.name, len(dataset.usable), seed), **changes)
+    if recipe == "paper" or "steps" not in changes:
+        raise typer.BadParameter("synthetic data is endless: --steps is required, and --recipe paper is not supported")
+    return TrainingConfig(**changes, optimizer=optimizer or "muon", seed=seed)

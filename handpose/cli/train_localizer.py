@@ -11,11 +11,11 @@ from handpose.cli.console import say_row
 
 
 def train_localizer(
-    run: Annotated[Path, typer.Argument(help="Folder of the training; one that has a checkpoint is continued.")],
-    steps: Annotated[int, typer.Option(min=1, help="Length of the whole training.")],
-    seed: Annotated[int, typer.Option(help="Of weights and data.")] = 0,
+    run: Annotated[Path, typer.Argument(help="Folder of the training run; resumed if it contains a checkpoint.")],
+    steps: Annotated[int, typer.Option(min=1, help="Total number of training steps.")],
+    seed: Annotated[int, typer.Option(help="Random seed of weights and data.")] = 0,
 ) -> None:
-    """Train the small network that finds hands, on rendered rooms. Needs the extra `train` the first time."""
+    """Train the network that localizes hands, on synthetic rooms. Requires the extra `train` on first use."""
     from handpose.training.localizer import train_localizer
 
     train_localizer(run, steps, say_row, seed=seed)

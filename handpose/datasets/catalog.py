@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import get_args
 
-from handpose.datasets.dataset import DatasetName, HandDataset, Split
+from handpose.choices import DatasetName, Split
+from handpose.datasets.dataset import HandDataset
 from handpose.datasets.icvl import open_icvl
 from handpose.datasets.msra import open_msra
 from handpose.datasets.nyu import open_nyu

@@ -7,10 +7,11 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from handpose.choices import DatasetName, Split
 from handpose.errors import DepthReadError, HandPoseError
 from handpose.geometry.camera import CAMERAS, Camera
 from handpose.geometry.layouts import LAYOUTS, JointLayout
@@ -18,9 +19,6 @@ from handpose.io.depth.read import read_depth
 from handpose.io.depth.units import DepthUnit, DepthUnitWarning
 from handpose.localization.centers import read_centers
 from handpose.localization.localizer import localize_hands
-
-DatasetName = Literal["icvl", "nyu", "msra"]
-Split = Literal["train", "test"]
 
 
 @dataclass(frozen=True, eq=False)

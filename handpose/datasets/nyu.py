@@ -8,7 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from handpose.datasets.dataset import HandDataset, Split, choose_centers, find, find_damaged
+from handpose.choices import Split
+from handpose.datasets.dataset import HandDataset, choose_centers, find, find_damaged
 from handpose.datasets.matfile import read_mat, write_mat
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import CAMERAS

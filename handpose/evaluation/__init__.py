@@ -1,1 +1,1 @@
-"""How good poses are, and how fast."""
+"""Accuracy and speed of pose estimation."""

@@ -1,4 +1,4 @@
-"""Text files of predictions against true joints, by the field's evaluators."""
+"""Evaluation of published prediction files."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from handpose.results.uvd import EVALUATORS, read_ground_truth, read_predictions
 
 
 def compare_files(dataset: str, ground_truth: str | Path, predictions: Sequence[str | Path]) -> Report:
-    """The report on text files of predictions against one of true joints, by the field's evaluators.
+    """Return the report on prediction files, computed as published results are.
 
     Args:
-        dataset: `nyu`, `icvl` or `msra`: which joints and intrinsics.
-        ground_truth: true joints, `u v d` per joint, one frame per line.
-        predictions: files in the same format; each is called as its file, without the suffix.
+        dataset: `nyu`, `icvl` or `msra`, which determines joints and intrinsics.
+        ground_truth: File of the true joints, `u v d` per joint, one frame per line.
+        predictions: Prediction files in the same format. Their names without the extension are used in the report.
 
     Raises:
-        HandPoseError: a file cannot be read, holds other joints, or has another number of frames than the truth.
+        HandPoseError: A file cannot be read, or its number of joints or frames is wrong.
     """
     if dataset not in EVALUATORS:
         raise HandPoseError(f"the data set must be one of {', '.join(EVALUATORS)}, got {dataset!r}")
@@ -31,15 +31,15 @@ def compare_files(dataset: str, ground_truth: str | Path, predictions: Sequence[
         uvz = read_predictions(path, layout)
         if len(uvz) != len(truth):
             raise HandPoseError(
-                f"{path}: expected as many frames (lines) as {ground_truth} has, {len(truth)}, got {len(uvz)}; "
-                "write nan for joints that are not predicted"
+                f"{path}: expected {len(truth)} frames (lines), as in {ground_truth}, got {len(uvz)}; write nan for "
+                "joints without a prediction"
             )
         evaluation = Evaluation.of(camera.unproject(uvz), camera.unproject(truth))
-        entries.append(Entry(name, evaluation, "chosen by the predictions' authors; the files do not say"))
+        entries.append(Entry(name, evaluation, "chosen by the authors of the predictions; not stated in the files"))
     return Report(dataset.upper(), layout, entries, camera, [f"true joints from {Path(ground_truth).name}"])
 
 
 def _names(paths: list[Path]) -> list[str]:
-    """The files' stems; whole paths where two stems are the same."""
+    """Return the stems of the files, or their paths if two stems are equal."""
     stems = [path.stem for path in paths]
     return stems if len(set(stems)) == len(stems) else [str(path) for path in paths]

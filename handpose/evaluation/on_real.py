@@ -1,4 +1,4 @@
-"""A model's joints on a data set."""
+"""Predictions for the frames of a data set."""
 
 from __future__ import annotations
 
@@ -9,41 +9,44 @@ from handpose.datasets.dataset import HandDataset
 from handpose.errors import HandPoseError
 from handpose.geometry.crop import HandCrop
 from handpose.inference.estimator import HandPoseEstimator
+from handpose.io.warn import warn
 
-_BATCH = 64
+_BATCH = 64  # crops
 
 
-def predict_dataset(
-    estimator: HandPoseEstimator, dataset: HandDataset, workers: int = 0
-) -> tuple[np.ndarray, dict[int, str]]:
-    """The model's joints xyz (N, J, 3) in mm for every frame, NaN where there is none, and why, by frame number.
+def predict_dataset(estimator: HandPoseEstimator, dataset: HandDataset, workers: int = 0) -> np.ndarray:
+    """Return the predicted joints xyz (N, J, 3) in mm of every frame; NaN, with a warning, if there is no prediction.
+
+    Args:
+        estimator: Estimator with the layout of the data set.
+        dataset: Data set.
+        workers: Number of processes that load images.
 
     Raises:
-        HandPoseError: the model predicts other joints than the data set has.
+        HandPoseError: The joint layouts differ.
     """
     if estimator.layout.name != dataset.layout.name:
         raise HandPoseError(
-            f"{estimator.name} predicts the joints of {estimator.layout.name}, {dataset.name} has those of "
-            f"{dataset.layout.name}; choose a model for {dataset.layout.name}"
+            f"{estimator.name} predicts joints of layout {estimator.layout.name}, but {dataset.name} has layout "
+            f"{dataset.layout.name}; use a model with layout {dataset.layout.name}"
         )
     joints = np.full((len(dataset), len(dataset.layout), 3), np.nan)
-    problems: dict[int, str] = {}
-    numbers: list[int] = []
+    indices: list[int] = []
     crops: list[HandCrop] = []
 
     def flush() -> None:
         if crops:
-            joints[numbers] = estimator.predict_crops(crops)
-            numbers.clear()
+            joints[indices] = estimator.predict_crops(crops)
+            indices.clear()
             crops.clear()
 
     for item in read_crops(dataset, workers=workers):
         if item.crop is None:
-            problems[item.index] = item.problem or "no crop"
+            warn(f"{dataset.files[item.index]} has no prediction: {item.problem or 'no crop'}")
             continue
-        numbers.append(item.index)
+        indices.append(item.index)
         crops.append(item.crop)
         if len(crops) == _BATCH:
             flush()
     flush()
-    return joints, problems
+    return joints

@@ -1,4 +1,4 @@
-"""A model's errors on rendered images."""
+"""Evaluation of an estimator on the synthetic test images."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from handpose.synthetic.testset import synthetic_testset
 
 
 class SyntheticResult(NamedTuple):
-    """Joint errors on the test set.
+    """Joint errors on the synthetic test images.
 
     Attributes:
-        found: with crops around the hand that `localize_hands` finds; where it finds none, there is no prediction.
-        given: with crops around the middle of the true joints.
+        localized: Errors with localized hands; images in which no hand was found have no prediction.
+        given: Errors with the mean of the true joints as the hand center.
     """
 
-    found: Evaluation
+    localized: Evaluation
     given: Evaluation
 
 
 def evaluate_synthetic(estimator: HandPoseEstimator, frames: int) -> SyntheticResult:
-    """The estimator's joint errors on the first `frames` images of the test set."""
-    found, given, truth = [], [], []
+    """Return the joint errors on the first `frames` synthetic test images."""
+    localized, given, truth = [], [], []
     for depth, camera, xyz in synthetic_testset(estimator.layout, frames):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DepthUnitWarning)  # these are millimetres, however near something stands
-            found.append(estimator.predict(depth, camera=camera).xyz)
+            warnings.simplefilter("ignore", DepthUnitWarning)  # the unit is known to be mm
+            localized.append(estimator.predict(depth, camera=camera).xyz)
             given.append(estimator.predict(depth, camera=camera, center=xyz.mean(axis=0)).xyz)
         truth.append(xyz)
-    return SyntheticResult(*(Evaluation.of(np.array(xyz), np.array(truth)) for xyz in (found, given)))
+    return SyntheticResult(*(Evaluation.of(np.array(xyz), np.array(truth)) for xyz in (localized, given)))

@@ -1,4 +1,4 @@
-"""Pictures of evaluations side by side. Needs matplotlib, the extra `plot`."""
+"""Plots of evaluations side by side. Requires matplotlib, the extra `plot`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 Evaluations = Mapping[str, Evaluation]
 
-# Okabe and Ito's palette without its yellow: told apart by colour-blind readers. Further rounds of colours change
-# the lines and hatch the bars.
+# Okabe and Ito's palette without its yellow, which color-blind readers can distinguish. When the colors repeat, line
+# styles and hatches change.
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
 _LINES = ("-", "--", "-.", ":")
 _HATCHES = ("", "////", "....", "xxxx")
-_LEGEND_INSIDE = 5  # more names would cover the curves
+_MAX_LEGEND_INSIDE = 5  # more names would cover the curves
 _STYLE: dict[Any, Any] = {
     "font.size": 9.0,
     "axes.spines.top": False,
@@ -36,27 +36,27 @@ _STYLE: dict[Any, Any] = {
     "legend.edgecolor": "none",
     "legend.framealpha": 0.9,
     "text.parse_math": False,  # names are not formulas
-    "svg.hashsalt": "handpose",  # else the names inside are random
+    "svg.hashsalt": "handpose",  # makes the element ids deterministic
     "figure.constrained_layout.use": True,
 }
 
 
 def check_matplotlib() -> None:
-    """Checks that there is something to draw with.
+    """Check that matplotlib is installed.
 
     Raises:
-        HandPoseError: matplotlib is not installed.
+        HandPoseError: It is not.
     """
     if importlib.util.find_spec("matplotlib") is None:
-        raise HandPoseError("plots need matplotlib: pip install 'handpose[plot]'")
+        raise HandPoseError("plots require matplotlib: pip install 'handpose[plot]'")
 
 
 def draw_evaluations(evaluations: Evaluations, layout: JointLayout) -> dict[str, Figure]:
-    """Figures by name: `success_rate`, `per_joint`, `per_finger` and `error_histogram`.
+    """Return the figures `success_rate`, `per_joint`, `per_finger` and `error_histogram`.
 
     Args:
-        evaluations: by the name that the legends show.
-        layout: of the evaluated joints.
+        evaluations: Evaluations by their names in the legends.
+        layout: Layout of the evaluated joints.
 
     Raises:
         HandPoseError: matplotlib is not installed.
@@ -65,11 +65,13 @@ def draw_evaluations(evaluations: Evaluations, layout: JointLayout) -> dict[str,
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    shown = {" " + name if name.startswith("_") else name: e for name, e in evaluations.items()}  # "_" hides a label
+    shown = {
+        " " + name if name.startswith("_") else name: e for name, e in evaluations.items()
+    }  # matplotlib hides labels that start with "_"
     joints = {name: np.append(e.per_joint, e.mean) for name, e in shown.items()}
     fingers = {name: np.append(list(e.per_finger(layout).values()), e.mean) for name, e in shown.items()}
     first = next(iter(evaluations.values()))
-    curve_width = 6.0 if len(evaluations) <= _LEGEND_INSIDE else 9.0
+    curve_width = 6.0 if len(evaluations) <= _MAX_LEGEND_INSIDE else 9.0
     plots: dict[str, tuple[float, Callable[[Axes], None]]] = {
         "success_rate": (curve_width, lambda axes: _success_rate(axes, shown)),
         "per_joint": (9.0, lambda axes: _bars(axes, joints, [*layout.joints, "mean"])),
@@ -85,11 +87,11 @@ def draw_evaluations(evaluations: Evaluations, layout: JointLayout) -> dict[str,
 
 
 def save_figure(figure: Figure, file: Path | BinaryIO, format: str) -> None:
-    """Writes one of `draw_evaluations`' figures as `png` or `svg`."""
+    """Write a figure of `draw_evaluations` as `png` or `svg`."""
     import matplotlib as mpl
 
     with mpl.rc_context(_STYLE):
-        # Without the date and the program, the same evaluations make the same file.
+        # Without the date and the program, equal evaluations produce equal files.
         metadata = dict.fromkeys(("Date", "Creator", "Format", "Type")) if format == "svg" else {"Software": None}
         figure.savefig(file, format=format, dpi=150, metadata=metadata)
 
@@ -102,20 +104,20 @@ def _success_rate(axes: Axes, evaluations: Evaluations) -> None:
     axes.set(
         xlim=(0, CURVE_LIMIT),
         ylim=(0, 100),
-        xlabel="threshold on the error of a frame's worst joint [mm]",
-        ylabel="share of frames within it [%]",
+        xlabel="threshold on the worst joint error of a frame [mm]",
+        ylabel="share of frames within the threshold [%]",
     )
     _legend(axes, "lower right")
 
 
 def _bars(axes: Axes, values: Mapping[str, np.ndarray], labels: Sequence[str]) -> None:
-    places = np.arange(len(labels), dtype=float)
-    places[-1] += 0.5  # the mean stands apart
+    positions = np.arange(len(labels), dtype=float)
+    positions[-1] += 0.5  # separates the mean
     width = 0.8 / len(values)
     for i, (name, heights) in enumerate(values.items()):
         offset = (i - (len(values) - 1) / 2) * width
         axes.bar(
-            places + offset,
+            positions + offset,
             heights,
             width,
             color=_pick(_COLORS, i),
@@ -126,18 +128,18 @@ def _bars(axes: Axes, values: Mapping[str, np.ndarray], labels: Sequence[str]) -
         )
     readable = [label.replace("_", " ") for label in labels]
     crowded = len(labels) > 8
-    axes.set_xticks(places, readable, rotation=45 if crowded else 0, ha="right" if crowded else "center")
+    axes.set_xticks(positions, readable, rotation=45 if crowded else 0, ha="right" if crowded else "center")
     axes.tick_params(axis="x", length=0)
-    axes.set(xlim=(places[0] - 0.6, places[-1] + 0.6), ylabel="mean joint error [mm]")
+    axes.set(xlim=(positions[0] - 0.6, positions[-1] + 0.6), ylabel="mean joint error [mm]")
     axes.grid(visible=False, axis="x")
-    # Above the bars: inside it would cover some of them.
+    # Above the axes, because inside the legend would cover bars.
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=min(3, len(values)))
 
 
 def _histogram(axes: Axes, evaluations: Evaluations) -> None:
     edges = np.arange(0, CURVE_LIMIT + 1)
     for i, (name, evaluation) in enumerate(evaluations.items()):
-        counts, _ = np.histogram(evaluation.errors, edges)  # infinite errors are in no bin
+        counts, _ = np.histogram(evaluation.errors, edges)  # infinite errors are outside all bins
         share = 100 * counts / evaluation.errors.size
         axes.stairs(share, edges, color=_pick(_COLORS, i), linestyle=_line(i), linewidth=1.2, label=name)
     axes.set(xlim=(0, CURVE_LIMIT), xlabel="joint error [mm]", ylabel="share of joints per mm [%]")
@@ -146,9 +148,9 @@ def _histogram(axes: Axes, evaluations: Evaluations) -> None:
 
 
 def _legend(axes: Axes, corner: Literal["lower right", "upper right"]) -> None:
-    """The legend in a free corner of the curves, beside them where it would cover them."""
+    """Draw the legend in a corner without curves, or next to the axes if it would cover them."""
     handles, _ = axes.get_legend_handles_labels()
-    if len(handles) <= _LEGEND_INSIDE:
+    if len(handles) <= _MAX_LEGEND_INSIDE:
         axes.legend(loc=corner)
     else:
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1))

@@ -1,41 +1,48 @@
-"""How long each stage of a prediction takes on this machine."""
+"""Speed and memory of every stage of a prediction."""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
+import multiprocessing
 import os
 import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from handpose.choices import BackendName
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.crop import HandCrop
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.depth.read import read_depth
 from handpose.io.depth.units import DepthUnit
-from handpose.runtimes.base import BackendName, Runtime
+from handpose.runtimes.base import Runtime
+from handpose.runtimes.select import GRAPH_SUFFIXES, installed_backends
 
-_WARM_UP = 5  # calls
+_WARMUP_CALLS = 5
 _VERSIONS = ("handpose", "numpy", "opencv-python-headless", "torch", "onnxruntime", "openvino")
 
 
 @dataclass(frozen=True)
 class Timing:
-    """How long one stage takes.
+    """Duration of one stage.
 
     Attributes:
-        backend: what ran the network.
-        stage: `read` a file, `localise` the hand, `crop`, `network`, `decode` (its output to a pose), or `whole` (an
-            array to a pose, all of these but `read`).
-        batch: images per call.
-        p50_ms, p95_ms: median and 95th percentile of one call.
-        per_second: images per second at the median.
+        backend: Backend that runs the network.
+        stage: `read` (a file), `localize` (the hand), `crop`, `network`, `decode` (network outputs to poses) or `whole`
+            (arrays to poses, which includes all of these except `read`).
+        batch: Images per call.
+        p50_ms: Median duration of a call.
+        p95_ms: 95th percentile of the duration of a call.
+        per_second: Images per second at the median.
     """
 
     backend: str
@@ -46,47 +53,93 @@ class Timing:
     per_second: float
 
 
-def measure(
-    image: Path,
+def benchmark(
+    image: str | Path,
     *,
+    camera: Camera,
+    unit: DepthUnit = "mm",
+    model: str = "msra",
+    backends: Sequence[BackendName] = (),
+    device: str = "auto",
+    batch_sizes: Sequence[int] = (1, 16, 64),
+    repeats: int = 200,
+) -> dict[str, Any]:
+    """Measure every stage with each backend in a separate process, and return `machine`, `peak_memory_mb`, `timings`.
+
+    Args:
+        image: Depth file with a hand.
+        camera: Intrinsics of the image.
+        unit: Unit of the image.
+        model: Model, as in `HandPoseEstimator.from_pretrained`.
+        backends: Backends; by default, all that are installed.
+        device: Device that runs the network.
+        batch_sizes: Batch sizes of the stages `decode`, `network` and `whole`.
+        repeats: Calls per stage at batch size 1; larger batches are repeated less often, but at least ten times.
+
+    Raises:
+        HandPoseError: The image shows no hand or cannot be read, or a backend cannot be used.
+    """
+    names = backends or (["auto"] if Path(model).suffix in GRAPH_SUFFIXES else installed_backends())
+    settings: dict[str, Any] = {"camera": camera, "unit": unit, "model": model, "device": device}
+    settings |= {"batch_sizes": batch_sizes, "repeats": repeats}
+    report: dict[str, Any] = {"machine": machine(), "peak_memory_mb": {}, "timings": []}
+    for name in names:
+        # In one process, the idle threads of a runtime would slow down the others, and all would share their memory.
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+            timings, memory = process.submit(_measure_in_process, image, settings | {"backend": name}).result()
+        report["timings"] += timings
+        report["peak_memory_mb"][name] = memory
+    return report
+
+
+def _measure_in_process(image: str | Path, settings: dict[str, Any]) -> tuple[list[dict[str, Any]], float | None]:
+    timings = measure(image, **settings)
+    return [dataclasses.asdict(timing) for timing in timings], peak_memory_mb()
+
+
+def measure(
+    image: str | Path,
+    *,
+    camera: Camera,
+    unit: DepthUnit,
     model: str,
     backend: BackendName,
     device: str,
-    camera: Camera,
-    unit: DepthUnit,
     batch_sizes: Sequence[int],
     repeats: int,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> list[Timing]:
-    """The timings of every stage on one image with a hand.
+    """Return the timings of every stage on one image with a hand, measured in this process.
 
     Args:
-        image: a depth file.
-        model: as in `HandPoseEstimator.from_pretrained`, like `backend` and `device`.
-        backend: see `model`.
-        device: see `model`.
-        camera: intrinsics of the image.
-        unit: of the image.
-        batch_sizes: for `decode`, `network` and `whole`.
-        repeats: calls per stage; fewer, but at least ten, for batches.
+        image: Depth file.
+        camera: Intrinsics of the image.
+        unit: Unit of the image.
+        model: Model, as in `HandPoseEstimator.from_pretrained`.
+        backend: Backend that runs the network.
+        device: Device that runs the network.
+        batch_sizes: Batch sizes of the stages `decode`, `network` and `whole`.
+        repeats: Calls per stage at batch size 1; larger batches are repeated less often, but at least ten times.
+        clock: Current time in seconds.
 
     Raises:
-        HandPoseError: the image shows no hand, or cannot be read.
+        HandPoseError: The image shows no hand or cannot be read, or the backend cannot be used.
     """
     estimator = HandPoseEstimator.from_pretrained(model, backend=backend, device=device)
     depth = read_depth(image, unit)
-    centres = estimator.localize_hands(depth, camera)
-    if not len(centres):
+    centers = estimator.localize_hands(depth, camera)
+    if not len(centers):
         raise HandPoseError(f"{image}: expected an image with a hand, found none")
     cube = estimator.config.cube
-    crop = HandCrop.cut(depth, camera, centres[0], cube)
-    # The same joints, at no cost: what is left is the way from them to a pose.
+    crop = HandCrop.cut(depth, camera, centers[0], cube)
+    # A network with precomputed outputs leaves only the time to decode them.
     uvz = estimator.predict_patches(crop.patch[None, None])
     decoder = HandPoseEstimator(_ConstantPose(uvz), estimator.config, estimator.name)
 
     stages: list[tuple[str, int, Callable[[], object]]] = [
         ("read", 1, lambda: read_depth(image, unit)),
-        ("localise", 1, lambda: estimator.localize_hands(depth, camera)),
-        ("crop", 1, lambda: HandCrop.cut(depth, camera, centres[0], cube)),
+        ("localize", 1, lambda: estimator.localize_hands(depth, camera)),
+        ("crop", 1, lambda: HandCrop.cut(depth, camera, centers[0], cube)),
     ]
     for size in batch_sizes:
         patches, images = np.repeat(crop.patch[None, None], size, axis=0), [depth] * size
@@ -95,11 +148,16 @@ def measure(
             ("network", size, lambda patches=patches: estimator.predict_patches(patches)),  # type: ignore[misc]
             ("whole", size, lambda images=images: estimator.predict_batch(images, camera=camera)),  # type: ignore[misc]
         ]
-    return [_timing(backend, stage, batch, call, max(10, repeats // batch)) for stage, batch, call in stages]
+    timings = []
+    for stage, batch, call in stages:
+        seconds = time_calls(call, max(10, repeats // batch), clock)
+        p50, p95 = (round(1000.0 * float(value), 3) for value in np.percentile(seconds, (50, 95)))
+        timings.append(Timing(backend, stage, batch, p50, p95, round(1000.0 * batch / p50, 1)))
+    return timings
 
 
 class _ConstantPose(Runtime):
-    """Returns the same joints (1, J, 3) for every patch, at no cost."""
+    """A runtime that immediately returns the same joints (1, J, 3) for every patch."""
 
     def __init__(self, uvz: np.ndarray) -> None:
         self._uvz = uvz
@@ -108,20 +166,20 @@ class _ConstantPose(Runtime):
         return self._uvz.repeat(len(patches), axis=0), np.zeros((len(patches), *self._uvz.shape[1:]))
 
 
-def _timing(backend: str, stage: str, batch: int, call: Callable[[], object], repeats: int) -> Timing:
-    for _ in range(_WARM_UP):
+def time_calls(call: Callable[[], object], repeats: int, clock: Callable[[], float] = time.perf_counter) -> list[float]:
+    """Return the durations of repeated calls, after warm-up calls, in the unit of `clock`."""
+    for _ in range(_WARMUP_CALLS):
         call()
-    times = []
+    durations = []
     for _ in range(repeats):
-        begin = time.perf_counter()
+        start = clock()
         call()
-        times.append(1000.0 * (time.perf_counter() - begin))
-    p50, p95 = (round(float(value), 3) for value in np.percentile(times, (50, 95)))
-    return Timing(backend, stage, batch, p50, p95, round(1000.0 * batch / p50, 1))
+        durations.append(clock() - start)
+    return durations
 
 
 def peak_memory_mb() -> float | None:
-    """The most memory that this process has held, MB; None where the system does not tell."""
+    """Return the peak memory of this process in MB, or None if the system does not report it."""
     try:
         import resource
     except ImportError:
@@ -131,8 +189,8 @@ def peak_memory_mb() -> float | None:
 
 
 def machine() -> dict[str, str]:
-    """What the timings belong to: processor, cores, system, and versions of what takes part."""
-    described = {
+    """Return processor, number of cores, system, and the versions of Python and the packages that affect speed."""
+    description = {
         "processor": _processor(),
         "cores": str(os.cpu_count()),
         "system": platform.platform(),
@@ -140,10 +198,10 @@ def machine() -> dict[str, str]:
     }
     for name in _VERSIONS:
         try:
-            described[name] = importlib.metadata.version(name)
+            description[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return described
+    return description
 
 
 def _processor() -> str:

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from handpose.choices import Hand
 from handpose.errors import HandPoseError
 from handpose.geometry.bones import bone_deviation
 from handpose.geometry.camera import Camera
@@ -20,7 +21,7 @@ from handpose.io.depth.read import read_depth
 from handpose.io.depth.units import DepthUnit, DepthUnitWarning
 from handpose.network.calibration import BAD_JOINT, Calibration
 from handpose.network.config import TRAINED_RANGE
-from handpose.results.pose import Hand, HandPose
+from handpose.results.pose import HandPose
 
 Verdict = Literal["ok", "warn", "fail"]
 

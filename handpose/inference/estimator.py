@@ -10,20 +10,21 @@ from typing import overload
 
 import numpy as np
 
+from handpose.choices import BackendName, HandOrAuto
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.crop import PATCH, HandCrop
 from handpose.geometry.layouts import JointLayout
 from handpose.inference.candidates import Candidates, find_candidates, find_hands
 from handpose.inference.decode import decode, no_hand
-from handpose.inference.query import Box, DepthImage, HandOrAuto, Query
+from handpose.inference.query import Box, DepthImage, Query
 from handpose.inference.refine import most_likely, refine
 from handpose.inference.views import Views, check_views, predict_views
 from handpose.io.depth.units import DepthUnit
 from handpose.localization.localizer import hand_candidates, nearest_first
 from handpose.network.config import JGRP2OConfig
 from handpose.results.pose import HandPose
-from handpose.runtimes.base import BackendName, Runtime
+from handpose.runtimes.base import Runtime
 from handpose.runtimes.select import GRAPH_SUFFIXES, load_graph, load_runtime
 from handpose.weights.folder import file_sha256
 from handpose.weights.resolve import find_weights

@@ -6,25 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
+from handpose.choices import HandOrAuto
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.io.depth.read import read_depth, to_depth
 from handpose.io.depth.units import DepthUnit, millimetres_per_unit, warn_of_unit
 from handpose.io.warn import warn
-from handpose.results.pose import Hand
 
 DepthImage = str | PathLike[str] | np.ndarray
 """Path of a depth file, or a depth array (H, W)."""
 
 Box = tuple[float, float, float, float]
 """x, y, width and height in px."""
-
-HandOrAuto = Hand | Literal["auto"]
-"""Which hand an image shows; `auto` predicts every candidate as both hands and keeps the less uncertain pose."""
 
 
 class AssumedCameraWarning(UserWarning):
@@ -52,7 +49,7 @@ class Query:
             object.__setattr__(self, "center", _numbers(self.center))
         if self.box is not None and _numbers(self.box).shape != (4,):
             raise HandPoseError(f"box must be x, y, width, height in px, got {self.box}")
-        if self.hand not in (*get_args(Hand), "auto"):
+        if self.hand not in get_args(HandOrAuto):
             raise HandPoseError(f"hand must be right, left or auto, got {self.hand!r}")
         if self.camera is not None and not isinstance(self.camera, Camera):
             raise HandPoseError(

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from handpose.choices import Hand
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.depth.units import DepthUnitWarning
-from handpose.results.pose import Hand, HandPose
+from handpose.results.pose import HandPose
 
 # On rendered sequences the mean spread of a hand's joints stays below 19 mm, and is above 29 in half of the crops of
 # other things; from a crop 60 mm off the hand's middle the pose is still back at it within 3 mm in half of all cases.

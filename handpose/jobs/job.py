@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from handpose.version import __version__
 
 if TYPE_CHECKING:
+    from handpose.choices import BackendName
     from handpose.inference.estimator import HandPoseEstimator
     from handpose.inference.query import Query
-    from handpose.runtimes.base import BackendName
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from handpose.choices import Format
 from handpose.errors import HandPoseError
 from handpose.io.atomic import write_atomically
 from handpose.io.depth.read import SUFFIXES
@@ -17,7 +18,6 @@ from handpose.io.inputs import is_archive, list_files
 from handpose.jobs.job import PredictJob
 from handpose.jobs.pipeline import FileResult, predict_files
 from handpose.localization.centers import read_centers
-from handpose.results.formats import Format
 from handpose.results.page import pose_page
 from handpose.results.records import FailedFrame, Record
 from handpose.results.writers import open_writer

@@ -6,15 +6,13 @@ import csv
 import io
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from handpose.results.pose import HandPose
 from handpose.results.records import FailedFrame, Record
 from handpose.results.uvd import prediction_line
-
-Format = Literal["jsonl", "json", "csv", "npz", "uvd"]
 
 _CSV_COLUMNS = (
     *("source", "status", "model", "layout", "hand", "joint"),

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from handpose.choices import Hand
 from handpose.errors import HandPoseError
 from handpose.geometry.articulation import FingerState, finger_states, joint_angles
 from handpose.geometry.camera import Camera
@@ -16,7 +17,6 @@ from handpose.geometry.layouts import LAYOUTS, JointLayout
 from handpose.network.calibration import BAD_JOINT
 from handpose.results.overlay import draw_pose
 
-Hand = Literal["right", "left"]
 Status = Literal["ok", "low_confidence", "no_hand"]
 _HANDS, _STATUSES = get_args(Hand), get_args(Status)
 

@@ -6,14 +6,11 @@ import contextlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 
 from handpose.errors import DeviceMemoryError
 from handpose.localization.numpy_runtime import votes_in_numpy
-
-BackendName = Literal["auto", "torch", "onnxruntime", "openvino"]
 
 METADATA_KEY = "handpose"
 """Metadata entry of an exported file that stores the name and the configuration of its weights, as JSON."""

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, get_args
 
+from handpose.choices import BackendName
 from handpose.errors import HandPoseError, WeightsError
 from handpose.network.config import JGRP2OConfig
-from handpose.runtimes.base import BackendName, GraphRuntime, Runtime
+from handpose.runtimes.base import GraphRuntime, Runtime
 from handpose.runtimes.graph_cache import GRAPH_PACKAGES, cached_graph
 from handpose.runtimes.onnx_runtime import OnnxRuntime
 from handpose.runtimes.openvino_runtime import OpenVinoRuntime

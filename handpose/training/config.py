@@ -6,9 +6,8 @@ import dataclasses
 import math
 from typing import Any, Literal, get_args
 
+from handpose.choices import Optimizer
 from handpose.network.losses import OFFSET_WEIGHT, WEIGHT_DECAY
-
-Optimizer = Literal["muon", "adam"]
 
 _PEAKS: dict[Optimizer, float] = {"muon": 0.02, "adam": 1.2e-3}
 

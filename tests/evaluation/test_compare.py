@@ -37,8 +37,8 @@ def test_published_errors_are_reproduced(dataset: str, name: str, published: flo
 
 
 @pytest.mark.shared
-def test_the_intrinsics_decide_icvl() -> None:
-    # With the images' own 241.42 the same file is a hundredth better than published.
+def test_icvl_errors_depend_on_the_intrinsics() -> None:
+    # With 241.42, which came with the images, the error is 0.01 mm lower than published.
     folder = SHARED / "predictions" / "icvl"
     uvz, truth = (read_predictions(folder / name, ICVL16) for name in ("v2v_posenet.txt", "ground_truth.txt"))
     camera = EVALUATORS["msra"][1]
@@ -46,7 +46,7 @@ def test_the_intrinsics_decide_icvl() -> None:
     assert Evaluation.of(camera.unproject(uvz), camera.unproject(truth)).mean == pytest.approx(6.276, abs=0.001)
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_written_predictions_can_be_read(tmp_path: Path) -> None:
     uvz = frames(7, 14)
     uvz[3] = np.nan
     write_predictions(tmp_path / "a.txt", uvz)
@@ -57,7 +57,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert np.isnan(again[3]).all()
 
 
-def test_millimetres_survive_the_format(tmp_path: Path) -> None:
+def test_the_format_preserves_joints_in_mm(tmp_path: Path) -> None:
     layout, camera = EVALUATORS["nyu"]
     uvz = frames(50, len(layout))
     write_predictions(tmp_path / "a.txt", uvz)
@@ -65,7 +65,7 @@ def test_millimetres_survive_the_format(tmp_path: Path) -> None:
     assert Evaluation.of(camera.unproject(again), camera.unproject(uvz)).errors.max() < 0.003
 
 
-def test_errors_planted_in_mm_come_back(tmp_path: Path) -> None:
+def test_known_errors_in_mm_are_reproduced(tmp_path: Path) -> None:
     _, camera = EVALUATORS["icvl"]
     truth = camera.unproject(frames(20, 16))
     write_predictions(tmp_path / "truth.txt", camera.project(truth))
@@ -84,11 +84,11 @@ def test_errors_planted_in_mm_come_back(tmp_path: Path) -> None:
     assert second.evaluation.success_rate(10) == 0.75
 
 
-def test_wrong_files_are_named_with_both_numbers(tmp_path: Path) -> None:
+def test_errors_about_wrong_files_state_both_counts(tmp_path: Path) -> None:
     file, truth = tmp_path / "a.txt", tmp_path / "truth.txt"
     write_predictions(truth, frames(5, 14))
     write_predictions(file, frames(4, 14))
-    with pytest.raises(HandPoseError, match=rf"a.txt: expected as many frames .*{truth} has, 5, got 4; write nan"):
+    with pytest.raises(HandPoseError, match=rf"a.txt: expected 5 frames .*{truth}, got 4; write nan"):
         compare_files("nyu", truth, [file])
     write_predictions(file, frames(5, 16))
     with pytest.raises(
@@ -96,7 +96,7 @@ def test_wrong_files_are_named_with_both_numbers(tmp_path: Path) -> None:
     ):
         compare_files("nyu", truth, [file])
     lines = truth.read_text().splitlines()
-    file.write_text("\n".join([*lines[:3], "", *lines[3:]]))  # a line left empty would shift all that follow
+    file.write_text("\n".join([*lines[:3], "", *lines[3:]]))  # an empty line would shift the following frames
     with pytest.raises(HandPoseError, match=r"a.txt:4: expected 14 joints .* got 0 numbers"):
         read_predictions(file, NYU14)
     file.write_text("\n".join([*lines[:2], lines[2] + " 1", *lines[3:]]))
@@ -107,7 +107,7 @@ def test_wrong_files_are_named_with_both_numbers(tmp_path: Path) -> None:
         read_predictions(file, NYU14)
 
 
-def test_unusable_files_are_said(tmp_path: Path) -> None:
+def test_unusable_files_are_rejected(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     with pytest.raises(HandPoseError, match=r"a.txt: no such file"):
         read_predictions(file, NYU14)
@@ -124,7 +124,7 @@ def test_unusable_files_are_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, -300.0])
-def test_true_joints_are_pixels_and_depths(tmp_path: Path, value: float) -> None:
+def test_true_joints_must_be_pixels_and_depths(tmp_path: Path, value: float) -> None:
     uvz = frames(3, 14)
     uvz[1, 4, 2] = value
     write_predictions(tmp_path / "truth.txt", uvz)

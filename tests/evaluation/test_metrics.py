@@ -16,7 +16,7 @@ def evaluation(offsets: np.ndarray) -> Evaluation:
 
 
 def worst(distances: list[float]) -> Evaluation:
-    """One frame per distance, whose worst joint is that far off; the others are right."""
+    """One frame per distance, with this error in one joint and none in the others."""
     offsets = np.zeros((len(distances), 14, 3))
     offsets[:, 5, 1] = distances
     return evaluation(offsets)
@@ -24,7 +24,7 @@ def worst(distances: list[float]) -> Evaluation:
 
 def test_errors_are_split_by_joint_finger_and_axis() -> None:
     offsets = np.zeros((10, 14, 3))
-    offsets[:, :, 0] = np.arange(14)  # joint j is j mm off along x
+    offsets[:, :, 0] = np.arange(14)  # joint j has an error of j mm along x
     result = evaluation(offsets)
     assert result.per_joint == pytest.approx(np.arange(14))
     assert result.per_finger(NYU14) == pytest.approx(
@@ -37,7 +37,7 @@ def test_errors_are_split_by_joint_finger_and_axis() -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=str)
-def test_fingers_and_palm_make_up_the_mean(layout: JointLayout) -> None:
+def test_fingers_and_palm_average_to_the_mean(layout: JointLayout) -> None:
     result = evaluation(np.random.default_rng(2).normal(0, 5, (30, len(layout), 3)))
     fingers = result.per_finger(layout)
     counts = {name: len(joints) for name, joints in layout.fingers.items()}
@@ -45,7 +45,7 @@ def test_fingers_and_palm_make_up_the_mean(layout: JointLayout) -> None:
     assert sum(fingers[name] * count for name, count in counts.items()) / len(layout) == pytest.approx(result.mean)
 
 
-def test_a_shift_of_the_hand_is_no_error_of_the_centred_pose() -> None:
+def test_centered_errors_exclude_a_shift_of_the_hand() -> None:
     rng = np.random.default_rng(3)
     shift = rng.normal(0, 20, (40, 1, 3))
     result = evaluation(np.broadcast_to(shift, (40, 14, 3)))
@@ -60,16 +60,16 @@ def test_a_shift_of_the_hand_is_no_error_of_the_centred_pose() -> None:
 def test_the_success_curve_and_the_area_under_it() -> None:
     result = worst([4.0, 12.0, 12.0, 36.0, 100.0])
     assert result.success_curve(np.array([0, 3.9, 4.1, 12.1, 36.1, 80])) == pytest.approx([0, 0, 0.2, 0.6, 0.8, 0.8])
-    # A frame counts from its worst joint's error on: the area is the mean of what is left up to 80 mm.
+    # A frame succeeds from its worst error on, so its share of the area is the rest up to 80 mm.
     assert result.auc == pytest.approx((76 + 68 + 68 + 44 + 0) / 5 / 80)
     fine = np.linspace(0, 80, 80_001)
     assert result.auc == pytest.approx(result.success_curve(fine).mean(), abs=1e-4)
     assert [result.success_rate(t) for t in fine[::10_000]] == pytest.approx(result.success_curve(fine[::10_000]))
-    # Uniform from 0 to 80: the curve is the diagonal.
+    # For errors uniform from 0 to 80, the curve is the diagonal.
     assert worst(list((np.arange(400) + 0.5) / 5)).auc == pytest.approx(0.5)
 
 
-def test_percentiles_are_those_of_the_planted_errors() -> None:
+def test_percentiles_of_known_errors() -> None:
     offsets = np.zeros((100, 10, 3))
     offsets[..., 2] = np.random.default_rng(4).permutation(np.arange(1, 1001)).reshape(100, 10)
     result = evaluation(offsets)
@@ -77,10 +77,10 @@ def test_percentiles_are_those_of_the_planted_errors() -> None:
     assert result.median == pytest.approx(500.5)
 
 
-def test_missing_frames_fail_but_stay_out_of_the_means() -> None:
+def test_missing_frames_are_failures_and_excluded_from_means() -> None:
     offsets = np.zeros((10, 16, 3))
     offsets[..., 0] = 7.0
-    offsets[[2, 6], 3, 1] = np.nan  # one joint is enough
+    offsets[[2, 6], 3, 1] = np.nan  # one missing joint makes the frame missing
     result = evaluation(offsets)
     assert result.missing.tolist() == [2, 6]
     assert result.mean == pytest.approx(7)
@@ -94,7 +94,7 @@ def test_missing_frames_fail_but_stay_out_of_the_means() -> None:
     assert values["per_finger_mm"]["thumb"] == 7
 
 
-def test_no_prediction_at_all_has_no_numbers() -> None:
+def test_metrics_without_any_prediction_are_none() -> None:
     values = evaluation(np.full((3, 16, 3), np.nan)).to_dict(ICVL16)
     for key in ("mean_mm", "median_mm", "p95_mm", "x_mm", "centered_mm", "z_centered_mm"):
         assert values[key] is None
@@ -104,16 +104,16 @@ def test_no_prediction_at_all_has_no_numbers() -> None:
 
 
 def test_the_interval_covers_the_mean_of_a_known_distribution() -> None:
-    # Exponential errors of mean 10 mm: the interval of one sample in twenty may miss it.
+    # Exponential errors with a mean of 10 mm: about one interval in twenty excludes it.
     rng = np.random.default_rng(5)
     covered = 0
     for sample in rng.exponential(10.0, (200, 300)):
-        low, high = worst(list(sample)).mean_interval()  # one joint of 14 is off
+        low, high = worst(list(sample)).mean_interval()  # one joint of 14 has an error
         covered += low <= 10 / 14 <= high
     assert 180 <= covered <= 199
 
 
-def test_the_interval_of_many_frames_is_that_of_the_central_limit() -> None:
+def test_the_interval_of_many_frames_matches_the_central_limit_theorem() -> None:
     frames = np.random.default_rng(6).uniform(0, 20, 8252)
     result = worst(list(frames))
     low, high = result.mean_interval()
@@ -123,7 +123,7 @@ def test_the_interval_of_many_frames_is_that_of_the_central_limit() -> None:
     assert (low, high) != result.mean_interval(seed=1)
 
 
-def test_what_cannot_be_evaluated_is_said() -> None:
+def test_invalid_joints_are_rejected() -> None:
     truth = np.zeros((3, 14, 3))
     truth[1, 2, 0] = np.nan
     with pytest.raises(HandPoseError, match=r"NaN or infinity in 1 frames, the first is 1"):

@@ -33,14 +33,14 @@ def offsets(distance: float, missing: tuple[int, ...] = ()) -> Evaluation:
 @pytest.fixture
 def report() -> Report:
     entries = [
-        Entry("ours", offsets(4.5, (3, 7, 8, 9)), "found in the image"),
+        Entry("ours", offsets(4.5, (3, 7, 8, 9)), "localized"),
         Entry(HOSTILE, offsets(12.25), "true joints"),
     ]
-    return Report("NYU", NYU14, entries, CAMERAS["nyu"], ["rendered frames"])
+    return Report("NYU", NYU14, entries, CAMERAS["nyu"], ["synthetic frames"])
 
 
 class Page(HTMLParser):
-    """Text, tags left open, and everything that a browser would load."""
+    """Text, unclosed tags, and every URL that a browser would load."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -61,44 +61,44 @@ class Page(HTMLParser):
         self.texts.append(data)
 
 
-def test_the_page_holds_the_numbers_and_needs_no_other_file(report: Report, tmp_path: Path) -> None:
+def test_the_page_contains_the_values_and_is_self_contained(report: Report, tmp_path: Path) -> None:
     report.write(tmp_path / "report.html")
     source = (tmp_path / "report.html").read_text(encoding="utf-8")
     page = Page(source)
     assert not page.open
     assert "script" not in page.tags
-    for text in ("ours", HOSTILE, "4.500", "12.250", "4.500 to 4.500", "80.0%", "100.0%", "pinky_tip"):
-        assert text in page.texts, text
-    whole = " ".join(page.texts)
-    assert "NYU, 20 frames, 14 joints (nyu)" in whole
-    assert "fx 588.03 px, fy 587.07 px" in whole
-    assert f"ours: found in the image; {HOSTILE}: true joints" in whole
-    assert "rendered frames" in whole
-    assert "ours: no prediction in frames (counted from 0) 3, 7-9" in whole
+    for cell in ("ours", HOSTILE, "4.500", "12.250", "4.500 to 4.500", "80.0%", "100.0%", "pinky_tip"):
+        assert cell in page.texts, cell
+    text = " ".join(page.texts)
+    assert "NYU, 20 frames, 14 joints (nyu)" in text
+    assert "fx 588.03 px, fy 587.07 px" in text
+    assert f"ours: localized; {HOSTILE}: true joints" in text
+    assert "synthetic frames" in text
+    assert "ours: no prediction in frames (zero-based) 3, 7-9" in text
     assert len(page.loaded) == 4
     for image in page.loaded:
         prefix, data = image.split(",")
         assert prefix == "data:image/svg+xml;base64"
         svg = b64decode(data).decode()
-        for element in ET.fromstring(svg).iter():  # local names only: shapes used again
+        for element in ET.fromstring(svg).iter():  # only references to shapes in the same file
             links = [value for name, value in element.attrib.items() if name.endswith(("href", "src"))]
             assert all(link.startswith("#") for link in links)
             assert not element.tag.endswith(("script", "image", "foreignObject"))
     assert not re.search(r"url\(|@import|//(?!example\.org)", re.sub(r"base64,[^\"]*", "", source))
 
 
-def test_the_table_shows_every_number(report: Report) -> None:
+def test_the_table_shows_the_values(report: Report) -> None:
     table = report.table()
-    for text in ("NYU, 20 frames", "found in the image", "rendered frames", "4.500", "12.250", "80.0%", "3, 7-9"):
+    for text in ("NYU, 20 frames", "localized", "synthetic frames", "4.500", "12.250", "80.0%", "3, 7-9"):
         assert text in table
-    assert "-" in next(line for line in table.splitlines() if line.startswith("ours")).split()[-1]  # p95: 4 are missing
+    assert "-" in next(line for line in table.splitlines() if line.startswith("ours")).split()[-1]  # infinite p95
     one = Report("NYU", NYU14, [Entry("only", offsets(1.0), "given")])
-    assert "hand centres: given" in one.table()
+    assert "hand centers: given" in one.table()
     assert "no prediction" not in one.table()
-    assert "given in mm" in one.table()
+    assert "are in mm" in one.table()
 
 
-def test_json_and_csv_hold_the_same_numbers(report: Report, tmp_path: Path) -> None:
+def test_json_and_csv_contain_the_same_values(report: Report, tmp_path: Path) -> None:
     report.write(tmp_path / "r.json")
     report.write(tmp_path / "r.csv")
     values = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
@@ -130,7 +130,7 @@ def test_plots_are_written_as_png(report: Report, tmp_path: Path) -> None:
         assert image.std() > 5
 
 
-def test_predictions_beyond_the_colours_are_told_apart() -> None:
+def test_more_predictions_than_colors_are_distinguishable() -> None:
     figures = draw_evaluations({f"method {i}": offsets(i + 1.0) for i in range(16)}, NYU14)
     lines = figures["success_rate"].axes[0].get_lines()
     assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 16
@@ -166,8 +166,8 @@ def test_without_matplotlib_the_extra_is_named(report: Report, tmp_path: Path, m
     report.write(tmp_path / "r.json")
 
 
-def test_what_cannot_be_reported_is_said(report: Report, tmp_path: Path) -> None:
-    with pytest.raises(HandPoseError, match=r"\.json, \.csv, \.html, got .*r\.pdf"):
+def test_invalid_reports_are_rejected(report: Report, tmp_path: Path) -> None:
+    with pytest.raises(HandPoseError, match=r"\.json, \.csv, \.html file, got .*r\.pdf"):
         report.write(tmp_path / "r.pdf")
     with pytest.raises(HandPoseError, match="cannot be written"):
         report.write(tmp_path / "none" / "r.json")

@@ -28,6 +28,20 @@ def millimetres_per_unit(unit: DepthUnit) -> float:
     raise HandPoseError(f"unit must be mm, m, nyu or a number of millimetres per stored unit, got {unit!r}")
 
 
+def parse_unit(text: str) -> DepthUnit:
+    """Parse `mm`, `m`, `nyu` or a number of millimeters per stored unit.
+
+    Raises:
+        HandPoseError: The text is none of these.
+    """
+    try:
+        unit: DepthUnit = float(text)
+    except ValueError:
+        unit = text  # type: ignore[assignment] # checked below
+    millimetres_per_unit(unit)
+    return unit
+
+
 _HAND_RANGE = (80.0, 2500.0)  # mm: where the nearest things of an image with a hand in it may be
 _COMMON_UNITS = {"mm": 1.0, "m": 1000.0, "0.125": 0.125, "0.25": 0.25, "0.1": 0.1, "10": 10.0}
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from handpose.choices import BackendName
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import Query
 from handpose.jobs.job import PredictOptions
 from handpose.jobs.pipeline import FetchedFile, predict_files
 from handpose.results.records import FailedFrame, Record
-from handpose.runtimes.base import BackendName
 
 if TYPE_CHECKING:
     import pyarrow as pa

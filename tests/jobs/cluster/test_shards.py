@@ -270,7 +270,7 @@ def test_records_in_a_table_are_those_in_json(tmp_path: Path) -> None:
         (["--engine", "ray"], "--engine ray requires -o"),
         (["--engine", "ray", "-o", "OUT", "--format", "csv"], "--engine ray writes Parquet"),
         (["--engine", "ray", "-o", "OUT", "--draw", "OUT"], "--engine ray writes Parquet"),
-        (["--workers", "2"], "--address and --workers are for --engine ray"),
+        (["--workers", "2"], "--address and --workers require --engine ray"),
         (["--engine", "ray", "-o", "OUT", "--center", "here.txt"], "expected --center X,Y,Z with --engine ray"),
         (["--engine", "ray", "-o", "OUT", "--address", "127.0.0.1:9"], "no Ray cluster at 127.0.0.1:9"),
     ],
