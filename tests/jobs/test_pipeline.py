@@ -40,15 +40,15 @@ def stopped(command: list[str], out: Path, number: int) -> tuple[int, str]:
     return process.wait(), process.communicate()[1]
 
 
-def test_a_stopped_job_goes_on_with_every_frame_once(small_model: Path, tmp_path: Path) -> None:
+def test_a_stopped_job_is_resumed_and_writes_every_frame_once(small_model: Path, tmp_path: Path) -> None:
     frames = make_frames(tmp_path / "frames", 600)
     out = tmp_path / "out.jsonl"
     command = job(small_model, tmp_path / "frames", out)
     assert stopped(command, out, signal.SIGKILL)[0] == -signal.SIGKILL
-    code, said = stopped([*command, "--resume"], out, signal.SIGTERM)
+    code, printed = stopped([*command, "--resume"], out, signal.SIGTERM)
     done = sources(out)
     assert code == 143
-    assert said == f"stopped after {len(done)} of {len(frames)} inputs\n"
+    assert printed == f"stopped after {len(done)} of {len(frames)} inputs\n"
     assert done == [frame.name for frame in frames[: len(done)]]
     assert 0 < len(done) < len(frames)
     assert subprocess.run([*command, "--resume"], check=True, capture_output=True, text=True).stderr == ""
@@ -57,17 +57,17 @@ def test_a_stopped_job_goes_on_with_every_frame_once(small_model: Path, tmp_path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["jsonl", "csv", "uvd"])
-def test_a_job_killed_at_twenty_moments_has_every_frame_once(form: str) -> None:
+def test_a_job_killed_twenty_times_writes_every_frame_once(form: str) -> None:
     assert killed(form) == (20, 20, 0)
 
 
 @pytest.mark.slow
-def test_ctrl_c_and_sigterm_finish_the_write() -> None:
+def test_ctrl_c_and_sigterm_complete_the_current_write() -> None:
     assert interrupted() == (2, 2, 0)
 
 
 @pytest.mark.slow
-def test_a_job_on_a_full_disk_keeps_what_it_wrote_and_goes_on() -> None:
+def test_a_job_on_a_full_disk_keeps_its_records_and_is_resumed() -> None:
     assert disk_full() == (3, 3, 0)
 
 
@@ -75,7 +75,7 @@ def predict(*arguments: object):
     return CliRunner().invoke(app, ["predict", *map(str, arguments)])
 
 
-def test_what_cannot_be_resumed_is_one_line(small_model: Path, tmp_path: Path) -> None:
+def test_jobs_that_cannot_be_resumed_are_one_line(small_model: Path, tmp_path: Path) -> None:
     frames, out = tmp_path / "frames", tmp_path / "out.csv"
     (make_frames(frames, 4)[2]).write_bytes(b"\x89PNG")
     command = [
@@ -98,8 +98,8 @@ def test_what_cannot_be_resumed_is_one_line(small_model: Path, tmp_path: Path) -
     assert [row["status"] for row in rows] == ["ok"] * 28 + ["error"] + ["ok"] * 14
     assert "000002.png: expected a PNG" in rows[28]["reason"]
     before = out.read_bytes()
-    again = predict(*command, "--resume")
-    assert (again.exit_code, again.stderr) == (1, "1 of 4 inputs failed\n")
+    resumed = predict(*command, "--resume")
+    assert (resumed.exit_code, resumed.stderr) == (1, "1 of 4 inputs failed\n")
     for more, message in (
         ([], "already exists; pass --force to overwrite it, or --resume"),
         (["--resume", "--force"], "not both"),
@@ -108,9 +108,9 @@ def test_what_cannot_be_resumed_is_one_line(small_model: Path, tmp_path: Path) -
         (["--resume", "--format", "npz"], "only jsonl, csv and uvd with -o can be resumed"),
         (["--force", "-o", "/dev/null"], "is no regular file"),
     ):
-        refused = predict(*command, *more)
-        assert refused.exit_code
-        assert message in " ".join((refused.stderr + str(refused.exception)).split())
+        rejected = predict(*command, *more)
+        assert rejected.exit_code
+        assert message in " ".join((rejected.stderr + str(rejected.exception)).split())
         assert out.read_bytes() == before
     with disk_of(before.index(b"000001.png") + 100):
         failed = predict(*command, "--force")
@@ -123,11 +123,11 @@ def test_what_cannot_be_resumed_is_one_line(small_model: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("form", ["json", "npz", "uvd"])
-def test_a_failed_frame_is_a_record_in_every_format(small_model: Path, tmp_path: Path, form: str) -> None:
+def test_every_format_contains_a_record_of_a_failed_frame(small_model: Path, tmp_path: Path, form: str) -> None:
     frames, out = tmp_path / "frames", tmp_path / "out"
     make_frames(frames, 3)[0].write_bytes(b"\x89PNG")
-    nowhere = ("-c", "200,200,31.5,23.5", "--center", "0,0,5000")
-    assert predict(frames, "-m", small_model, *nowhere, "--format", form, "-o", out).exit_code == 1
+    empty_cube = ("-c", "200,200,31.5,23.5", "--center", "0,0,5000")
+    assert predict(frames, "-m", small_model, *empty_cube, "--format", form, "-o", out).exit_code == 1
     if form == "json":
         records = json.loads(out.read_text())
         assert [record["status"] for record in records] == ["error", *(2 * ["no_hand"])]
@@ -142,7 +142,7 @@ def test_a_failed_frame_is_a_record_in_every_format(small_model: Path, tmp_path:
         assert np.isnan(read_predictions(out, NYU14)).all()
 
 
-def test_the_reader_of_the_output_may_go_away(small_model: Path, tmp_path: Path) -> None:
+def test_a_broken_pipe_ends_quietly_with_status_141(small_model: Path, tmp_path: Path) -> None:
     make_frames(tmp_path / "frames", 300)
     command = job(small_model, tmp_path / "frames", tmp_path)
     del command[command.index("-o") : command.index("-o") + 2]
@@ -180,7 +180,7 @@ def run(backend: Backend, model: Path, frames, **options):
     return predict_files(estimator, frames, Query(camera=CAMERA), centers=centers, **options)
 
 
-def test_out_of_memory_halves_the_batch_and_goes_on(small_model: Path, tmp_path: Path, backend: Backend) -> None:
+def test_out_of_memory_halves_the_batch(small_model: Path, tmp_path: Path, backend: Backend) -> None:
     frames = make_frames(tmp_path / "frames", 40)
     expected = [result.pose.xyz for result in run(backend, small_model, frames)]
     backend.room, backend.given = 5, []
@@ -196,7 +196,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(small_model: Path, tmp_path:
         list(run(backend, small_model, frames))
 
 
-def test_as_many_frames_are_on_their_way_as_agreed(small_model: Path, tmp_path: Path, backend: Backend) -> None:
+def test_the_number_of_frames_in_memory_is_bounded(small_model: Path, tmp_path: Path, backend: Backend) -> None:
     frames, asked = make_frames(tmp_path / "frames", 30), []
 
     def endless():
@@ -213,7 +213,7 @@ def test_as_many_frames_are_on_their_way_as_agreed(small_model: Path, tmp_path: 
     assert threading.active_count() == before
 
 
-def test_a_batch_of_files_is_its_single_images(tmp_path: Path) -> None:
+def test_a_batch_of_files_equals_single_predictions(tmp_path: Path) -> None:
     estimator = HandPoseEstimator.from_pretrained("msra", device="cpu")
     camera = Camera.parse(str(EXAMPLES / "camera.json"))
     (tmp_path / "broken.png").write_bytes(b"\x89PNG")

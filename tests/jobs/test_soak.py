@@ -1,4 +1,4 @@
-"""One estimator, many frames and many threads: the same results, and nothing that piles up."""
+"""One estimator with many frames and threads: equal results, and no leaks."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
 FILES = [EXAMPLES / f"{name}.png" for name in ("open", "thumb", "down")]
 
 
-def test_eight_threads_get_what_one_gets() -> None:
+def test_eight_threads_get_the_results_of_one() -> None:
     estimator = HandPoseEstimator.from_pretrained("msra", device="cpu")
     images = [read_depth(file) for file in FILES]
-    alone = [estimator.predict(image, camera=CAMERA) for image in images]
+    expected = [estimator.predict(image, camera=CAMERA) for image in images]
 
     def predict(turn: int) -> None:
         for i in np.random.default_rng(turn).integers(3, size=4):
             pose = estimator.predict(images[i], camera=CAMERA)
             for name in ("xyz", "uvz", "spread", "center"):
-                assert getattr(pose, name).tobytes() == getattr(alone[i], name).tobytes()
+                assert getattr(pose, name).tobytes() == getattr(expected[i], name).tobytes()
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(predict, range(8)))
 
 
-def held() -> dict[str, int]:
-    """What this process holds: memory in MB, open files, threads, temporary files."""
+def resources() -> dict[str, int]:
+    """Return the memory in MB, open files, threads and temporary files of this process."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return {
@@ -53,7 +53,7 @@ def held() -> dict[str, int]:
 
 @pytest.mark.parametrize("frames", [150, pytest.param(20_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("way", ["stream", "files"])
-def test_nothing_piles_up(small_model: Path, frames: int, way: str, tmp_path: Path, monkeypatch) -> None:
+def test_no_resources_leak(small_model: Path, frames: int, way: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     estimator = HandPoseEstimator.from_pretrained(small_model, device="cpu")
     small = [read_depth(file)[::4, ::4].astype(np.uint16) for file in FILES]
@@ -71,9 +71,9 @@ def test_nothing_piles_up(small_model: Path, frames: int, way: str, tmp_path: Pa
     saved = [tmp_path / f"{i}.npy" for i in range(3)]
     for file, image in zip(saved, small, strict=True):
         np.save(file, image)
-    run(100)  # until every cache and pool is filled
-    before = held()
+    run(100)  # fill all caches and pools
+    before = resources()
     run(frames)
-    after = held()
+    after = resources()
     assert after.pop("memory") <= before.pop("memory") + 12
     assert after == before

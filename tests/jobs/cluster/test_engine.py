@@ -1,4 +1,4 @@
-"""Jobs on a real Ray cluster on this machine, and what can happen to them there."""
+"""Jobs and their failures on a real Ray cluster on this machine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def start(small_model: Path) -> Iterator[Start]:
-    """Starts a job on a cluster of its own; what is left of it in the end is killed."""
+    """Start jobs on separate clusters, and kill the remaining processes after the test."""
     processes: list[subprocess.Popen[str]] = []
 
     def run(inputs: Path | str, out: Path | str, *options: str, **environment: str) -> subprocess.Popen[str]:
@@ -48,76 +48,82 @@ def start(small_model: Path) -> Iterator[Start]:
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    said = process.communicate(timeout=300)[1]
-    return process.returncode, said
+    printed = process.communicate(timeout=300)[1]
+    return process.returncode, printed
 
 
 def rows(out: Path | str) -> dict[str, dict[str, object]]:
-    """The results by source; no source may be there twice."""
+    """Return the results by source, which must be unique."""
     table = pq.read_table(out).to_pylist()
     by_source = {row["source"]: {key: value for key, value in row.items() if value is not None} for row in table}
     assert len(by_source) == len(table)
     return by_source
 
 
-def wait_until(there: Callable[[], object], process: subprocess.Popen[str]) -> None:
+def wait_until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 120
-    while not there() and process.poll() is None and time.monotonic() < deadline:
+    while not condition() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert there()
+    assert condition()
 
 
 def workers() -> list[int]:
-    """Processes of this machine that hold a network for a Ray job."""
-    found = []
+    """Return the processes of this machine that run a network for a Ray job."""
+    ids = []
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             if b"MapWorker(MapBatches(_Worker))" in process.read_bytes():
-                found.append(int(process.parent.name))
+                ids.append(int(process.parent.name))
         except OSError:
-            pass  # it has just ended
-    return found
+            pass  # the process has just ended
+    return ids
 
 
-def test_records_are_those_of_the_local_engine_bit_for_bit(start: Start, small_model: Path, tmp_path: Path) -> None:
+def test_records_are_bitwise_identical_to_those_of_the_local_engine(
+    start: Start, small_model: Path, tmp_path: Path
+) -> None:
     frames = make_frames(tmp_path / "frames", 300)
-    frames[7].write_bytes(b"no PNG")
+    frames[7].write_bytes(b"not a PNG")
     frames[200].write_bytes(frames[200].read_bytes()[:-20])
     process = start(tmp_path / "frames", tmp_path / "out")
     local = job(small_model, tmp_path / "frames", tmp_path / "local.jsonl", "--backend", "torch", "--device", "cpu")
-    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # as workers have
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # the setting of the workers
     assert subprocess.run(local, check=False, capture_output=True, env=one_thread).returncode == 1
-    code, said = ended(process)
+    code, printed = ended(process)
     assert code == 1
-    assert said.endswith("3 of 3 shards, 300 frames, 2 failed: see the column reason\n")
+    assert printed.endswith("3 of 3 shards, 300 frames, 2 failed: see the column reason\n")
     expected = [json.loads(line) for line in (tmp_path / "local.jsonl").read_text().splitlines()]
     assert rows(tmp_path / "out") == {record["source"]: record for record in expected}
 
 
-def test_whatever_dies_or_disappears_every_input_has_one_row(start: Start, tmp_path: Path) -> None:
+def test_every_input_has_one_row_although_a_worker_is_killed_and_files_are_deleted(
+    start: Start, tmp_path: Path
+) -> None:
     frames = make_frames(tmp_path / "frames", 1500)
-    tar = tar_of(tmp_path / "frames" / "cut.tar", [(f"{frame.name}", frame.read_bytes()) for frame in frames[:40]])
+    tar = tar_of(
+        tmp_path / "frames" / "truncated.tar", [(f"{frame.name}", frame.read_bytes()) for frame in frames[:40]]
+    )
     tar.write_bytes(tar.read_bytes()[:-30_000])
     process = start(tmp_path / "frames", tmp_path / "out")
-    wait_until((tmp_path / "out" / MANIFEST).exists, process)  # the input is listed, nothing is read
-    gone = frames[-50:]
-    for frame in gone:
+    wait_until((tmp_path / "out" / MANIFEST).exists, process)  # the input is listed, but nothing has been read
+    deleted = frames[-50:]
+    for frame in deleted:
         frame.unlink()
     wait_until(lambda: any((tmp_path / "out").glob("part-*")), process)
     (worker, *_) = workers()
     os.kill(worker, signal.SIGKILL)
-    code, said = ended(process)
-    assert code == 1, said
-    got = rows(tmp_path / "out")
-    of_tar = [source for source in got if source.startswith(f"{tar}/")]
-    assert set(got) == {*map(str, frames), str(tar), *of_tar}
+    code, printed = ended(process)
+    assert code == 1, printed
+    results = rows(tmp_path / "out")
+    of_tar = [source for source in results if source.startswith(f"{tar}/")]
+    assert set(results) == {*map(str, frames), str(tar), *of_tar}
     assert 0 < len(of_tar) < 40
-    assert "the frames after this are missing" in str(got[str(tar)]["reason"])
-    assert all("no such file" in str(got[str(frame)]["reason"]) for frame in gone)
-    assert sum(row["status"] == "error" for row in got.values()) == 51
+    assert "the frames after this are missing" in str(results[str(tar)]["reason"])
+    assert all("no such file" in str(results[str(frame)]["reason"]) for frame in deleted)
+    assert sum(row["status"] == "error" for row in results.values()) == 51
 
 
-def test_a_killed_job_goes_on_with_the_shards_that_are_left(start: Start, tmp_path: Path) -> None:
+def test_a_killed_job_is_resumed_with_the_remaining_shards(start: Start, tmp_path: Path) -> None:
     frames = make_frames(tmp_path / "frames", 1500)
     process = start(tmp_path / "frames", tmp_path / "out")
     manifest = tmp_path / "out" / MANIFEST
@@ -134,7 +140,7 @@ def test_a_killed_job_goes_on_with_the_shards_that_are_left(start: Start, tmp_pa
     assert {part: part.stat().st_mtime_ns for part in before} == before
 
 
-def test_frames_and_results_of_an_object_store(start: Start, tmp_path: Path) -> None:
+def test_frames_and_results_in_an_object_store(start: Start, tmp_path: Path) -> None:
     server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     s3fs = pytest.importorskip("s3fs")
     server.start()
@@ -147,8 +153,8 @@ def test_frames_and_results_of_an_object_store(start: Start, tmp_path: Path) -> 
         store.put([str(frame) for frame in frames], [f"bucket/frames/{frame.name}" for frame in frames])
         tar = tar_of(tmp_path / "a.tar", [(frame.name, frame.read_bytes()) for frame in frames[:20]])
         store.put(str(tar), "bucket/frames/a.tar")
-        code, said = ended(start("s3://bucket/frames", "s3://bucket/out", AWS_ENDPOINT_URL=address, **keys))
-        assert (code, said.splitlines()[-1]) == (0, "3 of 3 shards, 160 frames, 0 failed"), said
+        code, printed = ended(start("s3://bucket/frames", "s3://bucket/out", AWS_ENDPOINT_URL=address, **keys))
+        assert (code, printed.splitlines()[-1]) == (0, "3 of 3 shards, 160 frames, 0 failed"), printed
         store.get("bucket/out", str(tmp_path / "got"), recursive=True)
         expected = {f"s3://bucket/frames/{frame.name}" for frame in frames}
         expected |= {f"s3://bucket/frames/a.tar/{frame.name}" for frame in frames[:20]}
@@ -160,7 +166,7 @@ def test_frames_and_results_of_an_object_store(start: Start, tmp_path: Path) -> 
         server.stop()
 
 
-def test_a_worker_that_cannot_begin_is_one_line(tmp_path: Path) -> None:
+def test_a_worker_that_cannot_start_is_one_line(tmp_path: Path) -> None:
     (frame,) = make_frames(tmp_path / "frames", 1)
     shards = find_shards([str(frame)])
     output = ShardedOutput(str(tmp_path / "out"), {}, shards, resume=False, force=False)
@@ -172,7 +178,7 @@ def test_a_worker_that_cannot_begin_is_one_line(tmp_path: Path) -> None:
         ray.shutdown()
 
 
-def test_the_predictor_maps_a_dataset_of_files(small_model: Path, tmp_path: Path) -> None:
+def test_the_predictor_maps_a_ray_dataset(small_model: Path, tmp_path: Path) -> None:
     frames = make_frames(tmp_path / "frames", 70)
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:

@@ -1,4 +1,4 @@
-"""Shards, their readers and the folder of results; the cluster itself is in `test_cluster`."""
+"""Shards, their readers and the output of a cluster job; `test_engine` tests the cluster itself."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ CAMERA = Camera(200.0, 200.0, 31.5, 23.5, 64, 48)
 
 
 def entries(path: Path | str) -> list[tuple[str, bytes, str]]:
-    """All that a shard of one file gives, in one list: name, data, reason."""
+    """Read all entries of a shard of one file: name, data, reason."""
     shard = Shard((InputFile(str(path), str(path), None, ""),))
     return [tuple(file) for piece in read_shard(shard, 16) for file in piece]
 
 
-def test_every_file_is_in_one_shard_whatever_it_is_called_by(tmp_path: Path) -> None:
+def test_every_file_belongs_to_one_shard_under_any_name(tmp_path: Path) -> None:
     frames = make_frames(tmp_path / "frames", FILES_PER_SHARD + 3)
     tar = tar_of(tmp_path / "frames" / "more.tar", [])
-    (tmp_path / "frames" / "notes.txt").write_text("no frame")
+    (tmp_path / "frames" / "notes.txt").write_text("not a frame")
     shards = find_shards([str(tmp_path / "frames"), str(frames[0]), f"file://{frames[1]}", "gone.png"])
     assert [len(shard.files) for shard in shards] == [1, FILES_PER_SHARD, 5]
     assert shards[0].files[0].name == str(tar)
@@ -50,7 +50,7 @@ def test_every_file_is_in_one_shard_whatever_it_is_called_by(tmp_path: Path) -> 
     assert shards[1].size == sum(frame.stat().st_size for frame in frames[:FILES_PER_SHARD])
 
 
-def test_urls_and_paths_name_the_same_files(tmp_path: Path) -> None:
+def test_urls_and_paths_list_the_same_files(tmp_path: Path) -> None:
     frames = make_frames(tmp_path / "frames", 3)
     for url in (f"file://{tmp_path}/frames", f"file://{tmp_path}/frames/*.png"):
         (shard,) = find_shards([url])
@@ -64,7 +64,7 @@ def test_urls_and_paths_name_the_same_files(tmp_path: Path) -> None:
         find_shards(["gone.png", f"file://{tmp_path}/gone.tar"])
 
 
-def test_a_shard_is_another_when_a_file_has_changed(tmp_path: Path) -> None:
+def test_the_digest_of_a_shard_changes_with_its_files(tmp_path: Path) -> None:
     (frame,) = make_frames(tmp_path / "frames", 1)
     (before,), (same,) = find_shards([str(frame)]), find_shards([str(frame)])
     os.utime(frame, ns=(1, 1))
@@ -72,7 +72,7 @@ def test_a_shard_is_another_when_a_file_has_changed(tmp_path: Path) -> None:
     assert before.digest == same.digest != after.digest
 
 
-def test_files_that_are_gone_or_no_depth_files_keep_their_place(tmp_path: Path) -> None:
+def test_missing_and_other_files_have_an_entry_with_the_reason(tmp_path: Path) -> None:
     frames = make_frames(tmp_path / "frames", 4)
     shards = find_shards([*map(str, frames), f"file://{tmp_path}/none.png", str(tmp_path / "frames" / "x.txt")])
     frames[1].unlink()
@@ -82,7 +82,7 @@ def test_files_that_are_gone_or_no_depth_files_keep_their_place(tmp_path: Path) 
     assert got[4].reason.startswith(f"file://{tmp_path}/none.png: no such file; expected a depth image")
 
 
-def test_pieces_are_whole_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pieces_consist_of_complete_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("handpose.jobs.cluster.readers._PIECE_FILES", 10)
     members = [(f"{i:03}.png", b"x" * i) for i in range(50)]
     tar = tar_of(tmp_path / "a.tar", members)
@@ -93,7 +93,7 @@ def test_pieces_are_whole_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert max(len(piece) for piece in list(read_shard(find_shards([str(tar)])[0], 4))[5:]) == 4
 
 
-def test_an_archive_holds_samples_of_which_depth_is_taken(tmp_path: Path) -> None:
+def test_only_the_depth_files_of_an_archive_are_read(tmp_path: Path) -> None:
     tar = tar_of(
         tmp_path / "a.tar",
         [("s/0.png", b"0"), ("s/0.json", b"{}"), ("s/1.color.png", b"c"), ("s/1.depth.png", b"1"), ("s/2.npy", b"2")],
@@ -105,34 +105,34 @@ def test_an_archive_holds_samples_of_which_depth_is_taken(tmp_path: Path) -> Non
     ]
 
 
-@pytest.mark.parametrize("harm", ["cut in a member", "cut between members", "damaged header", "no end"])
-def test_what_is_missing_of_a_damaged_archive_is_told(tmp_path: Path, harm: str) -> None:
-    """Members of 512 bytes: header and data of the n-th begin at 1024 n."""
+@pytest.mark.parametrize("harm", ["truncated member", "truncated between members", "damaged header", "no end mark"])
+def test_the_remainder_of_a_damaged_archive_is_an_error(tmp_path: Path, harm: str) -> None:
+    """Members have 512 bytes, so the header of member n is at 1024 n, followed by its data."""
     tar = tar_of(tmp_path / "a.tar", [(f"{i}.png", bytes([i]) * 512) for i in range(4)])
     data = bytearray(tar.read_bytes())
     if harm == "damaged header":
         data[2048:2148] = b"?" * 100
     else:
-        del data[{"cut in a member": 2048 + 600, "cut between members": 2048, "no end": 4096}[harm] :]
+        del data[{"truncated member": 2048 + 600, "truncated between members": 2048, "no end mark": 4096}[harm] :]
     tar.write_bytes(data)
-    *whole, last = entries(tar)
-    there = 4 if harm == "no end" else 2
-    assert [(name, data) for name, data, _ in whole[:there]] == [
-        (f"{tar}/{i}.png", bytes([i]) * 512) for i in range(there)
+    *complete, last = entries(tar)
+    expected = 4 if harm == "no end mark" else 2
+    assert [(name, data) for name, data, _ in complete[:expected]] == [
+        (f"{tar}/{i}.png", bytes([i]) * 512) for i in range(expected)
     ]
     assert last[0] == str(tar)
     assert last[1] == b""
     assert last[2].startswith(f"{tar}: cannot be read to its end (")
-    assert len(whole) == there
+    assert len(complete) == expected
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".parquet"])
-def test_an_archive_that_is_none_gone_or_empty_is_one_entry(tmp_path: Path, suffix: str) -> None:
+def test_a_missing_invalid_or_empty_archive_is_one_entry(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"a{suffix}"
     assert [(data, reason) for _, data, reason in entries(file)] == [
         (b"", f"{file}: no such file; its frames are missing")
     ]
-    file.write_bytes(b"nothing of the kind" * 100)
+    file.write_bytes(b"not an archive" * 100)
     (only,) = entries(file)
     assert "cannot be read to its end" in only[2]
     if suffix == ".tar":
@@ -152,29 +152,29 @@ def test_rows_of_a_table_are_frames(tmp_path: Path, nested: bool) -> None:
     ]
 
 
-def test_a_table_without_frames_says_what_it_has(tmp_path: Path) -> None:
+def test_a_table_without_frames_is_rejected_with_its_columns(tmp_path: Path) -> None:
     file = tmp_path / "a.parquet"
     pq.write_table(pa.table({"x": [1], "y": [2]}), file)
     assert "expected a column bytes" in entries(file)[0][2]
     assert entries(file)[0][2].endswith("got x, y")
 
 
-def test_what_is_missing_of_a_damaged_table_is_told(tmp_path: Path) -> None:
+def test_the_remainder_of_a_damaged_table_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "a.parquet"
     rows = [{"bytes": bytes([i]) * 5000, "path": f"{i}.png"} for i in range(64)]
     pq.write_table(pa.Table.from_pylist(rows), file, row_group_size=16, compression="zstd", use_dictionary=False)
-    place = pq.ParquetFile(file).metadata.row_group(2).column(0)
+    column = pq.ParquetFile(file).metadata.row_group(2).column(0)
     data = bytearray(file.read_bytes())
-    data[place.data_page_offset : place.data_page_offset + place.total_compressed_size] = bytes(
-        place.total_compressed_size
+    data[column.data_page_offset : column.data_page_offset + column.total_compressed_size] = bytes(
+        column.total_compressed_size
     )
     file.write_bytes(data)
-    *whole, last = entries(file)
-    assert [data for _, data, _ in whole] == [row["bytes"] for row in rows[:32]]
+    *complete, last = entries(file)
+    assert [data for _, data, _ in complete] == [row["bytes"] for row in rows[:32]]
     assert "cannot be read to its end" in last[2]
 
 
-def test_a_predictor_gives_the_estimators_records_for_a_batch() -> None:
+def test_a_predictor_returns_the_records_of_the_estimator() -> None:
     camera = Camera.parse(str(EXAMPLES / "camera.json"))
     names = [str(EXAMPLES / name) for name in ("open.png", "thumb.png")]
     data = [Path(name).read_bytes() for name in names]
@@ -190,7 +190,7 @@ def test_a_predictor_gives_the_estimators_records_for_a_batch() -> None:
     }
 
 
-def test_a_given_centre_is_used(camera: Camera) -> None:
+def test_a_given_center_is_used(camera: Camera) -> None:
     (row,) = HandPosePredictor(query=Query(camera=CAMERA, center=[1, 2, 400]), backend="torch")(
         {"path": ["a.npy"], "bytes": [npy(np.full((48, 64), 400, np.uint16))]}
     ).to_pylist()
@@ -207,9 +207,9 @@ def shards_of(count: int) -> list[Shard]:
     return [Shard((InputFile(f"{i}.png", f"/{i}.png", 100 + i, "v"),)) for i in range(count)]
 
 
-@pytest.mark.parametrize("place", ["disk", "memory://results"])
-def test_results_are_gone_on_with_shard_by_shard(tmp_path: Path, place: str) -> None:
-    folder = str(tmp_path / "out") if place == "disk" else f"{place}/{tmp_path.name}"
+@pytest.mark.parametrize("store", ["disk", "memory://results"])
+def test_a_job_is_resumed_shard_by_shard(tmp_path: Path, store: str) -> None:
+    folder = str(tmp_path / "out") if store == "disk" else f"{store}/{tmp_path.name}"
     shards, settings = shards_of(3), {"model": "msra", "box": (1, 2, 3, 4)}
     output = ShardedOutput(folder, settings, shards, resume=False, force=False)
     for number in (0, 2):
@@ -225,22 +225,22 @@ def test_results_are_gone_on_with_shard_by_shard(tmp_path: Path, place: str) -> 
 
     incomplete = f"{output.stem(shards[1])}-00007.parquet"
     write_url(incomplete, encode_parquet(records_table([])))
-    again = ShardedOutput(folder, settings, shards, resume=True, force=False)
-    assert [again.holds(shard) for shard in shards] == [True, False, True]
-    assert (again.rows, again.failed) == (20, 2)
-    store, path = fsspec.core.url_to_fs(folder)
-    names = {name.rpartition("/")[2] for name in store.ls(path, detail=False)}
+    resumed = ShardedOutput(folder, settings, shards, resume=True, force=False)
+    assert [resumed.holds(shard) for shard in shards] == [True, False, True]
+    assert (resumed.rows, resumed.failed) == (20, 2)
+    files, path = fsspec.core.url_to_fs(folder)
+    names = {name.rpartition("/")[2] for name in files.ls(path, detail=False)}
     assert names == {MANIFEST, *(f"part-{shards[number].digest}-00000.parquet" for number in (0, 2))}
-    with store.open(f"{path}/{MANIFEST}", "ab") as file:
+    with files.open(f"{path}/{MANIFEST}", "ab") as file:
         file.write(b'{"file": "torn')
     torn = ShardedOutput(folder, settings, shards, resume=True, force=False)
     assert [torn.holds(shard) for shard in shards] == [True, False, True]
 
     ShardedOutput(folder, settings, shards, resume=False, force=True)
-    assert [name.rpartition("/")[2] for name in store.ls(path, detail=False)] == [MANIFEST]
+    assert [name.rpartition("/")[2] for name in files.ls(path, detail=False)] == [MANIFEST]
 
 
-def test_results_that_cannot_be_gone_on_with_or_written_are_told(tmp_path: Path) -> None:
+def test_outputs_that_cannot_be_resumed_or_written_are_rejected(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     ShardedOutput(str(folder), {}, [], resume=False, force=False)
     write_url(f"{folder}/part-0-00000.parquet", b"")
@@ -254,7 +254,7 @@ def test_results_that_cannot_be_gone_on_with_or_written_are_told(tmp_path: Path)
         ShardedOutput("nowhere://x", {}, [], resume=False, force=False)
 
 
-def test_records_in_a_table_are_those_in_json(tmp_path: Path) -> None:
+def test_rows_equal_json_records(tmp_path: Path) -> None:
     estimator = HandPoseEstimator.from_pretrained("msra", device="cpu", backend="torch")
     poses = estimator.predict([EXAMPLES / "open.png", np.zeros((480, 640), np.float32)], camera=Camera.parse("msra"))
     file = tmp_path / "a.parquet"
@@ -265,7 +265,7 @@ def test_records_in_a_table_are_those_in_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--engine", "ray"], "--engine ray requires -o"),
         (["--engine", "ray", "-o", "OUT", "--format", "csv"], "--engine ray writes Parquet"),
@@ -275,10 +275,10 @@ def test_records_in_a_table_are_those_in_json(tmp_path: Path) -> None:
         (["--engine", "ray", "-o", "OUT", "--address", "127.0.0.1:9"], "no Ray cluster at 127.0.0.1:9"),
     ],
 )
-def test_what_the_cluster_cannot_do_is_one_line(tmp_path: Path, options: list[str], said: str) -> None:
+def test_usage_errors_of_cluster_jobs_are_one_line(tmp_path: Path, options: list[str], message: str) -> None:
     pytest.importorskip("ray")
     options = [str(tmp_path / "out") if option == "OUT" else option for option in options]
     result = CliRunner().invoke(app, ["predict", str(EXAMPLES / "open.png"), "-c", "msra", *options])
-    told = str(result.exception) if isinstance(result.exception, HandPoseError) else result.output
+    printed = str(result.exception) if isinstance(result.exception, HandPoseError) else result.output
     assert result.exit_code != 0
-    assert said in told
+    assert message in printed
