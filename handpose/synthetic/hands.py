@@ -41,6 +41,7 @@ class SceneRange:
         second_hand: Probability of the other hand.
         sleeve: Probability of a sleeve.
         border: Probability of a crop that is cut off by the image border.
+        coarsest: Size of a pixel of the coarsest sensor at the hand's distance, mm.
     """
 
     distance: tuple[float, float] = TRAINED_RANGE
@@ -55,6 +56,11 @@ class SceneRange:
     second_hand: float = 0.08
     sleeve: float = 0.4
     border: float = 0.06
+    coarsest: float = 3.2
+
+
+TRAINING_SCENES = SceneRange(distance=(150.0, 1600.0), coarsest=7.0)
+"""Scenes of the training crops: the test set's, and hands that are farther away and seen by coarser sensors."""
 
 
 class SyntheticHands:
@@ -163,7 +169,7 @@ class SyntheticHands:
             if len(images):
                 chosen = scene.select(images)
                 depth[images] = torch.minimum(depth[images], render(chosen, chosen.rays(size)))
-        return simulate_sensor(depth, scene.mass[:, 2] / scene.focal, self.generator)
+        return simulate_sensor(depth, scene.mass[:, 2] / scene.focal, self.generator, coarsest=self.scenes.coarsest)
 
     def _posed(self, count: int) -> tuple[Tensor, Tensor]:
         """Return rotated hands with the wrist at the origin: vertices (N, V, 3) and landmarks (N, L, 3), mm."""

@@ -8,7 +8,11 @@ from torch import Tensor
 
 
 def simulate_sensor(
-    depth: Tensor, pixel_mm: Tensor, generator: torch.Generator, sensors: torch.Generator | None = None
+    depth: Tensor,
+    pixel_mm: Tensor,
+    generator: torch.Generator,
+    sensors: torch.Generator | None = None,
+    coarsest: float = 3.2,
 ) -> Tensor:
     """Return the depth images of random sensors, one per image: structured light, stereo and time of flight mixed.
 
@@ -18,12 +22,13 @@ def simulate_sensor(
         generator: Source of all random samples, on the device of `depth`.
         sensors: Source of the sensors' properties, `generator` by default. The same state yields the same sensors,
             with other noise.
+        coarsest: Size of a pixel of the coarsest sensor at the hand's distance, mm.
 
     Returns:
         (N, S, S) mm, `inf` for missing pixels.
     """
     sample = _Samples(depth, generator, sensors or generator)
-    depth = _resample(depth, pixel_mm, sample)
+    depth = _resample(depth, pixel_mm, coarsest, sample)
     filled = depth.nan_to_num(posinf=5000.0)
     across = F.pad(filled[:, :, 2:] - filled[:, :, :-2], (1, 1))
     down = F.pad(filled[:, 2:] - filled[:, :-2], (0, 0, 1, 1))
@@ -67,9 +72,12 @@ class _Samples:
         return F.interpolate(noise, (self.size, self.size), mode="bilinear")[:, 0]
 
 
-def _resample(depth: Tensor, pixel_mm: Tensor, sample: _Samples) -> Tensor:
+def _resample(depth: Tensor, pixel_mm: Tensor, coarsest: float, sample: _Samples) -> Tensor:
     """Sample the depth at the pixels of a coarser sensor, with edges that its matching windows make ragged."""
-    sensor_mm = torch.maximum(sample.per_sensor(0.5, 3.2), pixel_mm[:, None, None])
+    coarse = sample.per_sensor(0.0, 1.0)
+    # Most sensors have pixels of up to 3.2 mm; coarser ones are rare.
+    sensor_mm = 0.5 + torch.maximum(2.7 * coarse, (coarsest - 0.5) * coarse**3)
+    sensor_mm = torch.maximum(sensor_mm, pixel_mm[:, None, None])
     ragged = sample.optional(0.7, sample.per_sensor(0.1, 0.6))
     grid = torch.arange(sample.size, device=depth.device, dtype=depth.dtype)
     ratio = sensor_mm / pixel_mm[:, None, None]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from handpose.network.config import JGRP2OConfig
 from handpose.synthetic.hand_file import cached_hand_file
 from handpose.synthetic.hand_model import HandModel
-from handpose.synthetic.hands import SyntheticHands
-from handpose.synthetic.poses import cached_pose_bank
+from handpose.synthetic.hands import TRAINING_SCENES, SceneRange, SyntheticHands
+from handpose.synthetic.poses import cached_pose_bank, cached_training_poses
 from handpose.training.config import TrainingConfig
 from handpose.training.pose_task import PoseTask
 from handpose.training.transfer import adapt_joints, nearest_joints
@@ -30,11 +32,21 @@ def synthetic_task(
         HandPoseError: The hand model does not exist yet, and generating it requires the extra `train`.
     """
     hand = HandModel(cached_hand_file(), device)
-    poses = cached_pose_bank(HandModel(cached_hand_file()))
-    training, validation = (
-        SyntheticHands(hand, bank, network.joint_layout, cube=network.cube, uv_scale=network.uv_scale, seed=config.seed)
-        for bank in (poses[_VALIDATION_POSES:], poses[:_VALIDATION_POSES])
-    )
+    on_cpu = HandModel(cached_hand_file())
+
+    def crops(poses: Tensor, scenes: SceneRange) -> SyntheticHands:
+        return SyntheticHands(
+            hand,
+            poses,
+            network.joint_layout,
+            cube=network.cube,
+            uv_scale=network.uv_scale,
+            scenes=scenes,
+            seed=config.seed,
+        )
+
+    training = crops(cached_training_poses(on_cpu), TRAINING_SCENES)
+    validation = crops(cached_pose_bank(on_cpu)[:_VALIDATION_POSES], SceneRange())
     state = None
     if start is not None:
         state = adapt_joints(start.load().state_dict(), nearest_joints(hand, start.config, network))
