@@ -22,7 +22,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.crop import HandCrop
 from handpose.inference.estimator import HandPoseEstimator
-from handpose.io.depth.read import read_depth
+from handpose.inference.query import Query
 from handpose.io.depth.units import DepthUnit
 from handpose.runtimes.base import Runtime
 from handpose.runtimes.select import GRAPH_SUFFIXES, installed_backends
@@ -80,7 +80,7 @@ def benchmark(
         HandPoseError: The image shows no hand or cannot be read, or a backend cannot be used.
     """
     names = backends or (["auto"] if Path(model).suffix in GRAPH_SUFFIXES else installed_backends())
-    settings: dict[str, Any] = {"camera": camera, "unit": unit, "model": model, "device": device}
+    settings: dict[str, Any] = {"query": Query(camera, unit=unit), "model": model, "device": device}
     settings |= {"batch_sizes": batch_sizes, "repeats": repeats}
     report: dict[str, Any] = {"machine": machine(), "peak_memory_mb": {}, "timings": []}
     for name in names:
@@ -100,8 +100,7 @@ def _measure_in_process(image: str | Path, settings: dict[str, Any]) -> tuple[li
 def measure(
     image: str | Path,
     *,
-    camera: Camera,
-    unit: DepthUnit,
+    query: Query,
     model: str,
     backend: BackendName,
     device: str,
@@ -113,8 +112,7 @@ def measure(
 
     Args:
         image: Depth file.
-        camera: Intrinsics of the image.
-        unit: Unit of the image.
+        query: Camera and unit of the image.
         model: Model, as in `HandPoseEstimator.from_pretrained`.
         backend: Backend that runs the network.
         device: Device that runs the network.
@@ -126,7 +124,8 @@ def measure(
         HandPoseError: The image shows no hand or cannot be read, or the backend cannot be used.
     """
     estimator = HandPoseEstimator.from_pretrained(model, backend=backend, device=device)
-    depth = read_depth(image, unit)
+    depth = query.load(image)
+    camera = query.camera_for(depth)
     centers = estimator.localize_hands(depth, camera)
     if not len(centers):
         raise HandPoseError(f"{image}: expected an image with a hand, found none")
@@ -137,7 +136,7 @@ def measure(
     decoder = HandPoseEstimator(_ConstantPose(uvz), estimator.config, estimator.name)
 
     stages: list[tuple[str, int, Callable[[], object]]] = [
-        ("read", 1, lambda: read_depth(image, unit)),
+        ("read", 1, lambda: query.load(image)),
         ("localize", 1, lambda: estimator.localize_hands(depth, camera)),
         ("crop", 1, lambda: HandCrop.cut(depth, camera, centers[0], cube)),
     ]

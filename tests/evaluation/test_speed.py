@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from handpose import Camera, HandPoseError
+from handpose import Camera, HandPoseError, Query
 from handpose.evaluation.speed import machine, measure, time_calls
 from tests.helpers.command import CAMERA, OPEN, run
 from tests.helpers.paths import EXAMPLES
@@ -28,7 +28,7 @@ def test_calls_are_timed_after_a_warm_up() -> None:
 def test_timings_are_percentiles_of_the_calls() -> None:
     ticks = itertools.count()
     timings = measure(
-        OPEN, camera=INTRINSICS, unit="mm", model="msra", backend="torch", device="cpu", batch_sizes=[4], repeats=1,
+        OPEN, query=Query(INTRINSICS), model="msra", backend="torch", device="cpu", batch_sizes=[4], repeats=1,
         clock=lambda: 0.02 * next(ticks),
     )  # fmt: skip
     assert {timing.stage for timing in timings} == {"read", "localize", "crop", "decode", "network", "whole"}
@@ -43,7 +43,7 @@ def test_an_image_without_a_hand_cannot_be_measured(tmp_path) -> None:
     code, _, err = run("benchmark", tmp_path / "empty.npy", *CAMERA, "--backend", "torch")
     assert (code, "an image with a hand" in err) == (2, True)
     with pytest.raises(HandPoseError, match="an image with a hand"):
-        measure(tmp_path / "empty.npy", model="msra", backend="torch", device="cpu", camera=INTRINSICS, unit="mm",
+        measure(tmp_path / "empty.npy", model="msra", backend="torch", device="cpu", query=Query(INTRINSICS),
                 batch_sizes=[1], repeats=1)  # fmt: skip
 
 

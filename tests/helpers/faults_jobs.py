@@ -1,4 +1,4 @@
-"""What happens to jobs and downloads, done to real processes: rows for the table of `faults`."""
+"""Faults of jobs and downloads, injected into real processes: rows of the table of `faults`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Counts = tuple[int, int, int]
 
 
 def make_small_model(folder: Path) -> Path:
-    """A network that takes no time; what it says is as good as any other here."""
+    """Create a small, untrained model, which is fast."""
     import torch
     from safetensors.torch import save_file
 
@@ -43,7 +43,7 @@ def make_small_model(folder: Path) -> Path:
 
 
 def make_frames(folder: Path, count: int) -> list[Path]:
-    """Small depth frames, no two alike."""
+    """Create small depth frames that all differ."""
     folder.mkdir()
     noise = np.random.default_rng(0)
     frames = [folder / f"{i:06}.png" for i in range(count)]
@@ -53,25 +53,25 @@ def make_frames(folder: Path, count: int) -> list[Path]:
 
 
 def job(model: Path, frames: Path | str, out: Path | str, *options: str) -> list[str]:
-    """The command of a job over such frames."""
+    """Return the command of a job over these frames."""
     camera = "200,200,31.5,23.5,64,48"
     program = [sys.executable, "-m", "handpose", "predict", str(frames), "-m", str(model), "-c", camera]
     return [*program, "--center", "0,0,500", "-o", str(out), *options]
 
 
 def wait_for_more(out: Path, process: subprocess.Popen[str]) -> None:
-    """Until the job has written something more, or ended."""
+    """Wait until the job has written more output, or ended."""
     before = out.stat().st_size if out.exists() else 0
     while process.poll() is None and not (out.exists() and out.stat().st_size > before):
         time.sleep(0.002)
 
 
 class Killed(BaseException):
-    """As after SIGKILL, nobody may do anything about it."""
+    """A simulated SIGKILL, which must not be caught."""
 
 
 def kill_at_renames(monkeypatch: pytest.MonkeyPatch, run: Callable[[int], object]) -> None:
-    """Calls `run(0)`, `run(1)`, ...: one is killed before each file's rename and one after, the last one not at all."""
+    """Call `run(0)`, `run(1)`, ..., each killed before or after one of its renames, until one is not killed."""
     replace = os.replace
     for k in itertools.count():
         renames = itertools.count()
@@ -94,7 +94,7 @@ def kill_at_renames(monkeypatch: pytest.MonkeyPatch, run: Callable[[int], object
 
 @contextlib.contextmanager
 def disk_of(size: int) -> Iterator[None]:
-    """No file can become larger than `size` bytes: as with a full disk, a part of a write may still be done."""
+    """Limit the size of files; as on a full disk, a write may be incomplete."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -105,7 +105,7 @@ def disk_of(size: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def job_folder(frames: int, form: str) -> Iterator[tuple[list[str], Path, bytes]]:
-    """A job's command, its output, and what should be there in the end."""
+    """Create a job, and return its command, its output file and the expected content."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "model").mkdir()
@@ -117,20 +117,20 @@ def job_folder(frames: int, form: str) -> Iterator[tuple[list[str], Path, bytes]
 
 
 def frames_lost(command: list[str], out: Path, whole: bytes) -> int:
-    """Lines that are missing, doubled or torn after the job's end."""
+    """Finish the job, and count the lines that are missing, duplicated or truncated."""
     subprocess.run(command, check=True)
     got, expected = out.read_bytes().splitlines(), whole.splitlines()
     return 0 if got == expected else max(len(set(got) ^ set(expected)), abs(len(got) - len(expected)), 1)
 
 
 def killed(form: str = "jsonl", kills: int = 20, frames: int = 2000) -> Counts:
-    """SIGKILL at random moments, from start-up to the middle of a write."""
+    """Send SIGKILL at random times, from start-up to the middle of a write."""
     moments = random.Random(0)
     hit = lost = 0
     with job_folder(frames, form) as (command, out, whole):
         while hit < kills:
             process = subprocess.Popen(command)
-            if hit % 4:  # else at start-up, whatever it is doing then
+            if hit % 4:  # otherwise during start-up
                 wait_for_more(out, process)
                 time.sleep(moments.uniform(0.0, 0.15))
             else:
@@ -139,7 +139,7 @@ def killed(form: str = "jsonl", kills: int = 20, frames: int = 2000) -> Counts:
                 hit += 1
                 process.kill()
                 process.wait()
-            else:  # done before it could be killed: once more from the start
+            else:  # it ended before it was killed: start over
                 lost += frames_lost(command, out, whole)
                 for file in out.parent.glob(f"{out.name}*"):
                     file.unlink()
@@ -148,7 +148,7 @@ def killed(form: str = "jsonl", kills: int = 20, frames: int = 2000) -> Counts:
 
 
 def interrupted() -> Counts:
-    """Ctrl-C and SIGTERM in the middle of a job."""
+    """Send SIGINT and SIGTERM in the middle of a job."""
     lost = survived = 0
     for number in (signal.SIGINT, signal.SIGTERM):
         with job_folder(500, "jsonl") as (command, out, whole):
@@ -161,7 +161,7 @@ def interrupted() -> Counts:
 
 
 def disk_full() -> Counts:
-    """The disk has room for a part of the results only."""
+    """Run jobs on a disk that is too small for the results."""
     lost = survived = 0
     with job_folder(60, "jsonl") as (command, out, whole):
         for size in (1, len(whole) // 3, len(whole) // 2):
@@ -184,7 +184,7 @@ for name in sys.argv[1:]:
     try: print(find_weights(name, **eval(f"dict({options})")).sha256[:8])
     except WeightsError as error: print(error)
 """
-"""What becomes of each `owner/repo[@revision] [OPTIONS]`: the sha256's start, or the error."""
+"""Print the start of the SHA-256 of each `owner/repo[@revision] [OPTIONS]`, or the error."""
 
 HUB_FAULTS = {
     "busy once": (429, 1),
@@ -201,7 +201,7 @@ HUB_FAULTS = {
 
 
 def hub_fails(fault: object) -> Counts:
-    """A download that recovers if the fault goes away, and else ends in one line and leaves nothing behind."""
+    """Download a model; a permanent fault must produce a one-line error and leave no files."""
     built_in = WEIGHTS["msra"].built_in
     files = {name: (built_in / name).read_bytes() for name in ("config.json", "model.safetensors")}
     passes = isinstance(fault, tuple) or fault in ("cut", "stalled")

@@ -157,16 +157,16 @@ def test_a_broken_pipe_ends_quietly_with_status_141(small_model: Path, tmp_path:
 
 
 class Backend(Runtime):
-    """The network `within`, that has room for `room` patches and notes how many it was given."""
+    """A runtime with memory for `max_batch` patches, which records the sizes of its batches."""
 
-    def __init__(self, within, room: int = 1000) -> None:
-        self.within, self.room, self.given = within, room, []
+    def __init__(self, runtime: Runtime, max_batch: int = 1000) -> None:
+        self.runtime, self.max_batch, self.batches = runtime, max_batch, []
 
     def pose(self, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        self.given.append(len(patches))
-        if len(patches) > self.room:
+        self.batches.append(len(patches))
+        if len(patches) > self.max_batch:
             raise DeviceMemoryError("CUDA out of memory")
-        return self.within.pose(patches)
+        return self.runtime.pose(patches)
 
 
 @pytest.fixture
@@ -183,32 +183,32 @@ def run(backend: Backend, model: Path, frames, **options):
 def test_out_of_memory_halves_the_batch(small_model: Path, tmp_path: Path, backend: Backend) -> None:
     frames = make_frames(tmp_path / "frames", 40)
     expected = [result.pose.xyz for result in run(backend, small_model, frames)]
-    backend.room, backend.given = 5, []
+    backend.max_batch, backend.batches = 5, []
     results = list(run(backend, small_model, frames))
     assert [result.path for result in results] == frames
-    assert backend.given == [16, 8, 4, 4, 4, 4] * 2 + [8, 4, 4]
+    assert backend.batches == [16, 8, 4, 4, 4, 4] * 2 + [8, 4, 4]
     assert np.abs(np.array([result.pose.xyz for result in results]) - expected).max() < 0.01
-    backend.room, backend.given = 1000, []
+    backend.max_batch, backend.batches = 1000, []
     list(run(backend, small_model, frames))
-    assert backend.given == [16, 16, 8]  # for there is room again
-    backend.room = 0
+    assert backend.batches == [16, 16, 8]  # there is enough memory again
+    backend.max_batch = 0
     with pytest.raises(DeviceMemoryError, match="no memory for a single crop"):
         list(run(backend, small_model, frames))
 
 
 def test_the_number_of_frames_in_memory_is_bounded(small_model: Path, tmp_path: Path, backend: Backend) -> None:
-    frames, asked = make_frames(tmp_path / "frames", 30), []
+    frames, requested = make_frames(tmp_path / "frames", 30), []
 
     def endless():
         for frame in itertools.cycle(frames):
-            asked.append(frame)
+            requested.append(frame)
             yield frame
 
     before = threading.active_count()
     results = run(backend, small_model, endless(), batch_size=4)
-    given = list(itertools.islice(results, 200))
-    assert [result.path for result in given] == list(itertools.islice(itertools.cycle(frames), 200))
-    assert len(asked) <= 200 + 4 * 5
+    first = list(itertools.islice(results, 200))
+    assert [result.path for result in first] == list(itertools.islice(itertools.cycle(frames), 200))
+    assert len(requested) <= 200 + 4 * 5
     results.close()
     assert threading.active_count() == before
 
