@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from handpose.geometry.layouts import FINGERS, LAYOUTS, JointLayout
-from handpose.results.overlay import FINGER_COLOURS
+from handpose.results.overlay import FINGER_COLORS
 
 WIDTH, HEIGHT, SCALE = 620, 760, 2
 # A schematic hand in px: the base and the tip of each finger, and the positions of its joints in between (0 to 1).
@@ -54,7 +54,7 @@ def draw(layout: JointLayout) -> np.ndarray:
     colors = [(90, 90, 90)] * len(layout)
     for finger, joints in layout.fingers.items():
         for joint in joints:
-            colors[joint] = FINGER_COLOURS[finger]
+            colors[joint] = FINGER_COLORS[finger]
     for parent, child in layout.bones:
         cv2.line(picture, at(points[parent]), at(points[child]), colors[child], 5 * SCALE, cv2.LINE_AA)
     for joint, point in enumerate(points):

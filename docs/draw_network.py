@@ -12,10 +12,10 @@ import numpy as np
 from draw_layouts import places
 
 from handpose.geometry.layouts import MSRA21
-from handpose.results.overlay import joint_colours
+from handpose.results.overlay import joint_colors
 
 INK, SOFT, PAPER, PANEL, BLUE = "#1f2933", "#62727f", "#ffffff", "#f3f6f9", "#2f6fb3"
-COLORS = [f"rgb({red},{green},{blue})" for blue, green, red in joint_colours(MSRA21)]
+COLORS = [f"rgb({red},{green},{blue})" for blue, green, red in joint_colors(MSRA21)]
 COLORS[0] = SOFT  # the wrist, visible on a white background
 WIDTH, HEIGHT = 1000, 590
 JOINT = MSRA21.joints.index("index_tip")

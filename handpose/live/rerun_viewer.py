@@ -14,7 +14,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.layouts import JointLayout
 from handpose.inference.tracker import TrackedHand
 from handpose.live.frame import DepthFrame
-from handpose.results.overlay import FINGER_COLOURS
+from handpose.results.overlay import FINGER_COLORS
 
 _PALM_COLOR = (235, 235, 235)
 
@@ -98,7 +98,7 @@ def _joint_colors(layout: JointLayout) -> np.ndarray:
     """Return RGB colors (J, 3), uint8."""
     colors = np.full((len(layout), 3), _PALM_COLOR, np.uint8)
     for finger, joints in layout.fingers.items():
-        colors[list(joints)] = FINGER_COLOURS[finger][::-1]
+        colors[list(joints)] = FINGER_COLORS[finger][::-1]
     return colors
 
 

@@ -1,1 +1,1 @@
-"""What comes out, and how it is written and shown."""
+"""Poses, and how they are written and shown."""

@@ -1,4 +1,4 @@
-"""Records as lines and files of each format."""
+"""Converts records to lines and files of each format."""
 
 from __future__ import annotations
 
@@ -25,39 +25,39 @@ def _json_line(record: Record) -> str:
 
 
 def _csv_rows(record: Record) -> str:
-    """One row per joint, or one with the reason."""
+    """Return one row per joint, or one row with the reason of a failure."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if isinstance(record, FailedFrame):
-        nothing = [""] * (len(_CSV_COLUMNS) - 3)
-        writer.writerow((record.source, record.status, *nothing, record.reason))
+        empty = [""] * (len(_CSV_COLUMNS) - 3)
+        writer.writerow((record.source, record.status, *empty, record.reason))
         return text.getvalue()
-    head = (record.source, record.status, record.model, record.layout.name, record.hand)
+    shared = (record.source, record.status, record.model, record.layout.name, record.hand)
     for i, joint in enumerate(record.layout.joints):
         numbers = np.concatenate([record.xyz[i], record.uvz[i, :2], record.spread[i], record.error_mm[i : i + 1]])
         cells = ("" if np.isnan(number) else f"{number:.2f}" for number in numbers)
-        writer.writerow((*head, joint, *cells, ""))
+        writer.writerow((*shared, joint, *cells, ""))
     return text.getvalue()
 
 
 def _uvd_line(record: Record) -> str:
-    """As `handpose.results.uvd` reads it: no numbers are `nan`, so that lines stay one per frame."""
+    """Return the line that `handpose.results.uvd` reads; a failed frame is a line of `nan`."""
     missing = np.full((len(record.layout), 3), np.nan)
     return prediction_line(missing if isinstance(record, FailedFrame) else record.uvz) + "\n"
 
 
-def json_text(records: Sequence[Record]) -> bytes:
-    """Records as one JSON array."""
+def json_bytes(records: Sequence[Record]) -> bytes:
+    """Return the records as one JSON array."""
     return (json.dumps([record.to_dict() for record in records], indent=1) + "\n").encode()
 
 
 def npz_bytes(records: Sequence[Record]) -> bytes:
-    """Arrays over all N records, named as in the record, and the joints' names (J,)."""
+    """Return an npz file: one array over all N records per field of a record, and the joint names (J,)."""
     joints = records[0].layout.joints if records else ()
-    nothing = np.full((len(joints), 3), np.nan)
+    no_joints = np.full((len(joints), 3), np.nan)
 
-    def column(of: Callable[[HandPose], Any], missing: Any) -> np.ndarray:
-        return np.array([missing if isinstance(record, FailedFrame) else of(record) for record in records])
+    def column(value: Callable[[HandPose], Any], missing: Any) -> np.ndarray:
+        return np.array([missing if isinstance(record, FailedFrame) else value(record) for record in records])
 
     data = io.BytesIO()
     np.savez_compressed(
@@ -68,10 +68,10 @@ def npz_bytes(records: Sequence[Record]) -> bytes:
         model=column(lambda pose: pose.model, ""),
         layout=np.array([record.layout.name for record in records]),
         hand=column(lambda pose: pose.hand, ""),
-        xyz_mm=column(lambda pose: pose.xyz, nothing),
-        uvz=column(lambda pose: pose.uvz, nothing),
-        spread_mm=column(lambda pose: pose.spread, nothing),
-        error_mm=column(lambda pose: pose.error_mm, nothing[:, 0]),
+        xyz_mm=column(lambda pose: pose.xyz, no_joints),
+        uvz=column(lambda pose: pose.uvz, no_joints),
+        spread_mm=column(lambda pose: pose.spread, no_joints),
+        error_mm=column(lambda pose: pose.error_mm, no_joints[:, 0]),
         center_mm=column(lambda pose: pose.center, [np.nan] * 3),
         cube_mm=column(lambda pose: pose.cube, np.nan),
         joints=np.array(joints),
@@ -85,4 +85,7 @@ LINES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "csv": (",".join(_CSV_COLUMNS) + "\n", _csv_rows),
     "uvd": ("", _uvd_line),
 }
-WHOLE: dict[str, Callable[[Sequence[Record]], bytes]] = {"json": json_text, "npz": npz_bytes}
+"""Formats that grow line by line: the header, and the lines of a record."""
+
+FILES: dict[str, Callable[[Sequence[Record]], bytes]] = {"json": json_bytes, "npz": npz_bytes}
+"""Formats that are written at the end."""

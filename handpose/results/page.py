@@ -1,4 +1,4 @@
-"""One pose as a page that turns: depth points and skeleton in 3D, in a file that needs no other."""
+"""Writes a pose as a self-contained web page with an interactive 3D view."""
 
 from __future__ import annotations
 
@@ -8,44 +8,44 @@ from pathlib import Path
 import numpy as np
 
 from handpose.errors import HandPoseError
-from handpose.results.overlay import joint_colours
+from handpose.results.overlay import joint_colors
 from handpose.results.pose import HandPose
 
-_POINTS = 12_000  # above which every second, third, ... row and column is shown
+_MAX_POINTS = 12_000  # if there are more, only every second, third, ... row and column is shown
 _TEMPLATE = Path(__file__).with_name("page.html")
 
 
 def pose_page(pose: HandPose, depth: np.ndarray) -> str:
-    """An HTML page that shows the hand in 3D and loads nothing: drag turns, the wheel zooms, joints tell their names.
+    """Return a self-contained HTML page that shows the hand in 3D.
 
-    Its element `hand` holds, as JSON, the record `pose.to_dict()`, the `parents` and `colours` of the joints, and
-    `points`, the depth readings within the pose's cube: x, y, z in mm, camera frame, one after the other.
+    Its element `hand` contains, as JSON, the record `pose.to_dict()`, the `parents` and `colors` of the joints, and
+    the `points` of the depth image within the cube of the pose: x, y, z in mm, camera frame, as a flat list.
 
     Args:
-        pose: of the hand.
-        depth: the image (H, W) mm it was found in, 0 = no reading.
+        pose: Pose of the hand.
+        depth: (H, W) mm, the image that it was predicted from, 0 = missing.
 
     Raises:
-        HandPoseError: the pose is of no hand.
+        HandPoseError: the image shows no hand.
     """
     if pose.status == "no_hand":
-        raise HandPoseError("no hand was found in this image, so that there is nothing to show in 3D")
+        raise HandPoseError("no hand was found in this image, so there is nothing to show in 3D")
     content = {
         "pose": pose.to_dict(),
         "parents": pose.layout.parents,
-        "colours": [f"rgb({red},{green},{blue})" for blue, green, red in joint_colours(pose.layout)],
+        "colors": [f"rgb({red},{green},{blue})" for blue, green, red in joint_colors(pose.layout)],
         "points": np.round(_points(pose, depth), 1).ravel().tolist(),
     }
-    # A name may hold anything, so that nothing in the record may end its element.
+    # File names may contain any text, so the record must not be able to close its element.
     data = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
     return _TEMPLATE.read_text(encoding="utf-8").replace("{{HAND}}", data)
 
 
 def _points(pose: HandPose, depth: np.ndarray) -> np.ndarray:
-    """The readings within the pose's cube, thinned to a grid of pixels, xyz (N, 3) mm."""
+    """Return the points xyz (N, 3) in mm within the cube of the pose, thinned to a grid of pixels."""
     v, u = np.nonzero(depth)
     xyz = pose.camera.unproject(np.stack([u, v, depth[v, u]], axis=-1))
     inside = (np.abs(xyz - pose.center) <= pose.cube / 2).all(axis=1)
-    step = int(np.ceil(np.sqrt(inside.sum() / _POINTS))) or 1
+    step = int(np.ceil(np.sqrt(inside.sum() / _MAX_POINTS))) or 1
     points: np.ndarray = xyz[inside & (u % step == 0) & (v % step == 0)]
     return points

@@ -1,4 +1,4 @@
-"""The result: one hand's joints, in millimetres in the camera's frame, with all that is needed to read them."""
+"""The result of a prediction: the joints of one hand in mm in the camera frame."""
 
 from __future__ import annotations
 
@@ -27,19 +27,18 @@ class HandPose:
 
     Attributes:
         xyz: (J, 3) mm, camera frame: x right, y down, z forward. NaN if there is no hand.
-        uvz: (J, 3) the same joints in pixels of the original image and mm.
-        spread: (J, 3) mm along x, y, z: how far the pixels' votes for a joint disagree.
-        error_mm: (J,) how far each joint is expected to be off, mm. NaN if there is no hand, or if the weights are
-            not calibrated.
-        layout: names and order of the joints.
-        status: `ok`; `low_confidence` when the joints are likely wrong, by more than 20 mm on average; or `no_hand`
-            when nothing in the image can be a hand.
-        hand: which hand it was taken for.
-        center: (3,) mm, camera frame: the centre of the cube that was cut.
-        cube: side of that cube, mm.
-        camera: intrinsics that xyz and uvz belong to.
-        model: name of the weights.
-        source: the image's path, or empty.
+        uvz: (J, 3) the same joints in pixels of the original image, and depth in mm.
+        spread: (J, 3) mm along x, y, z: standard deviation of the pixels' votes for each joint.
+        error_mm: (J,) expected error of each joint, mm. NaN if there is no hand, or if the weights are not calibrated.
+        layout: Names and order of the joints.
+        status: `ok`; `low_confidence` if the joints are probably wrong, by more than 20 mm on average; or `no_hand` if
+            no hand was found in the image.
+        hand: Which hand was assumed or predicted.
+        center: (3,) mm, camera frame: center of the cropped cube.
+        cube: Side of this cube, mm.
+        camera: Intrinsics of the image.
+        model: Name of the weights.
+        source: Path of the image, or empty.
     """
 
     xyz: np.ndarray
@@ -62,31 +61,29 @@ class HandPose:
                 f"got {self.status!r:.40} and {self.hand!r:.40}"
             )
         if not 0 < self.cube < float("inf"):
-            raise HandPoseError(f"the cube's side must be above 0 mm, got {self.cube}")
-        joints, a_hand = len(self.layout), self.status != "no_hand"
+            raise HandPoseError(f"the side of the cube must be above 0 mm, got {self.cube}")
+        joints, has_hand = len(self.layout), self.status != "no_hand"
         for name, shape in (("xyz", (joints, 3)), ("uvz", (joints, 3)), ("spread", (joints, 3)),
                             ("error_mm", (joints,)), ("center", (3,))):  # fmt: skip
             array = getattr(self, name)
             if array.shape != shape:
                 raise HandPoseError(f"{name} of a {self.layout.name} pose must be {shape}, got {array.shape}")
             uncalibrated = name == "error_mm" and np.isnan(array).all()
-            if not (np.isfinite(array) if a_hand and not uncalibrated else np.isnan(array)).all():
+            if not (np.isfinite(array) if has_hand and not uncalibrated else np.isnan(array)).all():
                 raise HandPoseError(
-                    f"{name} must be all finite if there is a hand and all NaN if not, got {self.status}"
+                    f"{name} must be finite with a hand and NaN without one, which contradicts status {self.status}"
                 )
 
     @classmethod
     def no_hand(
         cls, layout: JointLayout, *, hand: Hand, cube: float, camera: Camera, model: str = "", source: str = ""
     ) -> HandPose:
-        """The answer for an image without a hand: NaN everywhere."""
-        nothing = np.full((len(layout), 3), np.nan)
-        return cls(
-            nothing, nothing, nothing, nothing[:, 0], layout, "no_hand", hand, nothing[0], cube, camera, model, source
-        )
+        """Return the result for an image without a hand: all values are NaN."""
+        nan = np.full((len(layout), 3), np.nan)
+        return cls(nan, nan, nan, nan[:, 0], layout, "no_hand", hand, nan[0], cube, camera, model, source)
 
     def __getitem__(self, joint: str) -> np.ndarray:
-        """The named joint's xyz (3,)."""
+        """Return xyz (3,) of a joint, given its name."""
         if joint not in self.layout.joints:
             raise KeyError(
                 f"{joint!r} is not a joint of the {self.layout.name} layout: {', '.join(self.layout.joints)}"
@@ -94,21 +91,18 @@ class HandPose:
         return self.xyz[self.layout.joints.index(joint)]  # type: ignore[no-any-return]
 
     def angles(self) -> dict[str, float]:
-        """How far each finger joint turns away from straight, degrees, by the joint's name; empty if there is no hand.
+        """Return the flexion angle of each finger joint in degrees, by joint name; empty if there is no hand.
 
-        See `handpose.geometry.articulation.joint_angles`.
+        An angle is 0 for straight fingers. At a knuckle, it changes when the finger bends and when it spreads.
         """
         return {} if self.status == "no_hand" else joint_angles(self.xyz, self.layout)
 
     def fingers(self) -> dict[str, FingerState]:
-        """`extended` or `bent` for each finger from thumb to pinky; empty if there is no hand.
-
-        See `handpose.geometry.articulation.finger_states`.
-        """
+        """Return `extended` or `bent` for each finger from thumb to pinky; empty if there is no hand."""
         return {} if self.status == "no_hand" else finger_states(self.xyz, self.layout)
 
     def to_dict(self) -> dict[str, Any]:
-        """The pose as JSON's types; numbers that do not exist are null."""
+        """Return the pose as JSON types; NaN becomes null."""
         return {
             "source": self.source,
             "status": self.status,
@@ -116,24 +110,24 @@ class HandPose:
             "layout": self.layout.name,
             "hand": self.hand,
             "joints": list(self.layout.joints),
-            "xyz_mm": _listed(self.xyz, 2),
-            "uvz": _listed(self.uvz, 2),
-            "spread_mm": _listed(self.spread, 2),
-            "error_mm": _listed(self.error_mm, 2),
-            "center_mm": _listed(self.center, 2),
+            "xyz_mm": _to_list(self.xyz, 2),
+            "uvz": _to_list(self.uvz, 2),
+            "spread_mm": _to_list(self.spread, 2),
+            "error_mm": _to_list(self.error_mm, 2),
+            "center_mm": _to_list(self.center, 2),
             "cube_mm": self.cube,
             "camera": self.camera.to_dict(),
         }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> HandPose:
-        """The pose that `to_dict` wrote (numbers to a hundredth).
+        """Create a pose from its record; `to_dict` rounds numbers to two decimals.
 
         Raises:
-            HandPoseError: a field is missing or not what it should be, or it is the record of a frame that failed.
+            HandPoseError: a field is missing or invalid, or the record is that of a failed frame.
         """
         if isinstance(values, dict) and values.get("status") == "error":
-            raise HandPoseError(f"{values.get('source')}: has no pose, since the frame failed: {values.get('reason')}")
+            raise HandPoseError(f"{values.get('source')}: has no pose because the frame failed: {values.get('reason')}")
         try:
             arrays = {
                 name: np.array(values[key], dtype=np.float64)
@@ -156,19 +150,19 @@ class HandPose:
             raise HandPoseError(f"not a hand pose record: {type(error).__name__} {str(error)[:100]}") from None
 
     def save(self, path: str | Path) -> None:
-        """Writes the record `to_dict` as a JSON file."""
+        """Write the record `to_dict` to a JSON file."""
         Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
 
     def draw(self, depth: np.ndarray) -> np.ndarray:
-        """A picture (H, W, 3) uint8 BGR of the skeleton over the depth image (H, W) mm it was found in.
+        """Draw the skeleton on top of the depth image (H, W) in mm, and return a picture (H, W, 3) uint8 BGR.
 
-        Joints that are expected to be more than 20 mm off are hollow.
+        Joints with an expected error above 20 mm are drawn as hollow circles.
         """
         near = self.center[2] - self.cube / 2
         return draw_pose(depth, self.uvz, self.layout, near=near, uncertain=self.error_mm > BAD_JOINT)
 
 
-def _listed(array: np.ndarray, digits: int) -> list[Any]:
+def _to_list(array: np.ndarray, digits: int) -> list[Any]:
     rounded = np.round(array, digits)
-    listed: list[Any] = np.where(np.isfinite(rounded), rounded.astype(object), None).tolist()  # type: ignore[call-overload]
-    return listed
+    values: list[Any] = np.where(np.isfinite(rounded), rounded.astype(object), None).tolist()  # type: ignore[call-overload]
+    return values

@@ -1,4 +1,4 @@
-"""What is written for a frame."""
+"""The record of a frame: its pose, or the reason why it failed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from handpose.results.pose import HandPose
 
 @dataclass(frozen=True)
 class FailedFrame:
-    """A frame that has no pose because something is wrong with it.
+    """A frame without a pose because its image could not be read or predicted.
 
     Attributes:
-        source: the image's path.
-        reason: what is wrong, one line.
-        layout: of the joints that a pose would have.
+        source: Path of the image.
+        reason: The error, on one line.
+        layout: Layout of the joints that a pose would have.
     """
 
     source: str
@@ -25,7 +25,7 @@ class FailedFrame:
     status: Literal["error"] = "error"
 
     def to_dict(self) -> dict[str, Any]:
-        """The record, as JSON's types."""
+        """Return the record as JSON types."""
         return {"source": self.source, "status": self.status, "reason": self.reason}
 
 

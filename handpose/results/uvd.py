@@ -1,6 +1,6 @@
-"""The field's common text format of predictions: one frame per line, J times `u v d`, in pixels and mm.
+"""The standard text format of predictions: one frame per line, with `u v d` of each joint in px, px, mm.
 
-The public collection of results (github.com/xinghaochen/awesome-hand-pose-estimation) and most authors use it.
+Most authors and the public collection of results (github.com/xinghaochen/awesome-hand-pose-estimation) use it.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from handpose.io.text import LABELS, read_text
 
 EVALUATORS: dict[str, tuple[JointLayout, Camera]] = {
     "nyu": (NYU14, CAMERAS["nyu"]),
-    "icvl": (ICVL16, Camera(240.99, 240.96, 160.0, 120.0, 320, 240)),  # not the 241.42 that the images came with
+    "icvl": (ICVL16, Camera(240.99, 240.96, 160.0, 120.0, 320, 240)),  # unlike the 241.42 of the images
     "msra": (MSRA21, CAMERAS["msra"]),
 }
-"""Joints and intrinsics with which each data set's published errors are computed."""
+"""Joints and intrinsics that the published errors of each data set are computed with."""
 
 
 def read_predictions(path: str | Path, layout: JointLayout) -> np.ndarray:
-    """Joints `uvz` (N, J, 3) [px, px, mm] of a text file; NaN (written `nan`) where there is no prediction.
+    """Read joints `uvz` (N, J, 3) [px, px, mm] from a text file; NaN (`nan`) marks missing predictions.
 
     Raises:
-        HandPoseError: the file cannot be read, or a line does not hold the layout's joints.
+        HandPoseError: the file cannot be read, or a line does not contain the joints of the layout.
     """
     path = Path(path)
     lines = read_text(path, LABELS).rstrip().splitlines()
@@ -38,23 +38,24 @@ def read_predictions(path: str | Path, layout: JointLayout) -> np.ndarray:
 
 
 def read_ground_truth(path: str | Path, layout: JointLayout) -> np.ndarray:
-    """True joints `uvz` (N, J, 3) [px, px, mm] of a text file, every one of them there and in front of the camera.
+    """Read the true joints `uvz` (N, J, 3) [px, px, mm] from a text file.
 
     Raises:
-        HandPoseError: as `read_predictions`, or a joint is no number or not in front of the camera.
+        HandPoseError: the file cannot be read, a line does not contain the joints of the layout, or a joint is missing
+            or not in front of the camera.
     """
     uvz = read_predictions(path, layout)
-    unusable = np.flatnonzero(~(np.isfinite(uvz).all(axis=(1, 2)) & (uvz[..., 2] > 0).all(axis=1)))
-    if len(unusable):
+    invalid = np.flatnonzero(~(np.isfinite(uvz).all(axis=(1, 2)) & (uvz[..., 2] > 0).all(axis=1)))
+    if len(invalid):
         raise HandPoseError(
-            f"{path}:{unusable[0] + 1}: expected true joints as pixels and depths above 0 mm, got "
-            f"{prediction_line(uvz[unusable[0]][:1])} ...; coordinates in mm (x y z) must be projected first"
+            f"{path}:{invalid[0] + 1}: expected true joints as pixels and depths above 0 mm, got "
+            f"{prediction_line(uvz[invalid[0]][:1])} ...; coordinates in mm (x y z) must be projected first"
         )
     return uvz
 
 
 def write_predictions(path: str | Path, frames: Iterable[np.ndarray]) -> None:
-    """Writes joints `uvz` (J, 3) [px, px, mm], frame by frame, with three decimals; NaN where there is no prediction.
+    """Write joints `uvz` (J, 3) [px, px, mm] of each frame with three decimals; NaN marks missing predictions.
 
     Raises:
         HandPoseError: the file cannot be written.
@@ -66,23 +67,23 @@ def write_predictions(path: str | Path, frames: Iterable[np.ndarray]) -> None:
         raise HandPoseError(f"{path}: cannot be written ({error})") from None
 
 
-def _parse(line: str, layout: JointLayout, place: str) -> np.ndarray:
+def _parse(line: str, layout: JointLayout, location: str) -> np.ndarray:
     words = line.split()
     try:
         numbers = [float(word) for word in words]
     except ValueError:
         numbers = [math.inf]
     if math.inf in map(abs, numbers):
-        raise HandPoseError(f"{place}: expected numbers with spaces between them (nan for none), got {line[:60]!r}")
+        raise HandPoseError(f"{location}: expected numbers separated by spaces (nan if missing), got {line[:60]!r}")
     if len(numbers) == 3 * len(layout):
         return np.reshape(numbers, (-1, 3))
     others = [name for name, (other, _) in EVALUATORS.items() if 3 * len(other) == len(numbers)]
     raise HandPoseError(
-        f"{place}: expected {len(layout)} joints ({3 * len(layout)} numbers, u v d each) of {layout.name}, got "
-        f"{len(numbers)} numbers" + "".join(f"; these may be {name}'s joints" for name in others)
+        f"{location}: expected {len(layout)} joints ({3 * len(layout)} numbers, u v d each) of {layout.name}, got "
+        f"{len(numbers)} numbers" + "".join(f"; these may be the joints of {name}" for name in others)
     )
 
 
 def prediction_line(uvz: np.ndarray) -> str:
-    """A frame's joints `uvz` (J, 3) [px, px, mm] as a line of the format, without its end."""
+    """Return joints `uvz` (J, 3) [px, px, mm] as a line of the format, without a line break."""
     return " ".join("nan" if math.isnan(number) else f"{number:.3f}" for number in np.ravel(uvz).tolist())

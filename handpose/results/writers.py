@@ -1,4 +1,4 @@
-"""Writing many results to one file: JSON lines, JSON, CSV, npz, or the field's text format."""
+"""Writes the records of many frames to one file or to stdout."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from handpose.choices import Format
 from handpose.errors import HandPoseError
 from handpose.io.atomic import write_atomically
 from handpose.io.resumable import GrowingFile
-from handpose.results.formats import LINES, WHOLE
+from handpose.results.formats import FILES, LINES
 from handpose.results.records import Record
 
 
 class RecordWriter(Protocol):
-    """Takes records one by one."""
+    """Writes records one by one."""
 
     @property
     def failed(self) -> int:
-        """How many records so far are `FailedFrame`s, those of the job that is resumed among them."""
+        """Number of `FailedFrame`s so far, including those of the resumed job."""
         ...
 
     def holds(self, frame: Path) -> bool:
-        """Whether the job that is resumed has written the frame's record."""
+        """Return whether the resumed job has already written the record of a frame."""
         ...
 
     def write(self, frame: Path, record: Record) -> None:
-        """Adds the record of a depth file."""
+        """Add the record of a depth file."""
         ...
 
     def close(self) -> None:
-        """Completes the output."""
+        """Complete the output."""
         ...
 
 
@@ -42,46 +42,48 @@ class RecordWriter(Protocol):
 def open_writer(
     format: Format, path: Path | None, settings: Mapping[str, Any], *, resume: bool = False
 ) -> Iterator[RecordWriter]:
-    """The writer of a format, completed at the end even if what happens in between fails.
+    """Open a writer, and complete its output on exit, even after an error.
 
     Args:
-        format: `jsonl`, `csv` and `uvd` (`u v d` of all joints, a line per record) grow record by record, with a
-            manifest beside them; `json` and `npz` are written in the end, all or nothing.
-        path: the file; None for stdout, which takes text only and has no manifest.
-        settings: what the records depend on: those of a job that is resumed must be the same.
-        resume: go on with what is in the file.
+        format: `jsonl`, `csv` and `uvd` files grow record by record, with a manifest next to them; `json` and `npz`
+            files are written atomically at the end.
+        path: Output file, or None for stdout, which only supports text and has no manifest.
+        settings: Settings that the records depend on; a resumed job must have the same.
+        resume: Whether to continue an existing file.
 
     Raises:
-        HandPoseError: the output cannot be written, `npz` has no path, or there is nothing that can be resumed.
+        HandPoseError: the output cannot be written, `npz` has no path, or the file cannot be resumed.
     """
     if format == "npz" and path is None:
-        raise HandPoseError("npz is not text: give it a file with -o")
+        raise HandPoseError("npz is a binary format; pass an output file with -o")
     if path is not None and path.exists() and not path.is_file():
-        raise HandPoseError(f"{path}: is no regular file; without -o results go to stdout")
-    if resume and (path is None or format in WHOLE):
-        raise HandPoseError("only jsonl, csv and uvd with -o can be resumed, since the others are written in the end")
-    kept = ""
+        raise HandPoseError(f"{path}: is not a regular file; omit -o to write to stdout")
+    if resume and (path is None or format in FILES):
+        raise HandPoseError(
+            "only jsonl, csv and uvd with -o can be resumed, because the other formats are written at the end"
+        )
+    advice = ""
     try:
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
         writer: RecordWriter
-        if format in WHOLE:
-            writer = _Whole(WHOLE[format], path)
+        if format in FILES:
+            writer = _AtomicWriter(FILES[format], path)
         elif path is None:
-            writer = _Stream(*LINES[format])
+            writer = _StdoutWriter(*LINES[format])
         else:
-            writer = _Growing(path, *LINES[format], settings, resume=resume)
-            kept = "; the frames written before are kept, go on with --resume"
+            writer = _GrowingWriter(path, *LINES[format], settings, resume=resume)
+            advice = "; the records written so far are kept: pass --resume to continue"
         with contextlib.closing(writer):
             yield writer
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise HandPoseError(f"{path or 'stdout'}: cannot be written ({error}){kept}") from None
+        raise HandPoseError(f"{path or 'stdout'}: cannot be written ({error}){advice}") from None
 
 
-class _Stream:
-    """To stdout, so that the next program has each record at once."""
+class _StdoutWriter:
+    """Writes to stdout and flushes after each record, so that a pipe receives it immediately."""
 
     def __init__(self, header: str, lines: Callable[[Record], str]) -> None:
         self._lines, self.failed = lines, 0
@@ -99,7 +101,7 @@ class _Stream:
         sys.stdout.flush()
 
 
-class _Growing:
+class _GrowingWriter:
     def __init__(
         self, path: Path, header: str, lines: Callable[[Record], str], settings: Mapping[str, Any], *, resume: bool
     ) -> None:
@@ -119,11 +121,11 @@ class _Growing:
         self._file.close()
 
 
-class _Whole:
+class _AtomicWriter:
     def __init__(self, encode: Callable[[Sequence[Record]], bytes], path: Path | None) -> None:
         self._encode, self._path, self._records, self.failed = encode, path, list[Record](), 0
         if path is not None:
-            tempfile.TemporaryFile(dir=path.parent).close()  # what cannot be written in the end should fail now
+            tempfile.TemporaryFile(dir=path.parent).close()  # fail now if the folder is not writable
 
     def holds(self, frame: Path) -> bool:
         return False

@@ -208,7 +208,7 @@ def test_a_pose_survives_its_record(estimator: HandPoseEstimator, tmp_path) -> N
 
 
 def test_the_drawing_has_every_finger_where_it_is(estimator: HandPoseEstimator) -> None:
-    from handpose.results.overlay import FINGER_COLOURS
+    from handpose.results.overlay import FINGER_COLORS
 
     depth = read_depth(EXAMPLES / "open.png")
     pose = estimator.predict(depth, camera=CAMERA)
@@ -216,7 +216,7 @@ def test_the_drawing_has_every_finger_where_it_is(estimator: HandPoseEstimator) 
     for finger, joints in pose.layout.fingers.items():
         u, v = pose.uvz[joints[-1], :2].round().astype(int)
         around = picture[v - 3 : v + 4, u - 3 : u + 4].reshape(-1, 3)
-        assert np.abs(around - FINGER_COLOURS[finger]).sum(1).min() < 12, finger
+        assert np.abs(around - FINGER_COLORS[finger]).sum(1).min() < 12, finger
 
 
 def test_uncertain_joints_are_hollow(estimator: HandPoseEstimator) -> None:
