@@ -71,7 +71,7 @@ class HandPose:
             uncalibrated = name == "error_mm" and np.isnan(array).all()
             if not (np.isfinite(array) if has_hand and not uncalibrated else np.isnan(array)).all():
                 raise HandPoseError(
-                    f"{name} must be finite with a hand and NaN without one, which contradicts status {self.status}"
+                    f"{name} must be finite if there is a hand and NaN otherwise, got status {self.status}"
                 )
 
     @classmethod

@@ -65,7 +65,7 @@ def test_one_broken_file_fails_alone(tmp_path: Path) -> None:
     assert "".join(Path(record["source"]).stem for record in records) == "abcdef"
     assert [record["status"] for record in records] == ["ok", "error", "ok", "error", "error", "no_hand"]
     assert records[3]["reason"].startswith(f"{tmp_path / 'd.png'}: is an 8-bit grey PNG")
-    with pytest.raises(HandPoseError, match=r"b\.png: has no pose, since the frame failed: .*the PNG is cut short"):
+    with pytest.raises(HandPoseError, match=r"b\.png: has no pose because the frame failed: .*the PNG is cut short"):
         HandPose.from_dict(records[1])
     lines = [line for line in err.splitlines() if line.startswith("error: ")]
     assert len(lines) == 3

@@ -92,7 +92,7 @@ def test_errors_about_wrong_files_state_both_counts(tmp_path: Path) -> None:
         compare_files("nyu", truth, [file])
     write_predictions(file, frames(5, 16))
     with pytest.raises(
-        HandPoseError, match=r"a.txt:1: expected 14 joints \(42 .* got 48 numbers; these may be icvl's joints$"
+        HandPoseError, match=r"a.txt:1: expected 14 joints \(42 .* got 48 numbers; these may be the joints of icvl$"
     ):
         compare_files("nyu", truth, [file])
     lines = truth.read_text().splitlines()

@@ -85,5 +85,5 @@ def test_a_pose_is_all_numbers_or_none() -> None:
     record = pose.to_dict()
     for number in (1.0, float("inf")):
         record["xyz_mm"][4][1] = number
-        with pytest.raises(HandPoseError, match="all NaN if not"):
+        with pytest.raises(HandPoseError, match="NaN otherwise"):
             HandPose.from_dict(record)

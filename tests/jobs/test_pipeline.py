@@ -106,7 +106,7 @@ def test_jobs_that_cannot_be_resumed_are_one_line(small_model: Path, tmp_path: P
         (["--resume", "--unit", "2"], "was begun with unit 'mm', now it is 2.0"),
         (["--resume", "--hand", "left"], "was begun with hand 'right', now it is 'left'"),
         (["--resume", "--format", "npz"], "only jsonl, csv and uvd with -o can be resumed"),
-        (["--force", "-o", "/dev/null"], "is no regular file"),
+        (["--force", "-o", "/dev/null"], "not a regular file"),
     ):
         rejected = predict(*command, *more)
         assert rejected.exit_code
@@ -116,7 +116,7 @@ def test_jobs_that_cannot_be_resumed_are_one_line(small_model: Path, tmp_path: P
         failed = predict(*command, "--force")
     assert isinstance(failed.exception, HandPoseError)
     assert "cannot be written" in str(failed.exception)
-    assert "kept, go on with --resume" in str(failed.exception)
+    assert "pass --resume to continue" in str(failed.exception)
     assert before.startswith(out.read_bytes())
     assert predict(*command, "--resume").exit_code == 1
     assert out.read_bytes() == before

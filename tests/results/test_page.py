@@ -17,7 +17,7 @@ from tests.helpers.command import CAMERA, OPEN, run
 
 
 class _Data(HTMLParser):
-    """The JSON of a page, and whatever in it points elsewhere."""
+    """The JSON data and the links of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -35,8 +35,8 @@ class _Data(HTMLParser):
         self.inside = False
 
 
-def planted() -> tuple[HandPose, np.ndarray]:
-    """A pose with joints at known places, and a depth image of two planes, one of them behind the pose's cube."""
+def known_pose() -> tuple[HandPose, np.ndarray]:
+    """Return a pose with known joints, and a depth image of two planes, one of them behind the cube of the pose."""
     camera = Camera(500.0, 500.0, 319.5, 239.5, 640, 480)
     xyz = np.stack([np.linspace(-60, 60, 21), np.linspace(80, -80, 21), np.linspace(480, 520, 21)], axis=1)
     depth = np.zeros((480, 640), np.float32)
@@ -49,21 +49,23 @@ def planted() -> tuple[HandPose, np.ndarray]:
     return pose, depth
 
 
-def test_a_page_holds_the_pose_and_its_points() -> None:
-    pose, depth = planted()
+def test_a_page_contains_the_pose_and_its_points() -> None:
+    pose, depth = known_pose()
     data = _Data(pose_page(pose, depth))
     content = json.loads(data.text)
     assert data.links == []
     assert content["pose"] == pose.to_dict()
     assert content["parents"] == list(MSRA21.parents)
-    assert content["colours"][4] == content["colours"][1] != content["colours"][5]
+    assert content["colors"][4] == content["colors"][1] != content["colors"][5]
     points = np.array(content["points"]).reshape(-1, 3)
     assert len(points) == 80 * 80
-    assert np.allclose(points[0], [(280 - 319.5), (200 - 239.5), 500.0])  # at 500 mm a pixel of this camera is 1 mm
+    assert np.allclose(
+        points[0], [(280 - 319.5), (200 - 239.5), 500.0]
+    )  # at 500 mm, a pixel of this camera covers 1 mm
 
 
 def test_many_points_are_thinned() -> None:
-    pose, depth = planted()
+    pose, depth = known_pose()
     pose = replace(pose, cube=1000.0)
     depth[:] = 500.0
     points = np.array(json.loads(_Data(pose_page(pose, depth)).text)["points"]).reshape(-1, 3)
@@ -71,18 +73,18 @@ def test_many_points_are_thinned() -> None:
     assert np.ptp(points[:, 0]) > 630.0
 
 
-def test_no_hand_has_no_page() -> None:
-    pose, depth = planted()
-    nothing = HandPose.no_hand(pose.layout, hand="right", cube=250.0, camera=pose.camera)
+def test_a_pose_without_a_hand_is_rejected() -> None:
+    pose, depth = known_pose()
+    no_hand = HandPose.no_hand(pose.layout, hand="right", cube=250.0, camera=pose.camera)
     with pytest.raises(HandPoseError, match="no hand was found"):
-        pose_page(nothing, depth)
+        pose_page(no_hand, depth)
 
 
 def test_predict_writes_pages(tmp_path: Path) -> None:
     np.save(tmp_path / "empty.npy", np.zeros((480, 640), np.float32))
     code, out, err = run("predict", OPEN, tmp_path / "empty.npy", *CAMERA, "--html", tmp_path / "pages")
     assert (code, err) == (0, "")
-    assert [path.name for path in (tmp_path / "pages").iterdir()] == ["open.html"]  # where there is a hand
+    assert [path.name for path in (tmp_path / "pages").iterdir()] == ["open.html"]  # only the image with a hand
     record = json.loads(_Data((tmp_path / "pages" / "open.html").read_text()).text)["pose"]
     assert record | {"source": OPEN} == json.loads(out.splitlines()[0])
     code, _, err = run("predict", OPEN, tmp_path / "empty.npy", *CAMERA, "--html", tmp_path / "one.html")
@@ -92,13 +94,13 @@ def test_predict_writes_pages(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_browser_shows_it(tmp_path: Path) -> None:
-    pose, depth = planted()
+def test_a_browser_shows_and_turns_the_hand(tmp_path: Path) -> None:
+    pose, depth = known_pose()
     (tmp_path / "hand.html").write_text(pose_page(pose, depth))
     with open_browser() as page:
         page.goto((tmp_path / "hand.html").as_uri())
 
-        # The middle joint is the centre of the view, wherever it is turned.
+        # The middle joint is the center of the view for any rotation.
         page.mouse.move(640, 480)
         label = page.locator("output")
         assert label.inner_text() == f"{MSRA21.joints[10]}: 0.0, 0.0, 500.0 mm, expected error 30.0 mm"
@@ -119,5 +121,5 @@ def test_a_browser_shows_it(tmp_path: Path) -> None:
         assert page.locator("canvas").screenshot() == before
 
 
-def test_no_address_is_in_the_template() -> None:
-    assert not re.search(r"https?:|//[a-z]+\.", pose_page(*planted()))
+def test_the_page_contains_no_links() -> None:
+    assert not re.search(r"https?:|//[a-z]+\.", pose_page(*known_pose()))
