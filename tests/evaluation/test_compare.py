@@ -103,7 +103,7 @@ def test_errors_about_wrong_files_state_both_counts(tmp_path: Path) -> None:
     with pytest.raises(HandPoseError, match=r"a.txt:3: .*got 43 numbers"):
         read_predictions(file, NYU14)
     file.write_text(lines[0].replace(" ", ","))
-    with pytest.raises(HandPoseError, match=r"a.txt:1: expected numbers with spaces"):
+    with pytest.raises(HandPoseError, match=r"a.txt:1: expected numbers separated"):
         read_predictions(file, NYU14)
 
 
