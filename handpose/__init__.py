@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # `as` marks names as public for type checkers
     from handpose.errors import SourceLostError as SourceLostError
     from handpose.errors import WeightsError as WeightsError
     from handpose.evaluation.compare import compare_files as compare_files
+    from handpose.evaluation.evaluate import evaluate as evaluate
     from handpose.evaluation.report import Report as Report
     from handpose.geometry.camera import CAMERAS as CAMERAS
     from handpose.geometry.camera import Camera as Camera
@@ -63,6 +64,7 @@ _NAMES = {
     "datasets.nyu": ("write_nyu",),
     "errors": ("DepthReadError", "HandPoseError", "SourceLostError", "WeightsError"),
     "evaluation.compare": ("compare_files",),
+    "evaluation.evaluate": ("evaluate",),
     "evaluation.report": ("Report",),
     "geometry.camera": ("CAMERAS", "Camera"),
     "geometry.crop": ("HandCrop",),
