@@ -1,1 +1,1 @@
-"""From a depth image to poses."""
+"""Predicts hand poses in depth images."""

@@ -1,4 +1,4 @@
-"""The question that a caller asks about a depth image, checked once."""
+"""The query: what the caller knows about depth images, validated once."""
 
 from __future__ import annotations
 

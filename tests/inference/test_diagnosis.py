@@ -37,7 +37,7 @@ def check(estimator: HandPoseEstimator, tmp_path: Path) -> Check:
     return run
 
 
-def test_a_good_frame_has_nothing_to_say_against_it(check: Check) -> None:
+def test_all_checks_of_a_good_frame_are_ok(check: Check) -> None:
     found = check(DEPTH)
     assert {verdict for verdict, _ in found.values()} == {"ok"}, found
     assert list(found) == [
@@ -45,36 +45,38 @@ def test_a_good_frame_has_nothing_to_say_against_it(check: Check) -> None:
     ]
 
 
-@pytest.mark.parametrize(("stored", "unit", "said"), [(8.0, 0.125, "0.125"), (10.0, 0.1, "0.1"), (0.001, "m", "m")])
-def test_a_wrong_unit_is_named(check: Check, stored: float, unit: DepthUnit, said: str) -> None:
+@pytest.mark.parametrize(
+    ("stored", "unit", "suggested"), [(8.0, 0.125, "0.125"), (10.0, 0.1, "0.1"), (0.001, "m", "m")]
+)
+def test_the_correct_unit_is_suggested(check: Check, stored: float, unit: DepthUnit, option: str) -> None:
     image = DEPTH * stored if unit == "m" else (DEPTH * stored).astype(np.uint16)
     verdict, message = check(image)["unit"]
     assert verdict == "fail"
-    assert f"--unit {said} " in message
+    assert f"--unit {option} " in message
     assert check(image, unit=unit)["unit"] == ("ok", f"read as {unit}")
 
 
-def test_what_is_wrong_with_the_camera(check: Check) -> None:
+def test_implausible_cameras(check: Check) -> None:
     assert check(DEPTH, camera=None)["camera"][0] == "warn"
     wrong_size = check(DEPTH, camera=Camera(476, 476, 212, 200, 424, 400))
     assert list(wrong_size) == ["file", "camera"]
     assert wrong_size["camera"][0] == "fail"
-    for camera, said in (
+    for camera, expected in (
         (Camera(4760, 4760, 319.5, 239.5), "fx and fy must be"),
         (Camera(476, 476, 80, 239.5), "far from the image center"),
         (Camera(476, 600, 319.5, 239.5), "usually square"),
     ):
         verdict, message = check(DEPTH, camera=camera)["camera"]
-        assert (verdict, said in message) == ("warn", True), message
-    # Through twice the focal length the same hand is half as wide.
+        assert (verdict, expected in message) == ("warn", True), message
+    # With twice the focal length, the same hand appears half as wide.
     verdict, message = check(DEPTH, camera=Camera(952, 952, 319.5, 239.5))["bones"]
     assert (verdict, "fx and fy" in message) == ("warn", True), message
 
 
-def test_an_image_without_readings_or_hand(check: Check) -> None:
-    nothing = check(np.zeros((480, 640), np.uint16))
-    assert nothing["missing"][0] == "warn"
-    assert nothing["range"][0] == nothing["hand"][0] == "fail"
+def test_an_image_without_depth_values_or_hand(check: Check) -> None:
+    empty = check(np.zeros((480, 640), np.uint16))
+    assert empty["missing"][0] == "warn"
+    assert empty["range"][0] == empty["hand"][0] == "fail"
     wall = check(np.full((480, 640), 3000, np.uint16))
     assert wall["range"][0] == wall["hand"][0] == "fail"
     assert wall["missing"] == ("ok", "0% of the pixels have no depth value")
@@ -86,14 +88,14 @@ def test_holes_in_the_hand(check: Check) -> None:
     assert check(speckled)["holes"][0] == "warn"
 
 
-def test_a_left_hand_is_noticed(check: Check) -> None:
+def test_the_other_hand_is_detected(check: Check) -> None:
     mirrored = Camera(CAMERA.fx, CAMERA.fy, CAMERA.width - 1 - CAMERA.cx, CAMERA.cy, CAMERA.width, CAMERA.height)
     verdict, message = check(DEPTH[:, ::-1], camera=mirrored)["side"]
     assert (verdict, "a left hand" in message) == ("warn", True)
     assert check(DEPTH[:, ::-1], camera=mirrored, hand="left")["side"][0] == "ok"
 
 
-def test_the_command_prints_lines_or_json_and_an_exit_code(tmp_path: Path) -> None:
+def test_the_command_prints_lines_or_json(tmp_path: Path) -> None:
     runner = CliRunner()
     arguments = ["check", str(EXAMPLES / "open.png"), "-c", str(EXAMPLES / "camera.json")]
     lines = runner.invoke(app, arguments)

@@ -33,7 +33,7 @@ def truth(name: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_examples_joints_are_where_they_were_rendered(estimator: HandPoseEstimator, name: str) -> None:
+def test_example_joints_match_the_truth(estimator: HandPoseEstimator, name: str) -> None:
     pose = estimator.predict(EXAMPLES / f"{name}.png", camera=CAMERA)
     errors = np.linalg.norm(pose.xyz - truth(name), axis=1)
     assert pose.status == "ok"
@@ -45,21 +45,21 @@ def test_the_examples_joints_are_where_they_were_rendered(estimator: HandPoseEst
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_left_hand_is_a_right_hand_in_the_mirror(estimator: HandPoseEstimator, name: str) -> None:
+def test_a_left_hand_equals_a_mirrored_right_hand(estimator: HandPoseEstimator, name: str) -> None:
     depth = read_depth(EXAMPLES / f"{name}.png")
     mirrored = Camera(CAMERA.fx, CAMERA.fy, CAMERA.width - 1 - CAMERA.cx, CAMERA.cy, CAMERA.width, CAMERA.height)
     center = localize_hands(depth, CAMERA)[0]
     right = estimator.predict(depth, camera=CAMERA, center=center)
     left = estimator.predict(depth[:, ::-1], camera=mirrored, center=center * [-1, 1, 1], hand="left")
     assert left.hand == "left"
-    # Pixels that lie just on a patch pixel's border may fall to either side.
+    # Mirroring may change the nearest pixel where a patch pixel lies halfway between two.
     assert np.linalg.norm(left.xyz * [-1, 1, 1] - right.xyz, axis=1).mean() < 1.0
     wrong = estimator.predict(depth[:, ::-1], camera=mirrored, center=center * [-1, 1, 1], hand="right")
     assert np.linalg.norm(wrong.xyz * [-1, 1, 1] - right.xyz, axis=1).mean() > 3.0
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_hand_can_be_told(estimator: HandPoseEstimator, name: str) -> None:
+def test_auto_predicts_the_hand(estimator: HandPoseEstimator, name: str) -> None:
     depth = read_depth(EXAMPLES / f"{name}.png")
     mirrored = Camera(CAMERA.fx, CAMERA.fy, CAMERA.width - 1 - CAMERA.cx, CAMERA.cy, CAMERA.width, CAMERA.height)
     for image, camera, hand in ((depth, CAMERA, "right"), (depth[:, ::-1], mirrored, "left")):
@@ -67,11 +67,11 @@ def test_the_hand_can_be_told(estimator: HandPoseEstimator, name: str) -> None:
         assert pose.hand == hand
         assert np.allclose(pose.xyz, estimator.predict(image, camera=camera, hand=hand).xyz, atol=0.01)
         assert [pose.hand for pose in estimator.predict_hands(image, camera=camera, hand="auto")] == [hand]
-    nothing = estimator.predict(np.zeros((480, 640), np.float32), camera=CAMERA, hand="auto")
-    assert nothing.status == "no_hand"
+    empty = estimator.predict(np.zeros((480, 640), np.float32), camera=CAMERA, hand="auto")
+    assert empty.status == "no_hand"
 
 
-def test_a_batch_is_its_singles(estimator: HandPoseEstimator) -> None:
+def test_a_batch_equals_its_single_images(estimator: HandPoseEstimator) -> None:
     images = [EXAMPLES / f"{name}.png" for name in NAMES]
     singles = [estimator.predict(image, camera=CAMERA) for image in images]
     for batch in (estimator.predict(images, camera=CAMERA), list(estimator.stream(iter(images), camera=CAMERA))):
@@ -83,19 +83,19 @@ def test_a_batch_is_its_singles(estimator: HandPoseEstimator) -> None:
 def test_a_stream_is_lazy(estimator: HandPoseEstimator) -> None:
     def images():
         yield EXAMPLES / "open.png"
-        pytest.fail("the second image was asked for")
+        pytest.fail("the second image was requested too early")
 
     assert next(estimator.stream(images(), camera=CAMERA)).status == "ok"
 
 
-def test_the_unit_of_files_and_arrays(estimator: HandPoseEstimator) -> None:
+def test_units_of_arrays(estimator: HandPoseEstimator) -> None:
     depth = read_depth(EXAMPLES / "open.png")
     expected = estimator.predict(depth, camera=CAMERA).xyz
     for array, unit in ((depth / 1000, "m"), (depth.astype(np.float64) * 8, 0.125), (depth.astype(np.uint16), "mm")):
         assert np.abs(estimator.predict(array, camera=CAMERA, unit=unit).xyz - expected).max() < 0.05
 
 
-def test_where_the_hand_is_can_be_said(estimator: HandPoseEstimator) -> None:
+def test_the_hand_can_be_given_by_center_or_box(estimator: HandPoseEstimator) -> None:
     joints = truth("open")
     depth = read_depth(EXAMPLES / "open.png")
     u, v, _ = CAMERA.project(joints).T
@@ -109,23 +109,23 @@ def test_where_the_hand_is_can_be_said(estimator: HandPoseEstimator) -> None:
     assert estimator.predict(depth, camera=CAMERA, box=(0, 0, 20, 20)).status == "no_hand"
 
 
-def test_what_was_found_badly_is_looked_at_again(estimator: HandPoseEstimator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_poor_hand_center_is_refined(estimator: HandPoseEstimator, monkeypatch: pytest.MonkeyPatch) -> None:
     joints = truth("open")
-    beside = joints.mean(axis=0) + np.array([0.0, -90.0, 0.0])
+    shifted = joints.mean(axis=0) + np.array([0.0, -90.0, 0.0])
     depth = read_depth(EXAMPLES / "open.png")
-    given = estimator.predict(depth, camera=CAMERA, center=beside)
-    monkeypatch.setattr("handpose.inference.candidates.hand_candidates", lambda *_: (beside[None], np.array([5000.0])))
-    found = estimator.predict(depth, camera=CAMERA)
+    given = estimator.predict(depth, camera=CAMERA, center=shifted)
+    monkeypatch.setattr("handpose.inference.candidates.hand_candidates", lambda *_: (shifted[None], np.array([5000.0])))
+    refined = estimator.predict(depth, camera=CAMERA)
     assert np.linalg.norm(given.xyz - joints, axis=1).mean() > 25.0
-    assert np.linalg.norm(found.xyz - joints, axis=1).mean() < 10.0
-    assert found.error_mm.mean() < 8.0 < given.error_mm.mean()
+    assert np.linalg.norm(refined.xyz - joints, axis=1).mean() < 10.0
+    assert refined.error_mm.mean() < 8.0 < given.error_mm.mean()
 
     mirror = replace(CAMERA, cx=CAMERA.width - 1 - CAMERA.cx)
     monkeypatch.setattr(
-        "handpose.inference.candidates.hand_candidates", lambda *_: (beside[None] * [-1, 1, 1], np.array([5000.0]))
+        "handpose.inference.candidates.hand_candidates", lambda *_: (shifted[None] * [-1, 1, 1], np.array([5000.0]))
     )
     left = estimator.predict(depth[:, ::-1], camera=mirror, hand="left")
-    assert np.allclose(left.xyz * [-1, 1, 1], found.xyz, atol=2.0)
+    assert np.allclose(left.xyz * [-1, 1, 1], refined.xyz, atol=2.0)
 
 
 def test_cropped_and_rescaled_images_give_the_same_hand(estimator: HandPoseEstimator) -> None:
@@ -140,7 +140,7 @@ def test_cropped_and_rescaled_images_give_the_same_hand(estimator: HandPoseEstim
     assert doubled.camera.width == 1280
 
 
-def test_no_hand_is_nan_and_says_so(estimator: HandPoseEstimator) -> None:
+def test_without_a_hand_all_values_are_nan(estimator: HandPoseEstimator) -> None:
     pose = estimator.predict(np.zeros((480, 640), np.float32), camera=CAMERA)
     assert pose.status == "no_hand"
     assert np.isnan(pose.xyz).all()
@@ -151,14 +151,14 @@ def test_no_hand_is_nan_and_says_so(estimator: HandPoseEstimator) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_angles_and_fingers_are_those_of_the_true_joints(estimator: HandPoseEstimator, name: str) -> None:
+def test_angles_and_fingers_match_the_true_joints(estimator: HandPoseEstimator, name: str) -> None:
     pose = estimator.predict(EXAMPLES / f"{name}.png", camera=CAMERA)
     true = joint_angles(truth(name), pose.layout)
     assert list(pose.angles()) == list(true)
     assert np.abs(np.array(list(pose.angles().values())) - list(true.values())).mean() < 12.0
     states = finger_states(truth(name), pose.layout)
     assert set(states.values()) == {"bent", "extended"}
-    assert len(pose.fingers().items() & states.items()) >= 4  # of five: one is bent to the very limit
+    assert len(pose.fingers().items() & states.items()) >= 4  # of five: one is close to the threshold
 
 
 def test_several_hands(estimator: HandPoseEstimator) -> None:
@@ -169,13 +169,13 @@ def test_several_hands(estimator: HandPoseEstimator) -> None:
     assert estimator.predict_hands(np.zeros((480, 640), np.float32), camera=CAMERA) == []
 
 
-def test_without_a_camera_a_view_is_assumed_aloud(estimator: HandPoseEstimator) -> None:
+def test_without_a_camera_one_is_assumed_with_a_warning(estimator: HandPoseEstimator) -> None:
     with pytest.warns(AssumedCameraWarning, match="pass the camera's fx, fy, cx, cy"):
         pose = estimator.predict(EXAMPLES / "open.png")
     assert pose.camera == Camera.assumed(640, 480)
 
 
-def test_bad_arguments_are_refused(estimator: HandPoseEstimator) -> None:
+def test_invalid_arguments_are_rejected(estimator: HandPoseEstimator) -> None:
     depth = read_depth(EXAMPLES / "open.png")
     for arguments, message in (
         ({"hand": "both"}, "hand must be right, left or auto"),
@@ -194,7 +194,7 @@ def test_bad_arguments_are_refused(estimator: HandPoseEstimator) -> None:
         HandPoseEstimator.from_pretrained("msra", backend="abacus")
 
 
-def test_a_pose_survives_its_record(estimator: HandPoseEstimator, tmp_path) -> None:
+def test_a_pose_survives_the_round_trip_through_its_record(estimator: HandPoseEstimator, tmp_path) -> None:
     for image in (EXAMPLES / "open.png", np.zeros((480, 640), np.float32)):
         pose = estimator.predict(image, camera=CAMERA)
         pose.save(tmp_path / "pose.json")
@@ -207,7 +207,7 @@ def test_a_pose_survives_its_record(estimator: HandPoseEstimator, tmp_path) -> N
             HandPose.from_dict(record | {key: value})
 
 
-def test_the_drawing_has_every_finger_where_it_is(estimator: HandPoseEstimator) -> None:
+def test_the_drawing_shows_every_fingertip_at_its_position(estimator: HandPoseEstimator) -> None:
     from handpose.results.overlay import FINGER_COLORS
 
     depth = read_depth(EXAMPLES / "open.png")
@@ -219,7 +219,7 @@ def test_the_drawing_has_every_finger_where_it_is(estimator: HandPoseEstimator) 
         assert np.abs(around - FINGER_COLORS[finger]).sum(1).min() < 12, finger
 
 
-def test_uncertain_joints_are_hollow(estimator: HandPoseEstimator) -> None:
+def test_uncertain_joints_are_drawn_hollow(estimator: HandPoseEstimator) -> None:
     depth = read_depth(EXAMPLES / "open.png")
     pose = estimator.predict(depth, camera=CAMERA)
     errors = np.full(len(pose.layout), 5.0)
@@ -231,7 +231,7 @@ def test_uncertain_joints_are_hollow(estimator: HandPoseEstimator) -> None:
 
 
 @pytest.mark.gpu
-def test_a_gpu_gives_the_same_joints(estimator: HandPoseEstimator) -> None:
+def test_a_gpu_predicts_the_same_joints(estimator: HandPoseEstimator) -> None:
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")

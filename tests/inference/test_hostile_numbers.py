@@ -19,7 +19,7 @@ def estimator() -> HandPoseEstimator:
 
 
 @pytest.mark.parametrize("fault", dict.fromkeys(case.fault for case in CASES))
-def test_the_answer_is_joints_no_hand_or_one_line(estimator: HandPoseEstimator, fault: str) -> None:
+def test_extreme_input_yields_joints_no_hand_or_a_one_line_error(estimator: HandPoseEstimator, fault: str) -> None:
     same = estimator.predict(np.rint(DEPTH), camera=CAMERA)
     for case in CASES:
         if case.fault == fault:
@@ -32,7 +32,7 @@ numbers = st.one_of(
 
 
 @given(st.tuples(numbers, numbers, numbers, numbers, numbers, numbers))
-def test_a_camera_is_finite_or_refused(values: tuple[Any, ...]) -> None:
+def test_a_camera_is_finite_or_rejected(values: tuple[Any, ...]) -> None:
     try:
         camera = Camera(*values)
     except HandPoseError:
@@ -49,7 +49,7 @@ def test_a_camera_is_finite_or_refused(values: tuple[Any, ...]) -> None:
     st.floats(1e-3, 1e6), st.floats(-1e6, 1e6), st.tuples(*[st.floats(-2e6, 2e6)] * 2, st.floats(-10, 2e6)),
     st.sampled_from([0.0, 500.0, np.nan, 1e30]),
 )  # fmt: skip
-def test_any_cube_of_any_camera_has_joints_or_none(
+def test_any_cube_of_any_camera_yields_joints_or_no_hand(
     focal: float, middle: float, center: tuple[float, ...], mm: float
 ) -> None:
     camera = Camera(focal, focal, middle, middle)
@@ -58,21 +58,21 @@ def test_any_cube_of_any_camera_has_joints_or_none(
     assert not outcome(still, case, None)
 
 
-def test_every_pixel_a_hand_is_bounded_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_votes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     side = int(MAX_VIEW_PIXELS**0.5)
     monkeypatch.setattr(
         "handpose.localization.numpy_runtime.votes_network",
         lambda x, *_: np.full((x.shape[0] // 4, x.shape[1] // 4, 4), 9.0, np.float32),
     )
     depth = np.full((side, side), 500.0, np.float32)
-    centres, areas = hand_candidates(depth, Camera(80.0, 80.0, side / 2, side / 2), 3)
-    assert 0 < len(centres) <= 3
-    assert np.isfinite(centres).all()
+    centers, areas = hand_candidates(depth, Camera(80.0, 80.0, side / 2, side / 2), 3)
+    assert 0 < len(centers) <= 3
+    assert np.isfinite(centers).all()
     assert np.isfinite(areas).all()
     assert (side // 4) ** 2 > 2 * MAX_VOTES
 
 
-def test_a_network_that_gives_nan_is_an_error() -> None:
+def test_a_network_that_returns_nan_is_an_error() -> None:
     broken = HandPoseEstimator(Still(np.nan), JGRP2OConfig("msra"), "broken")
     with pytest.raises(HandPoseError, match="weights are damaged"):
         broken.predict(DEPTH, camera=CAMERA)
@@ -80,7 +80,7 @@ def test_a_network_that_gives_nan_is_an_error() -> None:
         broken.predict_patches(np.full((1, 1, 96, 96), np.nan))
 
 
-def test_a_pose_is_all_numbers_or_none() -> None:
+def test_a_pose_is_either_finite_or_nan() -> None:
     pose = HandPose.no_hand(JGRP2OConfig("msra").joint_layout, hand="right", cube=250.0, camera=CAMERA)
     record = pose.to_dict()
     for number in (1.0, float("inf")):

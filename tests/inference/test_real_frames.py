@@ -1,4 +1,4 @@
-"""The built-in weights on real depth images that neither they nor their rendering have seen."""
+"""Tests the built-in weights on real depth images that were not used in their development."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tests.helpers.paths import SHARED
 
 FOLDER = SHARED / "frames" / "sr305"
 CAMERA = Camera(476.007, 476.007, 313.683, 242.755, 640, 480)
-BEHIND_SKIN = 8.0  # mm from the labelled skin to the joint in a fingertip
+BEHIND_SKIN = 8.0  # mm from the labeled skin to the joint in a fingertip
 
 
 @pytest.mark.shared
-def test_joints_lie_in_the_hand_and_fingertips_at_the_right_fingers_ends() -> None:
+def test_joints_lie_in_the_hand_and_fingertips_match_their_labels() -> None:
     estimator = HandPoseEstimator.from_pretrained("msra", device="cpu")
     labels = json.loads((FOLDER / "labels.json").read_text())
     errors = []

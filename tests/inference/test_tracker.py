@@ -20,9 +20,9 @@ HAND -= HAND.mean(axis=0)
 
 
 class Scripted:
-    """An estimator that knows where the hands are: what the tracker asks of it, and nothing of images.
+    """A fake estimator that ignores the image and predicts the given `hands`.
 
-    A hand is found by the crop around its middle, and by looking for hands while `visible`.
+    A hand is predicted if the crop is centered within 100 mm of it, or if no center is given.
     """
 
     layout = MSRA21
@@ -30,7 +30,7 @@ class Scripted:
     def __init__(self) -> None:
         self.hands: list[np.ndarray] = []
         self.spread = 3.0
-        self.asked: list[np.ndarray | None] = []
+        self.centers: list[np.ndarray | None] = []
 
     def pose(self, xyz: np.ndarray, center: np.ndarray, hand: str) -> HandPose:
         spread = np.full((21, 3), self.spread)
@@ -39,7 +39,7 @@ class Scripted:
         )
 
     def predict(self, depth, *, camera, center=None, hand="right") -> HandPose:
-        self.asked.append(center)
+        self.centers.append(center)
         if center is None:
             found = self.predict_hands(depth, camera=camera, hand=hand)
             return found[0] if found else HandPose.no_hand(MSRA21, hand=hand, cube=250.0, camera=camera)
@@ -57,8 +57,8 @@ def at(x: float, y: float = 0.0, z: float = 500.0) -> np.ndarray:
     return HAND + np.array([x, y, z])
 
 
-def test_velocity_and_place_of_a_steady_motion_are_exact() -> None:
-    """The closed form: at constant speed a low-pass filter's velocity settles on that speed."""
+def test_velocity_and_lag_of_a_steady_motion_match_the_closed_form() -> None:
+    """At constant speed, the low-pass filtered velocity converges to that speed."""
     estimator = Scripted()
     tracker = HandTracker(estimator)
     for step in range(60):
@@ -72,11 +72,11 @@ def test_velocity_and_place_of_a_steady_motion_are_exact() -> None:
     lag = np.linalg.norm(hand.pose.xyz - estimator.hands[0], axis=1)
     assert lag == pytest.approx(np.full(21, speed / 30 * (1 - share) / share), rel=0.02)
     assert hand.pose.uvz == pytest.approx(CAMERA.project(hand.pose.xyz))
-    # Each crop was where the hand went, not where it had been.
-    assert np.linalg.norm(estimator.asked[-1] - estimator.hands[0].mean(axis=0)) < 0.2 * np.linalg.norm(HAND[0]) + 1.0
+    # Each crop was at the extrapolated position, not at the previous one.
+    assert np.linalg.norm(estimator.centers[-1] - estimator.hands[0].mean(axis=0)) < 0.2 * np.linalg.norm(HAND[0]) + 1.0
 
 
-def test_noise_on_a_hand_at_rest_shrinks_and_whole_motion_does_not_open_the_fingers_filter() -> None:
+def test_noise_is_reduced_at_rest_and_while_the_hand_moves_without_bending() -> None:
     rng = np.random.default_rng(1)
     jitters = []
     for speed in (0.0, 8.0):
@@ -94,7 +94,7 @@ def test_noise_on_a_hand_at_rest_shrinks_and_whole_motion_does_not_open_the_fing
     assert jitters[1] < 1.3 * jitters[0]
 
 
-def test_an_infinite_cutoff_smooths_nothing() -> None:
+def test_an_infinite_cutoff_disables_smoothing() -> None:
     estimator = Scripted()
     tracker = HandTracker(estimator, smoothing=OneEuro(min_cutoff=math.inf))
     for step, x in enumerate((0.0, 30.0, -20.0)):
@@ -103,28 +103,28 @@ def test_an_infinite_cutoff_smooths_nothing() -> None:
         assert hand.pose.xyz == pytest.approx(estimator.hands[0])
 
 
-def test_a_followed_hand_is_not_looked_for_and_a_lost_one_is() -> None:
+def test_only_lost_hands_are_localized() -> None:
     estimator = Scripted()
     tracker = HandTracker(estimator)
     estimator.hands = [at(0.0)]
     for step in range(3):
         tracker.update(NOTHING, CAMERA, step / 30)
-    assert [center is None for center in estimator.asked] == [True, False, False]
-    estimator.hands = [at(160.0)]  # out of the crop, within reach
+    assert [center is None for center in estimator.centers] == [True, False, False]
+    estimator.hands = [at(160.0)]  # outside the crop, but within reach
     (hand,) = tracker.update(NOTHING, CAMERA, 0.2)
     assert hand.id == 0
-    assert estimator.asked[-1] is None
+    assert estimator.centers[-1] is None
     assert hand.pose.xyz == pytest.approx(at(160.0), abs=80.0)
 
 
 @pytest.mark.parametrize("fault", ["gone", "votes disagree"])
-def test_a_hand_that_comes_back_soon_keeps_its_id_and_a_later_one_is_another(fault: str) -> None:
+def test_a_lost_hand_keeps_its_id_for_half_a_second(fault: str) -> None:
     estimator = Scripted()
     tracker = HandTracker(estimator)
 
-    def step(time: float, there: bool) -> list[int]:
-        estimator.hands = [at(0.0)] if there or fault == "votes disagree" else []
-        estimator.spread = 3.0 if there else 30.0
+    def step(time: float, visible: bool) -> list[int]:
+        estimator.hands = [at(0.0)] if visible or fault == "votes disagree" else []
+        estimator.spread = 3.0 if visible else 30.0
         return [hand.id for hand in tracker.update(NOTHING, CAMERA, time)]
 
     assert step(0.0, True) == [0]
@@ -134,7 +134,7 @@ def test_a_hand_that_comes_back_soon_keeps_its_id_and_a_later_one_is_another(fau
     assert step(1.0, True) == [1]
 
 
-def test_two_hands_keep_their_ids_whatever_order_they_are_found_in() -> None:
+def test_two_hands_keep_their_ids_regardless_of_their_order() -> None:
     estimator = Scripted()
     tracker = HandTracker(estimator, max_hands=2)
     for step in range(40):
@@ -150,7 +150,7 @@ def test_two_hands_keep_their_ids_whatever_order_they_are_found_in() -> None:
     assert [hand.id for hand in tracker.update(NOTHING, CAMERA, 3.0)] in ([1, 2], [2, 3])
 
 
-def test_two_tracks_never_share_one_hand() -> None:
+def test_two_tracks_never_share_a_hand() -> None:
     estimator = Scripted()
     tracker = HandTracker(estimator, max_hands=2)
     estimator.hands = [at(-50.0), at(50.0)]
@@ -159,8 +159,8 @@ def test_two_tracks_never_share_one_hand() -> None:
     assert [hand.id for hand in tracker.update(NOTHING, CAMERA, 1 / 30)] == [0]
 
 
-def test_two_lost_hands_that_come_back_are_still_two() -> None:
-    """Both come back nearer to where the first was lost."""
+def test_two_lost_hands_keep_different_ids() -> None:
+    """Both reappear closer to the position of the first one."""
     estimator = Scripted()
     tracker = HandTracker(estimator, max_hands=2)
     estimator.hands = [at(-100.0), at(100.0)]
@@ -173,11 +173,11 @@ def test_two_lost_hands_that_come_back_are_still_two() -> None:
     assert sorted(round(hand.pose.xyz[:, 0].mean()) for hand in hands) == [-150, -60]
 
 
-def test_wrong_use_is_refused() -> None:
+def test_invalid_arguments_are_rejected() -> None:
     tracker = HandTracker(Scripted())
     tracker.update(NOTHING, CAMERA, 1.0)
     for time in (1.0, 0.5, math.nan, math.inf):
-        with pytest.raises(HandPoseError, match="in the order of their times"):
+        with pytest.raises(HandPoseError, match="frame times must increase"):
             tracker.update(NOTHING, CAMERA, time)
     with pytest.raises(HandPoseError, match="max_hands must be 1 or more"):
         HandTracker(Scripted(), max_hands=0)
@@ -195,27 +195,27 @@ def stream() -> list[DepthFrame]:
     return list(itertools.islice(frames(EXAMPLES / "hand.hpr"), 30))
 
 
-def test_tracking_is_calmer_than_single_frames_at_no_more_error(
+def test_tracking_reduces_jitter_without_increasing_the_error(
     estimator: HandPoseEstimator, stream: list[DepthFrame]
 ) -> None:
     truth = np.array(json.loads((EXAMPLES / "hand.truth.json").read_text())["xyz_mm"])
     tracker = HandTracker(estimator)
-    alone, tracked = [], []
+    single, tracked = [], []
     for frame in stream:
-        alone.append(estimator.predict(frame.depth, camera=frame.camera).xyz)
+        single.append(estimator.predict(frame.depth, camera=frame.camera).xyz)
         (hand,) = tracker.update(frame.depth, frame.camera, frame.time)
         tracked.append(hand.pose.xyz)
         assert hand.id == 0
     (error, jitter), (error_tracked, jitter_tracked) = (
         (np.linalg.norm(off, axis=-1).mean(), np.linalg.norm(np.diff(off, axis=0), axis=-1).mean())
-        for off in (np.array(xyz) - truth[: len(stream)] for xyz in (alone, tracked))
+        for off in (np.array(xyz) - truth[: len(stream)] for xyz in (single, tracked))
     )
     assert jitter_tracked < 0.7 * jitter
     assert error_tracked < error + 0.5
 
 
-def test_a_real_crop_that_misses_the_hand_is_recovered(estimator: HandPoseEstimator, stream: list[DepthFrame]) -> None:
-    """The image jumps by 60 pixels, 130 mm: the crop shows half a hand, and the hand is found again."""
+def test_a_hand_that_jumps_out_of_its_crop_is_recovered(estimator: HandPoseEstimator, stream: list[DepthFrame]) -> None:
+    """The image jumps by 60 pixels, or 130 mm, so the crop shows only half of the hand."""
     first, second = stream[0], stream[1]
     tracker = HandTracker(estimator)
     (before,) = tracker.update(first.depth, first.camera, 0.0)
