@@ -45,9 +45,7 @@ def test_all_checks_of_a_good_frame_are_ok(check: Check) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("stored", "unit", "suggested"), [(8.0, 0.125, "0.125"), (10.0, 0.1, "0.1"), (0.001, "m", "m")]
-)
+@pytest.mark.parametrize(("stored", "unit", "option"), [(8.0, 0.125, "0.125"), (10.0, 0.1, "0.1"), (0.001, "m", "m")])
 def test_the_correct_unit_is_suggested(check: Check, stored: float, unit: DepthUnit, option: str) -> None:
     image = DEPTH * stored if unit == "m" else (DEPTH * stored).astype(np.uint16)
     verdict, message = check(image)["unit"]
