@@ -180,7 +180,7 @@ def test_invalid_arguments_are_rejected(estimator: HandPoseEstimator) -> None:
     for arguments, message in (
         ({"hand": "both"}, "hand must be right, left or auto"),
         ({"center": [0, 0, 500], "box": (0, 0, 9, 9)}, "not both"),
-        ({"center": [0, 0, -500]}, "z above 0"),
+        ({"center": [0, 0, -500]}, "hand center must be"),
         ({"camera": Camera.parse("msra").resize(640, 400)}, "640 x 400"),
         ({"unit": "cm"}, "unit must be"),
     ):
