@@ -26,12 +26,12 @@ class LabeledFrame:
     """One labeled depth image.
 
     Attributes:
-        name: the file, relative to the data set's folder.
-        depth: (H, W) float32 mm, 0 = no reading.
-        camera: of `depth`.
+        name: File name, relative to the folder of the data set.
+        depth: (H, W) float32 mm, 0 for missing pixels.
+        camera: Camera of `depth`.
         xyz: (J, 3) true joints, camera frame (y down), mm.
-        center: (3,) the hand's centre, camera frame, mm; none if none is known.
-        cube: side of the cube for evaluation, mm.
+        center: (3,) hand center, camera frame, mm; None if it is unknown.
+        cube: Side of the cube in evaluation, mm.
     """
 
     name: str

@@ -13,10 +13,10 @@ from handpose.geometry.crop import PATCH
 from handpose.geometry.layouts import JointLayout
 from handpose.network.config import TRAINED_RANGE
 from handpose.synthetic.annotation import joint_weights
-from handpose.synthetic.draws import Sampler
 from handpose.synthetic.hand_model import HandModel
 from handpose.synthetic.objects import Objects, Scene
 from handpose.synthetic.render import rasterize
+from handpose.synthetic.sampler import Sampler
 from handpose.synthetic.sensor import simulate_sensor
 from handpose.synthetic.shapes import unit
 

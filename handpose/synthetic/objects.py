@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from handpose.synthetic.draws import Sampler
 from handpose.synthetic.hand_model import HandModel
+from handpose.synthetic.sampler import Sampler
 from handpose.synthetic.shapes import ellipsoid, orthonormal, unit
 from handpose.synthetic.skeleton import LANDMARKS
 

@@ -102,7 +102,7 @@ class Augmentation:
     scale: tuple[float, float] = (0.9, 1.1)
     shift: float = 10.0
 
-    def draw(self, random: np.random.Generator) -> Move:
+    def sample(self, random: np.random.Generator) -> Move:
         """Return a random move."""
         x, y, z = random.uniform(-self.shift, self.shift, 3).tolist()
         return Move(

@@ -103,7 +103,7 @@ class DatasetCrops:
     def _sample(self, random: np.random.Generator) -> tuple[int, float, Move]:
         index = int(self._usable[random.integers(len(self._usable))])
         cube = float(random.uniform(*self._dataset.train_cubes))
-        return index, cube, Move() if self._augmentation is None else self._augmentation.draw(random)
+        return index, cube, Move() if self._augmentation is None else self._augmentation.sample(random)
 
     def _crop(self, samples: list[tuple[int, float, Move]]) -> list[tuple[np.ndarray, np.ndarray] | str]:
         size = -(-len(samples) // self._workers)

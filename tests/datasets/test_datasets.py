@@ -7,7 +7,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,8 +17,6 @@ from handpose.datasets.matfile import read_mat, write_mat
 from handpose.errors import DepthReadError, HandPoseError
 from handpose.geometry.camera import CAMERAS
 from handpose.geometry.crop import HandCrop
-from handpose.training.augmentation import Move
-from handpose.training.real_crops import DatasetCrops
 from tests.helpers.datasets import UP, joints, picture, text, write_icvl, write_msra, write_nyu
 from tests.helpers.paths import SHARED
 from tests.helpers.scenes import arm_with_hand, render_balls
@@ -213,14 +210,6 @@ def test_damaged_frames_are_listed_and_keep_their_indices(tmp_path: Path) -> Non
     assert np.allclose(last.crop.camera.unproject(last.crop.denormalize(last.uvz)), truth[5])
     assert [item.index for item in read_crops(dataset, [5, 0, 2])] == [5, 0, 2]
 
-    source = DatasetCrops(dataset)
-    for _ in range(5):
-        patches, uvz = source.batch(8)
-        assert patches.shape == (8, 1, 96, 96)
-        assert uvz.shape == (8, 14, 3)
-        assert torch.isfinite(uvz).all()
-    assert set(source.unreadable) == {3, 4}
-
 
 def break_label(root: Path) -> None:
     path = root / "Testing/test_seq_1.txt"
@@ -311,62 +300,6 @@ def test_crops_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
         if one.crop is not None:
             assert np.array_equal(one.crop.patch, other.crop.patch)
             assert np.array_equal(one.uvz, other.uvz)
-    sources = [DatasetCrops(dataset, seed=7, workers=workers) for workers in (0, 2)]
-    for _ in range(2):
-        (patches, uvz), (patches2, uvz2) = (source.batch(7) for source in sources)
-        assert torch.equal(patches, patches2)
-        assert torch.equal(uvz, uvz2)
-    sources[1].close()
-
-
-def test_batches_depend_only_on_the_generator(tmp_path: Path) -> None:
-    write_nyu(tmp_path)
-    source = DatasetCrops(open_dataset("nyu", tmp_path, "test", centers="truth"), seed=1)
-    first, second = source.batch(6)[0], source.batch(6)[0]
-    assert not torch.equal(first, second)
-    source.generator.manual_seed(1)
-    assert torch.equal(source.batch(6)[0], first)
-    other = DatasetCrops(open_dataset("nyu", tmp_path, "test", centers="truth"), seed=99)
-    other.generator.manual_seed(1)
-    assert torch.equal(other.batch(6)[0], first)
-
-
-def test_training_joints_stay_in_their_balls(tmp_path: Path) -> None:
-    """Each joint is inside a ball of 12 mm, so after any move the surface is just in front of the joint."""
-    write_nyu(tmp_path)
-    dataset = open_dataset("nyu", tmp_path, "test", centers="truth")
-    patches, uvz = DatasetCrops(dataset).batch(64)
-    assert patches.dtype == uvz.dtype == torch.float32
-    u, v = (uvz[..., :2] * 95).round().long().clamp(0, 95).unbind(-1)
-    surface = patches[torch.arange(64)[:, None], 0, v, u]
-    inside = ((uvz > 0.02) & (uvz < 0.98))[..., :2].all(-1) & (uvz[..., 2].abs() < 0.9)
-    before = (uvz[..., 2] - surface)[inside] * 137.5  # mm, to the middle of the range of cubes
-    assert inside.float().mean() > 0.9
-    assert (before > 5.0).float().mean() > 0.97  # another ball may hide it
-    assert 9.0 < before.median() < 15.0
-
-
-def test_a_data_set_without_usable_frames_is_rejected(tmp_path: Path) -> None:
-    write_nyu(tmp_path, 2)
-    for path in (tmp_path / "test").glob("*.png"):
-        path.write_bytes(b"")
-    dataset = open_dataset("nyu", tmp_path, "test", centers="truth")
-    with pytest.raises(HandPoseError, match="2 frames of nyu test are unreadable, such as"):
-        DatasetCrops(dataset).batch(3)
-    for path in (tmp_path / "test").glob("*.png"):
-        path.unlink()
-    with pytest.raises(HandPoseError, match="none of the 2 frames of nyu test can be used; the first: no such file"):
-        DatasetCrops(open_dataset("nyu", tmp_path, "test", centers="truth"))
-
-
-def test_without_augmentation_a_crop_is_that_of_the_frame(tmp_path: Path) -> None:
-    write_nyu(tmp_path, 1)
-    dataset = open_dataset("nyu", tmp_path, "test", centers="truth", cube=250.0)
-    patches, uvz = DatasetCrops(dataset, augmentation=None).batch(1)
-    frame = dataset[0]
-    crop = Move().cut(frame.depth, frame.camera, frame.center, 250.0)
-    assert np.array_equal(patches[0, 0], crop.patch)
-    assert np.allclose(uvz[0], crop.normalize(crop.camera.project(frame.xyz)), atol=1e-6)
 
 
 # ---------------------------------------------------------------------------------------------- MATLAB

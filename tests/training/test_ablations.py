@@ -1,4 +1,4 @@
-"""The paper's variants: their sizes as it prints them, and that each learns and does what its name says."""
+"""The paper's variants: their numbers of parameters, their equations, and that all of their parameters learn."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from handpose.training.config import TrainingConfig
 from handpose.training.trainer import train
 from tests.helpers.training import Balls, task
 
-# DHM has two maps per joint where P2O has three, so that its number is 1.36 M; the paper prints 1.37 M.
+# DHM has two maps per joint instead of three, so it has 1.36 M parameters; the paper states 1.37 M.
 SIZED = [name for name, variant in VARIANTS.items() if variant.paper_parameters and name != "heatmap"]
 
 
 @pytest.mark.parametrize("name", SIZED)
-def test_a_variant_has_the_parameters_that_the_paper_prints(name: str) -> None:
+def test_a_variant_has_as_many_parameters_as_in_the_paper(name: str) -> None:
     assert f"{VARIANTS[name].parameters('nyu') / 1e6:.2f}" == VARIANTS[name].paper_parameters
 
 
-def test_the_graph_matrix_counts_once() -> None:
+def test_the_graph_matrix_is_counted_once() -> None:
     assert {name: VARIANTS[name].parameters("nyu") for name in ("skeleton", "parameterized", "stacks1", "heatmap")} == {
         "skeleton": 1_365_244 + 14 * 14,
         "parameterized": 1_365_244 + 14 * 14,
@@ -46,7 +46,7 @@ def small(name: str) -> JGRP2O:
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_votes_are_weights_over_the_pixels_and_all_of_it_learns(name: str) -> None:
+def test_votes_are_weighted_means_and_all_parameters_learn(name: str) -> None:
     model = small(name)
     patches, uvz = Balls(0).batch(4)
     outputs = model.stack_outputs(patches.double())
@@ -56,7 +56,7 @@ def test_votes_are_weights_over_the_pixels_and_all_of_it_learns(name: str) -> No
         assert torch.allclose(votes.transpose(1, 2), output.uvz)
     pose_loss(outputs, uvz.double(), patches.double()).backward()
     silent = {n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0}
-    # The heat maps take nothing from the last stack's votes but their context; a bias before a softmax does nothing.
+    # A bias before a softmax has no effect.
     assert {n for n in silent if not n.endswith("vote.bias")} == set()
 
 
@@ -66,7 +66,7 @@ def softmax(logits: np.ndarray, axis: int) -> np.ndarray:
 
 
 def last_stack(name: str) -> tuple[JGRP2O, torch.Tensor, dict[str, np.ndarray], StackOutput]:
-    """A variant in inference mode, patches, what went into the modules of its last stack, and that stack's output."""
+    """A variant in inference mode, patches, and the inputs and the output of its last stack."""
     model, patches = small(name).eval(), Balls(0).batch(3)[0].double()
     inputs: dict[str, np.ndarray] = {}
     for kind in ("reasonings", "heads"):
@@ -90,7 +90,7 @@ def conv1x1(kernel: torch.Tensor, x: np.ndarray) -> np.ndarray:
     return np.einsum("oc,nchw->nohw", kernel.detach().numpy()[:, :, 0, 0], x)
 
 
-def test_attention_weights_locate_a_joint_in_all_three_axes_alike() -> None:
+def test_attention_weights_are_shared_by_all_three_axes() -> None:
     # Figure 3: residual block, 1x1 convolution, spatial softmax; then equation (6).
     model, patches, inputs, output = last_stack("attention")
     branch = model.reasonings[-1].attention
@@ -102,7 +102,7 @@ def test_attention_weights_locate_a_joint_in_all_three_axes_alike() -> None:
     assert np.allclose(output.uvz.numpy(), uvz, rtol=0, atol=1e-12)
 
 
-def test_heat_maps_give_the_mean_place_and_the_mean_latent_depth() -> None:
+def test_heat_maps_return_the_mean_position_and_the_mean_latent_depth() -> None:
     # Section 4.3, after Iqbal et al.: u, v = soft-argmax of H, z = sum of softmax(H) Z.
     model, patches, inputs, output = last_stack("heatmap")
     heat, depth = conv1x1(model.heads[-1].latent.weight, inputs["heads"]).reshape(3, 2, 14, 576).swapaxes(0, 1)
@@ -112,7 +112,7 @@ def test_heat_maps_give_the_mean_place_and_the_mean_latent_depth() -> None:
     assert np.allclose(output.uvz.numpy(), np.concatenate([uv, z[..., None]], 2), rtol=0, atol=1e-12)
 
 
-def test_without_graph_reasoning_all_pixels_count_alike() -> None:
+def test_without_graph_reasoning_all_pixels_have_the_same_weight() -> None:
     # Table 2's simplest baseline: the average over all pixels' predictions.
     model, patches, inputs, output = last_stack("p2o")
     offsets = conv1x1(model.heads[-1].offsets.weight, inputs["heads"]).reshape(3, 3, 14, 576)
@@ -149,7 +149,7 @@ def test_a_learned_graph_is_one_matrix_for_all_stacks() -> None:
     assert not [n for n, p in small("skeleton").named_parameters() if p.shape == (14, 14)]
 
 
-def test_combinations_that_mean_nothing_are_refused() -> None:
+def test_invalid_combinations_are_rejected() -> None:
     for graph, voting in (("none", "graph"), ("skeleton", "mean"), ("tree", "graph")):
         with pytest.raises(WeightsError, match="voting"):
             JGRP2OConfig("nyu", graph=graph, voting=voting)
@@ -175,7 +175,7 @@ def test_trained_variants_fill_the_tables(tmp_path: Path) -> None:
     assert "| - | " in tables
 
 
-def test_the_list_is_for_people_and_for_programs() -> None:
+def test_the_list_is_printed_as_text_and_as_json() -> None:
     rows = json.loads(CliRunner().invoke(app, ["ablate", "--list", "--json"]).stdout)
     assert {row["name"]: row["parameters"] for row in rows}["attention"] == 1_415_076
     text = CliRunner().invoke(app, ["ablate", "--list", "--only", "heatmap"]).stdout

@@ -1,4 +1,4 @@
-"""From a data set on disk through training to a report, as a researcher does it."""
+"""Training on a data set, and evaluation of the result."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(*words: object) -> tuple[int, str, str]:
     return done.exit_code, done.stdout, done.stderr
 
 
-def test_train_evaluate_report(tmp_path: Path) -> None:
+def test_training_evaluation_and_report_agree(tmp_path: Path) -> None:
     root, model = tmp_path / "NYU", tmp_path / "model"
     write_nyu(root, 8, "train")
     truth = write_nyu(root, 5, "test")
@@ -47,7 +47,7 @@ def test_train_evaluate_report(tmp_path: Path) -> None:
     checkpoint = load_state(tmp_path / "run")
     assert checkpoint is not None
     state = checkpoint["config"]
-    # The paper's settings but for what was asked for otherwise.
+    # The paper's settings, except for those that the options change.
     assert (state["learning_rate"], state["weight_decay"], state["precision"]) == (1e-4, 5e-5, "float32")
     assert (state["steps"], state["batch"], state["schedule"], state["average"]) == (2, 2, "exponential", 0.0)
 
@@ -74,7 +74,7 @@ def test_train_evaluate_report(tmp_path: Path) -> None:
     assert json.loads(shown)["results"][0]["mean_mm"] == pytest.approx(result["mean_mm"], abs=0.01)
 
 
-def test_training_fits_the_frames(tmp_path: Path) -> None:
+def test_training_fits_the_training_frames(tmp_path: Path) -> None:
     write_nyu(tmp_path, 12, "train")
     dataset = open_dataset("nyu", tmp_path, "train", centers="truth")
     rows: list[dict[str, float]] = []
@@ -86,11 +86,11 @@ def test_training_fits_the_frames(tmp_path: Path) -> None:
     estimator = HandPoseEstimator.from_pretrained(tmp_path / "model", device="cpu")
     joints = predict_dataset(estimator, dataset)
     assert np.isfinite(joints).all()
-    # The joints are drawn at random: a model can see the balls, but hardly tell which is which.
+    # The joints are random, so a model can see the balls but hardly distinguish them.
     assert Evaluation.of(joints, dataset.xyz).mean < 75.0
 
 
-def test_frames_without_an_image_are_counted_and_named(tmp_path: Path) -> None:
+def test_frames_without_an_image_are_reported(tmp_path: Path) -> None:
     write_nyu(tmp_path, 4, "test")
     dataset = open_dataset("nyu", tmp_path, "test", centers="truth")
     (dataset.root / dataset.files[2]).unlink()
@@ -112,7 +112,7 @@ def test_frames_without_an_image_are_counted_and_named(tmp_path: Path) -> None:
     )
 
 
-def test_other_joints_are_refused(tmp_path: Path) -> None:
+def test_weights_of_another_layout_are_rejected(tmp_path: Path) -> None:
     write_nyu(tmp_path, 4, "train")
     dataset = open_dataset("nyu", tmp_path, "train", centers="truth")
     config = TrainingConfig(1, batch=2)
@@ -133,7 +133,7 @@ def test_other_joints_are_refused(tmp_path: Path) -> None:
         (("evaluate", "--predictions", "x.txt"), "requires --ground-truth FILE and --dataset"),
     ],
 )
-def test_what_is_missing_is_said(words: tuple[str, ...], message: str) -> None:
+def test_missing_options_are_reported(words: tuple[str, ...], message: str) -> None:
     code, _, said = run(*words)
     assert code == 2
     assert message in said.replace("\n", " ")

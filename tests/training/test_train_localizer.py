@@ -1,4 +1,4 @@
-"""The network that finds hands: what it learns from, and that what is trained is what runs."""
+"""Training of the localization network, and its targets."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from tests.helpers.faults_jobs import kill_at_renames
 from tests.helpers.training import assert_same, ignore, task
 
 
-def test_the_numpy_network_is_the_trained_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_numpy_network_agrees_with_the_trained_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     network = VotesNetwork()
-    for norm in network.norms.values():  # statistics that folding must not lose
+    for norm in network.norms.values():  # statistics that folding must include
         torch.nn.init.uniform_(norm.running_mean, -0.3, 0.3)
         torch.nn.init.uniform_(norm.running_var, 0.5, 2.0)
         torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
@@ -108,7 +108,7 @@ def test_a_run_of_another_network_is_rejected(tmp_path: Path) -> None:
         write_localizer(tmp_path / "none", tmp_path / "localizer.safetensors")
 
 
-def test_points_near_a_hand_s_bones_vote_for_its_centre() -> None:
+def test_points_near_the_bones_of_a_hand_vote_for_its_center() -> None:
     view = torch.zeros(1, 96, 128)
     view[0, 40:60, 50:80] = 500.0
     points = cell_points(view)
@@ -117,20 +117,20 @@ def test_points_near_a_hand_s_bones_vote_for_its_centre() -> None:
     at = points[0, 11 * 32 + 13]
     assert at.tolist() == pytest.approx([(u - 63.5) / 80 * 500, (v - 47.5) / 80 * 500, 500.0])
     bones = torch.stack([at + torch.tensor([0.0, 0.0, 15.0]), torch.full((3,), torch.inf)])[None]
-    centre = at + torch.tensor([30.0, -40.0, 20.0])
-    ours, target = hand_targets(points, bones, centre.expand(1, 2, 3))
+    center = at + torch.tensor([30.0, -40.0, 20.0])
+    ours, target = hand_targets(points, bones, center.expand(1, 2, 3))
     assert ours[0, 11 * 32 + 13]
     assert target[0, 11 * 32 + 13].tolist() == pytest.approx([30.0, -40.0, 20.0], abs=1e-3)
     assert ours.sum() == 1  # the next cells are 25 mm away
     assert target[~ours].abs().max() == 0.0
 
 
-def test_a_box_is_the_closed_form() -> None:
+def test_a_box_matches_the_closed_form() -> None:
     grid = torch.linspace(-0.5, 0.5, 65)
     y, x = torch.meshgrid(grid, grid, indexing="ij")
     rays = torch.stack([x, y, torch.ones_like(x)], -1)[None]
-    centre, radii = torch.tensor([[0.0, 0.0, 500.0]]), torch.tensor([[100.0, 60.0, 40.0]])
-    depth = box(rays, centre, radii, torch.eye(3)[None])[0]
+    center, radii = torch.tensor([[0.0, 0.0, 500.0]]), torch.tensor([[100.0, 60.0, 40.0]])
+    depth = box(rays, center, radii, torch.eye(3)[None])[0]
     inside = (x.abs() * 460 < 99.9) & (y.abs() * 460 < 59.9)
     assert torch.allclose(depth[inside], torch.tensor(460.0))
     outside = (x.abs() * 540 > 100.1) & (x.abs() * 460 > 100.1)
@@ -138,8 +138,8 @@ def test_a_box_is_the_closed_form() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 700), (424, 512), (1080, 1920)])
-def test_cells_lie_on_the_image_s_own_rays(shape: tuple[int, int]) -> None:
-    """A slanted plane, whose points are known, comes back whatever the image's size and focal length."""
+def test_cells_lie_on_the_rays_of_the_image(shape: tuple[int, int]) -> None:
+    """The cells of a slanted plane lie on it for any image size and focal length."""
     height, width = shape
     camera = localize.Camera(370.0, 365.0, width / 2 - 3.0, height / 2 + 2.0, width, height)
     v, u = np.indices(shape)
