@@ -106,5 +106,5 @@ def test_moves_are_sampled_from_the_ranges_of_the_paper() -> None:
 
 
 def test_a_cube_behind_the_camera_is_rejected() -> None:
-    with pytest.raises(HandPoseError, match="z above 0"):
+    with pytest.raises(HandPoseError, match="with z between"):
         Move(shift=(0.0, 0.0, 10.0)).cut(np.zeros((480, 640), np.float32), CAMERA, np.array([0.0, 0.0, 5.0]), CUBE)
