@@ -1,1 +1,1 @@
-"""The web page to try hands on."""
+"""The web page of the demo."""

@@ -1,4 +1,4 @@
-"""The page's server."""
+"""Server of the demo."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from handpose.errors import HandPoseError
 if TYPE_CHECKING:
     import gradio as gr
 
-_LARGEST_UPLOAD = "64mb"
-# A browser refuses everything that is not from this server, whatever Gradio asks for.
+_MAX_UPLOAD = "64mb"
+# With this policy, browsers load resources only from this server, even if Gradio links to others.
 _POLICY = b"default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'"
 
 
 def serve(host: str, port: int, models: Sequence[str]) -> tuple[gr.Blocks, str]:
-    """Starts the page's server in threads of its own: the page, to be closed in the end, and its address.
+    """Start the server in background threads; return the page, which the caller must close, and its address.
 
     Args:
-        host: address to listen on; `127.0.0.1` for this machine only.
-        port: to listen on, or 0 for a free one.
-        models: to choose from, the first one at the start.
+        host: Address to listen on; `127.0.0.1` accepts connections from this machine only.
+        port: Port to listen on, or 0 for a free port.
+        models: Models to choose from; the first one is selected initially.
 
     Raises:
-        HandPoseError: the port is taken, or there is no such model (`WeightsError`).
+        HandPoseError: The port is in use, or the first model does not exist (`WeightsError`).
     """
     import gradio as gr
     from starlette.middleware import Middleware
@@ -44,14 +44,14 @@ def serve(host: str, port: int, models: Sequence[str]) -> tuple[gr.Blocks, str]:
             ssr_mode=False,
             quiet=True,
             prevent_thread_lock=True,
-            max_file_size=_LARGEST_UPLOAD,
+            max_file_size=_MAX_UPLOAD,
             allowed_paths=[str(EXAMPLES)],
-            app_kwargs={"middleware": [Middleware(_OnlyFromHere)]},
+            app_kwargs={"middleware": [Middleware(_PolicyMiddleware)]},
             theme=gr.themes.Base(primary_hue="blue", font="system-ui", font_mono="monospace"),
             css=STYLE,
         )
     except OSError:
-        raise HandPoseError(f"{host}:{port}: the demo cannot listen there; choose another --port or --host") from None
+        raise HandPoseError(f"{host}:{port}: the demo cannot listen here; pass another --port or --host") from None
     return page, address
 
 
@@ -60,8 +60,8 @@ def _free_port(host: str) -> int:
         return int(server.getsockname()[1])
 
 
-class _OnlyFromHere:
-    """ASGI middleware: every answer carries the policy."""
+class _PolicyMiddleware:
+    """ASGI middleware that adds the policy to every response."""
 
     def __init__(self, app: Any) -> None:
         self.app = app

@@ -1,4 +1,4 @@
-"""What the page shows of an image."""
+"""The outputs of the page for a depth image."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import CAMERAS, Camera
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import Query
-from handpose.io.depth.units import DepthUnit
+from handpose.io.depth.units import parse_unit
 from handpose.jobs.pipeline import predict_files
 from handpose.results.page import pose_page
 from handpose.results.pose import HandPose
 
-ASSUMED = "unknown: a view 67 degrees wide is assumed"
+ASSUMED = "unknown (a field of view of 67 degrees is assumed)"
 
 
 class Shown(NamedTuple):
-    """What the page shows for an image.
+    """The outputs of the page.
 
     Attributes:
-        said: sentences, HTML.
-        overlay: skeleton over depth (H, W, 3) uint8 RGB, if the image could be read.
-        viewer: the hand in 3D, HTML.
-        rows: of the table, one per joint.
-        record: `HandPose.to_dict`.
+        status: Result, warnings and errors as HTML.
+        overlay: (H, W, 3) uint8 RGB picture of the skeleton over the depth image, if the image could be read.
+        viewer: 3D view of the hand as HTML.
+        rows: Rows of the table, one per joint.
+        record: `HandPose.to_dict` of the pose.
     """
 
-    said: str
+    status: str
     overlay: np.ndarray | None = None
     viewer: str = ""
     rows: list[list[str | float]] | None = None
@@ -44,38 +44,38 @@ class Shown(NamedTuple):
 
 
 def show_hand(path: str | None, camera: str, unit: str, model: str, hand: HandOrAuto) -> Shown:
-    """The hand in an image, or what is wrong, in words.
+    """Predict the hand in a depth image, and return the outputs of the page.
 
     Args:
-        path: of the depth image; None if there is none yet.
-        camera: a preset's name, `fx,fy,cx,cy[,width,height]`, or the words for an unknown one.
-        unit: `mm`, `m`, `nyu` or millimetres per stored number.
-        model: as in `HandPoseEstimator.from_pretrained`.
-        hand: which hand it is.
+        path: Path of the depth image, None if none is chosen.
+        camera: Name of a preset, `fx,fy,cx,cy[,width,height]`, or `ASSUMED`.
+        unit: `mm`, `m`, `nyu` or millimeters per stored unit.
+        model: Model, as in `HandPoseEstimator.from_pretrained`.
+        hand: Which hand the image shows.
     """
     if path is None:
-        return Shown(sentence_of("Choose a depth image, or one of the examples.", "warning"))
+        return Shown(sentence_of("Choose a depth image or one of the examples.", "warning"))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
-            pose, depth = _predict(Path(path), Query(camera_of(camera), hand=hand, unit=unit_of(unit)), model)
+            pose, depth = _predict(Path(path), Query(camera_of(camera), hand=hand, unit=parse_unit(unit)), model)
         except HandPoseError as error:
             return Shown(sentence_of(str(error).replace(path, Path(path).name), "warning"))
     notes = "".join(sentence_of(str(warning.message).replace(path, Path(path).name), "warning") for warning in caught)
     overlay = pose.draw(depth)[..., ::-1]
     if pose.status == "no_hand":
-        advice = "No hand was found. Show a whole hand, 15 to 120 cm away, and check unit and camera."
+        advice = "No hand was found. Show the whole hand at a distance of 15 to 120 cm, and check unit and camera."
         return Shown(sentence_of(advice, "warning") + notes, overlay, record=pose.to_dict())
-    found = f"A {pose.hand} hand, {pose.xyz[:, 2].mean():.0f} mm from the camera. Status: {pose.status}."
+    result = f"A {pose.hand} hand, {pose.xyz[:, 2].mean():.0f} mm from the camera. Status: {pose.status}."
     page = html.escape(pose_page(pose, depth))
     viewer = f'<iframe title="The hand in 3D" sandbox="allow-scripts" srcdoc="{page}"></iframe>'
     numbers = np.column_stack([pose.xyz, pose.uvz[:, :2], pose.error_mm]).round(1).tolist()
     rows = [[joint, *row] for joint, row in zip(pose.layout.joints, numbers, strict=True)]
-    return Shown(sentence_of(found) + notes, overlay, viewer, rows, pose.to_dict())
+    return Shown(sentence_of(result) + notes, overlay, viewer, rows, pose.to_dict())
 
 
 def sentence_of(text: str, kind: str = "") -> str:
-    """A sentence as HTML."""
+    """Return a sentence as HTML."""
     return f'<p role="status" class="{kind}">{html.escape(text)}</p>'
 
 
@@ -88,25 +88,17 @@ def _predict(path: Path, query: Query, model: str) -> tuple[HandPose, np.ndarray
 
 @lru_cache(maxsize=4)
 def estimator_of(model: str) -> HandPoseEstimator:
-    """The estimator with these weights, kept for the next image."""
+    """Return the cached estimator of a model."""
     return HandPoseEstimator.from_pretrained(model)
 
 
 def camera_of(text: str) -> Camera | None:
-    """The camera that a choice or a text stands for, None if it is unknown."""
+    """Parse the camera input; return None for `ASSUMED`."""
     if text == ASSUMED:
         return None
-    # No files: whoever sees the page need not sit at this machine.
+    # Camera files of the server are not accepted, because the page may be open on another machine.
     if text not in CAMERAS and not re.fullmatch(r"[-\d.e, ]+", text):
-        raise HandPoseError(f"the camera is one of {', '.join(CAMERAS)}, or fx,fy,cx,cy[,width,height]; got {text!r}")
+        raise HandPoseError(
+            f"the camera must be one of {', '.join(CAMERAS)}, or fx,fy,cx,cy[,width,height]; got {text!r}"
+        )
     return Camera.parse(text)
-
-
-def unit_of(text: str) -> DepthUnit:
-    """The unit that a choice stands for."""
-    if text in ("mm", "m", "nyu"):
-        return text  # type: ignore[return-value]
-    try:
-        return float(text)
-    except ValueError:
-        raise HandPoseError(f"the unit is mm, m, nyu, or millimetres per stored number; got {text!r}") from None

@@ -22,7 +22,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.crop import HandCrop
 from handpose.inference.estimator import HandPoseEstimator
-from handpose.inference.query import Query
+from handpose.io.depth.read import read_depth
 from handpose.io.depth.units import DepthUnit
 from handpose.runtimes.base import Runtime
 from handpose.runtimes.select import GRAPH_SUFFIXES, installed_backends
@@ -36,7 +36,6 @@ class Timing:
     """Duration of one stage.
 
     Attributes:
-        backend: Backend that runs the network.
         stage: `read` (a file), `localize` (the hand), `crop`, `network`, `decode` (network outputs to poses) or `whole`
             (arrays to poses, which includes all of these except `read`).
         batch: Images per call.
@@ -45,7 +44,6 @@ class Timing:
         per_second: Images per second at the median.
     """
 
-    backend: str
     stage: str
     batch: int
     p50_ms: float
@@ -80,30 +78,31 @@ def benchmark(
         HandPoseError: The image shows no hand or cannot be read, or a backend cannot be used.
     """
     names = backends or (["auto"] if Path(model).suffix in GRAPH_SUFFIXES else installed_backends())
-    settings: dict[str, Any] = {"query": Query(camera, unit=unit), "model": model, "device": device}
-    settings |= {"batch_sizes": batch_sizes, "repeats": repeats}
+    settings = {"camera": camera, "unit": unit, "batch_sizes": batch_sizes, "repeats": repeats}
     report: dict[str, Any] = {"machine": machine(), "peak_memory_mb": {}, "timings": []}
     for name in names:
         # In one process, the idle threads of a runtime would slow down the others, and all would share their memory.
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-            timings, memory = process.submit(_measure_in_process, image, settings | {"backend": name}).result()
+            timings, memory = process.submit(_measure_backend, name, model, device, image, settings).result()
         report["timings"] += timings
         report["peak_memory_mb"][name] = memory
     return report
 
 
-def _measure_in_process(image: str | Path, settings: dict[str, Any]) -> tuple[list[dict[str, Any]], float | None]:
-    timings = measure(image, **settings)
-    return [dataclasses.asdict(timing) for timing in timings], peak_memory_mb()
+def _measure_backend(
+    backend: BackendName, model: str, device: str, image: str | Path, settings: dict[str, Any]
+) -> tuple[list[dict[str, Any]], float | None]:
+    estimator = HandPoseEstimator.from_pretrained(model, backend=backend, device=device)
+    timings = measure(estimator, image, **settings)
+    return [{"backend": backend, **dataclasses.asdict(timing)} for timing in timings], peak_memory_mb()
 
 
 def measure(
+    estimator: HandPoseEstimator,
     image: str | Path,
     *,
-    query: Query,
-    model: str,
-    backend: BackendName,
-    device: str,
+    camera: Camera,
+    unit: DepthUnit,
     batch_sizes: Sequence[int],
     repeats: int,
     clock: Callable[[], float] = time.perf_counter,
@@ -111,21 +110,18 @@ def measure(
     """Return the timings of every stage on one image with a hand, measured in this process.
 
     Args:
+        estimator: Estimator to measure.
         image: Depth file.
-        query: Camera and unit of the image.
-        model: Model, as in `HandPoseEstimator.from_pretrained`.
-        backend: Backend that runs the network.
-        device: Device that runs the network.
+        camera: Intrinsics of the image.
+        unit: Unit of the image.
         batch_sizes: Batch sizes of the stages `decode`, `network` and `whole`.
         repeats: Calls per stage at batch size 1; larger batches are repeated less often, but at least ten times.
-        clock: Current time in seconds.
+        clock: Function that returns the current time in seconds.
 
     Raises:
-        HandPoseError: The image shows no hand or cannot be read, or the backend cannot be used.
+        HandPoseError: The image shows no hand or cannot be read.
     """
-    estimator = HandPoseEstimator.from_pretrained(model, backend=backend, device=device)
-    depth = query.load(image)
-    camera = query.camera_for(depth)
+    depth = read_depth(image, unit)
     centers = estimator.localize_hands(depth, camera)
     if not len(centers):
         raise HandPoseError(f"{image}: expected an image with a hand, found none")
@@ -136,7 +132,7 @@ def measure(
     decoder = HandPoseEstimator(_ConstantPose(uvz), estimator.config, estimator.name)
 
     stages: list[tuple[str, int, Callable[[], object]]] = [
-        ("read", 1, lambda: query.load(image)),
+        ("read", 1, lambda: read_depth(image, unit)),
         ("localize", 1, lambda: estimator.localize_hands(depth, camera)),
         ("crop", 1, lambda: HandCrop.cut(depth, camera, centers[0], cube)),
     ]
@@ -151,7 +147,7 @@ def measure(
     for stage, batch, call in stages:
         seconds = time_calls(call, max(10, repeats // batch), clock)
         p50, p95 = (round(1000.0 * float(value), 3) for value in np.percentile(seconds, (50, 95)))
-        timings.append(Timing(backend, stage, batch, p50, p95, round(1000.0 * batch / p50, 1)))
+        timings.append(Timing(stage, batch, p50, p95, round(1000.0 * batch / p50, 1)))
     return timings
 
 

@@ -18,7 +18,7 @@ from tests.helpers.command import CAMERA, OPEN, run
 from tests.helpers.paths import EXAMPLES, SHARED
 
 
-def test_only_a_device_without_memory_is_the_caller_s_to_put_right(
+def test_only_device_memory_errors_are_usage_errors(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def raises(error: BaseException) -> None:
@@ -74,14 +74,14 @@ def test_one_broken_file_fails_alone(tmp_path: Path) -> None:
     assert err.splitlines()[-1] == "3 of 6 inputs failed"
 
 
-def test_an_outputs_ending_says_its_format_and_its_folder_is_made(tmp_path: Path) -> None:
+def test_the_extension_determines_the_format_and_the_folder_is_created(tmp_path: Path) -> None:
     file = tmp_path / "new" / "out.csv"
     assert run("predict", OPEN, *CAMERA, "-o", file)[0] == 0
     assert file.read_text().startswith("source,status,")
 
 
 @pytest.mark.parametrize("form", ["jsonl", "json", "csv", "npz", "uvd"])
-def test_every_format_says_the_same(tmp_path: Path, form: str) -> None:
+def test_all_formats_contain_the_same_values(tmp_path: Path, form: str) -> None:
     inputs = [OPEN, str(EXAMPLES / "thumb.png")]
     _, expected, _ = run("predict", *inputs, *CAMERA)
     records = [json.loads(line) for line in expected.splitlines()]
@@ -110,7 +110,7 @@ def test_every_format_says_the_same(tmp_path: Path, form: str) -> None:
             assert arrays["joints"].tolist() == [*MSRA21.joints]
 
 
-def test_pictures_are_drawn_and_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
+def test_pictures_are_drawn_and_overwriting_requires_force(tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     (other / "open.png").write_bytes(Path(OPEN).read_bytes())
@@ -126,7 +126,7 @@ def test_pictures_are_drawn_and_nothing_is_overwritten_unasked(tmp_path: Path) -
     assert run(*arguments, "--force")[0] == 0
 
 
-def test_the_hand_can_be_told(tmp_path: Path) -> None:
+def test_the_hand_is_classified(tmp_path: Path) -> None:
     np.save(tmp_path / "mirror.npy", cv2.imread(OPEN, cv2.IMREAD_UNCHANGED)[:, ::-1])
     code, out, _ = run("predict", OPEN, tmp_path / "mirror.npy", *CAMERA, "--hand", "auto")
     assert (code, [json.loads(line)["hand"] for line in out.splitlines()]) == (0, ["right", "left"])
@@ -138,11 +138,11 @@ def test_globs_and_repeated_inputs(tmp_path: Path) -> None:
     assert [Path(json.loads(line)["source"]).name for line in out.splitlines()] == ["open.png", "thumb.png"]
 
 
-def test_the_centre_can_be_given(tmp_path: Path) -> None:
+def test_hand_centers_from_the_command_line_and_a_file(tmp_path: Path) -> None:
     truth = json.loads((EXAMPLES / "open.truth.json").read_text())["xyz_mm"]
     x, y, z = np.mean(truth, axis=0)
-    (tmp_path / "centres.txt").write_text(f"{x} {-y} {z}\ninvalid\n")
-    code, out, _ = run("predict", OPEN, EXAMPLES / "thumb.png", *CAMERA, "--center", tmp_path / "centres.txt", "--y-up")
+    (tmp_path / "centers.txt").write_text(f"{x} {-y} {z}\ninvalid\n")
+    code, out, _ = run("predict", OPEN, EXAMPLES / "thumb.png", *CAMERA, "--center", tmp_path / "centers.txt", "--y-up")
     first, second = (json.loads(line) for line in out.splitlines())
     assert code == 0
     assert first["center_mm"] == pytest.approx([x, y, z], abs=0.01)
@@ -150,7 +150,7 @@ def test_the_centre_can_be_given(tmp_path: Path) -> None:
     assert second["xyz_mm"][0] == [None, None, None]
     _, out, _ = run("predict", OPEN, *CAMERA, "--center", f"{x},{y},{z}")
     assert json.loads(out)["xyz_mm"] == first["xyz_mm"]
-    code, _, err = run("predict", OPEN, *CAMERA, "--center", tmp_path / "centres.txt")
+    code, _, err = run("predict", OPEN, *CAMERA, "--center", tmp_path / "centers.txt")
     assert (code, "has 2 centers for 1 images" in err) == (2, True)
 
 
@@ -163,7 +163,7 @@ def test_raw_depth_is_never_overwritten(tmp_path: Path) -> None:
     assert raw.read_bytes() == Path(OPEN).read_bytes()
 
 
-def test_a_wrong_model_costs_no_results(tmp_path: Path) -> None:
+def test_an_unknown_model_preserves_existing_results(tmp_path: Path) -> None:
     (tmp_path / "out.jsonl").write_text("old")
     arguments = [
         "predict",
@@ -181,10 +181,10 @@ def test_a_wrong_model_costs_no_results(tmp_path: Path) -> None:
     assert not (tmp_path / "pictures").exists()
 
 
-def test_one_bad_centre_fails_alone(tmp_path: Path) -> None:
-    (tmp_path / "centres.txt").write_text("10 10 500\n0 0 0\n10 10 500\n\n")
+def test_one_invalid_center_fails_alone(tmp_path: Path) -> None:
+    (tmp_path / "centers.txt").write_text("10 10 500\n0 0 0\n10 10 500\n\n")
     images = [EXAMPLES / f"{name}.png" for name in ("open", "thumb", "down")]
-    code, out, err = run("predict", *images, *CAMERA, "--center", tmp_path / "centres.txt")
+    code, out, err = run("predict", *images, *CAMERA, "--center", tmp_path / "centers.txt")
     assert code == 1
     assert [json.loads(line)["status"] == "error" for line in out.splitlines()] == [False, True, False]
     assert "thumb.png: a hand center must" in err
@@ -236,14 +236,14 @@ def test_no_camera_is_a_warning_once() -> None:
     assert err.count("warning: no camera given") == 1
 
 
-def test_models_lists_what_the_records_say() -> None:
+def test_models_lists_the_records() -> None:
     from handpose.weights.registry import WEIGHTS
 
     code, out, _ = run("models")
     assert code == 0
     for record in WEIGHTS.values():
-        for said in (record.name, f"{record.parameters:,} parameters", record.license, str(record.built_in)):
-            assert said in out
+        for text in (record.name, f"{record.parameters:,} parameters", record.license, str(record.built_in)):
+            assert text in out
         for error in record.error_mm.values():
             assert f"{error:.1f} mm" in out
 

@@ -23,12 +23,12 @@ NUMBERS = "476,476,319.5,239.5,640,480"
 OPEN = str(EXAMPLES / "open.png")
 
 
-def test_a_hand_is_shown_as_the_library_finds_it() -> None:
+def test_the_page_shows_the_prediction_of_the_library() -> None:
     from handpose.demo.show import show_hand
 
     shown = show_hand(OPEN, NUMBERS, "mm", "msra", "right")
     pose = HandPoseEstimator.from_pretrained("msra").predict(OPEN, camera=Camera.parse(NUMBERS))
-    assert f"A right hand, {pose.xyz[:, 2].mean():.0f} mm from the camera" in shown.said
+    assert f"A right hand, {pose.xyz[:, 2].mean():.0f} mm from the camera" in shown.status
     assert shown.overlay.shape == (480, 640, 3)
     assert shown.record == pose.to_dict() | {"source": "open.png"}
     assert [row[0] for row in shown.rows] == list(pose.layout.joints)
@@ -39,51 +39,51 @@ def test_a_hand_is_shown_as_the_library_finds_it() -> None:
     ("path", "camera", "unit", "sentence"),
     [
         (None, NUMBERS, "mm", "Choose a depth image"),
-        (OPEN, "kinect", "mm", "the camera is one of icvl, nyu, msra, or fx,fy,cx,cy"),
-        (OPEN, "/etc/camera.json", "mm", "the camera is one of"),
+        (OPEN, "kinect", "mm", "the camera must be one of icvl, nyu, msra, or fx,fy,cx,cy"),
+        (OPEN, "/etc/camera.json", "mm", "the camera must be one of"),
         (OPEN, "1,2,3", "mm", "camera must be one of"),
-        (OPEN, NUMBERS, "cm", "the unit is mm, m, nyu"),
+        (OPEN, NUMBERS, "cm", "unit must be mm, m, nyu"),
         (OPEN, NUMBERS, "m", "No hand was found"),
-        (OPEN, "icvl,", "mm", "the camera is one of"),
+        (OPEN, "icvl,", "mm", "the camera must be one of"),
         (str(EXAMPLES / "camera.json"), NUMBERS, "mm", "camera.json"),
     ],
 )
-def test_what_is_wrong_is_said(path: str | None, camera: str, unit: str, sentence: str) -> None:
+def test_errors_are_shown(path: str | None, camera: str, unit: str, sentence: str) -> None:
     from handpose.demo.show import show_hand
 
     shown = show_hand(path, camera, unit, "msra", "right")
-    assert sentence in shown.said
-    assert 'class="warning"' in shown.said
-    assert str(EXAMPLES) not in shown.said  # nobody needs to know where uploads lie
+    assert sentence in shown.status
+    assert 'class="warning"' in shown.status
+    assert str(EXAMPLES) not in shown.status  # the paths of uploads are private
     assert (shown.viewer, shown.rows) == ("", None)
 
 
-def test_an_assumed_camera_is_said() -> None:
+def test_an_assumed_camera_is_reported() -> None:
     from handpose.demo.show import ASSUMED, show_hand
 
     shown = show_hand(OPEN, ASSUMED, "mm", "msra", "right")
-    assert "assuming a field of view of 67 degrees" in shown.said
+    assert "assuming a field of view of 67 degrees" in shown.status
     assert len(shown.rows) == 21
 
 
-def test_a_port_that_is_taken_is_said() -> None:
+def test_a_port_in_use_is_reported() -> None:
     from handpose.demo.server import serve
 
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(HandPoseError, match="cannot listen there"):
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(HandPoseError, match="cannot listen"):
         serve("127.0.0.1", taken.getsockname()[1], ["msra"])
 
 
-def test_without_gradio_it_says_what_to_install() -> None:
+def test_without_gradio_the_error_names_the_extra() -> None:
     program = (
         "import sys; sys.modules['gradio'] = None; sys.argv = ['', 'demo']; import handpose.cli.main as c; c.main()"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (2, "error: the demo needs Gradio: pip install 'handpose[demo]'\n")
+    assert (done.returncode, done.stderr) == (2, "error: the demo requires Gradio: pip install 'handpose[demo]'\n")
 
 
 @contextmanager
 def running_demo() -> Iterator[str]:
-    """The address of a demo that the command line started."""
+    """Start the demo with its command, and yield its address."""
     command = [sys.executable, "-m", "handpose", "demo", "--no-browser", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -96,8 +96,8 @@ def running_demo() -> Iterator[str]:
 
 @pytest.mark.slow
 def test_a_person_tries_it(tmp_path: Path) -> None:
-    """Chromium picks an example, uploads images, changes every choice, turns the hand, and reads what is wrong."""
-    cv2.imwrite(str(tmp_path / "grey.png"), np.full((480, 640), 90, np.uint8))
+    """Choose an example, upload images, change every input, rotate the hand, and read errors, in Chromium."""
+    cv2.imwrite(str(tmp_path / "gray.png"), np.full((480, 640), 90, np.uint8))
     estimator = HandPoseEstimator.from_pretrained("msra")
     found = {}
     for name in ("down", "open", "thumb"):
@@ -107,16 +107,16 @@ def test_a_person_tries_it(tmp_path: Path) -> None:
         page.goto(address)
         with urlopen(address) as answer:
             assert answer.headers["Content-Security-Policy"].startswith("default-src 'self'")
-        said = page.locator("#said")
+        status = page.locator("#status")
 
         def wait_for(text: str) -> None:
-            said.get_by_text(text).wait_for(timeout=30_000)
+            status.get_by_text(text).wait_for(timeout=30_000)
 
         def record() -> dict:
             content = page.locator("#viewer iframe").content_frame.locator("#hand").text_content()
             return json.loads(content)["pose"]
 
-        wait_for(found["down"])  # the first example is there from the start
+        wait_for(found["down"])  # the first example is shown initially
         page.get_by_text("thumb", exact=True).click()
         wait_for(found["thumb"])
         truth = json.loads((EXAMPLES / "thumb.truth.json").read_text())["xyz_mm"]
@@ -146,9 +146,9 @@ def test_a_person_tries_it(tmp_path: Path) -> None:
         page.get_by_text("ring_mid").first.wait_for()
         assert record()["layout"] == "nyu"
         for label, text, sentence in (
-            ("Unit", "cm", "the unit is mm, m, nyu"),
+            ("Unit", "cm", "unit must be mm, m, nyu"),
             ("Unit", "1", "A left hand"),
-            ("Camera", "kinect", "the camera is one of"),
+            ("Camera", "kinect", "the camera must be one of"),
             ("Camera", "476,476,320,240", "A left hand"),
         ):
             page.get_by_label(label, exact=True).fill(text)
@@ -156,5 +156,5 @@ def test_a_person_tries_it(tmp_path: Path) -> None:
             wait_for(sentence)
         page.get_by_label("Clear").click()
         wait_for("Choose a depth image")
-        page.locator("input[type=file]").first.set_input_files(tmp_path / "grey.png")
-        wait_for("grey.png: is an 8-bit grey PNG")
+        page.locator("input[type=file]").first.set_input_files(tmp_path / "gray.png")
+        wait_for("gray.png: is an 8-bit")
