@@ -1,4 +1,4 @@
-"""What is predicted on numbers that nobody should give, and what must come of it."""
+"""Extreme inputs of a prediction, and their expected results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZE = DEPTH.shape
 
 
 class Case(NamedTuple):
-    """What is predicted on, and what must come of it: `ok`, `no_hand`, or a regular expression of the refusal."""
+    """An input and the expected result: `ok`, `no_hand`, `same`, or a regular expression of the error message."""
 
     fault: str
     depth: Callable[[], Any]
@@ -41,7 +41,7 @@ def within(side: int) -> np.ndarray:
 
 
 def cases() -> list[Case]:
-    """All of them, on the camera and image of an example unless they say otherwise."""
+    """Return all cases; by default they use the camera and the image of an example."""
     listed: list[Case] = []
 
     def add(fault: str, expected: str, depth: Any = DEPTH, **arguments: Any) -> None:
@@ -52,14 +52,14 @@ def cases() -> list[Case]:
     middle = {"center": [0.0, 0.0, 500.0]}
     for value in (0.0, np.nan, np.inf, -np.inf, -500.0, 1e-30, 3e38):
         for where in ({}, middle, {"box": (0, 0, 640, 480)}):
-            add("nothing but one bad number", "no_hand", np.full(SIZE, value, np.float32), **where)
+            add("a constant invalid image", "no_hand", np.full(SIZE, value, np.float32), **where)
     for place in ((240, 320), (0, 0), (479, 639)):
         add("a hand of one pixel", "no_hand", only(*place))
     add("a hand of one pixel", "no_hand", only(240, 320), center=[200.0, 0.0, 500.0])
-    add("a hand of one pixel", "ok|no_hand", only(243, 314), **middle)  # the caller says that it is a hand
+    add("a hand of one pixel", "ok|no_hand", only(243, 314), **middle)  # the caller knows that it is a hand
     for shift in ((0, 200), (0, -250), (150, 0), (-330, 0)):
         rolled = np.roll(DEPTH, shift, (0, 1))
-        add("a hand cut by the border", "ok|no_hand", rolled)
+        add("a hand cut off by the border", "ok|no_hand", rolled)
     for center in ([5000, 0, 500], [-5000, 0, 500], [0, 5000, 500], [0, 0, 3000], [1e6, 1e6, 1e6], [0, 0, 1]):
         add("a cube outside the image", "no_hand", center=center)
     for center in (
@@ -71,9 +71,9 @@ def cases() -> list[Case]:
         [0, 1e300, 500],
         [0, 0, 1e300],
     ):
-        add("a centre that is no place", "hand center must", center=center)
+        add("invalid centers", "hand center must", center=center)
     for center in ("abc", [1, 2], [[1, 2, 3], [4, 5, 6]], {}, [10**400, 0, 500]):
-        add("a centre that is no place", "expected numbers|center must be", center=center)
+        add("invalid centers", "expected numbers|center must be", center=center)
     for box in (
         (0, 0, 0, 0),
         (0, 0, -5, 5),
@@ -84,7 +84,7 @@ def cases() -> list[Case]:
         ("a", 0, 1, 1),
         5,
     ):
-        add("a box that is none", "a box is|box must be|expected numbers", box=box)
+        add("invalid boxes", "a box is|box must be|expected numbers", box=box)
     for box in ((-500, -500, 50, 50), (1e8, 1e8, 5, 5), (0, 0, 0.2, 0.2)):
         add("a box outside the image", "no_hand", box=box)
     for dtype in ("f2", "f8", ">f4", ">f8", "u2", ">u2", "i2", "i4", "u4", "i8", "u8", "g"):
@@ -99,9 +99,9 @@ def cases() -> list[Case]:
     for layout in layouts:
         add("arrays of other layouts", "same", lambda layout=layout: layout(np.rint(DEPTH)))
     for dtype in ("u1", "i1", "?", "c8", "O", "M8[s]", "S3", "U5"):
-        add("arrays that are no depth", "depth must be", lambda dtype=dtype: DEPTH.astype(dtype))
+        add("arrays without depth", "depth must be", lambda dtype=dtype: DEPTH.astype(dtype))
     for array in (np.zeros(7), np.zeros((0, 5)), np.zeros((2, 3, 4)), np.float32(5)):
-        add("arrays that are no depth", "depth must be", array)
+        add("arrays without depth", "depth must be", array)
     one = Camera(476.0, 476.0, 0.0, 0.0)
     for shape in ((1, 1), (1, 5000), (5000, 1), (2, 3)):
         add("frames of odd sizes", "no_hand", np.full(shape, 500.0), camera=one)
@@ -112,20 +112,20 @@ def cases() -> list[Case]:
     add("frames of 10,000 x 10,000", "ok|no_hand", lambda: within(10_000), camera=shifted, center=center)
     add("frames of 10,000 x 10,000", "no_hand", lambda: within(10_000), camera=Camera(8e3, 8e3, 5e3, 5e3))
     for focal in (1e-9, 1e-3, 1.0, 50.0):
-        add("focal lengths that no camera has", "too wide a field of view", camera=Camera(focal, focal, 320, 240))
-        add("focal lengths that no camera has", "ok|no_hand", camera=Camera(focal, focal, 320, 240), **middle)
+        add("implausible focal lengths", "too wide a field of view", camera=Camera(focal, focal, 320, 240))
+        add("implausible focal lengths", "ok|no_hand", camera=Camera(focal, focal, 320, 240), **middle)
     for focal in (1e4, 1e9):
-        add("focal lengths that no camera has", "no_hand", camera=Camera(focal, focal, 320, 240))
+        add("implausible focal lengths", "no_hand", camera=Camera(focal, focal, 320, 240))
     for off in (1e9, -1e9):
-        add("principal points that no camera has", "no_hand|hand center must", camera=Camera(476, 476, off, off))
+        add("implausible principal points", "no_hand|hand center must", camera=Camera(476, 476, off, off))
         add(
-            "principal points that no camera has",
+            "implausible principal points",
             "no_hand|hand center must",
             camera=Camera(476, 476, off, off),
             **middle,
         )
     for unit in (0, -1, np.nan, np.inf, 1e300, 1e-300, 10**400, "cm", None, True):
-        add("units that are none", "unit must be", unit=unit)
+        add("invalid units", "unit must be", unit=unit)
     return listed
 
 
@@ -144,7 +144,7 @@ class Still(Runtime):
 
 
 def outcome(estimator: HandPoseEstimator, case: Case, same: HandPose | None) -> str:
-    """How a case breaks the rule (joints, no hand, or one line, and no warning); empty if it does not."""
+    """Return how the result of a case differs from the expected one; an empty string if it does not."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", DepthUnitWarning)
