@@ -119,7 +119,7 @@ def test_without_a_camera_nothing_is_written(tmp_path: Path, run: Run, monkeypat
         ([STREAM, "--record", STREAM, "--force"], "is the source"),
         ([STREAM, "-o", EXAMPLES / "camera.json"], "pass --force to overwrite"),
         ([STREAM, "-o", "no/such/file"], "cannot be written"),
-        ([STREAM, "--unit", "cm"], "--unit mm|m|nyu|NUMBER"),
+        ([STREAM, "--unit", "cm"], "unit must be mm, m, nyu"),
         ([STREAM, "--max-hands", "0"], "max-hands"),
     ],
 )
