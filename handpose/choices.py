@@ -9,5 +9,7 @@ Hand = Literal["right", "left"]
 HandOrAuto = Literal[Hand, "auto"]
 """Which hand an image shows; `auto` predicts every candidate as both hands and keeps the less uncertain pose."""
 BackendName = Literal["auto", "torch", "onnxruntime", "openvino"]
+Views = Literal[1, 2, 4]
+"""Number of views of each patch: the patch itself, with a half turn (2), or with all quarter turns (4)."""
 Optimizer = Literal["muon", "adam"]
 Format = Literal["jsonl", "json", "csv", "npz", "uvd"]

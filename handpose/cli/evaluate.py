@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from handpose.cli.console import note_first_generation, warnings_as_lines
-from handpose.cli.options import Centers, Data, Device, Json, Root, Subject, Workers, open_data
+from handpose.cli.options import Centers, Data, Device, Json, Root, Subject, Views, Workers, open_data
 
 
 def evaluate(
@@ -31,6 +31,7 @@ def evaluate(
     subject: Subject = None,
     workers: Workers = 0,
     device: Device = "auto",
+    views: Views = 1,
     predictions: Annotated[
         list[Path] | None, typer.Option(help="Evaluate a prediction file instead of a model; repeatable.")
     ] = None,
@@ -63,7 +64,10 @@ def evaluate(
 
         dataset = None if data == "synthetic" else open_data(data, root, "test", centers, subject, cube)
         names = model or ["msra" if data == "synthetic" else data]
-        estimators = [HandPoseEstimator.from_pretrained(name, device=device) for name in names]
+        estimators = [
+            HandPoseEstimator.from_pretrained(name, device=device, views=views)  # type: ignore[arg-type] # checked there
+            for name in names
+        ]
         if dataset is None:
             note_first_generation("hand-test.npz")
         with warnings_as_lines():

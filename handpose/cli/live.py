@@ -11,7 +11,7 @@ import typer
 
 from handpose.choices import Hand
 from handpose.cli.console import say, say_row, warnings_as_lines
-from handpose.cli.options import Device, Model, parse_camera, parse_unit
+from handpose.cli.options import Device, Model, Views, parse_camera, parse_unit
 from handpose.cli.signals import exit_on_broken_pipe
 from handpose.errors import HandPoseError, SourceLostError
 
@@ -46,6 +46,7 @@ def live(
         ),
     ] = False,
     device: Device = "auto",
+    views: Views = 1,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:
     """Track hands in a stream of depth frames, and write one line of JSON per hand and frame.
@@ -71,7 +72,8 @@ def live(
     with contextlib.ExitStack() as stack:
         stack.enter_context(warnings_as_lines())
         stack.enter_context(exit_on_broken_pipe())
-        tracker = HandTracker(HandPoseEstimator.from_pretrained(model, device=device), max_hands=max_hands, hand=hand)
+        estimator = HandPoseEstimator.from_pretrained(model, device=device, views=views)  # type: ignore[arg-type]
+        tracker = HandTracker(estimator, max_hands=max_hands, hand=hand)
         recorder = None if record is None else stack.enter_context(contextlib.closing(Recorder(record)))
         viewer = stack.enter_context(contextlib.closing(RerunViewer())) if view else None
         results = None if output is None else stack.enter_context(_open_output(output))

@@ -9,7 +9,7 @@ import typer
 
 from handpose.choices import Format, HandOrAuto
 from handpose.cli.console import warnings_as_lines
-from handpose.cli.options import Camera, Device, Model, Unit, parse_camera, parse_numbers, parse_unit
+from handpose.cli.options import Camera, Device, Model, Unit, Views, parse_camera, parse_numbers, parse_unit
 from handpose.cli.predict_cluster import run_on_cluster
 from handpose.cli.predict_local import run_local
 from handpose.jobs.job import PredictJob, PredictOptions
@@ -53,6 +53,7 @@ def predict(
     device: Device = "auto",
     backend: Annotated[str, typer.Option(help="Inference backend: auto, torch, onnxruntime, openvino.")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Batch size of the network.")] = 16,
+    views: Views = 1,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing results.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the interrupted job that wrote --output.")] = False,
     engine: Annotated[
@@ -85,7 +86,7 @@ def predict(
         hand=hand,
         unit=parse_unit(unit),
     )
-    options = PredictOptions(model, query, device, backend, batch_size)  # type: ignore[arg-type] # load_runtime checks it
+    options = PredictOptions(model, query, device, backend, batch_size, views)  # type: ignore[arg-type] # checked on use
     job = PredictJob(inputs, output, options, centers=centers, y_up=y_up, force=force, resume=resume)
     with warnings_as_lines():
         if on_cluster:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
+from handpose.choices import Views
 from handpose.errors import HandPoseError
 from handpose.geometry.crop import PATCH
 from handpose.runtimes.base import Runtime
 from handpose.runtimes.batching import run_in_batches
-
-Views = Literal[1, 2, 4]
-"""Number of views of each patch: the patch itself, with a half turn (2), or with all quarter turns (4)."""
 
 
 def check_views(views: int) -> None:

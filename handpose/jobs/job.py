@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from handpose.version import __version__
 
 if TYPE_CHECKING:
-    from handpose.choices import BackendName
+    from handpose.choices import BackendName, Views
     from handpose.inference.estimator import HandPoseEstimator
     from handpose.inference.query import Query
 
@@ -27,6 +27,7 @@ class PredictOptions:
         device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
         backend: Runtime of the network.
         batch_size: Frames per pass through the network.
+        views: Turned views of each crop to average over: 1, 2 or 4.
     """
 
     model: str | PathLike[str]
@@ -34,6 +35,7 @@ class PredictOptions:
     device: str = "auto"
     backend: BackendName = "auto"
     batch_size: int = 16
+    views: Views = 1
 
     def load_estimator(self, device: str | None = None) -> HandPoseEstimator:
         """Load the network, on another device if `device` is given.
@@ -44,7 +46,9 @@ class PredictOptions:
         """
         from handpose.inference.estimator import HandPoseEstimator
 
-        return HandPoseEstimator.from_pretrained(self.model, device=device or self.device, backend=self.backend)
+        return HandPoseEstimator.from_pretrained(
+            self.model, device=device or self.device, backend=self.backend, views=self.views
+        )
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class PredictJob:
             "model": estimator.name,
             "sha256": estimator.sha256,
             "backend": self.options.backend,
+            "views": self.options.views,
             "camera": query.camera and query.camera.to_dict(),
             "unit": query.unit,
             "hand": query.hand,

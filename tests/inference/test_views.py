@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from handpose import Camera, HandPoseError, HandPoseEstimator, read_depth
+from handpose.cli.main import app
 from handpose.inference.views import predict_views
 from handpose.runtimes.base import Runtime
 from tests.helpers.paths import EXAMPLES
@@ -65,6 +70,19 @@ def test_views_that_disagree_spread() -> None:
     uvz, spread = predict_views(Contrary(), [patch], 2, 95.0)
     assert uvz[0, 0, 2] == pytest.approx(0.0)
     assert spread[0, 0, 2] == pytest.approx(np.sqrt(0.2**2 + 0.1**2))
+
+
+def test_the_command_averages_over_views(tmp_path: Path) -> None:
+    command = ["predict", str(EXAMPLES / "open.png"), "-c", str(EXAMPLES / "camera.json"), "--device", "cpu"]
+    records = []
+    for views in ("1", "4"):
+        done = CliRunner().invoke(app, [*command, "--views", views])
+        records.append(json.loads(done.stdout))
+    apart = np.linalg.norm(np.subtract(*(record["xyz_mm"] for record in records)), axis=1)
+    assert 0.0 < apart.mean() < 5.0
+    wrong = CliRunner().invoke(app, [*command, "--views", "3"])
+    assert isinstance(wrong.exception, HandPoseError)
+    assert "views must be 1, 2 or 4, got 3" in str(wrong.exception)
 
 
 def test_an_estimator_with_views_finds_the_example_hand() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from handpose.choices import BackendName
+from handpose.choices import BackendName, Views
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import Query
 from handpose.jobs.job import PredictOptions
@@ -31,6 +31,7 @@ class HandPosePredictor:
         device: Device of the network: `auto`, `cpu`, `cuda`, `cuda:1`, ...
         backend: Runtime of the network: `torch`, `onnxruntime`, `openvino`, or `auto` for the fastest installed one.
         batch_size: Frames per pass through the network.
+        views: Turned views of each crop to average over: 1, 2 or 4.
 
     Raises:
         WeightsError: The weights do not exist, or cannot be downloaded or verified.
@@ -45,8 +46,9 @@ class HandPosePredictor:
         device: str = "auto",
         backend: BackendName = "auto",
         batch_size: int = 16,
+        views: Views = 1,
     ) -> None:
-        self._options = PredictOptions(model, query, device, backend, batch_size)
+        self._options = PredictOptions(model, query, device, backend, batch_size, views)
         self._estimator = self._options.load_estimator()
 
     def __call__(self, batch: Mapping[str, Iterable[Any]]) -> pa.Table:
