@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from handpose.choices import LayoutName, Optimizer
 from handpose.cli.console import say_row
 from handpose.cli.options import Device, Json
+from handpose.io.choices import LayoutName, Optimizer
 
 if TYPE_CHECKING:
     from handpose.training.ablations import Variant

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from handpose.choices import Hand
 from handpose.cli.options import Camera, Device, Json, Model, Unit, parse_camera, parse_unit
+from handpose.io.choices import Hand
 
 
 def check(

@@ -9,11 +9,11 @@ from typing import IO, Annotated
 
 import typer
 
-from handpose.choices import Hand
 from handpose.cli.console import say, say_row, warnings_as_lines
 from handpose.cli.options import Device, Model, Views, parse_camera, parse_unit
 from handpose.cli.signals import exit_on_broken_pipe
 from handpose.errors import HandPoseError, SourceLostError
+from handpose.io.choices import Hand
 
 _STATISTICS_INTERVAL_S = 5.0
 

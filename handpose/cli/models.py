@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from handpose.choices import LayoutName
 from handpose.cli.console import say
+from handpose.io.choices import LayoutName
 
 
 def models() -> None:

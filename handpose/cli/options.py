@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from handpose.choices import DatasetName, Split
 from handpose.cli.console import say
+from handpose.io.choices import DatasetName, Split
 
 if TYPE_CHECKING:
     from handpose.datasets.dataset import HandDataset

@@ -7,11 +7,11 @@ from typing import Annotated, Literal, get_args
 
 import typer
 
-from handpose.choices import Format, HandOrAuto
 from handpose.cli.console import warnings_as_lines
 from handpose.cli.options import Camera, Device, Model, Unit, Views, parse_camera, parse_numbers, parse_unit
 from handpose.cli.predict_cluster import run_on_cluster
 from handpose.cli.predict_local import run_local
+from handpose.io.choices import Format, HandOrAuto
 from handpose.jobs.job import PredictJob, PredictOptions
 
 

@@ -14,7 +14,7 @@ from handpose.cli.console import say
 from handpose.cli.signals import exit_on_broken_pipe, stop_on_signal
 
 if TYPE_CHECKING:
-    from handpose.choices import Format
+    from handpose.io.choices import Format
     from handpose.jobs.job import PredictJob
     from handpose.jobs.local import LocalProgress
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from handpose.choices import LayoutName, Optimizer
 from handpose.cli.console import note_first_generation, progress, say, say_row
 from handpose.cli.options import Centers, Data, Device, Root, Subject, Workers, open_data
+from handpose.io.choices import LayoutName, Optimizer
 
 if TYPE_CHECKING:
     from handpose.datasets.dataset import HandDataset

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import get_args
 
-from handpose.choices import DatasetName, Split
 from handpose.datasets.dataset import HandDataset
 from handpose.datasets.icvl import open_icvl
 from handpose.datasets.msra import open_msra
 from handpose.datasets.nyu import open_nyu
 from handpose.errors import HandPoseError
+from handpose.io.choices import DatasetName, Split
 
 
 def open_dataset(

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from handpose.choices import DatasetName, Split
 from handpose.errors import DepthReadError, HandPoseError
 from handpose.geometry.camera import CAMERAS, Camera
 from handpose.geometry.layouts import LAYOUTS, JointLayout
+from handpose.io.choices import DatasetName, Split
 from handpose.io.depth.read import read_depth
 from handpose.io.depth.units import DepthUnit, DepthUnitWarning
 from handpose.localization.centers import read_centers

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from handpose.choices import Split
 from handpose.datasets.dataset import HandDataset, choose_centers, find, find_damaged, read_joints
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import CAMERAS
 from handpose.geometry.layouts import ICVL16
+from handpose.io.choices import Split
 from handpose.io.text import LABELS, read_text
 
 CUBE = 250.0

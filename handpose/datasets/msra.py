@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from handpose.choices import Split
 from handpose.datasets.dataset import HandDataset, choose_centers, find, find_damaged, read_joints
 from handpose.errors import HandPoseError
 from handpose.geometry.layouts import MSRA21
+from handpose.io.choices import Split
 from handpose.io.text import LABELS, read_text
 
 SUBJECTS = 9

@@ -8,12 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from handpose.choices import Split
 from handpose.datasets.dataset import HandDataset, choose_centers, find, find_damaged
 from handpose.datasets.matfile import read_mat, write_mat
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import CAMERAS
 from handpose.geometry.layouts import NYU14
+from handpose.io.choices import Split
 
 JOINTS = (0, 3, 6, 9, 12, 15, 18, 21, 24, 25, 27, 30, 31, 32)
 """Indices of the evaluated joints among all 36."""

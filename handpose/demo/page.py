@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from handpose.choices import HandOrAuto
 from handpose.demo.show import ASSUMED, show_hand
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import CAMERAS, Camera
+from handpose.io.choices import HandOrAuto
 from handpose.io.depth.read import read_depth
 from handpose.results.overlay import depth_picture
 

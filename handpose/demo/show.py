@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from handpose.choices import HandOrAuto
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import CAMERAS, Camera
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import Query
+from handpose.io.choices import HandOrAuto
 from handpose.io.depth.units import parse_unit
 from handpose.jobs.pipeline import predict_files
 from handpose.results.page import pose_page

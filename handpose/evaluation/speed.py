@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from handpose.choices import BackendName
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.crop import HandCrop
 from handpose.inference.estimator import HandPoseEstimator
+from handpose.io.choices import BackendName
 from handpose.io.depth.read import read_depth
 from handpose.io.depth.units import DepthUnit
 from handpose.runtimes.base import Runtime

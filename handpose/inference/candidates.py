@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from handpose.choices import HandOrAuto
 from handpose.geometry.camera import Camera
 from handpose.geometry.crop import HandCrop
 from handpose.inference.query import Query
+from handpose.io.choices import HandOrAuto
 from handpose.localization.centers import center_in_box
 from handpose.localization.localizer import hand_candidates, nearest_first
 from handpose.localization.network import Votes

@@ -11,12 +11,12 @@ from typing import Literal
 
 import numpy as np
 
-from handpose.choices import Hand
 from handpose.errors import HandPoseError
 from handpose.geometry.bones import bone_deviation
 from handpose.geometry.camera import Camera
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import AssumedCameraWarning, Query
+from handpose.io.choices import Hand
 from handpose.io.depth.read import read_depth
 from handpose.io.depth.units import DepthUnit, DepthUnitWarning
 from handpose.network.calibration import BAD_JOINT, Calibration

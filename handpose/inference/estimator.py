@@ -10,7 +10,6 @@ from typing import overload
 
 import numpy as np
 
-from handpose.choices import BackendName, HandOrAuto, Views
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.crop import PATCH, HandCrop
@@ -20,6 +19,7 @@ from handpose.inference.decode import decode, no_hand
 from handpose.inference.query import Box, DepthImage, Query
 from handpose.inference.refine import most_likely, refine
 from handpose.inference.views import check_views, predict_views
+from handpose.io.choices import BackendName, HandOrAuto, Views
 from handpose.io.depth.units import DepthUnit
 from handpose.localization.localizer import hand_candidates, nearest_first
 from handpose.network.config import JGRP2OConfig

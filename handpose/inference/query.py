@@ -10,9 +10,9 @@ from typing import get_args
 
 import numpy as np
 
-from handpose.choices import HandOrAuto
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
+from handpose.io.choices import HandOrAuto
 from handpose.io.depth.read import read_depth, to_depth
 from handpose.io.depth.units import DepthUnit, millimetres_per_unit, warn_of_unit
 from handpose.io.warn import warn

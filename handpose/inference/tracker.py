@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from handpose.choices import Hand
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.inference.estimator import HandPoseEstimator
+from handpose.io.choices import Hand
 from handpose.io.depth.units import DepthUnitWarning
 from handpose.results.pose import HandPose
 

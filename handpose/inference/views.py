@@ -7,9 +7,9 @@ from typing import get_args
 
 import numpy as np
 
-from handpose.choices import Views
 from handpose.errors import HandPoseError
 from handpose.geometry.crop import PATCH
+from handpose.io.choices import Views
 from handpose.runtimes.base import Runtime
 from handpose.runtimes.batching import run_in_batches
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from handpose.version import __version__
 
 if TYPE_CHECKING:
-    from handpose.choices import BackendName, Views
     from handpose.inference.estimator import HandPoseEstimator
     from handpose.inference.query import Query
+    from handpose.io.choices import BackendName, Views
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from handpose.choices import Format
 from handpose.errors import HandPoseError
 from handpose.io.atomic import write_atomically
+from handpose.io.choices import Format
 from handpose.io.depth.read import SUFFIXES
 from handpose.io.inputs import is_archive, list_files
 from handpose.jobs.job import PredictJob

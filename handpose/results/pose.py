@@ -9,11 +9,11 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from handpose.choices import Hand
 from handpose.errors import HandPoseError
 from handpose.geometry.articulation import FingerState, finger_states, joint_angles
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import LAYOUTS, JointLayout
+from handpose.io.choices import Hand
 from handpose.network.calibration import BAD_JOINT
 from handpose.results.overlay import draw_pose
 

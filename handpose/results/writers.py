@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from handpose.choices import Format
 from handpose.errors import HandPoseError
 from handpose.io.atomic import write_atomically
+from handpose.io.choices import Format
 from handpose.io.resumable import GrowingFile
 from handpose.results.formats import FILES, LINES
 from handpose.results.records import Record

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, get_args
 
-from handpose.choices import BackendName
 from handpose.errors import HandPoseError, WeightsError
+from handpose.io.choices import BackendName
 from handpose.network.config import JGRP2OConfig
 from handpose.runtimes.base import GraphRuntime, Runtime
 from handpose.runtimes.graph_cache import GRAPH_PACKAGES, cached_graph

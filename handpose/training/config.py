@@ -6,7 +6,7 @@ import dataclasses
 import math
 from typing import Any, Literal, get_args
 
-from handpose.choices import Optimizer
+from handpose.io.choices import Optimizer
 from handpose.network.losses import OFFSET_WEIGHT, WEIGHT_DECAY
 
 _PEAKS: dict[Optimizer, float] = {"muon": 0.02, "adam": 1.2e-3}

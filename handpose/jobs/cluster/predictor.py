@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from handpose.choices import BackendName, Views
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import Query
+from handpose.io.choices import BackendName, Views
 from handpose.jobs.job import PredictOptions
 from handpose.jobs.pipeline import FetchedFile, predict_files
 from handpose.results.records import FailedFrame, Record

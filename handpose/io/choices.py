@@ -1,4 +1,4 @@
-"""Closed sets of names that options accept, in a module that the command line can import without numpy."""
+"""Closed sets of names that options accept as text, in a module that imports nothing heavy."""
 
 from typing import Literal
 
