@@ -12,7 +12,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import CAMERAS
 from handpose.geometry.layouts import ICVL16
 from handpose.io.choices import Split
-from handpose.io.text import LABELS, read_text
+from handpose.io.text import MAX_LABELS_BYTES, read_text
 
 CUBE = 250.0
 """Side of the cube, mm, in training and evaluation."""
@@ -44,7 +44,7 @@ def open_icvl(root: str | Path, split: Split, *, centers: str | Path = "refined"
     uvz: list[np.ndarray] = []
     for file in _LABELS[split]:
         path = find(folder, (file,), "ICVL labels")
-        for number, line in enumerate(read_text(path, LABELS).splitlines(), 1):
+        for number, line in enumerate(read_text(path, MAX_LABELS_BYTES).splitlines(), 1):
             words = line.split()
             if words:  # empty lines are not frames
                 names.append(words[0])

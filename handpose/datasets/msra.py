@@ -10,7 +10,7 @@ from handpose.datasets.dataset import HandDataset, choose_centers, find, find_da
 from handpose.errors import HandPoseError
 from handpose.geometry.layouts import MSRA21
 from handpose.io.choices import Split
-from handpose.io.text import LABELS, read_text
+from handpose.io.text import MAX_LABELS_BYTES, read_text
 
 SUBJECTS = 9
 
@@ -76,7 +76,7 @@ def open_msra(root: str | Path, split: Split, *, subject: int, centers: str | Pa
 
 def _read_joints(path: Path) -> np.ndarray:
     """Read joints (N, 21, 3) as stored: a line with the number of frames, then one line per frame."""
-    lines = read_text(path, LABELS).splitlines()
+    lines = read_text(path, MAX_LABELS_BYTES).splitlines()
     try:
         count = int(lines[0])
     except (ValueError, IndexError):

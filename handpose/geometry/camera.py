@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from handpose.errors import HandPoseError
-from handpose.io.text import SETTINGS, read_text
+from handpose.io.text import MAX_SETTINGS_BYTES, read_text
 
 _MAX_PX = 1e9  # larger values (and focal lengths below the inverse) lead to numerical errors
 
@@ -150,7 +150,7 @@ class Camera(_Pinhole):
                 pass
         path = Path(text)
         if path.suffix.lower() in (".json", ".yaml", ".yml"):
-            content = read_text(path, SETTINGS)
+            content = read_text(path, MAX_SETTINGS_BYTES)
             return _from_json(path, content) if path.suffix.lower() == ".json" else _from_ros(path, content)
         raise HandPoseError(
             f"camera must be one of {', '.join(CAMERAS)}, or fx,fy,cx,cy[,width,height], or a .json or ROS .yaml file; "

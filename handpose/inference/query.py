@@ -14,7 +14,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.io.choices import HandOrAuto
 from handpose.io.depth.read import read_depth, to_depth
-from handpose.io.depth.units import DepthUnit, millimetres_per_unit, warn_of_unit
+from handpose.io.depth.units import DepthUnit, millimeters_per_unit, warn_about_unit
 from handpose.io.warn import warn
 
 DepthImage = str | PathLike[str] | np.ndarray
@@ -75,7 +75,7 @@ class Query:
             return read_depth(Path(image), self.unit)
         depth = to_depth(image, self.unit)
         integers = np.asarray(image).dtype.kind in "ui"
-        warn_of_unit(depth, millimetres_per_unit(self.unit), "depth array", integers=integers)
+        warn_about_unit(depth, millimeters_per_unit(self.unit), "depth array", integers=integers)
         return depth
 
     def camera_for(self, depth: np.ndarray) -> Camera:

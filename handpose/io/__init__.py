@@ -1,1 +1,1 @@
-"""Bytes in and out, safely."""
+"""Reads and writes files safely."""

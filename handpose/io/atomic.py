@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Writes files atomically."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Makes `data` the file's content; at any moment the file is the old one or the new one, whole.
+    """Replace the content of a file. If writing is interrupted, the file is unchanged.
 
     Raises:
-        OSError: it cannot be written; the old file is as it was.
+        OSError: The file cannot be written; the old file is unchanged.
     """
-    path = path.resolve()  # a link stays a link
+    path = path.resolve()  # replaces the target of a link instead of the link
     partial = path.with_name(f".{path.name}.partial")
     try:
         with FileIO(partial, "w") as file:
@@ -26,7 +26,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def write_all(file: FileIO, data: bytes) -> None:
-    """Writes all of `data` to the file."""
+    """Write all of `data` to an open file."""
     view = memoryview(data)
-    while view:  # a disk that fills up takes a part first
+    while view:  # on a disk that fills up, one call writes only a part
         view = view[file.write(view) :]

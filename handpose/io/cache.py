@@ -1,4 +1,4 @@
-"""Where files are kept that take long to make."""
+"""The cache of files that take long to create."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _Content = TypeVar("_Content")
 
 
 def cache_folder() -> Path:
-    """`HANDPOSE_CACHE`, else `~/.cache/handpose`; not made yet."""
+    """Return `HANDPOSE_CACHE`, or `~/.cache/handpose` if it is not set. The folder may not exist."""
     return Path(os.environ.get("HANDPOSE_CACHE", Path.home() / ".cache" / "handpose"))
 
 
 def cached(file: Path, make: Callable[[], object], read: Callable[[Path], _Content]) -> _Content:
-    """The content of a file that is made the first time, by one process while others wait, and again if it is damaged.
+    """Read a file, after creating it if it does not exist or is damaged. One process creates it, and others wait.
 
     Args:
-        file: in the cache.
-        make: writes the file, atomically.
-        read: gives the content, or raises what is neither an `OSError` nor a `MemoryError` if the file is damaged.
+        file: File in the cache.
+        make: Writes the file atomically.
+        read: Reads the file. If the file is damaged, raises an exception other than `OSError` and `MemoryError`.
 
     Raises:
-        OSError: the file cannot be read or written.
+        OSError: The file cannot be read or written.
 
     Warns:
-        UserWarning: the file is damaged.
+        UserWarning: The file is damaged.
     """
     try:
         return read(file)
@@ -39,7 +39,7 @@ def cached(file: Path, make: Callable[[], object], read: Callable[[Path], _Conte
         pass
     except (OSError, MemoryError):
         raise
-    except Exception:  # noqa: S110 - a torn file fails in many ways, and another process may be mending it
+    except Exception:  # noqa: S110 - damage has many symptoms, and another process may be replacing the file
         pass
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file.with_name(f"{file.name}.lock")):
@@ -50,6 +50,6 @@ def cached(file: Path, make: Callable[[], object], read: Callable[[Path], _Conte
         except (OSError, MemoryError):
             raise
         except Exception as error:
-            warn(f"{file}: is damaged ({' '.join(str(error).split())[:200]}); it is made again")
+            warn(f"{file}: is damaged ({' '.join(str(error).split())[:200]}); it is created again")
         make()
     return read(file)

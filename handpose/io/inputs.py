@@ -1,4 +1,4 @@
-"""Which files the user means by paths, folders and globs."""
+"""Lists the files that paths, folders and globs of the user stand for."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from pathlib import Path
 from handpose.errors import HandPoseError
 
 TARS = (".tar", ".tar.gz", ".tgz")
-"""Endings of archives of frames, in WebDataset's layout."""
+"""Extensions of archives of frames in WebDataset's layout."""
 
 PARQUET = ".parquet"
-"""Ending of tables of frames."""
+"""Extension of tables of frames."""
 
 
 def is_archive(url: str) -> bool:
-    """Whether it holds frames, rather than being one."""
+    """Return whether a file contains many frames."""
     return url.lower().endswith((*TARS, PARQUET))
 
 
 def list_files(inputs: Iterable[str], suffixes: tuple[str, ...]) -> list[Path]:
-    """The files that paths, folders and globs stand for, each once, in order; a path may name what is not there.
+    """List the files that paths, folders and globs stand for, in order and without duplicates.
 
     Args:
-        inputs: paths, folders (whose files with one of `suffixes` are meant) and globs.
-        suffixes: lower-case endings.
+        inputs: Paths of files, which may not exist; folders, whose files with one of the extensions are listed; globs.
+        suffixes: Extensions in lower case.
 
     Raises:
-        HandPoseError: a folder has no such file, a glob matches nothing, or an input is empty.
+        HandPoseError: A folder contains no such file, a glob matches no file, or an input is empty.
     """
     files: dict[Path, None] = {}
     for text in inputs:
@@ -36,14 +36,14 @@ def list_files(inputs: Iterable[str], suffixes: tuple[str, ...]) -> list[Path]:
             raise HandPoseError("an input is empty; expected a file, a folder or a glob")
         path = Path(text)
         if path.is_dir():
-            found = sorted(file for file in path.iterdir() if file.name.lower().endswith(suffixes))
-            if not found:
+            matches = sorted(file for file in path.iterdir() if file.name.lower().endswith(suffixes))
+            if not matches:
                 raise HandPoseError(f"{path}: no depth files in this folder; expected {', '.join(suffixes)}")
         elif path.exists() or not glob.has_magic(text):
-            found = [path]
+            matches = [path]
         else:
-            found = [Path(match) for match in sorted(glob.glob(text, recursive=True))]  # noqa: PTH207 - as the user wrote it
-            if not found:
+            matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]  # noqa: PTH207 - keeps the user's spelling
+            if not matches:
                 raise HandPoseError(f"{text}: no file matches")
-        files |= dict.fromkeys(found)
+        files |= dict.fromkeys(matches)
     return list(files)

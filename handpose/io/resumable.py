@@ -1,4 +1,4 @@
-"""Files that survive a crash: replaced as a whole, or grown by whole frames."""
+"""Result files that survive a crash and can be resumed."""
 
 from __future__ import annotations
 
@@ -19,47 +19,47 @@ if sys.platform != "win32":
     import fcntl
 
 WORK_PER_SYNC = 20.0
-"""How many times as long as it takes to sync one may work before the next: 5 % for safety."""
+"""Sync interval as a multiple of the sync time: 20 limits the cost to 5%."""
 
 
 class GrowingFile:
-    """A text file with lines for each frame, and beside it the manifest of the frames it holds.
+    """A text file with one or more lines per frame, and a manifest of these frames next to it.
 
-    A frame's lines are on the disk before the manifest says where they end, so that after a crash at any moment both
-    files can be cut back to the last frame that the manifest names. Nothing is held in memory for frames written.
+    The lines of a frame are on the disk before the manifest records where they end. After a crash, both files can
+    therefore be truncated to the last frame in the manifest.
 
     Attributes:
-        failed: frames it holds whose status is `error`.
+        failed: Number of frames in the file whose status is `error`.
     """
 
     def __init__(self, path: Path, header: str, settings: Mapping[str, Any], *, resume: bool) -> None:
-        """Opens it, empty but for the header or, to resume, with what was finished.
+        """Open the file.
 
         Args:
-            path: the file; the manifest is `path` with `.manifest.jsonl` behind.
-            header: the file's first line, or nothing.
-            settings: what the results depend on, as JSON's types.
-            resume: go on with what is there, if anything is.
+            path: Text file. The name of the manifest is that of the file followed by `.manifest.jsonl`.
+            header: First line of the file, or empty.
+            settings: Settings that the results depend on, as JSON types.
+            resume: Keep the frames of an existing file, instead of starting over.
 
         Raises:
-            HandPoseError: what is there was begun with other settings, or cannot be gone on with.
-            OSError: a file cannot be written.
+            HandPoseError: The existing file was started with other settings, or cannot be resumed.
+            OSError: A file cannot be written.
         """
         self._path, self._manifest_path = path, path.with_name(f"{path.name}.manifest.jsonl")
-        self._held: dict[str, tuple[int | None, int | None]] = {}
+        self._frames: dict[str, tuple[int | None, int | None]] = {}
         self._entries: list[str] = []
         self._end = self.failed = 0
-        # A settings value reads back as JSON gives it: tuples are lists.
-        wanted = json.loads(json.dumps({"settings": settings}))
+        # The same types as those read from the manifest: JSON converts tuples to lists.
+        current = json.loads(json.dumps({"settings": settings}))
         self._file = FileIO(path, "a+")
         try:
             self._lock()
             if resume and self._manifest_path.exists():
-                self._manifest_end = self._read_manifest(wanted)
+                self._manifest_end = self._read_manifest(current["settings"])
             elif resume and path.stat().st_size:
-                raise HandPoseError(f"{path}: has no manifest to resume from; give --force to start again")
+                raise HandPoseError(f"{path}: has no manifest to resume from; pass --force to start over")
             else:
-                first = json.dumps(wanted) + "\n"
+                first = json.dumps(current) + "\n"
                 write_atomically(self._manifest_path, first.encode())
                 self._manifest_end = len(first)
             self._file.truncate(self._end)
@@ -73,23 +73,23 @@ class GrowingFile:
             self._end = _append(self._file, header, 0)
 
     def holds(self, frame: Path) -> bool:
-        """Whether the frame was finished before.
+        """Return whether the file contains the frame.
 
         Raises:
-            HandPoseError: it was, but its file is not the same any more.
+            HandPoseError: The file contains it, but the image has changed since.
         """
         key = _key(frame)
-        if key in self._held and self._held[key] != _identity(frame):
+        if key in self._frames and self._frames[key] != _identity(frame):
             raise HandPoseError(
-                f"{frame}: has changed since its result was written to {self._path}; give --force to start again"
+                f"{frame}: has changed since its result was written to {self._path}; pass --force to start over"
             )
-        return key in self._held
+        return key in self._frames
 
     def write(self, frame: Path, text: str, status: str) -> None:
-        """Adds a frame's lines.
+        """Append the lines of a frame.
 
         Raises:
-            OSError: they cannot be written; the file ends with the frame before.
+            OSError: The lines cannot be written; the file ends with the previous frame.
         """
         self._end = _append(self._file, text, self._end)
         self.failed += status == "error"
@@ -100,10 +100,10 @@ class GrowingFile:
             self._sync()
 
     def close(self) -> None:
-        """Completes both files.
+        """Write the remaining entries of the manifest and close both files.
 
         Raises:
-            OSError: the last frames may not be in the manifest.
+            OSError: The last frames may be missing from the manifest.
         """
         with self._file, self._manifest:
             self._sync()
@@ -118,68 +118,70 @@ class GrowingFile:
         self._next_sync = end + WORK_PER_SYNC * (end - start)
 
     def _lock(self) -> None:
-        if sys.platform != "win32":  # there, two jobs with one output are not noticed
+        if sys.platform != "win32":  # on Windows, two jobs with the same output are not detected
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise HandPoseError(f"{self._path}: another process is writing to it; wait for it or stop it") from None
+                raise HandPoseError(
+                    f"{self._path}: another process is writing to this file; wait for it or stop it"
+                ) from None
 
-    def _read_manifest(self, wanted: dict[str, Any]) -> int:
-        """Takes over what the manifest says; returns where its last whole line ends."""
+    def _read_manifest(self, settings: dict[str, Any]) -> int:
+        """Restore the frames from the manifest, and return where its last complete line ends."""
         size = self._path.stat().st_size
         with self._manifest_path.open("rb") as file:
-            entries, whole = read_manifest(file, str(self._manifest_path), wanted["settings"])
+            entries, end = read_manifest(file, str(self._manifest_path), settings)
         for entry in entries:
-            self._held[entry["file"]] = entry["size"], entry["mtime_ns"]
+            self._frames[entry["file"]] = entry["size"], entry["mtime_ns"]
             self.failed += entry["status"] == "error"
             self._end = entry["end"]
         if self._end > size:
             raise HandPoseError(
-                f"{self._path}: has {size} bytes, but its manifest knows of {self._end}; give --force to start again"
+                f"{self._path}: has {size} bytes, but its manifest records {self._end}; pass --force to start over"
             )
-        return whole
+        return end
 
 
-def read_manifest(lines: Iterable[bytes], name: str, wanted: dict[str, Any]) -> tuple[list[dict[str, Any]], int]:
-    """What a manifest says is finished, and how many bytes its whole lines have; a torn last line does not count.
+def read_manifest(lines: Iterable[bytes], name: str, settings: dict[str, Any]) -> tuple[list[dict[str, Any]], int]:
+    """Return the entries of a manifest, and the size in bytes of its complete lines. A truncated last line is ignored.
 
     Args:
-        lines: of the manifest: the settings, then an entry of `file`, `size`, `mtime_ns`, `status` and `end` each.
-        name: what the manifest is called.
-        wanted: today's settings, as JSON's types.
+        lines: Lines of the manifest: the settings, then entries with `file`, `size`, `mtime_ns`, `status` and `end`.
+        name: Name of the manifest in error messages.
+        settings: Current settings, as JSON types.
 
     Raises:
-        HandPoseError: it is damaged, or what it tells of was begun with other settings.
+        HandPoseError: The manifest is damaged, or the job was started with other settings.
     """
     entries: list[dict[str, Any]] = []
-    whole = 0
+    size = 0
     for line in lines:
         if not line.endswith(b"\n"):
-            break  # torn: what it would name is done again
+            break  # truncated: its frame is processed again
         try:
             entry = json.loads(line)
-            if whole == 0:
-                _check_settings(name, entry["settings"], wanted)
+            if size == 0:
+                _check_settings(name, entry["settings"], settings)
             else:
                 entries.append({key: entry[key] for key in ("file", "size", "mtime_ns", "status", "end")})
         except (ValueError, KeyError, TypeError) as error:
-            raise HandPoseError(f"{name}: is damaged ({error!r}); give --force to start again") from None
-        whole += len(line)
-    return entries, whole
+            raise HandPoseError(f"{name}: is damaged ({error!r}); pass --force to start over") from None
+        size += len(line)
+    return entries, size
 
 
 def _check_settings(name: str, old: dict[str, Any], new: dict[str, Any]) -> None:
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key):
             raise HandPoseError(
-                f"{name}: was begun with {key} {old.get(key)!r}, now it is {new.get(key)!r}; give what it "
-                "was begun with, another output, or --force to start again"
+                f"{name}: was started with {key} {old.get(key)!r}, not {new.get(key)!r}; use the original settings, "
+                "another output, or --force to start over"
             )
 
 
 def _append(file: FileIO, text: str, end: int) -> int:
-    """Writes `text` after the first `end` bytes, all of it or nothing, and returns where it ends."""
-    data = text.encode(errors="surrogateescape")  # as the names of files are
+    """Append `text` after the first `end` bytes and return where it ends. On an error, the file is unchanged."""
+    data = text.encode(errors="surrogateescape")  # as Python decodes names of files
     try:
         write_all(file, data)
     except OSError:
@@ -198,7 +200,7 @@ def _key(frame: Path) -> str:
 
 
 def _identity(frame: Path) -> tuple[int | None, int | None]:
-    """Size and time of change; nothing for a file that is not there."""
+    """Return the size and the modification time of a file, or None for both if it does not exist."""
     try:
         status = frame.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Text files, read whole once they are known to be small enough."""
+"""Reads text files of limited size."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from pathlib import Path
 
 from handpose.errors import HandPoseError
 
-SETTINGS = 1 << 16
-"""Bytes that no file of settings, such as a camera's, comes near."""
+MAX_SETTINGS_BYTES = 1 << 16
+"""Maximum size in bytes of a settings file, such as that of a camera."""
 
-LABELS = 1 << 29
-"""Bytes that no data set's labels come near."""
+MAX_LABELS_BYTES = 1 << 29
+"""Maximum size in bytes of a file with the labels of a data set."""
 
 
-def read_text(path: Path, largest: int) -> str:
-    """The text of a UTF-8 file of no more than `largest` bytes, without byte order mark.
+def read_text(path: Path, max_bytes: int) -> str:
+    """Read a UTF-8 file of at most `max_bytes` bytes, without its byte order mark.
 
     Raises:
-        HandPoseError: it cannot be read, is larger, or is not text.
+        HandPoseError: The file cannot be read, is too large, or is not text.
     """
     try:
         with path.open("rb") as file:
-            data = file.read(largest + 1)
-        if len(data) > largest:
-            raise HandPoseError(f"{path}: expected a text file of at most {largest} bytes, got more")
+            data = file.read(max_bytes + 1)
+        if len(data) > max_bytes:
+            raise HandPoseError(f"{path}: expected a text file of at most {max_bytes} bytes, got more")
         return data.decode("utf-8-sig")
     except FileNotFoundError:
         raise HandPoseError(f"{path}: no such file; expected a text file") from None

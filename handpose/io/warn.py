@@ -1,4 +1,4 @@
-"""Warnings that name the caller's own line."""
+"""Issues warnings that name the line of the user's code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _notes: ContextVar[list[Note] | None] = ContextVar("notes", default=None)
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warns at the line outside this package that called into it."""
+    """Issue a warning that names the line outside this package that called it."""
     notes = _notes.get()
     if notes is not None:
         notes.append((message, category))
@@ -32,8 +32,8 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 
 
 @contextlib.contextmanager
-def warnings_noted(notes: list[Note]) -> Iterator[None]:
-    """Appends this thread's warnings to `notes`: a worker has no caller's line, so that its starter must warn."""
+def collect_warnings(notes: list[Note]) -> Iterator[None]:
+    """Append the warnings of this thread to `notes`, since a worker thread has no line of user code to name."""
     token = _notes.set(notes)
     try:
         yield

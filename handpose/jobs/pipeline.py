@@ -19,7 +19,7 @@ from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import Query
 from handpose.io.depth.read import decode_depth, read_depth
 from handpose.io.depth.units import DepthUnit
-from handpose.io.warn import Note, warn, warnings_noted
+from handpose.io.warn import Note, collect_warnings, warn
 from handpose.results.pose import HandPose
 
 _Item = TypeVar("_Item")
@@ -127,7 +127,7 @@ class _Steps:
         path, center = file
         warnings: list[Note] = []
         try:
-            with warnings_noted(warnings):
+            with collect_warnings(warnings):
                 unit = self.query.unit
                 depth = read_depth(path, unit) if isinstance(path, Path) else _decode(path, unit)
                 query = self.query if center is None else replace(self.query, center=center)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import NamedTuple
 
-from handpose.io.warn import Note, warn, warnings_noted
+from handpose.io.warn import Note, collect_warnings, warn
 from handpose.live.frame import DepthFrame, Source
 
 _CLOSE_TIMEOUT_S = 5.0
@@ -52,7 +52,7 @@ def newest_frame(source: Source, *, clock: Clock = time.perf_counter) -> Generat
     def read() -> None:
         nonlocal waiting, dropped, ended, failure
         try:
-            with warnings_noted(warnings):
+            with collect_warnings(warnings):
                 for frame in source:
                     with changed:
                         if ended:

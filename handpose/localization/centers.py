@@ -9,7 +9,7 @@ import numpy as np
 
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
-from handpose.io.text import LABELS, read_text
+from handpose.io.text import MAX_LABELS_BYTES, read_text
 from handpose.localization.localizer import HAND_LENGTH
 from handpose.localization.network import FARTHEST, NEAREST
 
@@ -57,7 +57,7 @@ def read_centers(path: str | Path, *, y_up: bool) -> np.ndarray:
     """
     path = Path(path)
     centers = []
-    for number, line in enumerate(read_text(path, LABELS).rstrip().splitlines(), 1):
+    for number, line in enumerate(read_text(path, MAX_LABELS_BYTES).rstrip().splitlines(), 1):
         words = line.split()
         if words and words[0].lower() == "invalid":
             centers.append([np.nan] * 3)

@@ -14,7 +14,7 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import CAMERAS, Camera
 from handpose.geometry.layouts import ICVL16, MSRA21, NYU14, JointLayout
-from handpose.io.text import LABELS, read_text
+from handpose.io.text import MAX_LABELS_BYTES, read_text
 
 EVALUATORS: dict[str, tuple[JointLayout, Camera]] = {
     "nyu": (NYU14, CAMERAS["nyu"]),
@@ -31,7 +31,7 @@ def read_predictions(path: str | Path, layout: JointLayout) -> np.ndarray:
         HandPoseError: the file cannot be read, or a line does not contain the joints of the layout.
     """
     path = Path(path)
-    lines = read_text(path, LABELS).rstrip().splitlines()
+    lines = read_text(path, MAX_LABELS_BYTES).rstrip().splitlines()
     if not lines:
         raise HandPoseError(f"{path}: expected a line of {len(layout)} x (u v d) per frame, got an empty file")
     return np.array([_parse(line, layout, f"{path}:{i}") for i, line in enumerate(lines, start=1)])

@@ -16,7 +16,7 @@ from safetensors.numpy import save
 
 from handpose.errors import WeightsError
 from handpose.io.atomic import write_atomically
-from handpose.io.text import SETTINGS
+from handpose.io.text import MAX_SETTINGS_BYTES
 from handpose.network.config import JGRP2OConfig
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def read_config(path: Path) -> JGRP2OConfig:
     """
     try:
         with path.open("rb") as file:
-            return JGRP2OConfig.from_dict(json.loads(file.read(SETTINGS)))
+            return JGRP2OConfig.from_dict(json.loads(file.read(MAX_SETTINGS_BYTES)))
     except (WeightsError, ValueError, OSError, RecursionError) as error:
         raise WeightsError(f"{path}: {error}; copy the model folder again") from None
 

@@ -64,12 +64,12 @@ def test_one_broken_file_fails_alone(tmp_path: Path) -> None:
     assert code == 1
     assert "".join(Path(record["source"]).stem for record in records) == "abcdef"
     assert [record["status"] for record in records] == ["ok", "error", "ok", "error", "error", "no_hand"]
-    assert records[3]["reason"].startswith(f"{tmp_path / 'd.png'}: is an 8-bit grey PNG")
-    with pytest.raises(HandPoseError, match=r"b\.png: has no pose because the frame failed: .*the PNG is cut short"):
+    assert records[3]["reason"].startswith(f"{tmp_path / 'd.png'}: is an 8-bit gray PNG")
+    with pytest.raises(HandPoseError, match=r"b\.png: has no pose because the frame failed: .*the PNG is truncated"):
         HandPose.from_dict(records[1])
     lines = [line for line in err.splitlines() if line.startswith("error: ")]
     assert len(lines) == 3
-    assert sum("d.png: is an 8-bit grey PNG" in line or "b.png: the PNG is cut short" in line for line in lines) == 2
+    assert sum("d.png: is an 8-bit gray PNG" in line or "b.png: the PNG is truncated" in line for line in lines) == 2
     assert any("e.npy" in line and "90 x 100" in line for line in lines)
     assert err.splitlines()[-1] == "3 of 6 inputs failed"
 

@@ -204,7 +204,7 @@ def test_damaged_frames_are_listed_and_keep_their_indices(tmp_path: Path) -> Non
     assert [item.index for item in items] == list(range(6))
     assert [item.name for item in items] == list(dataset.files)
     assert [item.crop is not None for item in items] == [True, False, False, False, False, True]
-    for item, reason in zip(items[1:5], ("no such file", "no hand center", "cut short", "no pixel"), strict=True):
+    for item, reason in zip(items[1:5], ("no such file", "no hand center", "truncated", "no pixel"), strict=True):
         assert reason in item.problem
     last = items[5]
     assert np.allclose(last.crop.camera.unproject(last.crop.denormalize(last.uvz)), truth[5])

@@ -103,8 +103,8 @@ def _depth() -> Iterator[Planted]:
     yield Planted(fault, "npz", bytes(packed), "Bad CRC-32")
     start = png(ROWS)[:33]
     for stream, message in (
-        (zlib.compress(ROWS)[:-1] + b"\0", "cut short or damaged"),
-        (zlib.compress(ROWS)[:-4], "fewer or more pixels"),
+        (zlib.compress(ROWS)[:-1] + b"\0", "truncated or damaged"),
+        (zlib.compress(ROWS)[:-4], "different number of pixels"),
     ):
         content = start + png_chunk(b"IDAT", stream) + png_chunk(b"IEND", b"")
         yield Planted(fault, "png", content, message)
@@ -142,8 +142,8 @@ def _depth() -> Iterator[Planted]:
 
     fault = "absurd size"
     yield Planted(fault, "png", png(b"", 2**31 - 1, 2**31 - 1), "2147483647 x 2147483647 px")
-    yield Planted(fault, "png", png(ROWS, 16, 3_000_000), "fewer or more pixels")
-    yield Planted(fault, "png", png(ROWS)[:33] + struct.pack(">I4s", 2**32 - 1, b"IDAT"), "cut short")
+    yield Planted(fault, "png", png(ROWS, 16, 3_000_000), "different number of pixels")
+    yield Planted(fault, "png", png(ROWS)[:33] + struct.pack(">I4s", 2**32 - 1, b"IDAT"), "truncated")
     for tags in ({256: (4, 2**32 - 1)}, {256: (4, 60_000), 257: (4, 60_000)}):
         yield Planted(fault, "tiff", tiff(tags), "px; expected between 1")
     for tags in (
@@ -164,7 +164,7 @@ def _depth() -> Iterator[Planted]:
     bomb = b"\x78\x9c" + ZEROS * 1600
     for size in (28_284, 500):
         content = png(b"", size, size)[:33] + png_chunk(b"IDAT", bomb) + png_chunk(b"IEND", b"")
-        yield Planted(fault, "png", content, "28284 x 28284 px|fewer or more pixels")
+        yield Planted(fault, "png", content, "28284 x 28284 px|different number of pixels")
     for kind, body in (
         (b"iCCP", b"a\0\0" + zlib.compress(bytes(1 << 26))),
         (b"zTXt", b"a\0\0" + zlib.compress(bytes(1 << 26))),
@@ -187,7 +187,7 @@ def _depth() -> Iterator[Planted]:
             archive.writestr(f"{i}\n", b"")
     yield Planted(fault, "npz", members.getvalue(), "expected one array, or one named depth")
     for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):  # of which zipfile unpacks more than it is asked for
-        yield Planted(fault, "npz", npz(npy(DEPTH), method=method), "not packed as numpy packs")
+        yield Planted(fault, "npz", npz(npy(DEPTH), method=method), "unsupported compression")
     deep = b"(" * 9_000 + b")" * 9_000
     yield Planted(fault, "npy", b"\x93NUMPY\2\0" + struct.pack("<I", len(deep)) + deep, "array of numbers")
     yield Planted(fault, "npy", header("(" + "-" * 9_000 + "1, 2)"), "array of numbers")
@@ -227,7 +227,7 @@ def _depth() -> Iterator[Planted]:
         *((-16, -12, 3, 2, 9, 10), (16, 12, -3, 2, 3, 10), (1 << 30, 1 << 30, 0, 0, 4, 4), (0, 12, 0, 2, 0, 10)),
         *((16, 12, -(1 << 31), -(1 << 31), (1 << 31) - 1, (1 << 31) - 1), (7_000, 7_000, 0, 0, 7_000, 7_000)),
     ):
-        yield Planted(fault, "msra bin", msra(window, numbers), "is not inside|asks for|px; expected")
+        yield Planted(fault, "msra bin", msra(window, numbers), "is not inside|declares|px; expected")
 
 
 def _labels() -> Iterator[Planted]:
@@ -304,7 +304,7 @@ def _labels() -> Iterator[Planted]:
         "1" * 4000,
     ):
         content = f'{{"fx": {number}, "fy": 475.5, "cx": 313.0, "cy": 242.5}}'.encode()
-        yield Planted(fault, "camera json", content, "camera needs|not JSON")
+        yield Planted(fault, "camera json", content, "camera requires|not JSON")
         row = f"width: 640\nheight: 480\nK: [{number}, 0.0, 313.6, 0.0, 475.5, 242.7, 0.0, 0.0, 1.0]\n".encode()
         yield Planted(fault, "camera yaml", row, "nine numbers|expected a ROS camera_info")
     for size in ("-5", "9" * 5000, "1e3x"):
@@ -394,7 +394,7 @@ def _models() -> Iterator[Planted]:
         ({"features": 1024, "stacks": 8}, "do not fit"),
         *(({"cube": other}, "cube must be") for other in (0, -250, float("inf"), float("nan"), 1e308, "x")),
         *(({"uv_scale": other}, "uv_scale must be") for other in (0, 1e6)),
-        ({"graph": "none"}, "does not go with"),
+        ({"graph": "none"}, "cannot be combined with"),
         ({"graph": ["skeleton"], "voting": {}}, "unknown graph"),
         *(({"extra": 1}, "expected an object with"), ({"__class__": "os.system"}, "expected an object with")),
     ):
@@ -405,12 +405,12 @@ def _models() -> Iterator[Planted]:
     fault = "hostile TensorFlow index"
     entry = tf_entry((4,), 0, np.arange(4, dtype="<f4").tobytes())
     for index, message in (
-        (tf_index({b"a": entry.replace(b"\x28\x10", b"\x28\xff\xff\xff\xff\xff\x7f")}), "do not hold"),
+        (tf_index({b"a": entry.replace(b"\x28\x10", b"\x28\xff\xff\xff\xff\xff\x7f")}), "are fewer than"),
         (tf_index({b"a": tf_entry((127, 127, 127), 0, b"")}), "needs"),
         (tf_index({b"a": tf_entry((0, 4), 0, b"")}), "not a float32 tensor"),
         (tf_index({b"a": tf_entry((1,) * 20, 0, b"\0\0\0\0")}), "not a float32 tensor"),
         (tf_index({b"k" * 5000: entry}), "damaged checkpoint index"),
-        (tf_index({bytes([i]): entry for i in range(33, 127)}), "do not hold"),
+        (tf_index({bytes([i]): entry for i in range(33, 127)}), "are fewer than"),
         (b"\xff" * 2000, "expected a TensorFlow checkpoint index"),
         (bytes(1 << 21), "far smaller"),
     ):

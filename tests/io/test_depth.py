@@ -17,15 +17,15 @@ DEPTH = np.arange(40 * 60, dtype=np.uint16).reshape(40, 60) + 300
 DEPTH[:4] = 0
 
 
-def png(width: int, height: int, rows: bytes, bits: int = 16, colour: int = 0) -> bytes:
+def png(width: int, height: int, rows: bytes, bits: int = 16, color: int = 0) -> bytes:
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-def test_png_is_what_was_stored(tmp_path) -> None:
+def test_png(tmp_path) -> None:
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in DEPTH)
     (tmp_path / "a.png").write_bytes(png(60, 40, rows))
     depth = read_depth(tmp_path / "a.png")
@@ -34,12 +34,12 @@ def test_png_is_what_was_stored(tmp_path) -> None:
     assert np.array_equal(read_depth(tmp_path / "a.png", unit=0.5), DEPTH * np.float32(0.5))
 
 
-def test_tiff_npy_npz_are_what_was_stored(tmp_path) -> None:
-    metres = (DEPTH / 1000).astype(np.float32)
+def test_tiff_npy_and_npz(tmp_path) -> None:
+    meters = (DEPTH / 1000).astype(np.float32)
     cv2.imwrite(str(tmp_path / "a.tif"), DEPTH)
-    cv2.imwrite(str(tmp_path / "b.tiff"), metres)
+    cv2.imwrite(str(tmp_path / "b.tiff"), meters)
     np.save(tmp_path / "c.npy", DEPTH.astype(">u2"))
-    np.save(tmp_path / "d.npy", np.asfortranarray(metres.astype(np.float64)))
+    np.save(tmp_path / "d.npy", np.asfortranarray(meters.astype(np.float64)))
     np.savez(tmp_path / "e.npz", DEPTH)
     np.savez_compressed(tmp_path / "f.npz", depth=DEPTH, rgb=np.zeros((2, 2, 3), np.uint8))
     for name in ("a.tif", "c.npy", "e.npz", "f.npz"):
@@ -60,11 +60,11 @@ def test_msra_bin_is_a_window_of_the_image(tmp_path) -> None:
 def test_nyu_coding_is_green_times_256_plus_blue(tmp_path) -> None:
     rgb = np.stack([np.full_like(DEPTH, 77), DEPTH >> 8, DEPTH & 255], -1).astype(np.uint8)
     rows = b"".join(b"\0" + row.tobytes() for row in rgb)
-    (tmp_path / "a.png").write_bytes(png(60, 40, rows, bits=8, colour=2))
+    (tmp_path / "a.png").write_bytes(png(60, 40, rows, bits=8, color=2))
     assert np.array_equal(read_depth(tmp_path / "a.png", unit="nyu"), DEPTH)
 
 
-def test_no_number_and_negative_readings_are_no_reading(tmp_path) -> None:
+def test_nan_infinite_and_negative_values_are_missing(tmp_path) -> None:
     stored = np.full((40, 60), 500.0)
     stored[0, :4] = [np.nan, np.inf, -np.inf, -3.0]
     np.save(tmp_path / "a.npy", stored)
@@ -73,7 +73,7 @@ def test_no_number_and_negative_readings_are_no_reading(tmp_path) -> None:
     assert np.isfinite(depth).all()
 
 
-def test_an_array_of_millimetres_is_not_copied() -> None:
+def test_an_array_of_millimeters_is_not_copied() -> None:
     depth = np.full((4, 5), 700, np.float32)
     assert to_depth(depth) is depth
     assert to_depth(depth[:, ::2]).flags.c_contiguous
@@ -82,19 +82,19 @@ def test_an_array_of_millimetres_is_not_copied() -> None:
 @pytest.mark.parametrize(
     "bad", [np.zeros((4, 5, 3)), np.zeros(7), np.zeros((0, 4)), np.array([["a"]]), np.ones((3, 3), bool)]
 )
-def test_what_is_no_depth_array_is_refused(bad: np.ndarray) -> None:
+def test_arrays_other_than_depth_are_rejected(bad: np.ndarray) -> None:
     with pytest.raises(HandPoseError, match=r"depth must be \(H, W\)"):
         to_depth(bad)
 
 
 @pytest.mark.parametrize("unit", ["cm", 0, -1, float("inf"), None, True])
-def test_an_unknown_unit_is_refused(unit: object) -> None:
+def test_unknown_units_are_rejected(unit: object) -> None:
     with pytest.raises(HandPoseError, match="unit must be"):
         to_depth(np.ones((2, 2)), unit)
 
 
-class TestRefused:
-    def refuse(self, tmp_path, name: str, content: bytes, message: str, unit="mm") -> None:
+class TestRejected:
+    def assert_rejected(self, tmp_path, name: str, content: bytes, message: str, unit="mm") -> None:
         path = tmp_path / name
         path.write_bytes(content)
         with pytest.raises(DepthReadError, match=message) as error:
@@ -103,45 +103,45 @@ class TestRefused:
         assert "\n" not in str(error.value)
 
     def test_pictures(self, tmp_path) -> None:
-        grey = np.zeros((8, 8), np.uint8)
-        colour = np.zeros((8, 8, 3), np.uint16)
-        self.refuse(tmp_path, "a.png", cv2.imencode(".png", grey)[1].tobytes(), "8-bit grey PNG.*16-bit")
-        self.refuse(tmp_path, "b.png", cv2.imencode(".png", colour)[1].tobytes(), "16-bit RGB PNG")
-        self.refuse(tmp_path, "c.tif", cv2.imencode(".tif", grey)[1].tobytes(), "1 channels, 8 bits")
-        self.refuse(tmp_path, "d.tif", cv2.imencode(".tif", colour)[1].tobytes(), "3 channels")
-        self.refuse(tmp_path, "e.png", cv2.imencode(".png", DEPTH)[1].tobytes(), "NYU's coding is", unit="nyu")
-        self.refuse(tmp_path, "f.jpg", b"", "not a depth format")
+        gray = np.zeros((8, 8), np.uint8)
+        color = np.zeros((8, 8, 3), np.uint16)
+        self.assert_rejected(tmp_path, "a.png", cv2.imencode(".png", gray)[1].tobytes(), "8-bit gray PNG.*16-bit")
+        self.assert_rejected(tmp_path, "b.png", cv2.imencode(".png", color)[1].tobytes(), "16-bit RGB PNG")
+        self.assert_rejected(tmp_path, "c.tif", cv2.imencode(".tif", gray)[1].tobytes(), "1 channels, 8 bits")
+        self.assert_rejected(tmp_path, "d.tif", cv2.imencode(".tif", color)[1].tobytes(), "3 channels")
+        self.assert_rejected(tmp_path, "e.png", cv2.imencode(".png", DEPTH)[1].tobytes(), "NYU's coding is", unit="nyu")
+        self.assert_rejected(tmp_path, "f.jpg", b"", "not a depth format")
 
-    def test_no_file_or_a_folder(self, tmp_path) -> None:
+    def test_missing_files_and_folders(self, tmp_path) -> None:
         with pytest.raises(DepthReadError, match="no such file"):
             read_depth(tmp_path / "none.png")
         with pytest.raises(DepthReadError, match="is a folder"):
             read_depth(tmp_path)
 
     @pytest.mark.parametrize("suffix", [".png", ".tif", ".npy", ".npz", ".bin"])
-    def test_every_cut(self, tmp_path, suffix: str) -> None:
-        whole = io.BytesIO()
+    def test_truncation_at_any_byte(self, tmp_path, suffix: str) -> None:
+        file = io.BytesIO()
         if suffix == ".npy":
-            np.save(whole, DEPTH)
+            np.save(file, DEPTH)
         elif suffix == ".npz":
-            np.savez_compressed(whole, DEPTH)
+            np.savez_compressed(file, DEPTH)
         elif suffix == ".bin":
-            whole.write(struct.pack("<6i", 60, 40, 0, 0, 60, 40) + DEPTH.astype("<f4").tobytes())
+            file.write(struct.pack("<6i", 60, 40, 0, 0, 60, 40) + DEPTH.astype("<f4").tobytes())
         else:
-            whole.write(cv2.imencode(suffix, DEPTH)[1].tobytes())
-        data = whole.getvalue()
+            file.write(cv2.imencode(suffix, DEPTH)[1].tobytes())
+        data = file.getvalue()
         for length in range(0, len(data) - 1, max(1, len(data) // 60)):
-            path = tmp_path / f"cut{suffix}"
+            path = tmp_path / f"truncated{suffix}"
             path.write_bytes(data[:length])
             try:
                 depth = read_depth(path)
             except DepthReadError:
                 continue
-            # TIFF keeps its directory where it likes: a cut that loses no pixel is no loss.
+            # The directory of a TIFF can precede its pixels: truncation that loses no pixel is harmless.
             assert suffix == ".tif"
             assert np.array_equal(depth, DEPTH)
 
-    def test_every_flipped_byte_of_a_png(self, tmp_path) -> None:
+    def test_flipped_bytes_of_a_png(self, tmp_path) -> None:
         data = bytearray(cv2.imencode(".png", DEPTH)[1].tobytes())
         path = tmp_path / "flip.png"
         for at in range(0, len(data), 7):
@@ -151,28 +151,30 @@ class TestRefused:
                 read_depth(path)
             data[at] ^= 0x55
 
-    def test_pixels_that_are_not_there(self, tmp_path) -> None:
-        self.refuse(tmp_path, "a.png", png(60, 40, b"\0" * 500), "fewer or more pixels")
-        self.refuse(tmp_path, "b.png", png(60, 40, b"\0" * 50_000), "fewer or more pixels")
+    def test_missing_and_extra_pixels(self, tmp_path) -> None:
+        self.assert_rejected(tmp_path, "a.png", png(60, 40, b"\0" * 500), "different number of pixels")
+        self.assert_rejected(tmp_path, "b.png", png(60, 40, b"\0" * 50_000), "different number of pixels")
 
-    def test_absurd_sizes_cost_nothing(self, tmp_path) -> None:
-        self.refuse(tmp_path, "a.png", png(60_000, 60_000, b""), "60000 x 60000")
-        self.refuse(tmp_path, "b.bin", struct.pack("<6i", 1 << 30, 1 << 30, 0, 0, 4, 4), "1073741824")
+    def test_absurd_sizes(self, tmp_path) -> None:
+        self.assert_rejected(tmp_path, "a.png", png(60_000, 60_000, b""), "60000 x 60000")
+        self.assert_rejected(tmp_path, "b.bin", struct.pack("<6i", 1 << 30, 1 << 30, 0, 0, 4, 4), "1073741824")
         header = io.BytesIO()
         np.lib.format.write_array_header_1_0(
             header, {"descr": "<u2", "fortran_order": False, "shape": (1 << 20, 1 << 20)}
         )
-        self.refuse(tmp_path, "c.npy", header.getvalue(), "1048576 x 1048576")
+        self.assert_rejected(tmp_path, "c.npy", header.getvalue(), "1048576 x 1048576")
         with zipfile.ZipFile(tmp_path / "d.npz", "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("depth.npy", header.getvalue() + bytes(1 << 20))
         with pytest.raises(DepthReadError, match="1048576 x 1048576"):
             read_depth(tmp_path / "d.npz")
 
-    def test_lying_msra_headers(self, tmp_path) -> None:
+    def test_wrong_msra_headers(self, tmp_path) -> None:
         body = np.zeros(16, "<f4").tobytes()
-        self.refuse(tmp_path, "a.bin", struct.pack("<6i", 60, 40, 50, 0, 70, 4) + body, "not inside")
-        self.refuse(tmp_path, "b.bin", struct.pack("<6i", 60, 40, 9, 0, 5, 4) + body, "not inside")
-        self.refuse(tmp_path, "c.bin", struct.pack("<6i", 60, 40, 0, 0, 5, 4) + body, "asks for 104 bytes, got 88")
+        self.assert_rejected(tmp_path, "a.bin", struct.pack("<6i", 60, 40, 50, 0, 70, 4) + body, "not inside")
+        self.assert_rejected(tmp_path, "b.bin", struct.pack("<6i", 60, 40, 9, 0, 5, 4) + body, "not inside")
+        self.assert_rejected(
+            tmp_path, "c.bin", struct.pack("<6i", 60, 40, 0, 0, 5, 4) + body, "declares 104 bytes, got 88"
+        )
 
     def test_pickles_are_not_opened(self, tmp_path) -> None:
         class Trap:
@@ -181,7 +183,7 @@ class TestRefused:
 
         trap = io.BytesIO()
         np.save(trap, np.array([[Trap()]], dtype=object), allow_pickle=True)
-        self.refuse(tmp_path, "a.npy", trap.getvalue(), "array of numbers")
+        self.assert_rejected(tmp_path, "a.npy", trap.getvalue(), "array of numbers")
         with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive:
             archive.writestr("depth.npy", trap.getvalue())
         with pytest.raises(DepthReadError, match="array of numbers"):
@@ -192,15 +194,15 @@ class TestRefused:
     ("factor", "dtype", "likely"),
     [(1 / 1000, np.float32, "likely m"), (8, np.uint16, "likely 0.125"), (0.1, np.float32, "likely 10")],
 )
-def test_an_implausible_unit_is_named(tmp_path, factor: float, dtype: type, likely: str) -> None:
+def test_a_likely_unit_is_suggested(tmp_path, factor: float, dtype: type, likely: str) -> None:
     scene = np.full((120, 160), 900.0)
-    scene[40:80, 60:100] = 600.0  # a hand before a wall
+    scene[40:80, 60:100] = 600.0  # a hand in front of a wall
     np.save(tmp_path / "a.npy", (scene * factor).astype(dtype))
     with pytest.warns(DepthUnitWarning, match=likely):
         read_depth(tmp_path / "a.npy")
 
 
-def test_a_plausible_unit_is_silent(tmp_path, recwarn) -> None:
+def test_plausible_units_do_not_warn(tmp_path, recwarn) -> None:
     scene = np.full((120, 160), 3500, np.uint16)
     scene[40:80, 60:100] = 600
     np.save(tmp_path / "a.npy", scene)

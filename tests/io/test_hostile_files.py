@@ -23,13 +23,13 @@ FORMATS = formats()
 DEPTH_FORMATS = ("png", "nyu png", "tiff", "npy", "npz", "msra bin")
 PLANTED = list(planted())
 FAULTS = sorted({each.fault for each in PLANTED})
-QUICK = [name for name in FORMATS if name not in ("config", "safetensors")]  # those build a network each time
+QUICK = [name for name in FORMATS if name not in ("config", "safetensors")]  # these build a network each time
 
 
 @pytest.mark.parametrize(
     "fault", [pytest.param(fault, marks=[pytest.mark.slow] * (fault == "bomb")) for fault in FAULTS]
 )
-def test_what_is_planted_is_refused_or_read_as_it_should(fault: str, tmp_path: Path) -> None:
+def test_planted_faults_are_rejected_or_harmless(fault: str, tmp_path: Path) -> None:
     with watch() as attempt:
         for each in (each for each in PLANTED if each.fault == fault):
             value = attempt(FORMATS[each.format], each.content, tmp_path)
@@ -41,24 +41,24 @@ def test_what_is_planted_is_refused_or_read_as_it_should(fault: str, tmp_path: P
                 assert isinstance(value, DepthReadError) == (each.format in DEPTH_FORMATS)
 
 
-def test_what_is_no_number_is_no_reading(tmp_path: Path) -> None:
+def test_nan_and_infinite_values_are_missing(tmp_path: Path) -> None:
     for each in PLANTED:
         if each.fault == "NaN, infinite, negative, nothing" and each.format == "npy":
             (tmp_path / "a.npy").write_bytes(each.content)
             stored = np.load(tmp_path / "a.npy")
-            good = np.isfinite(stored) & (stored > 0) & (stored < 3e38)
-            assert np.array_equal(read_depth(tmp_path / "a.npy"), np.where(good, stored, 0).astype(np.float32))
+            valid = np.isfinite(stored) & (stored > 0) & (stored < 3e38)
+            assert np.array_equal(read_depth(tmp_path / "a.npy"), np.where(valid, stored, 0).astype(np.float32))
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_good_files_are_read(name: str, tmp_path: Path) -> None:
+def test_valid_files_are_read(name: str, tmp_path: Path) -> None:
     with watch() as attempt:
         for content in FORMATS[name].good:
             assert not isinstance(attempt(FORMATS[name], content, tmp_path), Exception)
 
 
 @pytest.mark.parametrize("name", ["png", "nyu png", "npy", "npz", "msra bin", "nyu labels", "safetensors"])
-def test_no_part_of_a_file_passes_for_the_whole(name: str, tmp_path: Path) -> None:
+def test_truncated_files_are_rejected(name: str, tmp_path: Path) -> None:
     kind, draw = FORMATS[name], random.Random(name)
     with watch() as attempt:
         for content in kind.good:
@@ -67,20 +67,20 @@ def test_no_part_of_a_file_passes_for_the_whole(name: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["png", "nyu png", "npz"])
-def test_no_bit_flips_unseen_where_there_are_checksums(name: str, tmp_path: Path) -> None:
+def test_bit_flips_are_detected_by_checksums(name: str, tmp_path: Path) -> None:
     kind, draw = FORMATS[name], random.Random(name)
     with watch() as attempt:
         for content in kind.good:
-            whole = attempt(kind, content, tmp_path)
+            expected = attempt(kind, content, tmp_path)
             for _ in range(200):
                 data = bytearray(content)
                 data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
                 value = attempt(kind, bytes(data), tmp_path)
-                assert isinstance(value, DepthReadError) or np.array_equal(value, whole)
+                assert isinstance(value, DepthReadError) or np.array_equal(value, expected)
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_any_change_is_read_or_refused_under_the_rule(name: str, tmp_path: Path) -> None:
+def test_changed_files_cause_no_other_error(name: str, tmp_path: Path) -> None:
     kind = FORMATS[name]
 
     @settings(max_examples=100, deadline=None)
@@ -94,7 +94,7 @@ def test_any_change_is_read_or_refused_under_the_rule(name: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_any_bytes_are_read_or_refused_under_the_rule(name: str, tmp_path: Path) -> None:
+def test_random_bytes_cause_no_other_error(name: str, tmp_path: Path) -> None:
     @settings(max_examples=30, deadline=None)
     @given(st.binary(max_size=200))
     def read(content: bytes) -> None:
@@ -104,23 +104,23 @@ def test_any_bytes_are_read_or_refused_under_the_rule(name: str, tmp_path: Path)
         read()
 
 
-def test_the_rule_is_watched(tmp_path: Path) -> None:
-    def breaks(read: Any) -> None:
+def test_the_checks_detect_violations(tmp_path: Path) -> None:
+    def assert_violation(read: Any) -> None:
         with watch() as attempt, pytest.raises(Lost):
             attempt(Format("a", (b"",), read), b"", tmp_path)
 
     def several_lines(path: Path) -> None:
         raise HandPoseError("one\ntwo")
 
-    breaks(lambda path: np.ones(MEMORY // 4))
-    breaks(lambda path: os.write(2, b"libpng warning"))
-    breaks(lambda path: warnings.warn("below", RuntimeWarning, stacklevel=1))
-    breaks(lambda path: 1 / 0)
-    breaks(several_lines)
+    assert_violation(lambda path: np.ones(MEMORY // 4))
+    assert_violation(lambda path: os.write(2, b"libpng warning"))
+    assert_violation(lambda path: warnings.warn("below", RuntimeWarning, stacklevel=1))
+    assert_violation(lambda path: 1 / 0)
+    assert_violation(several_lines)
 
 
 @pytest.mark.slow
-def test_the_largest_images_fit_the_rule(tmp_path: Path) -> None:
+def test_the_largest_images_are_read(tmp_path: Path) -> None:
     side = 7071
     row = np.arange(side, dtype=np.uint16)
     stored = np.broadcast_to(row, (side, side))
@@ -132,13 +132,13 @@ def test_the_largest_images_fit_the_rule(tmp_path: Path) -> None:
             assert depth.shape == stored.shape
 
 
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_named_pipe_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
     with pytest.raises(DepthReadError, match="no such file"):
         read_depth(tmp_path / "a.png")
 
 
-def test_an_animation_is_its_still_image(tmp_path: Path) -> None:
+def test_an_animation_is_read_as_its_first_image(tmp_path: Path) -> None:
     frame = struct.pack(">5I2H2B", 0, 8, 6, 0, 0, 1, 1, 0, 0)
     more = png_chunk(b"acTL", struct.pack(">II", 2, 0)) + png_chunk(b"fcTL", frame)
     (tmp_path / "a.png").write_bytes(png(ROWS, more=more))

@@ -103,8 +103,8 @@ def test_jobs_that_cannot_be_resumed_are_one_line(small_model: Path, tmp_path: P
     for more, message in (
         ([], "already exists; pass --force to overwrite it, or --resume"),
         (["--resume", "--force"], "not both"),
-        (["--resume", "--unit", "2"], "was begun with unit 'mm', now it is 2.0"),
-        (["--resume", "--hand", "left"], "was begun with hand 'right', now it is 'left'"),
+        (["--resume", "--unit", "2"], "was started with unit 'mm', not 2.0"),
+        (["--resume", "--hand", "left"], "was started with hand 'right', not 'left'"),
         (["--resume", "--format", "npz"], "only jsonl, csv and uvd with -o can be resumed"),
         (["--force", "-o", "/dev/null"], "not a regular file"),
     ):

@@ -1,1 +1,1 @@
-"""Depth files: every format in, (H, W) float32 millimetres out."""
+"""Reads depth files of every supported format."""

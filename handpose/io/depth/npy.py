@@ -1,4 +1,4 @@
-"""Depth in numpy's files."""
+"""Reads depth from `.npy` and `.npz` files."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import BinaryIO
 import numpy as np
 
 from handpose.errors import DepthReadError
-from handpose.io.depth.limits import check_size, only_png_is_nyu, refuse_picture
+from handpose.io.depth.limits import check_size, not_depth, reject_nyu
 
-# The header is the text of a dictionary, which numpy evaluates; three values are all that is needed of it.
-_NPY_HEADER = 10_000  # bytes, more than any header of a depth image
+# The header is the text of a dictionary. numpy evaluates it; here, three values are matched instead.
+_MAX_NPY_HEADER = 10_000  # bytes
 _NPY_VALUES = tuple(
     re.compile(pattern)
     for pattern in (
@@ -25,11 +25,11 @@ _NPY_VALUES = tuple(
 
 
 def _read_npy_stream(name: str, file: BinaryIO) -> np.ndarray:
-    """One `.npy` from an open file, its header checked before its pixels are read."""
-    head = file.read(_NPY_HEADER)
+    """Read the array of a `.npy` file, after checking its header."""
+    head = file.read(_MAX_NPY_HEADER)
     start = 12 if head[6:7] in (b"\2", b"\3") else 10
     if head[:6] != b"\x93NUMPY" or head[6:7] not in (b"\1", b"\2", b"\3") or len(head) < start:
-        raise DepthReadError(f"{name}: not a numpy array file, or cut short")
+        raise DepthReadError(f"{name}: not a numpy array file, or truncated")
     start += int.from_bytes(head[8:start], "little")
     text = head[:start]
     descr, fortran, shape = (pattern.search(text) for pattern in _NPY_VALUES)
@@ -38,37 +38,37 @@ def _read_npy_stream(name: str, file: BinaryIO) -> np.ndarray:
     dtype, height, width = np.dtype(descr[1].decode()), int(shape[1]), int(shape[2])
     check_size(name, height, width)
     if dtype.itemsize == 1:
-        raise refuse_picture(name, f"an array of {dtype}")
-    wanted = height * width * dtype.itemsize
-    data = head[start:] + file.read(max(0, wanted + 1 - (len(head) - start)))
-    if len(data) != wanted:
+        raise not_depth(name, f"an array of {dtype}")
+    expected = height * width * dtype.itemsize
+    data = head[start:] + file.read(max(0, expected + 1 - (len(head) - start)))
+    if len(data) != expected:
         raise DepthReadError(
-            f"{name}: ({height}, {width}) {dtype} needs {wanted} bytes, the file has "
-            f"{'fewer' if len(data) < wanted else 'more'}; copy or record it again"
+            f"{name}: ({height}, {width}) {dtype} needs {expected} bytes, the file has "
+            f"{'fewer' if len(data) < expected else 'more'}; copy or record it again"
         )
     return np.frombuffer(data, dtype).reshape((height, width), order="F" if fortran[1] == b"True" else "C")
 
 
 def read_npy(name: str, data: bytes, nyu: bool) -> np.ndarray:
-    """The array (H, W) of a `.npy` file."""
-    only_png_is_nyu(name, nyu)
+    """Read the array (H, W) of a `.npy` file."""
+    reject_nyu(name, nyu)
     return _read_npy_stream(name, io.BytesIO(data))
 
 
 def read_npz(name: str, data: bytes, nyu: bool) -> np.ndarray:
-    """The array (H, W) of a `.npz` file: its only one, or the one named `depth`."""
-    only_png_is_nyu(name, nyu)
+    """Read the only array (H, W) of a `.npz` file, or the one named `depth`."""
+    reject_nyu(name, nyu)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = archive.namelist()
-            wanted = "depth.npy" if "depth.npy" in names else names[0] if len(names) == 1 else None
-            if wanted is None:
+            member = "depth.npy" if "depth.npy" in names else names[0] if len(names) == 1 else None
+            if member is None:
                 raise DepthReadError(f"{name}: expected one array, or one named depth, got {str(names)[:100]}")
-            if archive.getinfo(wanted).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise DepthReadError(f"{name}: not packed as numpy packs; save it with numpy.savez_compressed")
-            with archive.open(wanted) as file:
+            if archive.getinfo(member).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise DepthReadError(f"{name}: has an unsupported compression; save it with numpy.savez_compressed")
+            with archive.open(member) as file:
                 return _read_npy_stream(name, file)  # type: ignore[arg-type]
     except DepthReadError:
         raise
-    except Exception as error:  # damaged archives make zipfile fail in ways it does not document
+    except Exception as error:  # zipfile raises undocumented exceptions for damaged archives
         raise DepthReadError(f"{name}: not a readable .npz ({str(error)[:100]}); copy or record it again") from None

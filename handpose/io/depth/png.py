@@ -1,4 +1,4 @@
-"""Depth in PNG files."""
+"""Reads depth from PNG files."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 
 from handpose.errors import DepthReadError
-from handpose.io.depth.limits import check_size, refuse_picture
+from handpose.io.depth.limits import check_size, not_depth
 
 
 def decode_pixels(data: bytes) -> np.ndarray | None:
-    """The pixels of an image file, None if OpenCV cannot decode it."""
+    """Decode an image file with OpenCV; return None if that fails."""
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
@@ -22,23 +22,23 @@ def decode_pixels(data: bytes) -> np.ndarray | None:
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER = 33  # bytes: the magic number and the first chunk
-_PASSES = {  # first column and row, and steps from one to the next, of the images that an image is stored as
+_PASSES = {  # per interlace method: first column and row of each pass, and the steps to the next column and row
     0: [(0, 0, 1, 1)],
     1: [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)],
 }
 
 
 def _png_header(name: str, head: bytes, nyu: bool) -> list[tuple[int, int]]:
-    """Rows, and bytes per row, of each pass over the image; checks that it is depth."""
+    """Check that the file is a depth image, and return the rows and the bytes per row of each pass."""
     if len(head) < _PNG_HEADER or head[:8] != _PNG_MAGIC or head[8:16] != b"\0\0\0\rIHDR":
-        raise DepthReadError(f"{name}: expected a PNG, got {len(head)} bytes of something else or cut short")
-    width, height, bits, colour, compression, filtering, interlace = struct.unpack(">II5B", head[16:29])
+        raise DepthReadError(f"{name}: expected a PNG, got {len(head)} bytes of another format or a truncated file")
+    width, height, bits, color, compression, filtering, interlace = struct.unpack(">II5B", head[16:29])
     check_size(name, height, width)
-    if nyu and (bits, colour) != (8, 2):
-        raise DepthReadError(f"{name}: NYU's coding is an 8-bit RGB PNG, got {bits}-bit, colour type {colour}")
-    if not nyu and (bits, colour) != (16, 0):
-        kind = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}.get(colour, "unknown")
-        raise refuse_picture(name, f"{'an' if bits == 8 else 'a'} {bits}-bit {kind} PNG")
+    if nyu and (bits, color) != (8, 2):
+        raise DepthReadError(f"{name}: NYU's coding is an 8-bit RGB PNG, got {bits}-bit, color type {color}")
+    if not nyu and (bits, color) != (16, 0):
+        kind = {0: "gray", 2: "RGB", 3: "palette", 4: "gray with alpha", 6: "RGBA"}.get(color, "unknown")
+        raise not_depth(name, f"{'an' if bits == 8 else 'a'} {bits}-bit {kind} PNG")
     if (compression, filtering) != (0, 0) or interlace not in _PASSES:
         raise DepthReadError(f"{name}: the PNG's header is damaged; copy or record it again")
     sizes = [(-((y - height) // dy), -((x - width) // dx)) for x, y, dx, dy in _PASSES[interlace]]
@@ -46,15 +46,15 @@ def _png_header(name: str, head: bytes, nyu: bool) -> list[tuple[int, int]]:
 
 
 def read_png(name: str, data: bytes, nyu: bool) -> np.ndarray:
-    """The pixels (H, W) of a 16-bit PNG, or of NYU's two-byte coding."""
+    """Read the values (H, W) of a 16-bit PNG, or of a PNG in NYU's two-byte coding."""
     passes = _png_header(name, data[:_PNG_HEADER], nyu)
     pixels = _png_pixels(name, data, sum(rows * length for rows, length in passes))
     start = 0
     for rows, length in passes:
         if max(pixels[start : start + rows * length : length]) > 4:
-            raise DepthReadError(f"{name}: a row of the PNG has no known filter; copy or record it again")
+            raise DepthReadError(f"{name}: a row of the PNG has an unknown filter; copy or record it again")
         start += rows * length
-    # Other chunks can change what is decoded, and libpng writes its own lines about them: it never sees them.
+    # Other chunks are dropped: they could change the decoded values, and libpng prints messages about them.
     image = decode_pixels(data[:_PNG_HEADER] + _png_chunk(b"IDAT", zlib.compress(pixels, 0)) + _png_chunk(b"IEND", b""))
     if image is None:
         raise DepthReadError(f"{name}: the PNG does not decode; copy or record it again")
@@ -65,9 +65,9 @@ def read_png(name: str, data: bytes, nyu: bool) -> np.ndarray:
 
 
 def _png_pixels(name: str, data: bytes, expected: int) -> bytes:
-    """The filtered rows: chunk by chunk, lengths, checksums, the end mark, and that `expected` bytes are all there.
+    """Return the filtered rows, after checking the length and checksum of every chunk and the number of bytes.
 
-    libpng hands out half an image from a broken file with no more than a line on stderr.
+    libpng returns incomplete images from damaged files and only prints a message.
     """
     at, kind, packed = 8, b"", []
     stream = zlib.decompressobj()
@@ -81,13 +81,15 @@ def _png_pixels(name: str, data: bytes, expected: int) -> bytes:
             if kind == b"IDAT":
                 packed.append(body)
             elif kind[:1].isupper() and kind not in (b"IHDR", b"PLTE", b"IEND"):
-                raise DepthReadError(f"{name}: has a PNG chunk {kind!r} that must be understood and is unknown")
+                raise DepthReadError(f"{name}: contains an unknown critical PNG chunk {kind!r}")
             at += 12 + length
         pixels = stream.decompress(b"".join(packed), expected + 1)
     except (struct.error, zlib.error):
-        raise DepthReadError(f"{name}: the PNG is cut short or damaged; copy or record it again") from None
+        raise DepthReadError(f"{name}: the PNG is truncated or damaged; copy or record it again") from None
     if len(pixels) != expected or not stream.eof:
-        raise DepthReadError(f"{name}: the PNG holds fewer or more pixels than it says; copy or record it again")
+        raise DepthReadError(
+            f"{name}: the PNG contains a different number of pixels than its header declares; copy or record it again"
+        )
     return pixels
 
 

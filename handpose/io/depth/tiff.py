@@ -1,4 +1,4 @@
-"""Depth in TIFF files."""
+"""Reads depth from TIFF files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from handpose.errors import DepthReadError
-from handpose.io.depth.limits import check_size, only_png_is_nyu, refuse_picture
+from handpose.io.depth.limits import check_size, not_depth, reject_nyu
 from handpose.io.depth.png import decode_pixels
 
 _TIFF_TYPES = {1: "B", 3: "H", 4: "I"}
@@ -17,16 +17,16 @@ _WIDTH, _HEIGHT, _BITS, _SAMPLES, _FORMAT = 256, 257, 258, 277, 339
 _STRIPS, _STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES = 273, 279, 322, 323, 324, 325
 _READ_TAGS = {_WIDTH, _HEIGHT, _BITS, _SAMPLES, _FORMAT, _STRIPS, _STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILES}
 _READ_TAGS |= {_TILE_BYTES}
-_MOST_STRIPS = 1 << 20
+_MAX_STRIPS = 1 << 20
 
-_QUIET = threading.Lock()  # OpenCV has one level of logging for all threads
+_LOG_LEVEL = threading.Lock()  # OpenCV has one log level for all threads
 
 
 def _tiff_tags(name: str, data: bytes) -> dict[int, tuple[int, ...]]:
-    """What is needed of the tags of a TIFF's first image; each may be there once."""
+    """Return the tags of the first image that are needed. Each may occur once."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
     if order is None:
-        raise DepthReadError(f"{name}: expected a TIFF, got something else (BigTIFF is not read)")
+        raise DepthReadError(f"{name}: expected a TIFF, got another format (BigTIFF is not supported)")
     tags: dict[int, tuple[int, ...]] = {}
     (at,) = struct.unpack_from(order + "I", data, 4)
     (entries,) = struct.unpack_from(order + "H", data, at)
@@ -34,43 +34,45 @@ def _tiff_tags(name: str, data: bytes) -> dict[int, tuple[int, ...]]:
         tag, kind, count = struct.unpack_from(order + "HHI", data, entry)
         if tag not in _READ_TAGS:
             continue
-        if tag in tags or kind not in _TIFF_TYPES or not 0 < count <= _MOST_STRIPS:
+        if tag in tags or kind not in _TIFF_TYPES or not 0 < count <= _MAX_STRIPS:
             raise ValueError
         values = f"{order}{count}{_TIFF_TYPES[kind]}"
-        place = entry + 8 if struct.calcsize(values) <= 4 else struct.unpack_from(order + "I", data, entry + 8)[0]
-        tags[tag] = struct.unpack_from(values, data, place)
+        start = entry + 8 if struct.calcsize(values) <= 4 else struct.unpack_from(order + "I", data, entry + 8)[0]
+        tags[tag] = struct.unpack_from(values, data, start)
     return tags
 
 
 def _tiff_header(name: str, data: bytes) -> tuple[int, int, np.dtype]:
-    """Height, width and type of the first image of a TIFF file, whose pixels all lie within the file."""
+    """Return the height, width and type of the first image, after checking that its pixels lie within the file."""
     try:
         tags = _tiff_tags(name, data)
         (width,), (height,) = tags[_WIDTH], tags[_HEIGHT]
         (tile_width,), (tile_height,) = tags.get(_TILE_WIDTH, (1,)), tags.get(_TILE_HEIGHT, (1,))
-        places = tags[_TILES] if _TILES in tags else tags[_STRIPS]
-        lengths = tags.get(_TILE_BYTES) or tags.get(_STRIP_BYTES) or (1,) * len(places)
-        if any(not 0 < place < place + length <= len(data) for place, length in zip(places, lengths, strict=True)):
+        starts = tags[_TILES] if _TILES in tags else tags[_STRIPS]
+        lengths = tags.get(_TILE_BYTES) or tags.get(_STRIP_BYTES) or (1,) * len(starts)
+        if any(not 0 < start < start + length <= len(data) for start, length in zip(starts, lengths, strict=True)):
             raise ValueError
     except (struct.error, KeyError, ValueError):
-        raise DepthReadError(f"{name}: the TIFF is cut short or damaged; copy or record it again") from None
+        raise DepthReadError(f"{name}: the TIFF is truncated or damaged; copy or record it again") from None
     check_size(name, height, width)
     check_size(name, tile_height, tile_width)
     bits, samples, kind = tags.get(_BITS, (1,)), tags.get(_SAMPLES, (1,)), tags.get(_FORMAT, (1,))
     types = {(16, 1): np.uint16, (16, 2): np.int16, (32, 3): np.float32}
     dtype = types.get((bits[0], kind[0])) if len(bits) == len(kind) == 1 else None
     if dtype is None and samples == (1,) and bits[0] > 16:
-        raise DepthReadError(f"{name}: TIFFs of {bits[0]} bits are not read; save 16-bit integers or 32-bit floats")
+        raise DepthReadError(
+            f"{name}: TIFFs of {bits[0]} bits are not supported; save 16-bit integers or 32-bit floats"
+        )
     if dtype is None or samples != (1,):
-        raise refuse_picture(name, f"a TIFF of {samples[0]} channels, {bits[0]} bits")
+        raise not_depth(name, f"a TIFF of {samples[0]} channels, {bits[0]} bits")
     return height, width, np.dtype(dtype)
 
 
 def read_tiff(name: str, data: bytes, nyu: bool) -> np.ndarray:
-    """The pixels (H, W) of a TIFF with 16-bit integers or 32-bit floats."""
-    only_png_is_nyu(name, nyu)
+    """Read the values (H, W) of a TIFF with 16-bit integers or 32-bit floats."""
+    reject_nyu(name, nyu)
     height, width, dtype = _tiff_header(name, data)
-    with _QUIET:  # its lines about damaged files would go to stderr; ours says it all
+    with _LOG_LEVEL:  # OpenCV would print messages about damaged files, which raise an error below
         level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         image = decode_pixels(data)
         cv2.utils.logging.setLogLevel(level)

@@ -1,4 +1,4 @@
-"""What stored numbers mean in millimetres."""
+"""Units of stored depth values."""
 
 from __future__ import annotations
 
@@ -10,22 +10,26 @@ from handpose.errors import HandPoseError
 from handpose.io.warn import warn
 
 DepthUnit = Literal["mm", "m", "nyu"] | float
-"""What a stored number means: `mm`, `m`, millimetres per unit, or `nyu` (NYU's colour PNG, depth = G*256 + B)."""
+"""Unit of stored values: `mm`, `m`, millimeters per stored unit, or `nyu` (NYU's color PNG, depth = G*256 + B)."""
 
 
 class DepthUnitWarning(UserWarning):
-    """The values of a depth image make no sense in the unit they were read with."""
+    """The depth values of an image are implausible in the given unit."""
 
 
-def millimetres_per_unit(unit: DepthUnit) -> float:
-    """What one stored unit is, in mm."""
+def millimeters_per_unit(unit: DepthUnit) -> float:
+    """Return the length of one stored unit in mm.
+
+    Raises:
+        HandPoseError: The unit is unknown or not between 1e-6 and 1e6 mm.
+    """
     if unit in ("mm", "nyu"):
         return 1.0
     if unit == "m":
         return 1000.0
     if isinstance(unit, (int, float)) and not isinstance(unit, bool) and 1e-6 <= unit <= 1e6:
         return float(unit)
-    raise HandPoseError(f"unit must be mm, m, nyu or a number of millimetres per stored unit, got {unit!r}")
+    raise HandPoseError(f"unit must be mm, m, nyu or a number of millimeters per stored unit, got {unit!r}")
 
 
 def parse_unit(text: str) -> DepthUnit:
@@ -38,29 +42,32 @@ def parse_unit(text: str) -> DepthUnit:
         unit: DepthUnit = float(text)
     except ValueError:
         unit = text  # type: ignore[assignment] # checked below
-    millimetres_per_unit(unit)
+    millimeters_per_unit(unit)
     return unit
 
 
-_HAND_RANGE = (80.0, 2500.0)  # mm: where the nearest things of an image with a hand in it may be
+_PLAUSIBLE_MM = (80.0, 2500.0)  # distance of the nearest surface in an image with a hand
 _COMMON_UNITS = {"mm": 1.0, "m": 1000.0, "0.125": 0.125, "0.25": 0.25, "0.1": 0.1, "10": 10.0}
 
 
-def warn_of_unit(depth: np.ndarray, factor: float, name: str, *, integers: bool) -> None:
-    """Warns if nothing in `depth` (H, W) mm is where a hand could be, and names the likely unit.
+def warn_about_unit(depth: np.ndarray, factor: float, name: str, *, integers: bool) -> None:
+    """Warn if the nearest surface in an image is not at the distance of a hand, and suggest a likely unit.
 
     Args:
-        depth: mm.
-        factor: the millimetres per unit it was read with.
-        name: of the image.
-        integers: it was stored as integers, which metres are not.
+        depth: (H, W) in mm, 0 = no depth value.
+        factor: Length in mm of the unit in which the image was read.
+        name: Name of the image.
+        integers: Whether the values were stored as integers, which are never meters.
+
+    Warns:
+        DepthUnitWarning: The distance is implausible.
     """
     sample = depth[::4, ::4]
-    readings = sample[sample > 0]
-    if len(readings) < 50:
+    values = sample[sample > 0]
+    if len(values) < 50:
         return
-    near = float(np.partition(readings, len(readings) // 50)[len(readings) // 50])  # 2 % are nearer
-    if _HAND_RANGE[0] <= near <= _HAND_RANGE[1]:
+    near = float(np.partition(values, len(values) // 50)[len(values) // 50])  # 2% are nearer
+    if _PLAUSIBLE_MM[0] <= near <= _PLAUSIBLE_MM[1]:
         return
     likely = [
         text
@@ -69,6 +76,6 @@ def warn_of_unit(depth: np.ndarray, factor: float, name: str, *, integers: bool)
     ]
     hint = f"; its unit is likely {likely[0]}" if likely else ""
     warn(
-        f"{name}: the nearest surface is at {near:,.0f} mm, where no hand can be measured{hint}",
+        f"{name}: the nearest surface is at {near:,.0f} mm, too near or far for a hand{hint}",
         DepthUnitWarning,
     )

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from handpose.errors import DepthReadError
-from handpose.io.depth.limits import LARGEST_FILE
+from handpose.io.depth.limits import MAX_FILE_BYTES
 from handpose.io.depth.read import SUFFIXES, read_bytes
 from handpose.io.inputs import PARQUET, is_archive
 from handpose.jobs.cluster.shards import InputFile, Shard
@@ -68,7 +68,7 @@ def _failed(name: str, reason: str) -> FetchedFile:
 
 
 def _files(files: tuple[InputFile, ...]) -> Iterator[FetchedFile]:
-    remote = [file for file in files if "://" in file.url and (file.size or 0) <= LARGEST_FILE]
+    remote = [file for file in files if "://" in file.url and (file.size or 0) <= MAX_FILE_BYTES]
     contents = _fetch([file.url for file in remote])
     for file in files:
         data = contents.get(file.url)
@@ -138,7 +138,7 @@ def _members(file: InputFile) -> Iterator[FetchedFile]:
             if not (member.isfile() and PurePosixPath(member.name).suffix.lower() in SUFFIXES):
                 continue
             name = f"{file.name}/{member.name}"
-            if member.size > LARGEST_FILE:
+            if member.size > MAX_FILE_BYTES:
                 yield _failed(name, f"{name}: {member.size} bytes exceed the maximum size of a depth file")
                 continue
             content = archive.extractfile(member)

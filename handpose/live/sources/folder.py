@@ -8,7 +8,7 @@ from pathlib import Path
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.io.depth.read import SUFFIXES, read_depth
-from handpose.io.depth.units import DepthUnit, millimetres_per_unit
+from handpose.io.depth.units import DepthUnit, millimeters_per_unit
 from handpose.live.frame import DepthFrame, Source
 
 
@@ -30,7 +30,7 @@ def frames(folder: str | Path, camera: Camera, *, unit: DepthUnit = "mm", fps: f
     for number, file in enumerate(files):
         depth = read_depth(file, unit)
         size = depth.shape[1], depth.shape[0]
-        yield DepthFrame(depth, camera.for_image(*size), number / fps, millimetres_per_unit(unit))
+        yield DepthFrame(depth, camera.for_image(*size), number / fps, millimeters_per_unit(unit))
 
 
 def _natural_key(file: Path) -> list[tuple[int, str]]:

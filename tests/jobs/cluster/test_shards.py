@@ -186,7 +186,7 @@ def test_a_predictor_returns_the_records_of_the_estimator() -> None:
     assert {key: value for key, value in rows[2].items() if value is not None} == {
         "source": "bad.png",
         "status": "error",
-        "reason": "bad.png: expected a PNG, got 1 bytes of something else or cut short",
+        "reason": "bad.png: expected a PNG, got 1 bytes of another format or a truncated file",
     }
 
 
@@ -218,7 +218,7 @@ def test_a_job_is_resumed_shard_by_shard(tmp_path: Path, store: str) -> None:
     output.close()
     with pytest.raises(HandPoseError, match="already contains results; pass --resume"):
         ShardedOutput(folder, settings, shards, resume=False, force=False)
-    with pytest.raises(HandPoseError, match="was begun with model 'msra', now it is 'nyu'"):
+    with pytest.raises(HandPoseError, match="was started with model 'msra', not 'nyu'"):
         ShardedOutput(folder, settings | {"model": "nyu"}, shards, resume=True, force=False)
     with pytest.raises(HandPoseError, match="the input has changed"):
         ShardedOutput(folder, settings, shards[:2], resume=True, force=False)
