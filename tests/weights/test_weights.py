@@ -87,7 +87,7 @@ class TestRejected:
             ('{"layout": "msra", "depth": 3}', "expected an object with layout, stacks"),
             ('{"layout": "msra", "cube": -1}', "cube must be a number between"),
             ('{"layout": "msra", "cube": NaN}', "cube must be a number"),
-            ('{"layout": "msra", "features": 1e9}', "features must be a whole number"),
+            ('{"layout": "msra", "features": 1e9}', "features must be an integer"),
             ('{"layout": "icvl"}', "do not fit the icvl network"),
         ],
     )
