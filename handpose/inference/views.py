@@ -30,7 +30,7 @@ def predict_views(
     """Return the normalized joints and their spread, each (N, J, 3), of N > 0 patches, averaged over views.
 
     A quarter turn of a patch is exact, and shows the hand as a camera that is rolled by 90 degrees would. All views run
-    in one batch. The spread is the standard deviation of the votes of all views together.
+    in one batch. The spread is the root mean square of that of the views, so that its calibration stays valid.
 
     Args:
         runtime: Runtime of the network.
@@ -53,8 +53,7 @@ def predict_views(
         upright[:, view] = _turn_back(uvz[:, view], turn, (PATCH - 1) / uv_scale)
         swapped = [1, 0, 2] if turn % 2 else [0, 1, 2]
         variance[:, view] = np.square(spread[:, view][..., swapped])
-    total = variance.mean(axis=1) + upright.var(axis=1)
-    return upright.mean(axis=1), np.sqrt(total)
+    return upright.mean(axis=1), np.sqrt(variance.mean(axis=1))
 
 
 def _turn_back(uvz: np.ndarray, turn: int, side: float) -> np.ndarray:
