@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,8 +21,18 @@ def is_archive(url: str) -> bool:
     return url.lower().endswith((*TARS, PARQUET))
 
 
+def natural_key(path: str | Path) -> list[list[tuple[int, str]]]:
+    """Return a sort key for paths that puts frame_2 before frame_10, folder by folder."""
+    return [
+        [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
+        for name in str(path).replace("\\", "/").split("/")
+    ]
+
+
 def list_files(inputs: Iterable[str], suffixes: tuple[str, ...]) -> list[Path]:
-    """List the files that paths, folders and globs stand for, in order and without duplicates.
+    """List the files that paths, folders and globs stand for, without duplicates.
+
+    Files of a folder or a glob are sorted by name, with numbers compared by value.
 
     Args:
         inputs: Paths of files, which may not exist; folders, whose files with one of the extensions are listed; globs.
@@ -36,13 +47,13 @@ def list_files(inputs: Iterable[str], suffixes: tuple[str, ...]) -> list[Path]:
             raise HandPoseError("an input is empty; expected a file, a folder or a glob")
         path = Path(text)
         if path.is_dir():
-            matches = sorted(file for file in path.iterdir() if file.name.lower().endswith(suffixes))
+            matches = sorted((file for file in path.iterdir() if file.name.lower().endswith(suffixes)), key=natural_key)
             if not matches:
                 raise HandPoseError(f"{path}: no depth files in this folder; expected {', '.join(suffixes)}")
         elif path.exists() or not glob.has_magic(text):
             matches = [path]
         else:
-            matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]  # noqa: PTH207 - keeps the user's spelling
+            matches = sorted(map(Path, glob.glob(text, recursive=True)), key=natural_key)  # noqa: PTH207 - keeps the spelling
             if not matches:
                 raise HandPoseError(f"{text}: no file matches")
         files |= dict.fromkeys(matches)

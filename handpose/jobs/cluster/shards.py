@@ -13,7 +13,7 @@ import fsspec
 
 from handpose.errors import HandPoseError
 from handpose.io.depth.read import SUFFIXES
-from handpose.io.inputs import PARQUET, TARS, is_archive, list_files
+from handpose.io.inputs import PARQUET, TARS, is_archive, list_files, natural_key
 
 FILES_PER_SHARD = 128
 """Number of loose depth files per shard; each archive or table is one shard."""
@@ -103,7 +103,7 @@ def _list_url(url: str) -> list[InputFile]:
         raise HandPoseError(f"{url}: cannot be listed ({type(error).__name__}: {error})") from None
     if not entries:
         raise HandPoseError(f"{url}: contains no depth files, archives or tables")
-    return [_input_file(store.unstrip_protocol(name), entries[name]) for name in sorted(entries)]
+    return [_input_file(store.unstrip_protocol(name), entries[name]) for name in sorted(entries, key=natural_key)]
 
 
 def _input_file(url: str, entry: dict[str, Any]) -> InputFile:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.io.depth.read import SUFFIXES, read_depth
 from handpose.io.depth.units import DepthUnit, millimeters_per_unit
+from handpose.io.inputs import natural_key
 from handpose.live.frame import DepthFrame, Source
 
 
@@ -24,15 +24,10 @@ def frames(folder: str | Path, camera: Camera, *, unit: DepthUnit = "mm", fps: f
     Raises:
         HandPoseError: The folder contains no depth files, or one cannot be read (`DepthReadError`).
     """
-    files = sorted((file for file in Path(folder).iterdir() if file.suffix.lower() in SUFFIXES), key=_natural_key)
+    files = sorted((file for file in Path(folder).iterdir() if file.suffix.lower() in SUFFIXES), key=natural_key)
     if not files:
         raise HandPoseError(f"{folder}: no depth files in this folder; expected {', '.join(SUFFIXES)}")
     for number, file in enumerate(files):
         depth = read_depth(file, unit)
         size = depth.shape[1], depth.shape[0]
         yield DepthFrame(depth, camera.for_image(*size), number / fps, millimeters_per_unit(unit))
-
-
-def _natural_key(file: Path) -> list[tuple[int, str]]:
-    """Return a sort key that puts frame2 before frame10."""
-    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", file.name)]
