@@ -19,18 +19,18 @@ from handpose.synthetic.poses import cached_pose_bank
 from handpose.synthetic.rooms import Rooms, hand_targets
 from handpose.training.localizer import cell_points
 
-ROWS, COLUMNS, ZOOM = 3, 5, 2
+ROWS, COLUMNS, ZOOM = 5, 6, 2
 
 
 def main() -> None:
     hand = HandModel(cached_hand_file())
     rooms = Rooms(hand, cached_pose_bank(hand), focal=VIEW_FOCAL, size=(96, 128), seed=12)
-    for _ in range(2):
-        view, bones, centers = rooms.batch(32)
-    ours, _ = hand_targets(cell_points(view), bones, centers)
+    views = rooms.batch(ROWS * COLUMNS)
+    on_hand, _ = hand_targets(cell_points(views.depth, views.principal), views)
+    masks = on_hand.view(-1, 96 // CELL, 128 // CELL)
     tiles = []
-    for depth, mask in zip(view.numpy(), ours.view(-1, 24, 32).numpy(), strict=True):
-        shade = 255 - 235 * np.clip(np.log(np.maximum(depth, 1) / 150) / np.log(2500 / 150), 0, 1)
+    for depth, mask in zip(views.depth.numpy(), masks.numpy(), strict=True):
+        shade = 255 - 235 * np.clip(np.log(np.maximum(depth, 1) / 120) / np.log(2500 / 120), 0, 1)
         picture = np.where(depth > 0, shade, 0).astype(np.uint8).repeat(ZOOM, 0).repeat(ZOOM, 1)
         picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)
         for row, column in zip(*np.nonzero(mask), strict=True):

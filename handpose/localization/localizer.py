@@ -1,9 +1,10 @@
 """Locates the hands in a depth image.
 
 The image is resampled to a small view with a fixed focal length, so that the size of a hand in pixels depends only on
-its distance. A small convolutional network classifies each cell of the view as hand or background and predicts the
-offset from the cell's 3D point to the hand center, as the pixel-to-offset prediction of the pose network does
-(Fang et al. 2020, section 3.3). Cells whose votes agree form one hand.
+its distance. The view has a margin without depth values, which shows the network where a window around a hand ends. A
+small convolutional network classifies each cell of the view as hand or background and predicts the offset from the
+cell's 3D point to the hand center, as the pixel-to-offset prediction of the pose network does (Fang et al. 2020,
+section 3.3). Cells whose votes agree form one hand.
 """
 
 from __future__ import annotations
@@ -13,7 +14,18 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.sampling import sample_depth
-from handpose.localization.network import CELL, FARTHEST, NEAREST, OFFSET_MM, VIEW_FOCAL, VIEW_STRIDE, Votes
+from handpose.localization.network import (
+    CELL,
+    CELL_VALUES,
+    FARTHEST,
+    MARGIN,
+    MIN_VIEW,
+    NEAREST,
+    OFFSET_MM,
+    VIEW_FOCAL,
+    VIEW_STRIDE,
+    Votes,
+)
 from handpose.localization.numpy_runtime import votes_in_numpy
 
 HAND_LENGTH = 190.0
@@ -22,8 +34,8 @@ HAND_LENGTH = 190.0
 MAX_VIEW_PIXELS = 1 << 17
 """Maximum size of the view, in px: a field of view of 138 degrees at 4:3."""
 
-MAX_VOTES = 2000
-"""Maximum number of cells that vote: as many as a hand covers that fills the image at the minimum distance."""
+MAX_VOTES = 600
+"""Maximum number of cells that vote. If a near hand covers more cells, every second or third one votes."""
 
 _VOTE_RADIUS = 60.0  # mm; votes closer than this support the same center
 _MIN_PROBABILITY = 0.1  # below which a cell does not vote
@@ -76,19 +88,38 @@ def hand_candidates(
     if depth.ndim != 2:
         raise HandPoseError(f"depth must be (H, W) in mm, got {depth.shape}; read files with handpose.read_depth")
     view, points = coarse_view(depth, camera.for_image(depth.shape[1], depth.shape[0]))
-    votes = network(coarse_channels(view))[0].transpose(1, 2, 0)
-    probability = 1.0 / (1.0 + np.exp(-votes[..., 0]))
-    cells = np.flatnonzero((probability > _MIN_PROBABILITY) & (points[..., 2] > 0))
-    if len(cells) > MAX_VOTES:
-        cells = cells[np.argsort(-probability.ravel()[cells])[:MAX_VOTES]]
-    weights, positions, offsets = (
-        probability.ravel()[cells],
-        points.reshape(-1, 3)[cells],
-        votes.reshape(-1, 4)[cells, 1:],
-    )
+    values = cell_values(network(coarse_channels(view))[0]).reshape(-1, CELL_VALUES)
+    points = points.reshape(-1, 3)
+    probability = 1.0 / (1.0 + np.exp(-values[:, 0]))
+    cells = np.flatnonzero((probability > _MIN_PROBABILITY) & (points[:, 2] > 0))
+    step = max(1, -(-len(cells) // MAX_VOTES))
+    cells = cells[::step]
     # The surface that a cell covers grows with the square of its distance. In mm^2, near and far hands compare.
-    areas = weights * np.square(positions[:, 2] * (CELL / VIEW_FOCAL))
-    return _cluster(positions + offsets * OFFSET_MM, areas, max_candidates)
+    areas = step * probability[cells] * np.square(points[cells, 2] * (CELL / VIEW_FOCAL))
+    return _cluster(voted_centers(points[cells], values[cells, 1:]), areas, max_candidates)
+
+
+def cell_values(votes: np.ndarray) -> np.ndarray:
+    """Rearrange the network output (16, h/4, w/4) into the values (h/2, w/2, 4) of each cell."""
+    height, width = votes.shape[1:]
+    blocks = votes.reshape(CELL_VALUES, 2, 2, height, width)
+    cells: np.ndarray = blocks.transpose(3, 1, 4, 2, 0).reshape(2 * height, 2 * width, CELL_VALUES)
+    return cells
+
+
+def voted_centers(points: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Return the hand centers (V, 3) in mm that cells vote for.
+
+    The z offset is along the ray of the cell, and the x and y offsets lead from there to the center. The offsets of a
+    hand therefore do not depend on where it is in the image.
+
+    Args:
+        points: (V, 3) points of the cells, in mm.
+        offsets: (V, 3) as predicted.
+    """
+    z = points[:, 2:] + offsets[:, 2:] * OFFSET_MM
+    across = points[:, :2] * (z / points[:, 2:]) + offsets[:, :2] * OFFSET_MM
+    return np.concatenate([across, z], axis=1)
 
 
 def coarse_channels(view: np.ndarray) -> np.ndarray:
@@ -99,29 +130,33 @@ def coarse_channels(view: np.ndarray) -> np.ndarray:
 
 
 def coarse_view(depth: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-    """Resample an image to the view (h, w) in mm, and return it with the points (h/4, w/4, 3) of its cells in mm."""
+    """Resample an image to the view (h, w) in mm, and return it with the points (h/2, w/2, 3) of its cells in mm."""
     if depth.size * (VIEW_FOCAL / camera.fx) * (VIEW_FOCAL / camera.fy) > MAX_VIEW_PIXELS:
         raise HandPoseError(
             f"with focal lengths of {camera.fx:g} and {camera.fy:g} px, an image of {depth.shape[1]} x "
             f"{depth.shape[0]} px has too wide a field of view; pass the intrinsics of this stream, or the hand center"
         )
-    axes, directions = [], []
-    for length, focal, principal in (
-        (depth.shape[0], camera.fy, camera.cy),
-        (depth.shape[1], camera.fx, camera.cx),
+    sources, places, tangents = [], [], []
+    for length, min_length, focal, principal in (
+        (depth.shape[0], MIN_VIEW[0], camera.fy, camera.cy),
+        (depth.shape[1], MIN_VIEW[1], camera.fx, camera.cx),
     ):
-        pixels = np.arange(max(1, round(length * VIEW_FOCAL / focal)))
-        source = np.minimum(((pixels + 0.5) * (focal / VIEW_FOCAL)).astype(int), length - 1)
-        axes.append(source)
-        directions.append((source - principal) / focal)
-    inner = sample_depth(depth, *axes)
-    view = np.zeros([-(-length // VIEW_STRIDE) * VIEW_STRIDE for length in inner.shape], np.float32)
-    view[: inner.shape[0], : inner.shape[1]] = np.where((inner > NEAREST) & (inner < FARTHEST), inner, 0.0)
-    z = view[CELL // 2 :: CELL, CELL // 2 :: CELL]
-    points = np.zeros((*z.shape, 3))
-    y, x = (direction[CELL // 2 :: CELL] for direction in directions)
-    points[: len(y), : len(x)] = np.stack([*np.meshgrid(x, y), np.ones((len(y), len(x)))], axis=-1)
-    return view, points * z[..., None]
+        pixel = focal / VIEW_FOCAL  # size of a view pixel in the image
+        inner = max(1, round(length / pixel))
+        outer = max(min_length, -(-(inner + 2 * MARGIN) // VIEW_STRIDE) * VIEW_STRIDE)
+        first = (outer - inner) // 2
+        source = np.clip(((np.arange(outer) - first + 0.5) * pixel).astype(int), 0, length - 1)
+        sources.append(source)
+        places.append(slice(first, first + inner))
+        tangents.append((source - principal) / focal)
+    view = np.zeros([len(source) for source in sources], np.float32)
+    rows, columns = (source[place] for source, place in zip(sources, places, strict=True))
+    sampled = sample_depth(depth, rows, columns)
+    view[tuple(places)] = np.where((sampled > NEAREST) & (sampled < FARTHEST), sampled, 0.0)
+    cells = slice(CELL // 2, None, CELL)
+    z = view[cells, cells]
+    y, x = (tangent[cells] for tangent in tangents)
+    return view, np.stack([*np.meshgrid(x, y), np.ones(z.shape)], axis=-1) * z[..., None]
 
 
 def _cluster(votes: np.ndarray, areas: np.ndarray, max_clusters: int) -> tuple[np.ndarray, np.ndarray]:
@@ -139,4 +174,7 @@ def _cluster(votes: np.ndarray, areas: np.ndarray, max_clusters: int) -> tuple[n
         centers.append(np.average(votes[members], axis=0, weights=areas[members]))
         cluster_areas.append(float(support[best]))
         remaining &= np.linalg.norm(votes - centers[-1], axis=1) > HAND_LENGTH / 2
+        # Background that is visible between the fingers is not another hand.
+        across = np.linalg.norm((votes * (centers[-1][2] / np.maximum(votes[:, 2:], 1.0)) - centers[-1])[:, :2], axis=1)
+        remaining &= (votes[:, 2] < centers[-1][2]) | (across > _VOTE_RADIUS)
     return np.array(centers).reshape(-1, 3), np.array(cluster_areas)

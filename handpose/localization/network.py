@@ -18,8 +18,17 @@ VIEW_FOCAL = 80.0
 VIEW_STRIDE = 32
 """The height and width of the view in px are multiples of this."""
 
-CELL = 4
+MIN_VIEW = (96, 128)
+"""Minimum height and width of the view in px. The image is in its middle, with no depth values around it."""
+
+MARGIN = 6
+"""Minimum distance in px from the image to each side of the view."""
+
+CELL = 2
 """Distance in view pixels from one voting cell to the next."""
+
+CELL_VALUES = 4
+"""Number of values per cell: the logit and the offset."""
 
 OFFSET_MM = 100.0
 """Length in mm of an offset of 1.0."""
@@ -41,12 +50,12 @@ CHANNELS = {
     "up_sixteenth": (64, 48),
     "up_eighth": (48, 32),
     "up_quarter": (32, 24),
-    "votes": (24, 4),
+    "votes": (24, 4 * CELL_VALUES),
 }
 """Input and output channels of each 3x3 convolution."""
 
 Votes = Callable[[np.ndarray], np.ndarray]
-"""The network: maps channels (1, 2, h, w) to the logit and offset of each cell, (1, 4, h/4, w/4), all float32."""
+"""The network: maps channels (1, 2, h, w) to the values of 2 x 2 cells per pixel, (1, 16, h/4, w/4), all float32."""
 
 Array = Any
 """An array of numpy or a tensor of PyTorch."""

@@ -13,7 +13,7 @@ _MAX_PRODUCT = 250_000  # multiplications up to which OpenBLAS uses one thread
 
 
 def votes_in_numpy(channels: np.ndarray) -> np.ndarray:
-    """Run the network in the calling thread. It maps channels (1, 2, h, w) to votes (1, 4, h/4, w/4), float32."""
+    """Run the network in the calling thread. It maps channels (1, 2, h, w) to votes (1, 16, h/4, w/4), float32."""
     votes: np.ndarray = votes_network(channels[0].transpose(1, 2, 0), _convolve, _double).transpose(2, 0, 1)[None]
     return votes
 

@@ -19,7 +19,7 @@ class LocalizerModel(nn.Module):
                 self.register_buffer(f"{name}_{kind}", torch.from_numpy(tensor))
 
     def forward(self, channels: Tensor) -> Tensor:
-        """Map channels (N, 2, h, w) to votes (N, 4, h/4, w/4)."""
+        """Map channels (N, 2, h, w) to votes (N, 16, h/4, w/4)."""
 
         def convolve(name: str, x: Tensor, stride: int) -> Tensor:
             x = F.conv2d(x, self.get_buffer(f"{name}_weight"), self.get_buffer(f"{name}_bias"), stride, padding=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +19,7 @@ from handpose.synthetic.objects import Objects, Scene
 from handpose.synthetic.render import rasterize
 from handpose.synthetic.sampler import Sampler
 from handpose.synthetic.sensor import simulate_sensor
-from handpose.synthetic.shapes import unit
+from handpose.synthetic.shapes import Ellipsoid, Plane, unit
 
 _SAME_SURFACE = 20.0  # mm: more than the error of a sensor, and less than the distance of an occluder
 _POSE_NOISE = 3.5  # degrees
@@ -158,17 +159,20 @@ class SyntheticHands:
         depth = rasterize(scene.vertices, self.hand.faces, scene.focal, scene.principal, size)
         depth = self._add_second_hands(depth, scene)
         scenes, objects = self.scenes, self.objects
-        for probability, render in (
+        placed: list[tuple[float, Callable[[Scene], Sequence[Ellipsoid | Plane]]]] = [
             (scenes.upper_arm, objects.upper_arm),
             (scenes.body, objects.body),
             (scenes.table, objects.table),
             (scenes.held, objects.held_object),
             (scenes.occluder, objects.occluder),
-        ):
+        ]
+        for probability, shapes_of in placed:
             images = self.sampler.bernoulli(len(depth), probability).nonzero()[:, 0]
             if len(images):
                 chosen = scene.select(images)
-                depth[images] = torch.minimum(depth[images], render(chosen, chosen.rays(size)))
+                rays = chosen.rays(size)
+                for shape in shapes_of(chosen):
+                    depth[images] = torch.minimum(depth[images], shape.depth(rays))
         return simulate_sensor(depth, scene.mass[:, 2] / scene.focal, self.generator, coarsest=self.scenes.coarsest)
 
     def _posed(self, count: int) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from handpose.synthetic.hand_model import HandModel
 from handpose.synthetic.sampler import Sampler
-from handpose.synthetic.shapes import ellipsoid, orthonormal, unit
+from handpose.synthetic.shapes import Ellipsoid, Plane, orthonormal, unit
 from handpose.synthetic.skeleton import LANDMARKS
 
 
@@ -50,7 +50,7 @@ class Scene(NamedTuple):
 class Objects:
     """Random objects around hands.
 
-    Every method returns the depth (N, S, S) in mm at which the rays (N, S, S, 3) meet the object, or `inf`.
+    Every method returns the shapes that an object consists of.
 
     Args:
         hand: The hand model.
@@ -65,7 +65,7 @@ class Objects:
         """Return the vertices (N, V, 3) of the hands without their forearms, mm."""
         return scene.vertices[:, ~self._hand.is_forearm]
 
-    def upper_arm(self, scene: Scene, rays: Tensor) -> Tensor:
+    def upper_arm(self, scene: Scene) -> list[Ellipsoid]:
         """A long upper arm, bent at the elbow: arms end at bodies or leave the image, but do not end in the air."""
         sample = self._sampler
         elbow = scene.vertices[:, -1]
@@ -76,32 +76,29 @@ class Objects:
         basis = orthonormal(along)
         muscle = torch.stack([torch.full_like(arm_radius, 330.0), arm_radius, arm_radius], dim=1)
         joint = elbow_radius[:, None].expand(-1, 3)
-        return torch.minimum(
-            ellipsoid(rays, elbow + 310.0 * along, muscle, basis), ellipsoid(rays, elbow, joint, basis)
-        )
+        return [Ellipsoid(elbow + 310.0 * along, muscle, basis), Ellipsoid(elbow, joint, basis)]
 
-    def body(self, scene: Scene, rays: Tensor) -> Tensor:
+    def body(self, scene: Scene) -> list[Ellipsoid]:
         """A torso or head, round or flat, behind the farthest finger."""
-        sample, count = self._sampler, len(rays)
+        sample, count = self._sampler, len(scene.mass)
         radii = sample.uniform(count, 70.0, 320.0, 3)
         z = self.fingers(scene)[..., 2].amax(1) + sample.uniform(count, -10.0, 90.0) + radii[:, 2]
         xy = scene.mass[:, :2] + 110.0 * sample.normal(count, 2)
-        basis = torch.eye(3, device=rays.device).expand(count, 3, 3)
-        return ellipsoid(rays, torch.cat([xy, z[:, None]], dim=1), radii, basis)
+        basis = torch.eye(3, device=z.device).expand(count, 3, 3)
+        return [Ellipsoid(torch.cat([xy, z[:, None]], dim=1), radii, basis)]
 
-    def table(self, scene: Scene, rays: Tensor) -> Tensor:
+    def table(self, scene: Scene) -> list[Plane]:
         """A table that the hand lies on, or a wall behind it."""
-        sample, count = self._sampler, len(rays)
+        sample, count = self._sampler, len(scene.mass)
         normal = sample.normal(count, 3) * 0.8
         normal[:, 2] = normal[:, 2].abs() + 0.35
         normal = unit(normal)
         distance = (self.fingers(scene) * normal[:, None]).sum(-1).amax(1) + sample.uniform(count, -4.0, 60.0)
-        slope = (rays * normal[:, None, None]).sum(-1)
-        return torch.where(slope > 0.05, distance[:, None, None] / slope, torch.inf)
+        return [Plane(normal, distance)]
 
-    def held_object(self, scene: Scene, rays: Tensor) -> Tensor:
+    def held_object(self, scene: Scene) -> list[Ellipsoid]:
         """An object in the hand, on the palm's side and along the knuckles."""
-        sample, count = self._sampler, len(rays)
+        sample, count = self._sampler, len(scene.mass)
         knuckles = scene.landmarks[:, [LANDMARKS.index(f"{f}_1") for f in ("index", "middle", "ring", "pinky")]]
         across = unit(knuckles[:, 0] - knuckles[:, 3])
         palm_side = unit(torch.linalg.cross(across, knuckles.mean(1) - scene.landmarks[:, 0]))
@@ -109,12 +106,12 @@ class Objects:
         center = knuckles.mean(1) + palm_side * (radius + 12.0) + 6.0 * sample.normal(count, 3)
         length = sample.uniform(count, 0.8, 5.0, 1)
         radii = radius * torch.cat([length, torch.ones_like(length), torch.ones_like(length)], dim=1)
-        return ellipsoid(rays, center, radii, orthonormal(across))
+        return [Ellipsoid(center, radii, orthonormal(across))]
 
-    def occluder(self, scene: Scene, rays: Tensor) -> Tensor:
+    def occluder(self, scene: Scene) -> list[Ellipsoid]:
         """An object between the camera and the hand."""
-        sample, count = self._sampler, len(rays)
+        sample, count = self._sampler, len(scene.mass)
         z = self.fingers(scene)[..., 2].amin(1) - sample.uniform(count, 40.0, 110.0)
         xy = scene.mass[:, :2] + 65.0 * sample.normal(count, 2)
         radii = sample.uniform(count, 6.0, 38.0, 3)
-        return ellipsoid(rays, torch.cat([xy, z[:, None]], dim=1), radii, sample.rotations(count, self._upright))
+        return [Ellipsoid(torch.cat([xy, z[:, None]], dim=1), radii, sample.rotations(count, self._upright))]

@@ -18,6 +18,7 @@ from handpose.localization.network import (
     CELL,
     CHANNELS,
     FARTHEST,
+    MIN_VIEW,
     NEAREST,
     OFFSET_MM,
     VIEW_FOCAL,
@@ -31,7 +32,6 @@ from handpose.training.checkpoint import load_part, load_state
 from handpose.training.config import TrainingConfig
 from handpose.training.trainer import train
 
-_SIZE = (96, 128)  # height and width of the images, px
 _VALIDATION_POSES, _VALIDATION_ROOMS = 1000, 256
 
 
@@ -60,7 +60,7 @@ class VotesNetwork(nn.Module):
             return x if name == "votes" else F.relu(self.norms[name](x))
 
         votes = votes_network(x, convolve, lambda x: F.interpolate(x, scale_factor=2.0, mode="nearest"))
-        votes = votes.flatten(2).transpose(1, 2)
+        votes = F.pixel_shuffle(votes, 2).flatten(2).transpose(1, 2)
         return votes[..., 0], votes[..., 1:]
 
     def folded(self) -> dict[str, Tensor]:
@@ -81,17 +81,22 @@ class VotesNetwork(nn.Module):
         return tensors
 
 
-def cell_points(view: Tensor) -> Tensor:
-    """Return the points (N, Q, 3) in mm of the cells of coarse depth images (N, h, w) with centered principal point."""
+_CELLS = slice(CELL // 2, None, CELL)
+
+
+def cell_depth(view: Tensor) -> Tensor:
+    """Return the depth (N, Q) of the cells of coarse depth images (N, h, w), mm."""
+    return view[:, _CELLS, _CELLS].flatten(1)
+
+
+def cell_points(view: Tensor, principal: Tensor) -> Tensor:
+    """Return the points (N, Q, 3) in mm of the cells of coarse depth images (N, h, w); `principal` is (N, 2), px."""
     height, width = view.shape[1:]
     v, u = torch.meshgrid(
-        torch.arange(height, device=view.device) - (height - 1) / 2,
-        torch.arange(width, device=view.device) - (width - 1) / 2,
-        indexing="ij",
+        torch.arange(height, device=view.device), torch.arange(width, device=view.device), indexing="ij"
     )
-    rays = torch.stack([u / VIEW_FOCAL, v / VIEW_FOCAL, torch.ones_like(u)], dim=-1)
-    cells = slice(CELL // 2, None, CELL)
-    return (rays * view[..., None])[:, cells, cells].flatten(1, 2)
+    across = (torch.stack([u, v], dim=-1)[_CELLS, _CELLS].flatten(0, 1) - principal[:, None]) / VIEW_FOCAL
+    return torch.cat([across, torch.ones_like(across[..., :1])], dim=-1) * cell_depth(view)[..., None]
 
 
 class LocalizerTask:
@@ -109,7 +114,7 @@ class LocalizerTask:
         hand = HandModel(cached_hand_file(), device)
         poses = cached_pose_bank(HandModel(cached_hand_file()))
         self._rooms, validation = (
-            Rooms(hand, bank, focal=VIEW_FOCAL, size=_SIZE, seed=config.seed)
+            Rooms(hand, bank, focal=VIEW_FOCAL, size=MIN_VIEW, seed=config.seed)
             for bank in (poses[_VALIDATION_POSES:], poses[:_VALIDATION_POSES])
         )
         self.generator = self._rooms.generator
@@ -126,18 +131,23 @@ class LocalizerTask:
     def loss(self, network: VotesNetwork, inputs: Tensor, *targets: Tensor) -> Tensor:
         """Return the loss, summed over the batch, for a batch as `batch` returns it."""
         on_hand, offsets = targets
-        is_known = cell_points(inputs)[..., 2] > 0
+        z = cell_depth(inputs)
+        is_known = z > 0
+        weights = (z / 500.0).clamp(0.5, 4.0)  # distant hands cover few cells
         logits, predicted = network(inputs)
-        cross_entropy = F.binary_cross_entropy_with_logits(logits[is_known], on_hand[is_known].float())
-        huber = F.huber_loss(predicted[on_hand], offsets[on_hand] / OFFSET_MM, delta=0.2)
-        return len(inputs) * (4.0 * cross_entropy + huber)
+        cross_entropy = F.binary_cross_entropy_with_logits(
+            logits[is_known], on_hand[is_known].float(), weights[is_known]
+        )
+        aims = offsets[on_hand] / OFFSET_MM
+        huber = F.huber_loss(predicted[on_hand], aims, delta=0.2, reduction="none").mean(1) * weights[on_hand]
+        return len(inputs) * (4.0 * cross_entropy + huber.sum() / weights[on_hand].sum().clamp(min=1.0))
 
     @torch.no_grad()
     def validate(self, network: VotesNetwork) -> dict[str, float]:
         """Return the mean offset error in mm, and precision and recall of the cells that see a hand."""
         view, on_hand, offsets = self._validation
         logits, predicted = network(view)
-        positive = (logits > 0) & (cell_points(view)[..., 2] > 0)
+        positive = (logits > 0) & (cell_depth(view) > 0)
         hits = float((positive & on_hand).sum())
         errors = torch.linalg.vector_norm(predicted[on_hand] * OFFSET_MM - offsets[on_hand], dim=-1)
         return {
@@ -148,10 +158,9 @@ class LocalizerTask:
 
 
 def _with_targets(rooms: Rooms, count: int) -> tuple[Tensor, ...]:
-    view, bones, centers = rooms.batch(count)
-    points = cell_points(view)
-    on_hand, offsets = hand_targets(points, bones, centers)
-    return view, on_hand & (points[..., 2] > 0), offsets
+    views = rooms.batch(count)
+    on_hand, offsets = hand_targets(cell_points(views.depth, views.principal), views)
+    return views.depth, on_hand & (cell_depth(views.depth) > 0), offsets
 
 
 def train_localizer(run: str | Path, steps: int, report: Callable[[dict[str, float]], None], *, seed: int = 0) -> None:

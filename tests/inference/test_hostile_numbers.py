@@ -62,14 +62,14 @@ def test_the_number_of_votes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None
     side = int(MAX_VIEW_PIXELS**0.5)
     monkeypatch.setattr(
         "handpose.localization.numpy_runtime.votes_network",
-        lambda x, *_: np.full((x.shape[0] // 4, x.shape[1] // 4, 4), 9.0, np.float32),
+        lambda x, *_: np.full((x.shape[0] // 4, x.shape[1] // 4, 16), 9.0, np.float32),
     )
     depth = np.full((side, side), 500.0, np.float32)
     centers, areas = hand_candidates(depth, Camera(80.0, 80.0, side / 2, side / 2), 3)
     assert 0 < len(centers) <= 3
     assert np.isfinite(centers).all()
     assert np.isfinite(areas).all()
-    assert (side // 4) ** 2 > 2 * MAX_VOTES
+    assert (side // 2) ** 2 > 2 * MAX_VOTES
 
 
 def test_a_network_that_returns_nan_is_an_error() -> None:

@@ -93,7 +93,7 @@ def test_all_runtimes_localize_the_same_hands(exported: Callable[[str], Path], t
     for size in ((96, 128), (32, 32), (160, 96)):
         channels = some_channels(size)
         expected, original = votes_in_numpy(channels), channels.copy()
-        assert expected.shape == (1, 4, size[0] // 4, size[1] // 4)
+        assert expected.shape == (1, 16, size[0] // 4, size[1] // 4)
         assert np.abs(votes(channels) - expected).max() < 1e-4 < np.ptp(expected)
         assert (channels == original).all()
     camera, depth = Camera.parse(str(EXAMPLES / "camera.json")), read_depth(EXAMPLES / "open.png")
