@@ -13,7 +13,6 @@ import numpy as np
 
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
-from handpose.geometry.sampling import sample_depth
 from handpose.localization.network import (
     CELL,
     CELL_VALUES,
@@ -151,12 +150,27 @@ def coarse_view(depth: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarr
         tangents.append((source - principal) / focal)
     view = np.zeros([len(source) for source in sources], np.float32)
     rows, columns = (source[place] for source, place in zip(sources, places, strict=True))
-    sampled = sample_depth(depth, rows, columns)
-    view[tuple(places)] = np.where((sampled > NEAREST) & (sampled < FARTHEST), sampled, 0.0)
+    view[tuple(places)] = _sample(depth, rows, columns, camera)
     cells = slice(CELL // 2, None, CELL)
     z = view[cells, cells]
     y, x = (tangent[cells] for tangent in tangents)
     return view, np.stack([*np.meshgrid(x, y), np.ones(z.shape)], axis=-1) * z[..., None]
+
+
+def _sample(depth: np.ndarray, rows: np.ndarray, columns: np.ndarray, camera: Camera) -> np.ndarray:
+    """Return the depth (h, w) in mm at rows (h,) and columns (w,), or of a neighbor within the same view pixel."""
+    sampled = _in_range(depth[np.ix_(rows, columns)])
+    for down, right in ((0, 1), (1, 0), (1, 1)):
+        if camera.fy > 2.0 * VIEW_FOCAL * down and camera.fx > 2.0 * VIEW_FOCAL * right:
+            i, j = np.nonzero(sampled == 0)
+            row, column = np.minimum(rows[i] + down, len(depth) - 1), np.minimum(columns[j] + right, depth.shape[1] - 1)
+            sampled[i, j] = _in_range(depth[row, column])
+    return sampled
+
+
+def _in_range(depth: np.ndarray) -> np.ndarray:
+    """Replace depth in mm outside the range of the localizer by 0."""
+    return np.where((depth > NEAREST) & (depth < FARTHEST), depth, 0.0)
 
 
 def _cluster(votes: np.ndarray, areas: np.ndarray, max_clusters: int) -> tuple[np.ndarray, np.ndarray]:
