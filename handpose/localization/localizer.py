@@ -95,7 +95,9 @@ def hand_candidates(
     cells = cells[::step]
     # The surface that a cell covers grows with the square of its distance. In mm^2, near and far hands compare.
     areas = step * probability[cells] * np.square(points[cells, 2] * (CELL / VIEW_FOCAL))
-    return _cluster(voted_centers(points[cells], values[cells, 1:]), areas, max_candidates)
+    centers = voted_centers(points[cells], values[cells, 1:])
+    ahead = centers[:, 2] > NEAREST / 2  # a vote can miss; no hand is behind the camera
+    return _cluster(centers[ahead], areas[ahead], max_candidates)
 
 
 def cell_values(votes: np.ndarray) -> np.ndarray:

@@ -245,7 +245,10 @@ def _labels() -> Iterator[Planted]:
         yield Planted(fault, "predictions", lines(3, 42).replace(b"301.25", bad, 1), refusal)
     for count in (b"", b"x", b"-1", b"3", b"1e3", b"9" * 5000, b"nan"):
         yield Planted(
-            fault, "msra labels", count + b"\n" + lines(2, 63), "line 1: expected the number|expected .* frames, got 2|line 1"
+            fault,
+            "msra labels",
+            count + b"\n" + lines(2, 63),
+            "line 1: expected the number|expected .* frames, got 2|line 1",
         )
     for name, numbers, first in (
         ("icvl labels", 47, "a.png "),

@@ -11,7 +11,8 @@ from handpose.geometry.camera import Camera
 from handpose.geometry.crop import HandCrop
 from handpose.io.depth.read import read_depth
 from handpose.localization.centers import center_in_box, read_centers
-from handpose.localization.localizer import localize_hands
+from handpose.localization.localizer import hand_candidates, localize_hands
+from handpose.localization.network import CELL_VALUES
 from tests.helpers.paths import EXAMPLES, SHARED
 from tests.helpers.scenes import arm_with_hand, render_balls
 
@@ -192,3 +193,18 @@ def test_the_crop_contains_the_whole_hand_of_a_real_frame(path: Path) -> None:
     inside = crop.camera.project(camera.unproject(corners))[:, :2]
     assert (inside > 0).all()
     assert (inside < 95).all()
+
+
+def test_votes_for_a_center_behind_the_camera_do_not_count() -> None:
+    def network(channels: np.ndarray) -> np.ndarray:
+        """All cells are sure of a hand whose center is a meter nearer than they are."""
+        _, _, height, width = channels.shape
+        votes = np.zeros((1, CELL_VALUES, 4, height // 4, width // 4), np.float32)
+        votes[:, 0], votes[:, 3] = 9.0, -10.0
+        return votes.reshape(1, 4 * CELL_VALUES, height // 4, width // 4)
+
+    depth, camera = np.full((120, 160), 600.0, np.float32), Camera(120.0, 120.0, 80.0, 60.0)
+    centers, areas = hand_candidates(depth, camera, 3, network)
+    assert centers.shape == (0, 3)
+    assert areas.shape == (0,)
+    assert len(hand_candidates(depth + 800, camera, 3, network)[0]) > 0
