@@ -391,5 +391,5 @@ def test_an_evaluation_counts_what_was_planted() -> None:
     assert result.success_rate(10.0) == 0.5
     assert result.success_rate(30.0) == 0.75
     assert result.to_dict()["no_hand"] == 1
-    with pytest.raises(HandPoseError, match=r"\(4, 3, 3\), got \(4, 3\)"):
+    with pytest.raises(HandPoseError, match=r"\(4, 3, 3\), like the true joints, got \(4, 3\)"):
         Evaluation.of(predicted[..., 0], truth)
