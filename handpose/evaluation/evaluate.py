@@ -13,6 +13,8 @@ from handpose.evaluation.report import Entry, Report
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.results.uvd import write_predictions
 
+_FRAMES_PER_SHAPE_IMAGE = 160  # the whole test set comes with 12 images of each named hand shape
+
 
 def evaluate(
     estimators: HandPoseEstimator | Sequence[HandPoseEstimator],
@@ -27,7 +29,8 @@ def evaluate(
     Args:
         estimators: Estimators with the same joint layout.
         dataset: Data set with that layout, see `open_dataset`. By default, the synthetic test images.
-        frames: Number of synthetic test images, at most 2,000.
+        frames: Number of synthetic test images, at most 2,000. From 160 on, a smaller set of named hand shapes is
+            evaluated as well; the report's notes have the share of correct finger states.
         workers: Number of processes that load images of a data set.
         predictions: File to write the joints of a single estimator to, `u v d` per joint, one frame per line; only
             with a data set.
@@ -48,14 +51,18 @@ def evaluate(
 
 
 def _on_synthetic(estimators: Sequence[HandPoseEstimator], frames: int) -> Report:
-    from handpose.evaluation.on_synthetic import evaluate_synthetic  # imports torch
+    from handpose.evaluation.named_shapes import describe_shares, finger_state_shares  # imports torch
+    from handpose.evaluation.on_synthetic import evaluate_synthetic
 
-    entries = []
+    entries, notes = [], []
     for estimator in estimators:
         result = evaluate_synthetic(estimator, frames)
         entries.append(Entry(f"{estimator.name}, hand localized", result.localized, "localized by handpose"))
         entries.append(Entry(f"{estimator.name}, hand center given", result.given, "mean of the true joints"))
-    return Report("synthetic test images", estimators[0].layout, entries)
+        if per_shape := frames // _FRAMES_PER_SHAPE_IMAGE:
+            shares = finger_state_shares(estimator, per_shape)
+            notes += [f"{estimator.name}, {line}" for line in describe_shares(shares)]
+    return Report("synthetic test images", estimators[0].layout, entries, notes=notes)
 
 
 def _on_dataset(

@@ -48,6 +48,16 @@ def finger_state_shares(estimator: HandPoseEstimator, per_name: int = 12) -> dic
     }
 
 
+def describe_shares(shares: dict[str, tuple[float, float]]) -> list[str]:
+    """Return the result of `finger_state_shares` as two lines of text: the means, and the states of each name."""
+    states, gaps = np.array(list(shares.values())).T
+    return [
+        f"finger states of {len(shares)} named hand shapes: {np.mean(states):.1%} correct; "
+        f"gaps between extended neighbors: {np.nanmean(gaps):.1%} correct",
+        f"finger states per shape: {', '.join(f'{name} {share:.0%}' for name, (share, _) in shares.items())}",
+    ]
+
+
 def _states(xyz: np.ndarray, layout: JointLayout) -> dict[str, FingerState | None]:
     """Return the state of each finger, or none without a prediction."""
     if np.isnan(xyz).any():

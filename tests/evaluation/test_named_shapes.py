@@ -47,7 +47,7 @@ def test_states_and_gaps_are_counted_per_name(monkeypatch: pytest.MonkeyPatch) -
     nothing = np.full((21, 3), np.nan)
     predictions = [
         truths["flat"], truths["five"],  # the second is spread where it should be closed
-        truths["five"], planted_hand(bent=("ring",)),  # one state is wrong, and with it two gaps
+        truths["five"], planted_hand(bent=("ring",)),  # one state is wrong
         truths["fist"], nothing,
     ]  # fmt: skip
     shares = named_shapes.finger_state_shares(Predictor(predictions), 2)  # type: ignore[arg-type]
@@ -55,3 +55,7 @@ def test_states_and_gaps_are_counted_per_name(monkeypatch: pytest.MonkeyPatch) -
     assert shares["five"][0] == pytest.approx(7 / 8)
     assert shares["fist"][0] == 0.5
     assert np.isnan(shares["fist"][1])
+    assert named_shapes.describe_shares(shares) == [
+        "finger states of 3 named hand shapes: 79.2% correct; gaps between extended neighbors: 75.0% correct",
+        "finger states per shape: flat 100%, five 88%, fist 50%",
+    ]
