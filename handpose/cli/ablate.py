@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from handpose.cli.console import say_row
+from handpose.cli.console import print_row
 from handpose.cli.options import Device, Json
 from handpose.io.choices import LayoutName, Optimizer
 
@@ -59,7 +59,7 @@ def ablate(
             config,
             lambda run, model, config, report: train(run, synthetic_task(model, config, device), report),
         )
-        say_row({"parameters": variant.parameters(layout)} | results[variant.name])
+        print_row({"parameters": variant.parameters(layout)} | results[variant.name])
     typer.echo(paper_tables(layout, results))
 
 

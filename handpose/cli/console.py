@@ -16,7 +16,7 @@ def say(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def say_row(row: dict[str, float]) -> None:
+def print_row(row: dict[str, float]) -> None:
     """Print named values as one line."""
     say("  ".join(f"{name} {value:.6g}" for name, value in row.items()))
 

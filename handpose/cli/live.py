@@ -9,7 +9,7 @@ from typing import IO, Annotated
 
 import typer
 
-from handpose.cli.console import say, say_row, warnings_as_lines
+from handpose.cli.console import print_row, say, warnings_as_lines
 from handpose.cli.options import Device, Model, Views, parse_camera, parse_unit
 from handpose.cli.signals import exit_on_broken_pipe
 from handpose.errors import HandPoseError, SourceLostError
@@ -86,13 +86,13 @@ def live(
                 total.add(arrival)
                 recent.add(arrival)
                 if recent.seconds > _STATISTICS_INTERVAL_S:
-                    say_row(recent.row())
+                    print_row(recent.row())
                     recent = Statistics()
         except KeyboardInterrupt:
             pass
         except SourceLostError as error:
             lost = error
-    say_row(total.row())
+    print_row(total.row())
     if lost is not None:
         say(f"error: {lost}")
         raise typer.Exit(1)

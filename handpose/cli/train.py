@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from handpose.cli.console import note_first_generation, progress, say, say_row
+from handpose.cli.console import note_first_generation, print_row, progress, say
 from handpose.cli.options import Centers, Data, Device, Root, Subject, Workers, open_data
 from handpose.io.choices import LayoutName, Optimizer
 
@@ -82,7 +82,7 @@ def train(
     changes = {name: value for name, value in options.items() if value is not None}
     config = _training_config(dataset, recipe, optimizer, changes, seed)
     weights = None if start is None else find_weights(start)
-    logs = [say_row, *([tensorboard_log(run)] if tensorboard else [])]
+    logs = [print_row, *([tensorboard_log(run)] if tensorboard else [])]
 
     def report(row: dict[str, float]) -> None:
         for log in logs:

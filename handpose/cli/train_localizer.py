@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from handpose.cli.console import say_row
+from handpose.cli.console import print_row
 
 
 def train_localizer(
@@ -18,4 +18,4 @@ def train_localizer(
     """Train the network that localizes hands, on synthetic rooms. Requires the extra `train` on first use."""
     from handpose.training.localizer import train_localizer
 
-    train_localizer(run, steps, say_row, seed=seed)
+    train_localizer(run, steps, print_row, seed=seed)

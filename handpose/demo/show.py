@@ -54,27 +54,27 @@ def show_hand(path: str | None, camera: str, unit: str, model: str, hand: HandOr
         hand: Which hand the image shows.
     """
     if path is None:
-        return Shown(sentence_of("Choose a depth image or one of the examples.", "warning"))
+        return Shown(message_html("Choose a depth image or one of the examples.", "warning"))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
             pose, depth = _predict(Path(path), Query(camera_of(camera), hand=hand, unit=parse_unit(unit)), model)
         except HandPoseError as error:
-            return Shown(sentence_of(str(error).replace(path, Path(path).name), "warning"))
-    notes = "".join(sentence_of(str(warning.message).replace(path, Path(path).name), "warning") for warning in caught)
+            return Shown(message_html(str(error).replace(path, Path(path).name), "warning"))
+    notes = "".join(message_html(str(warning.message).replace(path, Path(path).name), "warning") for warning in caught)
     overlay = pose.draw(depth)[..., ::-1]
     if pose.status == "no_hand":
         advice = "No hand was found. Show the whole hand at a distance of 15 to 120 cm, and check unit and camera."
-        return Shown(sentence_of(advice, "warning") + notes, overlay, record=pose.to_dict())
+        return Shown(message_html(advice, "warning") + notes, overlay, record=pose.to_dict())
     result = f"A {pose.hand} hand, {pose.xyz[:, 2].mean():.0f} mm from the camera. Status: {pose.status}."
     page = html.escape(pose_page(pose, depth))
     viewer = f'<iframe title="The hand in 3D" sandbox="allow-scripts" srcdoc="{page}"></iframe>'
     numbers = np.column_stack([pose.xyz, pose.uvz[:, :2], pose.error_mm]).round(1).tolist()
     rows = [[joint, *row] for joint, row in zip(pose.layout.joints, numbers, strict=True)]
-    return Shown(sentence_of(result) + notes, overlay, viewer, rows, pose.to_dict())
+    return Shown(message_html(result) + notes, overlay, viewer, rows, pose.to_dict())
 
 
-def sentence_of(text: str, kind: str = "") -> str:
+def message_html(text: str, kind: str = "") -> str:
     """Return a sentence as HTML."""
     return f'<p role="status" class="{kind}">{html.escape(text)}</p>'
 

@@ -1,4 +1,4 @@
-"""How often the states of the fingers are right, per named hand shape."""
+"""Accuracy of finger states per named hand shape."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def finger_state_shares(estimator: HandPoseEstimator, per_name: int = 12) -> dic
     gaps: dict[str, list[bool]] = defaultdict(list)
     for name, (depth, camera, xyz) in named_testset(estimator.layout, per_name):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DepthUnitWarning)  # the unit is known, however near something is
+            warnings.simplefilter("ignore", DepthUnitWarning)  # the unit is known, even if something is very close
             pose = estimator.predict(depth, camera=camera)
         predicted, true = (_states(joints, estimator.layout) for joints in (pose.xyz, xyz))
         states[name] += [predicted[finger] == true[finger] for finger in LONG_FINGERS]

@@ -1,4 +1,4 @@
-"""Which parts of a hand touch, and the poses in which they do without entering each other."""
+"""Contacts between parts of a hand, and poses that make them without self-penetration."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Contacts:
     """What should touch in N poses.
 
     Attributes:
-        thumb: (N, L) weights of the landmarks whose mean the thumb's tip is drawn to; all 0: no place.
+        thumb: (N, L) weights of the landmarks whose mean the thumb's tip is drawn to; all 0 for no contact.
         offset: (N, 3) mm added to that mean, in the hand's frame.
         near: (N,) mm from there at which the tip has arrived.
         gaps: (N, 3) mm between the axes of neighboring long fingers, NaN where any will do.

@@ -23,7 +23,7 @@ _LIMITS: dict[str, tuple[tuple[float, float], ...]] = {
     **{f"{finger}_3": ((-12.0, 80.0), (0.0, 0.0), (0.0, 0.0)) for finger in _LONG_FINGERS},
 }
 
-# How far fingers go when they close, cross, or reach across the palm.
+# Degrees, for fingers that close, cross, or reach across the palm.
 _WIDE_LIMITS = _LIMITS | {
     "thumb_1": ((-35.0, 58.0), (-40.0, 42.0), (-35.0, 60.0)),
     "thumb_2": ((-15.0, 75.0), (-10.0, 10.0), (0.0, 0.0)),
@@ -38,7 +38,7 @@ _WIDE_LIMITS = _LIMITS | {
 
 
 def limits(*, wide: bool) -> tuple[Tensor, Tensor]:
-    """Lowest and highest angles (B, 3), degrees: of the usual hand, or `wide` of one whose fingers close and cross."""
+    """Return the lowest and highest angles (B, 3) in degrees; `wide` allows fingers to close and cross."""
     bounds = torch.zeros(2, len(BONES), 3)
     for bone, ranges in (_WIDE_LIMITS if wide else _LIMITS).items():
         bounds[:, BONE_INDEX[bone]] = torch.tensor(ranges).T

@@ -1,4 +1,4 @@
-"""What hands do: an articulation prior, and banks of poses drawn from it without self-penetration."""
+"""Hand poses: an articulation prior, and pose banks without self-penetration."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from handpose.synthetic.skeleton import BONE_INDEX, BONES, FINGER_NAMES
 
 _LONG_FINGERS = FINGER_NAMES[1:]
 
-# (MCP, PIP) flexion of a finger in the states that gestures are made of.
+# (MCP, PIP) flexion in degrees of each finger state in a gesture.
 _STATES = torch.tensor([[3.0, 6.0], [35.0, 45.0], [72.0, 92.0], [8.0, 88.0], [75.0, 12.0], [-10.0, 0.0]])
 _STATE_SPREAD = torch.tensor([[10.0, 7.0], [18.0, 18.0], [12.0, 12.0], [14.0, 14.0], [12.0, 10.0], [7.0, 5.0]])
 _STATE_SHARES = torch.tensor([0.44, 0.14, 0.26, 0.06, 0.05, 0.05])
 
 
 def draw_angles(count: int, generator: torch.Generator) -> Tensor:
-    """Joint angles (count, B, 3) from the prior, degrees, before contacts are resolved.
+    """Draw joint angles (count, B, 3) in degrees from the prior, before contacts are resolved.
 
-    A third of the hands are gestures (each finger in a state of its own), a third bend all fingers
-    together (rest, grasp, fist), a third mix the two; abduction shrinks as fingers bend; the last joint
-    follows the middle one, as its tendon makes it.
+    A third of the hands are gestures (each finger has its own state), a third bend all fingers together (rest, grasp,
+    fist), and a third mix the two. Abduction decreases as fingers bend. The DIP joint follows the PIP joint, because
+    they share a tendon.
     """
 
     def normal(*shape: int) -> Tensor:
@@ -82,7 +82,7 @@ def draw_angles(count: int, generator: torch.Generator) -> Tensor:
 
 
 def close_fists(angles: Tensor, generator: torch.Generator, share: float = 0.15) -> Tensor:
-    """`angles` (N, B, 3) degrees with a `share` of the hands clenched, from loose to as tight as can be."""
+    """Return `angles` (N, B, 3) in degrees with a `share` of the hands clenched, loosely to tightly."""
     clenched = angles.clone()
     tightness = torch.rand(len(angles), 1, generator=generator)
     for segment, (loose, tight) in {"1": (50.0, 90.0), "2": (78.0, 110.0), "3": (40.0, 70.0)}.items():
@@ -93,19 +93,19 @@ def close_fists(angles: Tensor, generator: torch.Generator, share: float = 0.15)
 
 
 Draw = Callable[[HandModel, int, torch.Generator], Tensor]
-"""Draws so many poses (N, B, 3) of a hand, degrees."""
+"""Draws N poses (N, B, 3) of a hand, in degrees."""
 
 
 def pose_bank(hand: HandModel, count: int, seed: int) -> Tensor:
-    """`count` resolved poses (count, B, 3) of the prior, degrees: what the test set is drawn from."""
+    """Return `count` poses (count, B, 3) of the prior in degrees, contacts resolved, for the test set."""
     return _in_chunks(_usual_poses, hand, count, seed)
 
 
 def training_poses(hand: HandModel) -> Tensor:
-    """The poses (33400, B, 3) that training draws from, degrees.
+    """Return the poses (33400, B, 3) in degrees that training draws from.
 
-    A third are the prior's; a quarter each close their fingers, or are named hand shapes; the rest lie between two
-    poses. `cached_pose_bank(hand)[:1000]` is held out for validation.
+    A third come from the prior, a quarter have closed fingers, a quarter are named hand shapes, and the rest lie
+    between two poses. `cached_pose_bank(hand)[:1000]` is held out for validation.
     """
     families: tuple[tuple[Draw, int, int, int], ...] = (  # count, seed, held out for validation
         (_usual_poses, 12_000, 0, 1000),
@@ -127,7 +127,7 @@ def _usual_poses(hand: HandModel, count: int, generator: torch.Generator) -> Ten
 
 
 def _closed_poses(hand: HandModel, count: int, generator: torch.Generator) -> Tensor:
-    """Neighboring fingers touch, thumbs reach across the palm, and some hands are clenched."""
+    """Draw poses in which neighboring fingers touch, thumbs reach across the palm, and some hands are clenched."""
     angles = close_fists(draw_angles(count, generator), generator)
     return resolve_contacts(hand, angles, draw_closings(angles, generator), wide=True)
 
@@ -138,7 +138,7 @@ def _named_poses(hand: HandModel, count: int, generator: torch.Generator) -> Ten
 
 
 def _poses_between(hand: HandModel, count: int, generator: torch.Generator) -> Tensor:
-    """On the way from a named shape to another one, or to a pose of the prior."""
+    """Draw poses between a named shape and another one, or a pose of the prior."""
     named = _named_poses(hand, count, generator)
     usual = _usual_poses(hand, count, generator)
     to_usual = torch.rand(count, 1, 1, generator=generator) >= 0.5
@@ -148,17 +148,17 @@ def _poses_between(hand: HandModel, count: int, generator: torch.Generator) -> T
 
 
 def cached_pose_bank(hand: HandModel, count: int = 12_000, seed: int = 0) -> Tensor:
-    """The bank of `pose_bank`, made once (minutes) and kept beside the hand."""
+    """Return `pose_bank`, created once (in minutes) and cached next to the hand."""
     return _cached(f"poses-{count}-{seed}.npy", count, lambda: pose_bank(hand, count, seed))
 
 
 def cached_training_poses(hand: HandModel) -> Tensor:
-    """The poses of `training_poses`, made once (some five minutes) and kept beside the hand."""
+    """Return `training_poses`, created once (in about five minutes) and cached next to the hand."""
     return _cached("poses-training-2.npy", 33_400, lambda: training_poses(hand))
 
 
 def cached_named_poses(hand: HandModel, count: int, seed: int) -> tuple[list[str], Tensor]:
-    """The names of `count` hand shapes in turn, and their poses (count, B, 3) in degrees, kept beside the hand."""
+    """Return the names of `count` hand shapes in turn, and their poses (count, B, 3) in degrees, cached."""
     names = [name for name, _ in zip(itertools.cycle(SHAPES), range(count), strict=False)]
     make = functools.partial(_in_chunks, _named_poses, hand, count, seed, chunk=count)
     return names, _cached(f"poses-named-{count}-{seed}.npy", count, make)
