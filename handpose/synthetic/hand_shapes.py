@@ -1,6 +1,6 @@
-"""Hand shapes that have names: the finger alphabet, counting, and everyday gestures.
+"""Named hand shapes: the finger alphabet, counting, and everyday gestures.
 
-Each finger is in one of a few states, neighbors touch or part, and the thumb's tip has a place to be.
+A shape gives each finger a state, says which neighbors touch, and where the tip of the thumb is.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class HandShape:
     """One named shape.
 
     Attributes:
-        fingers: the states of index, middle, ring and pinky, a letter each.
-        gaps: for index-middle, middle-ring and ring-pinky: `=` they touch, `V` they part, `-` as it comes.
-        thumb: landmarks whose mean its tip is drawn to; none leaves it at `rest`.
-        offset: added to their mean, mm, in the hand's frame: from palm to back, to the fingertips, to the thumb's side.
-        rest: flexion, abduction and twist of the thumb's first bone and flexion of the other two, degrees.
+        fingers: States of index, middle, ring and pinky, one letter each.
+        gaps: Gaps between index and middle, middle and ring, ring and pinky: `=` touching, `V` parted, `-` unspecified.
+        thumb: Landmarks whose mean the tip of the thumb is moved to; empty: it stays at `rest`.
+        offset: Added to that mean, mm, in the frame of the hand: toward the back, the fingertips, and the thumb.
+        rest: Flexion, abduction and twist of the thumb's first bone, and flexion of the other two, degrees.
     """
 
     fingers: str
@@ -110,7 +110,7 @@ TESTED_SHAPES = (*"abcdefghiklmnopqrstuvwxy", "one", "two", "three", "four", "fi
 
 
 def shape_angles(shape: HandShape) -> Tensor:
-    """The angles (B, 3) in degrees that a shape starts from, before contacts move them."""
+    """Return the initial angles (B, 3) of a shape in degrees, before contacts are resolved."""
     angles = torch.zeros(len(BONES), 3)
     for finger, state in zip(LONG_FINGERS, shape.fingers, strict=True):
         for segment, flexion in zip("123", _STATES[state], strict=True):
@@ -129,7 +129,7 @@ def shape_angles(shape: HandShape) -> Tensor:
 
 
 def shape_contacts(shapes: list[HandShape], generator: torch.Generator) -> Contacts:
-    """What touches in each of these shapes, each with a little of its own."""
+    """Return the contacts of these shapes, with small random variations."""
     count = len(shapes)
     contacts = Contacts.none(count)
     gaps = {"=": TOUCHING, "V": PARTED, "-": torch.nan}
@@ -144,12 +144,12 @@ def shape_contacts(shapes: list[HandShape], generator: torch.Generator) -> Conta
 
 
 def draw_shapes(count: int, generator: torch.Generator, jitter: float = 1.0) -> tuple[list[str], Tensor, Contacts]:
-    """`count` named shapes in turn: their names, angles (count, B, 3) in degrees before contacts, and contacts.
+    """Return the names of `count` shapes in turn, their angles (count, B, 3) in degrees, and their contacts.
 
     Args:
-        count: how many; each name comes equally often.
-        generator: of what differs from one hand to the next.
-        jitter: how much differs; 1 for what people do.
+        count: Number of shapes; all names are equally frequent.
+        generator: Source of the random variations.
+        jitter: Scale of the random variations of the angles; 1 matches those between people.
     """
     names = [list(SHAPES)[i % len(SHAPES)] for i in range(count)]
     angles = torch.stack([shape_angles(SHAPES[name]) for name in names])

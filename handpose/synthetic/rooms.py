@@ -1,4 +1,4 @@
-"""Whole views for localization: hands in rooms with people and things, windows of such views, and isolated hands."""
+"""Training images for the localizer: rooms with hands, people and objects, windows of these, and isolated hands."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from handpose.synthetic.render import rasterize
 from handpose.synthetic.shapes import Box, Ellipsoid, Plane, orthonormal, product_with_rays, unit
 from handpose.synthetic.skeleton import LANDMARKS, PARENTS
 
-_FLESH = 22.0  # mm: a point no farther than this from a hand's bones is one of the hand
+_FLESH = 22.0  # mm: maximum distance of a point of the hand from its bones
 _VIEWS = SceneRange(distance=(110.0, 2000.0), half_view=(0.58, 0.43), sleeve=0.5)
-_FAR = (500.0, 2000.0)  # mm: a quarter of the hands is drawn evenly from these distances
+_FAR = (500.0, 2000.0)  # mm: distances that a quarter of the hands is drawn from, uniformly
 
 
 class Views(NamedTuple):
-    """Coarse depth images and the hands in them.
+    """Coarse depth images, and the hands in them.
 
     Attributes:
-        depth: (N, h, w) mm, 0 = no reading.
+        depth: (N, h, w) mm, 0 = missing.
         principal: (N, 2) px.
         bones: (N, P, 3) points along the bones of up to two hands, mm; `inf` where an image has fewer hands.
         centers: (N, P, 3) the center of the hand that each point belongs to, mm.
@@ -41,10 +41,10 @@ class Views(NamedTuple):
 
 
 class Rooms:
-    """An endless source of coarse depth images with the places of their hands.
+    """An endless source of coarse depth images with the positions of their hands.
 
     Args:
-        hand: the compiled hand, on the device to draw on.
+        hand: The hand model; its device renders.
         poses: (P, B, 3) joint angles to draw from, degrees.
         focal: focal length of the images, px.
         size: (height, width) of the images, px.
@@ -58,7 +58,7 @@ class Rooms:
         self.generator = self._hands.generator
 
     def batch(self, count: int) -> Views:
-        """`count` images: of rooms, of windows of rooms, of a hand without its surroundings."""
+        """Return `count` images: rooms, windows of rooms, and hands without their surroundings."""
         hands, sample = self._hands, self._hands.sampler
         focal = torch.full((count,), self.focal, device=self.device)
         windows, alone, cleaned = (sample.bernoulli(count, share) for share in (0.4, 0.25, 0.25))
@@ -114,7 +114,7 @@ class Rooms:
         )
 
     def _placed(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Vertices, landmarks and centers of mass of hands, more of them far away than evenly on a log scale."""
+        """Return vertices, landmarks and centers of mass of hands, a quarter of them uniformly from far distances."""
         hands, sample = self._hands, self._hands.sampler
         vertices, landmarks, mass = hands.placed(count)
         far = sample.uniform(count, *_FAR)
@@ -123,7 +123,7 @@ class Rooms:
         return vertices + shift[:, None], landmarks + shift[:, None], mass + shift
 
     def _beside(self, placed: tuple[Tensor, Tensor, Tensor], first: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The other hand, a mirrored one: beside the first, or anywhere."""
+        """Return the other hand, which is mirrored: next to the first one, or anywhere."""
         sample, count = self._hands.sampler, len(first)
         vertices, landmarks, mass = placed
         beside = first + unit(sample.normal(count, 3)) * sample.uniform(count, 110.0, 500.0, 1)
@@ -134,7 +134,7 @@ class Rooms:
         return vertices, landmarks, target
 
     def _principal(self, mass: Tensor, windows: Tensor) -> Tensor:
-        """Principal points (N, 2): near the middle of the images, or so that the hand is near it in windows."""
+        """Return principal points (N, 2) near the middle of the images; in windows, the hand is near the middle instead."""
         sample, count, (height, width) = self._hands.sampler, len(mass), self.size
         middle = mass.new_tensor([(width - 1) / 2, (height - 1) / 2])
         near = middle + 3.0 * sample.normal(count, 2)
@@ -142,7 +142,7 @@ class Rooms:
         return torch.where(windows[:, None], hand, near)
 
     def _drawn(self, scene: Scene, images: Tensor, *, mirrored: bool) -> Tensor:
-        """Depth (N, h, w) of the hands of these images, `inf` elsewhere."""
+        """Return the depth (N, h, w) of the hands of these images, `inf` elsewhere."""
         hands, (height, width) = self._hands, self.size
         faces = hands.hand.faces.flip(1) if mirrored else hands.hand.faces
         size = max(height, width)
@@ -151,7 +151,7 @@ class Rooms:
         return depth[:, :height, :width]
 
     def _cut_off(self, scene: Scene, depth: Tensor) -> Tensor:
-        """Hands that end somewhere at the forearm: depth (N, h, w)."""
+        """Return the depth (N, h, w) of hands whose forearms are cut off at a random length."""
         hands, sample, count = self._hands, self._hands.sampler, len(depth)
         wrist = scene.landmarks[:, 0]
         axis = unit(scene.vertices[:, hands.hand.is_forearm].mean(1) - wrist)
@@ -163,7 +163,7 @@ class Rooms:
         return torch.where(along < end[:, None, None], depth, torch.inf)
 
     def _without_background(self, scene: Scene, depth: Tensor) -> Tensor:
-        """Only what is no farther than the hand, in some images only what lies in a cube around it."""
+        """Remove the background behind the hand and, in some images, everything outside a cube around the hand."""
         hands, sample, count = self._hands, self._hands.sampler, len(depth)
         farthest = hands.objects.fingers(scene)[..., 2].amax(1) + torch.exp(
             sample.uniform(count, math.log(10), math.log(300))
@@ -178,7 +178,7 @@ class Rooms:
         return torch.where(within, depth, torch.inf)
 
     def _tangents(self, principal: Tensor) -> tuple[Tensor, Tensor]:
-        """Tangents (N, w) of the columns' rays and (N, h) of the rows' rays."""
+        """Return the tangents (N, w) of the rays of the columns and (N, h) of the rays of the rows."""
         height, width = self.size
         columns, rows = (torch.arange(length, device=self.device) for length in (width, height))
         return (columns - principal[:, :1]) / self.focal, (rows - principal[:, 1:]) / self.focal
@@ -186,7 +186,7 @@ class Rooms:
     def _add(
         self, depth: Tensor, rays: tuple[Tensor, Tensor], images: Tensor, shapes: Iterable[Ellipsoid | Box | Plane]
     ) -> None:
-        """Draw shapes into the chosen `images` (M,) of `depth` (N, h, w)."""
+        """Render shapes into the images `images` (M,) of `depth` (N, h, w)."""
         if len(images):
             x, y = (tangents[images] for tangents in rays)
             for shape in shapes:
@@ -194,7 +194,7 @@ class Rooms:
                 depth[images] = torch.minimum(depth[images], chosen.coarse_depth(x, y))
 
     def _window(self, scene: Scene) -> Tensor:
-        """Windows around the first hand, from close ones that cut it to wide ones: (N, h, w) bool."""
+        """Return masks (N, h, w) of windows around the first hand, from tight ones that cut it off to wide ones."""
         sample, count, (height, width) = self._hands.sampler, len(scene.mass), self.size
         z = scene.landmarks[..., 2:].clamp(min=20.0)
         pixels = scene.landmarks[..., :2] / z * self.focal + scene.principal[:, None]
@@ -211,7 +211,7 @@ class Rooms:
         return inside & (u >= MARGIN) & (u < width - MARGIN) & (v >= MARGIN) & (v < height - MARGIN)
 
     def _in_view(self, count: int) -> Tensor:
-        """Cameras of wider and narrower views: (N, h, w) bool."""
+        """Return masks (N, h, w) of the fields of view of wide-angle and narrow cameras."""
         height, width = self.size
         share = self._hands.sampler.uniform(count, 0.5, 1.05, 2, 1, 1)
         share[:, 0].clamp_(max=1.0 - 2 * MARGIN / width)
@@ -221,7 +221,7 @@ class Rooms:
         return (u <= share[:, 0] * width / 2) & (v <= share[:, 1] * height / 2)
 
     def _sensed(self, depth: Tensor, pixel_mm: Tensor) -> Tensor:
-        """What sensors make of clean depth (N, h, w) at this resolution: (N, h, w), `inf` without reading.
+        """Return the depth (N, h, w) that sensors measure at this resolution, `inf` for missing pixels.
 
         Noise within a surface matters little here; coarse sensors, ragged silhouettes, pixels between two surfaces
         and missing ones matter more.
@@ -237,7 +237,7 @@ class Rooms:
         def chance() -> Tensor:
             return sample.uniform(count, 0.0, 1.0, height, width)
 
-        # Sensors of fewer pixels than the image, and matching windows that shift silhouettes by a pixel.
+        # Sensors with fewer pixels than the image, whose matching windows shift silhouettes by a pixel.
         ratio = 1.0 + sometimes(0.3, uniform(0.0, 1.2))
         rows, columns = (torch.arange(length, device=self.device, dtype=depth.dtype) for length in (height, width))
         ragged = sometimes(0.5, uniform(0.1, 0.6))
@@ -266,15 +266,15 @@ class Rooms:
         lost |= chance() < sometimes(0.4, uniform(0.0, 0.05)) + sometimes(0.12, uniform(0.0, 0.6))
         patches = F.interpolate(sample.normal(count, 1, 9, 12), (height, width), mode="bilinear")[:, 0]
         lost |= patches > torch.where(sample.bernoulli(count, 0.15)[:, None, None], uniform(1.3, 2.4), 1e9)
-        # The projector's shadow: what lies behind an edge, on one side of it, has no reading.
+        # The projector's shadow: pixels behind an edge, on one side of it, are missing.
         lost |= sample.bernoulli(count, 0.3)[:, None, None] & (filled > filled.roll(2, 2) + 25.0)
-        # Depth that was moved onto a finer grid, and has readings in every second row or column only.
+        # Depth that was registered to a finer grid, where every second row or column is missing.
         for index in (rows[:, None], columns[None]):
             lost |= sample.bernoulli(count, 0.025)[:, None, None] & (index % 2.0 != 0)
         return torch.where(lost, torch.inf, depth)
 
     def _torso(self, scene: Scene) -> list[Ellipsoid]:
-        """Chest and head at the far end of the arm."""
+        """Return a chest and a head at the end of the arm."""
         sample, count = self._hands.sampler, len(scene.mass)
         elbow = scene.vertices[:, -1]
         shoulder = elbow + unit(elbow - scene.landmarks[:, 0]) * sample.uniform(count, 150.0, 350.0, 1)
@@ -288,7 +288,7 @@ class Rooms:
         return [Ellipsoid(chest, radii, basis), Ellipsoid(head, skull, basis)]
 
     def _wall(self, scene: Scene, *, slant: float) -> list[Plane]:
-        """A wall, a floor or a desk behind the hand, often within the reach of an arm."""
+        """Return a wall, a floor or a desk behind the hand, often within reach of the arm."""
         hands, sample, count = self._hands, self._hands.sampler, len(scene.mass)
         normal = sample.normal(count, 3) * slant
         normal[:, 2] = normal[:, 2].abs() + 0.9 - slant
@@ -299,9 +299,9 @@ class Rooms:
         return [Plane(normal, farthest + torch.where(sample.bernoulli(count, 0.5), within_reach, anywhere))]
 
     def _thing(self, scene: Scene) -> tuple[Tensor, Tensor, Tensor]:
-        """A ball, a stick, a box, a board: anywhere in view, of any size, mostly not before the hand.
+        """Return center, half sides and axes of a ball, stick, box or board of any size, anywhere in the image.
 
-        Its center, its half sides and its axes.
+        Objects that would hide the hand are moved behind it.
         """
         sample, count, (height, width) = self._hands.sampler, len(scene.mass), self.size
         z = torch.exp(sample.uniform(count, math.log(200.0), math.log(3000.0)))
@@ -309,7 +309,7 @@ class Rooms:
         ray = middle + sample.uniform(count, -0.8, 0.8, 2)
         center = torch.cat([ray, torch.ones_like(z)[:, None]], dim=1) * z[:, None]
         radii = torch.exp(sample.uniform(count, math.log(8.0), math.log(260.0), 3))
-        # What would hide the hand stands behind it instead.
+        # Move objects that would hide the hand behind it.
         hides = (center - scene.mass).norm(dim=-1) < radii.amax(1) + 90.0
         hides |= (ray - scene.mass[:, :2] / scene.mass[:, 2:]).norm(dim=-1) * z < radii.amax(1) + 60.0
         behind = scene.mass[:, 2] + radii.amax(1) + sample.uniform(count, 40.0, 400.0)
@@ -318,7 +318,7 @@ class Rooms:
 
 
 def mirrored_views(views: Views) -> Views:
-    """What a mirror shows: left hands for right ones."""
+    """Mirror images, so that right hands become left hands."""
     mirror = views.bones.new_tensor([-1.0, 1.0, 1.0])
     width = views.depth.shape[2]
     principal = torch.stack([width - 1 - views.principal[:, 0], views.principal[:, 1]], dim=1)
