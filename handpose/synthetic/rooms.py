@@ -134,7 +134,7 @@ class Rooms:
         return vertices, landmarks, target
 
     def _principal(self, mass: Tensor, windows: Tensor) -> Tensor:
-        """Return principal points (N, 2) near the middle of the images; in windows, the hand is near the middle instead."""
+        """Return principal points (N, 2) near the middle of the images; in windows, the hand is in the middle."""
         sample, count, (height, width) = self._hands.sampler, len(mass), self.size
         middle = mass.new_tensor([(width - 1) / 2, (height - 1) / 2])
         near = middle + 3.0 * sample.normal(count, 2)
