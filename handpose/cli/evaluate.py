@@ -14,7 +14,11 @@ from handpose.cli.options import Centers, Data, Device, Json, Root, Subject, Vie
 def evaluate(
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="Model, as in `handpose predict` (default: that of the data); repeatable."),
+        typer.Option(
+            "--model",
+            "-m",
+            help="Model, as in `handpose predict` (default: the one for the data set's joints); repeatable.",
+        ),
     ] = None,
     data: Annotated[
         Data,

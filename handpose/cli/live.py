@@ -34,9 +34,9 @@ def live(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Output file (default: stdout).")] = None,
     frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None,
     camera: Annotated[
-        str | None, typer.Option("--camera", "-c", help="Camera of a folder, as in `handpose predict`.")
+        str | None, typer.Option("--camera", "-c", help="Camera intrinsics for a folder, as in `handpose predict`.")
     ] = None,
-    unit: Annotated[str, typer.Option(help="Unit of a folder, as in `handpose predict`.")] = "mm",
+    unit: Annotated[str, typer.Option(help="Unit of the depth values in a folder, as in `handpose predict`.")] = "mm",
     fps: Annotated[float, typer.Option(min=0.1, help="Frame rate of a folder or of the synthetic hand.")] = 30.0,
     real_time: Annotated[
         bool,

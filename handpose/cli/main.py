@@ -52,7 +52,7 @@ def options(
 
 
 def main() -> NoReturn:
-    """Run the command line; errors that the user can fix are one line and exit code 2, others a traceback."""
+    """Run the command line. Errors that the user can fix print one line and exit with 2; others print a traceback."""
     try:
         app()
     except (HandPoseError, DeviceMemoryError) as error:

@@ -30,7 +30,7 @@ Unit = Annotated[
     str, typer.Option(help="Unit of the depth values: mm, m, millimeters per unit, or nyu (two-byte PNG).")
 ]
 Views = Annotated[
-    int, typer.Option(help="Turned views of each crop to average over: 1, 2 or 4; more are more accurate and slower.")
+    int, typer.Option(help="Rotated copies of each crop to average over: 1, 2 or 4. More are slower but more accurate.")
 ]
 Data = Literal["synthetic", DatasetName]
 Root = Annotated[Path | None, typer.Option(help="Folder of the data set.")]

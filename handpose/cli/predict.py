@@ -27,7 +27,8 @@ def predict(
     camera: Camera = None,
     unit: Unit = "mm",
     hand: Annotated[
-        HandOrAuto, typer.Option(help="Which hand the image shows; auto predicts it and doubles the network's time.")
+        HandOrAuto,
+        typer.Option(help="Which hand the image shows; auto predicts it, which doubles the network's run time."),
     ] = "right",
     center: Annotated[
         str | None,

@@ -122,7 +122,7 @@ def _training_config(
     changes: dict[str, Any],
     seed: int,
 ) -> TrainingConfig:
-    """Return the settings of the recipe, by default that of the data, with the changes."""
+    """Return the settings of the recipe (by default, the one for the training data) with the changes applied."""
     import dataclasses
 
     from handpose.training.config import TrainingConfig, paper_recipe

@@ -43,7 +43,7 @@ footer { display: none !important; }
 
 
 def make_page(models: Sequence[str]) -> gr.Blocks:
-    """Return the page with a choice of models, of which the first is selected."""
+    """Return the page with a model selector; the first model is selected by default."""
     files = sorted(EXAMPLES.glob("*.png"))
     intrinsics = ",".join(f"{value:g}" for value in Camera.parse(str(EXAMPLES / "camera.json")).to_dict().values())
     with gr.Blocks(title="handpose", analytics_enabled=False, delete_cache=(_UPLOADS_KEPT_S, _UPLOADS_KEPT_S)) as page:

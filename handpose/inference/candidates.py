@@ -24,7 +24,7 @@ class Candidates:
     """The crops of one depth image that may show its hand.
 
     Attributes:
-        query: The query about the image.
+        query: Camera, unit, hand and, if given, hand center or box of the image.
         camera: Camera of the image: that of the query, or an assumed one.
         source: Path of the image, or empty.
         crops: The crops; empty if there is no hand.
@@ -45,13 +45,13 @@ def find_candidates(depth: np.ndarray, query: Query, source: str, cube: float, v
 
     Args:
         depth: (H, W) mm, 0 = missing.
-        query: The query about the image.
+        query: Camera, unit, hand and, if given, hand center or box of the image.
         source: Path of the image, or empty.
         cube: Side of the cube to crop, mm.
         votes: Localizer network.
 
     Raises:
-        HandPoseError: the query does not fit the image.
+        HandPoseError: the query does not match the image.
     """
     camera = query.camera_for(depth)
     if query.center is None and query.box is None:

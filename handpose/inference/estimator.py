@@ -39,7 +39,7 @@ class HandPoseEstimator:
         config: Dimensions and scales of the network.
         name: Name of the weights.
         sha256: SHA-256 of the weights file, or empty.
-        views: Number of turned views of each crop that predictions are averaged over.
+        views: Number of rotated copies of each crop that predictions are averaged over.
     """
 
     def __init__(self, runtime: Runtime, config: JGRP2OConfig, name: str, sha256: str = "", views: Views = 1) -> None:
@@ -71,7 +71,7 @@ class HandPoseEstimator:
                 written by `handpose export`, or `owner/repo[@revision]` on the Hugging Face Hub.
             device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
             backend: `torch`, `onnxruntime`, `openvino`, or `auto` for the fastest installed one.
-            views: Turned views of each crop to average over: 1, 2 or 4; more are more accurate and cost more time.
+            views: Rotated copies of each crop to average over: 1, 2 or 4. More are slower but more accurate.
             revision: Branch, tag or commit on the Hub.
             cache_dir: Folder for files from the Hub.
             local_files_only: Never download anything.
@@ -120,7 +120,7 @@ class HandPoseEstimator:
             center: (3,) hand center in mm, camera frame, or (N, 3) for a list of N images; NaN for an image without a
                 hand. By default, the hand is localized in the image.
             box: x, y, width and height in px of a box around the hand, instead of `center`.
-            hand: Which hand the images show; `auto` predicts it and doubles the network's time.
+            hand: Which hand the images show; `auto` predicts it, which doubles the network's run time.
             unit: Unit of the images' values: `mm`, `m`, mm per unit, or `nyu`.
 
         Raises:

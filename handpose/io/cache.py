@@ -50,6 +50,6 @@ def cached(file: Path, make: Callable[[], object], read: Callable[[Path], _Conte
         except (OSError, MemoryError):
             raise
         except Exception as error:
-            warn(f"{file}: is damaged ({' '.join(str(error).split())[:200]}); it is created again")
+            warn(f"{file}: is damaged ({' '.join(str(error).split())[:200]}); it is regenerated")
         make()
     return read(file)

@@ -33,7 +33,7 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 
 @contextlib.contextmanager
 def collect_warnings(notes: list[Note]) -> Iterator[None]:
-    """Append the warnings of this thread to `notes`, since a worker thread has no line of user code to name."""
+    """Append the warnings of this thread to `notes`, because no line of user code called the worker thread."""
     token = _notes.set(notes)
     try:
         yield

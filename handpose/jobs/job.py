@@ -27,7 +27,7 @@ class PredictOptions:
         device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
         backend: Runtime of the network.
         batch_size: Frames per pass through the network.
-        views: Turned views of each crop to average over: 1, 2 or 4.
+        views: Rotated copies of each crop to average over: 1, 2 or 4.
     """
 
     model: str | PathLike[str]

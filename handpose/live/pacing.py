@@ -39,7 +39,7 @@ def all_frames(source: Source, *, clock: Clock = time.perf_counter) -> Generator
 
 
 def newest_frame(source: Source, *, clock: Clock = time.perf_counter) -> Generator[Arrival, None, None]:
-    """Yield the newest frames of a source that does not wait, such as a camera.
+    """Yield the newest frame each time, from a source that cannot be paused, such as a camera.
 
     A thread reads the source. While the caller processes a frame, only the newest of the waiting frames is kept, so
     latency does not grow. An exception of the source is raised after its last frame.

@@ -29,7 +29,7 @@ def run_in_batches(runtime: Runtime, patches: Sequence[np.ndarray]) -> tuple[np.
         except DeviceMemoryError as error:
             if len(batch) == 1:
                 raise DeviceMemoryError(
-                    f"the device has no memory for a single crop ({error}); close other programs or use the CPU"
+                    f"the device does not have enough memory for a single crop ({error}); use the CPU"
                 ) from None
             size = len(batch) // 2
             continue

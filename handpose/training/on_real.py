@@ -48,7 +48,7 @@ def dataset_task(
     """
     if start is not None and start.config.layout != network.layout:
         raise HandPoseError(
-            f"{start.name} predicts the joints of {start.config.layout}, {dataset.name} needs {network.layout}"
+            f"{start.name} predicts {start.config.layout} joints, but {dataset.name} requires {network.layout} joints"
         )
     frames = dataset.usable
     held_out = frames[len(frames) - max(1, len(frames) // _VALIDATION_DIVISOR) :]

@@ -39,7 +39,7 @@ def test_a_damaged_graph_in_the_cache_is_exported_again(
     load_runtime(find_weights("msra"), "onnxruntime", "cpu")
     (file,) = (tmp_path / "graphs").glob("*.onnx")
     file.write_bytes(content[:1000])
-    with pytest.warns(UserWarning, match=r"\.onnx: is damaged .* it is created again"):
+    with pytest.warns(UserWarning, match=r"\.onnx: is damaged .* it is regenerated"):
         load_runtime(find_weights("msra"), "onnxruntime", "cpu")
     assert file.read_bytes() == content
 

@@ -82,7 +82,7 @@ def test_a_damaged_file_is_reported_and_generated_again(tmp_path: Path, made: li
         broken.append(data[:middle] + bytes(byte ^ 0xFF for byte in data[middle : middle + 8]) + data[middle + 8 :])
     for count, content in enumerate(broken, first + 1):
         file.write_bytes(content)
-        with pytest.warns(UserWarning, match=rf"{name}: is damaged \(.*\); it is created again") as caught:
+        with pytest.warns(UserWarning, match=rf"{name}: is damaged \(.*\); it is regenerated") as caught:
             assert torch.equal(get(), whole)
         assert [Path(one.filename).name for one in caught] == [Path(__file__).name]
         assert "\n" not in str(caught[0].message)

@@ -31,7 +31,7 @@ class HandPosePredictor:
         device: Device of the network: `auto`, `cpu`, `cuda`, `cuda:1`, ...
         backend: Runtime of the network: `torch`, `onnxruntime`, `openvino`, or `auto` for the fastest installed one.
         batch_size: Frames per pass through the network.
-        views: Turned views of each crop to average over: 1, 2 or 4.
+        views: Rotated copies of each crop to average over: 1, 2 or 4.
 
     Raises:
         WeightsError: The weights do not exist, or cannot be downloaded or verified.
