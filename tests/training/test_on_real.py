@@ -117,7 +117,7 @@ def test_weights_of_another_layout_are_rejected(tmp_path: Path) -> None:
     dataset = open_dataset("nyu", tmp_path, "train", centers="truth")
     config = TrainingConfig(1, batch=2)
     with (
-        pytest.raises(HandPoseError, match=r"msra predicts the joints of msra, nyu needs nyu"),
+        pytest.raises(HandPoseError, match="msra predicts msra joints, but nyu requires nyu joints"),
         dataset_task(JGRP2OConfig("nyu"), config, dataset, start=find_weights("msra")),
     ):
         pass
