@@ -50,6 +50,7 @@ if TYPE_CHECKING:  # `as` marks names as public for type checkers
     from handpose.network.config import JGRP2OConfig as JGRP2OConfig
     from handpose.results.page import pose_page as pose_page
     from handpose.results.pose import HandPose as HandPose
+    from handpose.results.pose import PoseWarning as PoseWarning
     from handpose.results.uvd import write_predictions as write_predictions
     from handpose.training.config import TrainingConfig as TrainingConfig
     from handpose.training.on_synthetic import synthetic_task as synthetic_task
@@ -86,7 +87,7 @@ _NAMES = {
     "localization.localizer": ("localize_hands",),
     "network.config": ("JGRP2OConfig",),
     "results.page": ("pose_page",),
-    "results.pose": ("HandPose",),
+    "results.pose": ("HandPose", "PoseWarning"),
     "results.uvd": ("write_predictions",),
     "training.config": ("TrainingConfig",),
     "training.on_synthetic": ("synthetic_task",),

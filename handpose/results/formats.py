@@ -16,7 +16,7 @@ from handpose.results.uvd import prediction_line
 
 _CSV_COLUMNS = (
     *("source", "status", "model", "layout", "hand", "joint"),
-    *("x_mm", "y_mm", "z_mm", "u", "v", "spread_x_mm", "spread_y_mm", "spread_z_mm", "error_mm", "reason"),
+    *("x_mm", "y_mm", "z_mm", "u", "v", "spread_x_mm", "spread_y_mm", "spread_z_mm", "error_mm", "reason", "warnings"),
 )
 
 
@@ -29,15 +29,20 @@ def _csv_rows(record: Record) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if isinstance(record, FailedFrame):
-        empty = [""] * (len(_CSV_COLUMNS) - 3)
-        writer.writerow((record.source, record.status, *empty, record.reason))
+        empty = [""] * (len(_CSV_COLUMNS) - 4)
+        writer.writerow((record.source, record.status, *empty, record.reason, ""))
         return text.getvalue()
     shared = (record.source, record.status, record.model, record.layout.name, record.hand)
     for i, joint in enumerate(record.layout.joints):
         numbers = np.concatenate([record.xyz[i], record.uvz[i, :2], record.spread[i], record.error_mm[i : i + 1]])
         cells = ("" if np.isnan(number) else f"{number:.2f}" for number in numbers)
-        writer.writerow((*shared, joint, *cells, ""))
+        writer.writerow((*shared, joint, *cells, "", _codes(record)))
     return text.getvalue()
+
+
+def _codes(pose: HandPose) -> str:
+    """Return the codes of the warnings, separated by spaces."""
+    return " ".join(warning.code for warning in pose.warnings)
 
 
 def _uvd_line(record: Record) -> str:
@@ -76,6 +81,7 @@ def npz_bytes(records: Sequence[Record]) -> bytes:
         cube_mm=column(lambda pose: pose.cube, np.nan),
         joints=np.array(joints),
         camera=column(lambda pose: [pose.camera.fx, pose.camera.fy, pose.camera.cx, pose.camera.cy], [np.nan] * 4),
+        warnings=column(_codes, ""),
     )
     return data.getvalue()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -19,6 +19,18 @@ from handpose.results.overlay import draw_pose
 
 Status = Literal["ok", "low_confidence", "no_hand"]
 _HANDS, _STATUSES = get_args(Hand), get_args(Status)
+
+
+class PoseWarning(NamedTuple):
+    """A reason why a pose may be wrong although the network is confident.
+
+    Attributes:
+        code: Short name of the problem, which stays the same between versions, such as `camera_assumed`.
+        message: The problem and how to fix it, in one line.
+    """
+
+    code: str
+    message: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +51,7 @@ class HandPose:
         camera: Intrinsics of the image.
         model: Name of the weights.
         source: Path of the image, or empty.
+        warnings: Reasons why the joints may be wrong, such as an implausible camera; usually empty.
     """
 
     xyz: np.ndarray
@@ -53,6 +66,7 @@ class HandPose:
     camera: Camera
     model: str = ""
     source: str = ""
+    warnings: tuple[PoseWarning, ...] = ()
 
     def __post_init__(self) -> None:
         if self.status not in _STATUSES or self.hand not in _HANDS:
@@ -117,6 +131,7 @@ class HandPose:
             "center_mm": _to_list(self.center, 2),
             "cube_mm": self.cube,
             "camera": self.camera.to_dict(),
+            "warnings": [warning._asdict() for warning in self.warnings],
         }
 
     @classmethod
@@ -145,6 +160,7 @@ class HandPose:
                 camera=Camera.from_dict(values["camera"]),
                 model=values["model"],
                 source=values["source"],
+                warnings=tuple(PoseWarning(**warning) for warning in values.get("warnings", ())),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise HandPoseError(f"not a hand pose record: {type(error).__name__} {str(error)[:100]}") from None

@@ -200,9 +200,11 @@ def test_a_pose_survives_the_round_trip_through_its_record(estimator: HandPoseEs
         pose.save(tmp_path / "pose.json")
         again = HandPose.from_dict(json.loads((tmp_path / "pose.json").read_text()))
         assert again.to_dict() == pose.to_dict()
+        assert HandPose.from_dict({key: pose.to_dict()[key] for key in pose.to_dict() if key != "warnings"})
         assert np.allclose(again.xyz, pose.xyz, atol=0.006, equal_nan=True)
     record = pose.to_dict()
-    for key, value in (("status", "ok"), ("xyz_mm", [[1, 2, 3]]), ("layout", "mano"), ("camera", {"fx": 1})):
+    wrong = {"status": "ok", "xyz_mm": [[1, 2, 3]], "layout": "mano", "camera": {"fx": 1}, "warnings": ["x"]}
+    for key, value in wrong.items():
         with pytest.raises(HandPoseError):
             HandPose.from_dict(record | {key: value})
 

@@ -32,6 +32,7 @@ SCHEMA = pa.schema(
                 **dict.fromkeys(("width", "height"), pa.int64()),
             }
         ),
+        "warnings": pa.list_(pa.struct({"code": pa.string(), "message": pa.string()})),
         "reason": pa.string(),
     }
 )
