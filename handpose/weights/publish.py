@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from handpose.errors import WeightsError
 from handpose.weights.folder import CARD_FILE, CONFIG_FILE, MODEL_FILE, read_folder
@@ -17,12 +18,36 @@ def publish_weights(folder: Path, repo_id: str) -> tuple[str, str]:
         repo_id: `owner/repo`; created if it does not exist.
 
     Raises:
-        WeightsError: The model cannot be loaded, has no model card, or is rejected by the Hub.
+        WeightsError: The model cannot be loaded, its model card is missing or specifies no license, or the Hub rejects
+            the upload.
     """
     weights = read_folder(folder, str(folder))
     weights.load()
-    if not (folder / CARD_FILE).is_file():
-        raise WeightsError(
-            f"{folder}: no {CARD_FILE}; describe there what the weights were trained on, and their license"
-        )
+    _check_card(folder / CARD_FILE)
     return upload_files(folder, (CONFIG_FILE, MODEL_FILE, CARD_FILE), repo_id), weights.sha256
+
+
+def _check_card(path: Path) -> None:
+    """Check that others learn from the model card how they may use the weights."""
+    if not path.is_file():
+        raise WeightsError(
+            f"{path.parent}: no {CARD_FILE}; describe there what the weights were trained on, and their license"
+        )
+    if "license" not in _front_matter(path):
+        raise WeightsError(
+            f"{path}: the model card does not specify a license; insert the three lines `---`, `license: NAME` and "
+            "`---` at its start"
+        )
+
+
+def _front_matter(path: Path) -> dict[str, Any]:
+    """Return the metadata of a model card, empty if it has none."""
+    from huggingface_hub import ModelCard
+
+    text = path.read_text(encoding="utf-8")
+    if not text.startswith("---"):
+        return {}
+    try:
+        return ModelCard(text, ignore_metadata_errors=True).data.to_dict()
+    except Exception as error:  # errors of the YAML parser and of the Hub's client have no common base
+        raise WeightsError(f"{path}: its front matter is invalid ({' '.join(str(error).split())[:200]})") from None

@@ -196,7 +196,7 @@ def test_published_weights_can_be_downloaded_by_commit(tmp_path: Path, hub: HubS
 @pytest.mark.slow
 def test_publish_errors_are_one_line(tmp_path: Path, hub: HubServer) -> None:
     folder = Path(shutil.copytree(BUILT_IN, tmp_path / "model"))
-    (folder / "README.md").write_text("# A hand\n")
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n# A hand\n")
     hub.faults["others"] = 403
     for repo, token, message in (
         ("someone/hand", "wrong", "not allowed (401); set HF_TOKEN"),
