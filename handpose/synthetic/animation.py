@@ -1,4 +1,4 @@
-"""A synthetic hand in motion: frames for tracking, with their true joints."""
+"""Synthetic hands in motion: frames for tracking, with their true joints."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ CAMERA = Camera(241.4, 241.4, 159.5, 119.5, 320, 240)
 _POSES, _POSES_SEED = 200, 777  # a small separate pose bank, generated in seconds
 _MOVE_S, _HOLD_S = 0.7, 0.4  # duration of a movement between two poses, and of each pose
 _LOCATION = (0.0, 0.0, 450.0)  # mm
+_RIGHT_LOCATION = (-100.0, 0.0, 500.0)  # of the right one of two hands, mm
 _REACH = (90.0, 50.0, 90.0)  # maximum distance from this location along each axis, mm
 _TURN = (0.5, 0.5, 0.6)  # maximum rotation about each camera axis, rad
 _PERIODS_S = (1.8, 6.0)
-_SHOULDER = (-190.0, 230.0, 780.0)  # mm
+_SHOULDER = (-190.0, 230.0, 780.0)  # of the right arm, mm
 _CHEST, _CHEST_RADII = (20.0, 330.0, 860.0), (240.0, 330.0, 130.0)  # mm
 
 
@@ -38,7 +39,7 @@ class AnimatedFrame(NamedTuple):
 
     Attributes:
         depth: (H, W) float32 in whole mm, 0 for missing pixels.
-        xyz: (J, 3) true joints in the camera frame, mm.
+        xyz: (J, 3) true joints in the camera frame, mm; of two hands (2, J, 3), the right one first.
         time: Time since the first frame, s.
     """
 
@@ -64,10 +65,30 @@ def animate(
     Raises:
         HandPoseError: The hand model does not exist yet, and generating it requires the extra `train`.
     """
+    for frame in _animate(layout, camera, fps, seed, _LOCATION, hands=1):
+        yield frame._replace(xyz=frame.xyz[0])
+
+
+def animate_hands(
+    layout: JointLayout, *, camera: Camera = CAMERA, fps: float = 30.0, seed: int = 0
+) -> Iterator[AnimatedFrame]:
+    """Yield endless frames of a person's right and left hand, which move independently and touch now and then.
+
+    The arguments and errors are those of `animate`.
+    """
+    return _animate(layout, camera, fps, seed, _RIGHT_LOCATION, hands=2)
+
+
+def _animate(
+    layout: JointLayout, camera: Camera, fps: float, seed: int, location: tuple[float, float, float], hands: int
+) -> Iterator[AnimatedFrame]:
+    """Yield frames of a right hand around a location, and optionally of a left hand around the mirrored location."""
     hand = HandModel(cached_hand_file())
     weights = joint_weights(layout)
     generator = torch.Generator().manual_seed(seed)
-    motion = _Motion(hand, generator, facing=1.0 if seed % 2 else -1.0)
+    facing = 1.0 if seed % 2 else -1.0
+    motions = [_Motion(hand, generator, facing, location) for _ in range(hands)]
+    mirrors = torch.tensor([[1.0, 1.0, 1.0], [-1.0, 1.0, 1.0]])[:hands]
     focal, principal = torch.tensor([camera.fx]), torch.tensor([[camera.cx, camera.cy]])
     size = int(max(camera.width, camera.height))
     rays = Scene.rays_of(focal, principal, size)
@@ -75,13 +96,19 @@ def animate(
     frame = 0
     while True:
         time = frame / fps
-        vertices, landmarks = motion(time)
-        depth = rasterize(vertices, hand.faces, focal, principal, size)
-        depth = torch.minimum(depth, torch.minimum(_upper_arm(rays, vertices[:, -1]), chest))
+        depth, joints = chest, []
+        for motion, mirror in zip(motions, mirrors, strict=True):
+            vertices, landmarks = (points * mirror for points in motion(time))
+            # A mirror image reverses the orientation of the faces.
+            faces = hand.faces if mirror[0] > 0 else hand.faces.flip(1)
+            arm = _upper_arm(rays, vertices[:, -1], torch.tensor([_SHOULDER]) * mirror)
+            for surface in (arm, rasterize(vertices, faces, focal, principal, size)):
+                depth = torch.minimum(depth, surface)
+            joints.append((weights @ landmarks)[0])
         sensor = torch.Generator().manual_seed(seed)
-        depth = simulate_sensor(depth, torch.tensor([_LOCATION[2]]) / focal, generator, sensor)
+        depth = simulate_sensor(depth, torch.tensor([location[2]]) / focal, generator, sensor)
         image = depth[0, : int(camera.height), : int(camera.width)].nan_to_num(posinf=0.0).round()
-        yield AnimatedFrame(image.numpy(), (weights @ landmarks)[0].double().numpy(), time)
+        yield AnimatedFrame(image.numpy(), torch.stack(joints).double().numpy(), time)
         frame += 1
 
 
@@ -92,14 +119,18 @@ class _Motion:
         hand: The hand model.
         generator: Source of all random samples.
         facing: 1 turns the palm toward the camera and -1 turns the back of the hand.
+        location: (3,) location that the hand moves around, mm.
     """
 
-    def __init__(self, hand: HandModel, generator: torch.Generator, facing: float) -> None:
+    def __init__(
+        self, hand: HandModel, generator: torch.Generator, facing: float, location: tuple[float, float, float]
+    ) -> None:
         self._hand = hand
         self._poses = cached_pose_bank(hand, _POSES, _POSES_SEED)
         self._shape = hand.draw_shapes(1, generator)
         self._order = torch.randperm(len(self._poses), generator=generator)
         self._curves = _Curves(6, generator)
+        self._location = torch.tensor(location)
         self._front = torch.tensor([[0.0, 0.0, facing], [0.0, -1.0, 0.0], [facing, 0.0, 0.0]])
 
     def __call__(self, time: float) -> tuple[Tensor, Tensor]:
@@ -109,15 +140,14 @@ class _Motion:
         vertices, landmarks = self._hand.pose(self._shape, angles[None])
         curves = self._curves(time)
         turn = _rotation(curves[3:] * torch.tensor(_TURN)) @ self._front
-        location = torch.tensor(_LOCATION) + curves[:3] * torch.tensor(_REACH)
+        location = self._location + curves[:3] * torch.tensor(_REACH)
         center = turn @ landmarks[0].mean(dim=0)
         vertices, landmarks = (points @ turn.T + location - center for points in (vertices, landmarks))
         return vertices, landmarks
 
 
-def _upper_arm(rays: Tensor, elbow: Tensor) -> Tensor:
-    """Return the depth (1, S, S) of an upper arm from the elbow (1, 3) to the shoulder, mm."""
-    shoulder = torch.tensor([_SHOULDER])
+def _upper_arm(rays: Tensor, elbow: Tensor, shoulder: Tensor) -> Tensor:
+    """Return the depth (1, S, S) of an upper arm from the elbow (1, 3) to the shoulder (1, 3), mm."""
     half = torch.linalg.vector_norm(shoulder - elbow, dim=-1) / 2 + 30.0
     radius = torch.full_like(half, 55.0)
     basis = orthonormal(unit(shoulder - elbow))
