@@ -40,14 +40,14 @@ if TYPE_CHECKING:  # `as` marks names as public for type checkers
     from handpose.jobs.pipeline import FetchedFile as FetchedFile
     from handpose.jobs.pipeline import FileResult as FileResult
     from handpose.jobs.pipeline import predict_files as predict_files
-    from handpose.live.frame import DepthFrame as DepthFrame
     from handpose.live.pacing import newest_frame as newest_frame
     from handpose.live.rerun_viewer import RerunViewer as RerunViewer
     from handpose.live.sources.catalog import open_source as open_source
-    from handpose.live.sources.recording import Recorder as Recorder
     from handpose.localization.centers import read_centers as read_centers
     from handpose.localization.localizer import localize_hands as localize_hands
     from handpose.network.config import JGRP2OConfig as JGRP2OConfig
+    from handpose.recordings.frame import DepthFrame as DepthFrame
+    from handpose.recordings.hpr import Recorder as Recorder
     from handpose.results.page import pose_page as pose_page
     from handpose.results.pose import HandPose as HandPose
     from handpose.results.pose import PoseWarning as PoseWarning
@@ -78,14 +78,14 @@ _NAMES = {
     "io.depth.units": ("DepthUnitWarning",),
     "jobs.cluster.predictor": ("HandPosePredictor",),
     "jobs.pipeline": ("FetchedFile", "FileResult", "predict_files"),
-    "live.frame": ("DepthFrame",),
     "live.pacing": ("newest_frame",),
     "live.rerun_viewer": ("RerunViewer",),
     "live.sources.catalog": ("open_source",),
-    "live.sources.recording": ("Recorder",),
     "localization.centers": ("read_centers",),
     "localization.localizer": ("localize_hands",),
     "network.config": ("JGRP2OConfig",),
+    "recordings.frame": ("DepthFrame",),
+    "recordings.hpr": ("Recorder",),
     "results.page": ("pose_page",),
     "results.pose": ("HandPose", "PoseWarning"),
     "results.uvd": ("write_predictions",),

@@ -58,8 +58,8 @@ def live(
     from handpose.inference.tracker import HandTracker
     from handpose.live.rerun_viewer import RerunViewer
     from handpose.live.session import open_paced, run_session
-    from handpose.live.sources.recording import Recorder
     from handpose.live.statistics import Statistics
+    from handpose.recordings.hpr import Recorder
 
     for path in (record, output):
         if path is not None and path.resolve() == Path(source).resolve():

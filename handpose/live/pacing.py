@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from typing import NamedTuple
 
 from handpose.io.warn import Note, collect_warnings, warn
-from handpose.live.frame import DepthFrame, Source
+from handpose.recordings.frame import DepthFrame, Source
 
 _CLOSE_TIMEOUT_S = 5.0
 

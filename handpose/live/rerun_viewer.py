@@ -13,7 +13,7 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.geometry.layouts import JointLayout
 from handpose.inference.tracker import TrackedHand
-from handpose.live.frame import DepthFrame
+from handpose.recordings.frame import DepthFrame
 from handpose.results.overlay import FINGER_COLORS
 
 _PALM_COLOR = (235, 235, 235)

@@ -14,7 +14,7 @@ from handpose.io.depth.units import DepthUnit
 from handpose.live.pacing import Arrival, all_frames, in_real_time, newest_frame
 from handpose.live.rerun_viewer import RerunViewer
 from handpose.live.sources.catalog import LIVE_SOURCES, open_source
-from handpose.live.sources.recording import Recorder
+from handpose.recordings.hpr import Recorder
 
 
 class SessionFrame(NamedTuple):

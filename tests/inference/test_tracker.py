@@ -9,8 +9,8 @@ import pytest
 
 from handpose import Camera, HandPose, HandPoseError, HandPoseEstimator, HandTracker, OneEuro
 from handpose.geometry.layouts import MSRA21
-from handpose.live.frame import DepthFrame
-from handpose.live.sources.recording import frames
+from handpose.recordings.frame import DepthFrame
+from handpose.recordings.hpr import frames
 from tests.helpers.paths import EXAMPLES
 
 CAMERA = Camera(400.0, 400.0, 319.5, 239.5, 640, 480)

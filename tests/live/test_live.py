@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from handpose.cli.main import main
-from handpose.live.sources.recording import frames
+from handpose.recordings.hpr import frames
 from tests.helpers.paths import EXAMPLES
 
 STREAM = EXAMPLES / "hand.hpr"

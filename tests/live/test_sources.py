@@ -14,10 +14,10 @@ import pytest
 
 from handpose import Camera, HandPoseError
 from handpose.errors import DepthReadError, SourceLostError
-from handpose.live.frame import DepthFrame, Source
 from handpose.live.pacing import all_frames, in_real_time, newest_frame
 from handpose.live.sources.catalog import open_source
 from handpose.live.statistics import Statistics
+from handpose.recordings.frame import DepthFrame, Source
 from tests.helpers.paths import EXAMPLES
 
 STORED = np.random.default_rng(0).integers(0, 9000, (480, 640), dtype=np.uint16)

@@ -8,9 +8,9 @@ from pathlib import Path
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.io.depth.units import DepthUnit
-from handpose.live.frame import Source
 from handpose.live.sources.folder import frames as folder_frames
-from handpose.live.sources.recording import frames as recorded_frames
+from handpose.recordings.frame import Source
+from handpose.recordings.hpr import frames as recorded_frames
 
 LIVE_SOURCES = ("realsense", "orbbec")
 """Cameras: sources that do not wait for the consumer."""

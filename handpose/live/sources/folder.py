@@ -9,7 +9,7 @@ from handpose.geometry.camera import Camera
 from handpose.io.depth.read import SUFFIXES, read_depth
 from handpose.io.depth.units import DepthUnit, millimeters_per_unit
 from handpose.io.inputs import natural_key
-from handpose.live.frame import DepthFrame, Source
+from handpose.recordings.frame import DepthFrame, Source
 
 
 def frames(folder: str | Path, camera: Camera, *, unit: DepthUnit = "mm", fps: float = 30.0) -> Source:

@@ -7,8 +7,8 @@ import numpy as np
 from handpose.errors import HandPoseError, SourceLostError
 from handpose.geometry.camera import Camera
 from handpose.io.depth.read import to_depth
-from handpose.live.frame import DepthFrame, Source
 from handpose.live.sources.sdk import load_sdk
+from handpose.recordings.frame import DepthFrame, Source
 
 _TIMEOUT_MS = 3000
 

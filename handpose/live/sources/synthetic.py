@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from handpose.geometry.layouts import MSRA21
-from handpose.live.frame import DepthFrame, Source
+from handpose.recordings.frame import DepthFrame, Source
 from handpose.synthetic.animation import CAMERA, animate
 
 

@@ -19,7 +19,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.io.depth.limits import MAX_PIXELS
 from handpose.io.depth.read import to_depth
-from handpose.live.frame import DepthFrame, Source
+from handpose.recordings.frame import DepthFrame, Source
 
 _FORMAT, _VERSION = "handpose recording", 1
 _FRAME_HEADER = struct.Struct("<dI")

@@ -10,8 +10,8 @@ import pytest
 
 from handpose import Camera, HandPoseError
 from handpose.io.depth.read import to_depth
-from handpose.live.frame import DepthFrame
-from handpose.live.sources.recording import Recorder, frames
+from handpose.recordings.frame import DepthFrame
+from handpose.recordings.hpr import Recorder, frames
 
 CAMERA = Camera(300.0, 301.0, 31.5, 23.5, 64, 48)
 
