@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -62,7 +62,12 @@ class HandCrop:
         columns = np.floor((_STEPS - view.cx) / view.fx * camera.fx + camera.cx + 0.5)
         rows = np.floor((_STEPS - view.cy) / view.fy * camera.fy + camera.cy + 0.5)
         patch = normalize_depth(sample_depth(depth, rows, columns), center[2], cube)
-        return cls(patch[:, ::-1].copy() if mirror else patch, view, center, float(cube), mirror)
+        crop = cls(patch, view, center, float(cube))
+        return crop.flipped() if mirror else crop
+
+    def flipped(self) -> HandCrop:
+        """Return the same cube with the patch flipped horizontally."""
+        return replace(self, patch=self.patch[:, ::-1].copy(), mirrored=not self.mirrored)
 
     def denormalize(self, uvz: np.ndarray, uv_scale: float = PATCH - 1) -> np.ndarray:
         """Convert normalized joints (J, 3) to `uvz` (J, 3): u and v in px of the unmirrored patch, z in mm.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.crop import HandCrop
 from handpose.inference.query import Query
@@ -27,6 +28,7 @@ class Candidates:
         query: Camera, unit, hand and, if given, hand center or box of the image.
         camera: Camera of the image: that of the query, or an assumed one.
         source: Path of the image, or empty.
+        hand_index: Index of the hand among those of the image.
         crops: The crops; empty if there is no hand.
         areas: The surface, in mm^2, that the localizer attributes to the hand of each crop; 1 if it was not asked.
         depth: (H, W) mm, the image if the hand was localized in it, so that it may be cropped again.
@@ -35,6 +37,7 @@ class Candidates:
     query: Query
     camera: Camera
     source: str = ""
+    hand_index: int = 0
     crops: tuple[HandCrop, ...] = ()
     areas: tuple[float, ...] = ()
     depth: np.ndarray | None = None
@@ -62,7 +65,7 @@ def find_candidates(depth: np.ndarray, query: Query, source: str, cube: float, v
             mirrored = _crops(depth, camera, center, query, cube)
             crops += mirrored
             per_crop += [area] * len(mirrored)
-        return Candidates(query, camera, source, tuple(crops), tuple(per_crop), depth)
+        return Candidates(query, camera, source, 0, tuple(crops), tuple(per_crop), depth)
     given = query.center if query.box is None else center_in_box(depth, camera, query.box)
     if given is None or np.isnan(given).all():
         return Candidates(query, camera, source)
@@ -70,7 +73,7 @@ def find_candidates(depth: np.ndarray, query: Query, source: str, cube: float, v
     # Without any surface in the cube, the network would return arbitrary joints.
     if not (np.abs(crops[0].patch) < 1.0).any():
         return Candidates(query, camera, source)
-    return Candidates(query, camera, source, tuple(crops), (1.0,) * len(crops))
+    return Candidates(query, camera, source, 0, tuple(crops), (1.0,) * len(crops))
 
 
 def find_hands(
@@ -78,16 +81,22 @@ def find_hands(
 ) -> list[Candidates]:
     """Return the candidates of each hand in a depth image, nearest first; the arguments are those of `find_candidates`.
 
-    Each has the crops of one location, and is not cropped again.
+    Each has the crops of one location, and is not cropped again. Without a hand, the only element has no crops.
+
+    Raises:
+        HandPoseError: the query does not match the image, or it has the center or box of one hand.
     """
+    if query.center is not None or query.box is not None:
+        raise HandPoseError("a hand center or a box is that of one hand; omit it to find several hands")
     camera = query.camera_for(depth)
     hands = []
-    for center in nearest_first(*hand_candidates(depth, camera, max_hands, votes)):
+    for index, center in enumerate(nearest_first(*hand_candidates(depth, camera, max_hands, votes))):
         crops = _crops(depth, camera, center, query, cube)
-        hands.append(Candidates(query, camera, source, tuple(crops), (1.0,) * len(crops)))
-    return hands
+        hands.append(Candidates(query, camera, source, index, tuple(crops), (1.0,) * len(crops)))
+    return hands or [Candidates(query, camera, source)]
 
 
 def _crops(depth: np.ndarray, camera: Camera, center: np.ndarray, query: Query, cube: float) -> list[HandCrop]:
     """Return the crops of one location: one for each hand that it may show. The network only knows right hands."""
-    return [HandCrop.cut(depth, camera, center, cube, mirror=mirror) for mirror in _MIRRORS[query.hand]]
+    crop = HandCrop.cut(depth, camera, center, cube)
+    return [crop.flipped() if mirror else crop for mirror in _MIRRORS[query.hand]]

@@ -63,6 +63,7 @@ def decode(
             camera=image.camera,
             model=model,
             source=image.source,
+            hand_index=image.hand_index,
         )
         for i, (crop, image) in enumerate(zip(crops, images, strict=True))
     ]

@@ -17,7 +17,8 @@ from handpose.geometry.layouts import JointLayout
 from handpose.inference.candidates import Candidates, find_candidates, find_hands
 from handpose.inference.decode import decode, no_hand
 from handpose.inference.query import Box, DepthImage, Query
-from handpose.inference.refine import most_likely, refine
+from handpose.inference.refine import refine
+from handpose.inference.sides import select_poses
 from handpose.inference.views import check_views, predict_views
 from handpose.io.choices import BackendName, HandOrAuto, Views
 from handpose.io.depth.units import DepthUnit
@@ -162,10 +163,14 @@ class HandPoseEstimator:
         hand: HandOrAuto = "right",
         unit: DepthUnit = "mm",
     ) -> list[HandPose]:
-        """Return the poses of up to `max_hands` hands in one image, nearest first. See `predict` for the rest."""
+        """Return the poses of up to `max_hands` hands in one image, nearest first, predicted in one batch.
+
+        With `hand="auto"`, the sides of hands that may belong to one person are chosen together: hands that touch are
+        never both right or both left. See `predict` for the other arguments and the errors.
+        """
         query = Query(camera, hand=hand, unit=unit)
-        depth, source = query.load(image), _source(image)
-        return self.poses(find_hands(depth, query, source, self.config.cube, self._runtime.votes, max_hands))
+        hands = self.find_hands(query.load(image), query, max_hands, source=_source(image))
+        return [pose for pose in self.hands([hands])[0] if pose.status != "no_hand"]
 
     def stream(
         self,
@@ -186,17 +191,39 @@ class HandPoseEstimator:
         """
         return find_candidates(depth, query, source, self.config.cube, self._runtime.votes)
 
+    def find_hands(self, depth: np.ndarray, query: Query, max_hands: int, *, source: str = "") -> list[Candidates]:
+        """Return the crops of up to `max_hands` hands, nearest first; without a hand, one element without crops.
+
+        This is the first half of `predict_hands`. See `find` for the arguments.
+        """
+        return find_hands(depth, query, source, self.config.cube, self._runtime.votes, max_hands)
+
     def poses(self, candidates: Sequence[Candidates]) -> list[HandPose]:
         """Return the most likely pose of each image, given the results of `find`: the second half of `predict`."""
+        return [pose for (pose,) in self.hands([[image] for image in candidates])]
+
+    def hands(self, images: Sequence[Sequence[Candidates]]) -> list[list[HandPose]]:
+        """Return the most likely pose of each hand in several images, given the results of `find_hands` or `find`.
+
+        All hands are predicted in one batch, and so are their refinement passes.
+        """
+        candidates = [hand for image in images for hand in image]
+        per_crop = iter(self.poses_per_crop(candidates))
+        poses: list[HandPose] = []
+        for hands in images:
+            predicted = list(islice(per_crop, len(hands)))
+            if any(predicted):
+                poses += select_poses(hands, predicted)
+            else:
+                poses += [no_hand(hand, self.config, self.name) for hand in hands]
+        refined = iter(refine(poses, candidates, self._predict))
+        return [list(islice(refined, len(hands))) for hands in images]
+
+    def poses_per_crop(self, candidates: Sequence[Candidates]) -> list[list[HandPose]]:
+        """Return the pose in every crop of each hand or image, predicted in one batch."""
         crops = [crop for image in candidates for crop in image.crops]
-        decoded = iter(self._predict(crops, [image for image in candidates for _ in image.crops]))
-        poses = [
-            most_likely(list(islice(decoded, len(image.crops))), image.areas)
-            if image.crops
-            else no_hand(image, self.config, self.name)
-            for image in candidates
-        ]
-        return refine(poses, candidates, self._predict)
+        poses = iter(self._predict(crops, [image for image in candidates for _ in image.crops]))
+        return [list(islice(poses, len(image.crops))) for image in candidates]
 
     def _predict(self, crops: Sequence[HandCrop], images: Sequence[Candidates]) -> list[HandPose]:
         """Return the pose in each crop; `images` are the images that the crops belong to."""

@@ -17,7 +17,7 @@ _CONFIDENT_MM = 8.0  # expected error below which a pose is not refined
 
 def most_likely(poses: Sequence[HandPose], areas: Sequence[float]) -> HandPose:
     """Return the pose with the least uncertainty per area of the hand, in mm^2."""
-    return min(zip(poses, areas, strict=True), key=lambda pair: _uncertainty(pair[0]) / pair[1])[0]
+    return min(zip(poses, areas, strict=True), key=lambda pair: uncertainty(pair[0]) / pair[1])[0]
 
 
 def refine(
@@ -45,7 +45,7 @@ def refine(
         refined = predict(list(crops.values()), [images[i] for i in crops])
         previous = dict(zip(crops, refined, strict=True))
         for i, pose in previous.items():
-            best[i] = min(best[i], pose, key=_uncertainty)
+            best[i] = min(best[i], pose, key=uncertainty)
     return best
 
 
@@ -53,6 +53,6 @@ def _crop_around(pose: HandPose, depth: np.ndarray) -> HandCrop:
     return HandCrop.cut(depth, pose.camera, pose.xyz.mean(axis=0), pose.cube, mirror=pose.hand == "left")
 
 
-def _uncertainty(pose: HandPose) -> float:
+def uncertainty(pose: HandPose) -> float:
     """Return the mean expected error in mm, or, without a calibration, the variance of the votes in mm^2."""
     return float(np.square(pose.spread).sum() if np.isnan(pose.error_mm).any() else pose.error_mm.mean())

@@ -52,6 +52,7 @@ class HandPose:
         model: Name of the weights.
         source: Path of the image, or empty.
         warnings: Reasons why the joints may be wrong, such as an implausible camera; usually empty.
+        hand_index: Index of the hand among those in the image, nearest first.
     """
 
     xyz: np.ndarray
@@ -67,6 +68,7 @@ class HandPose:
     model: str = ""
     source: str = ""
     warnings: tuple[PoseWarning, ...] = ()
+    hand_index: int = 0
 
     def __post_init__(self) -> None:
         if self.status not in _STATUSES or self.hand not in _HANDS:
@@ -123,6 +125,7 @@ class HandPose:
             "model": self.model,
             "layout": self.layout.name,
             "hand": self.hand,
+            "hand_index": self.hand_index,
             "joints": list(self.layout.joints),
             "xyz_mm": _to_list(self.xyz, 2),
             "uvz": _to_list(self.uvz, 2),
@@ -160,6 +163,7 @@ class HandPose:
                 camera=Camera.from_dict(values["camera"]),
                 model=values["model"],
                 source=values["source"],
+                hand_index=int(values.get("hand_index", 0)),
                 warnings=tuple(PoseWarning(**warning) for warning in values.get("warnings", ())),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:

@@ -1,0 +1,65 @@
+"""Classifies hands as right or left, jointly for the hands of one image."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from handpose.inference.candidates import Candidates
+from handpose.inference.refine import most_likely, uncertainty
+from handpose.io.choices import Hand
+from handpose.localization.localizer import HAND_LENGTH
+from handpose.results.pose import HandPose
+
+_SLOPE = 6.0  # log-odds per log ratio of the two uncertainties, fitted to synthetic validation images
+_TOUCHING = HAND_LENGTH  # mm between the centers of hands, below which they never have the same side
+_ONE_PERSON = 600.0  # mm, below which two hands are probably those of one person
+_PAIR_LOG_ODDS = 2.0  # that such hands have different sides
+
+
+def select_poses(hands: Sequence[Candidates], poses: Sequence[Sequence[HandPose]]) -> list[HandPose]:
+    """Return the most likely pose of each hand in one image.
+
+    Args:
+        hands: The hands; if there are several, each has the crops of one location.
+        poses: The poses in the crops of each hand.
+    """
+    if len(hands) == 1 or hands[0].query.hand != "auto":
+        return [most_likely(predicted, hand.areas) for hand, predicted in zip(hands, poses, strict=True)]
+    sides = classify_sides([log_odds_right(predicted) for predicted in poses], [hand.crops[0].center for hand in hands])
+    return [pose for predicted, side in zip(poses, sides, strict=True) for pose in predicted if pose.hand == side]
+
+
+def log_odds_right(poses: Sequence[HandPose]) -> float:
+    """Return the log-odds that a crop shows a right hand, given its poses as a right hand and as a left hand."""
+    by_hand = {pose.hand: uncertainty(pose) for pose in poses}
+    return _SLOPE * math.log(by_hand["left"] / by_hand["right"])
+
+
+def classify_sides(log_odds: Sequence[float], centers: Sequence[np.ndarray]) -> list[Hand]:
+    """Return the most likely sides of the hands in one image.
+
+    Each hand may belong to the same person as the nearest other hand. Two hands of one person have different sides, so
+    their sides are chosen together: hands that touch are always a right and a left one, while hands that are far
+    apart may belong to two people and are classified independently.
+
+    Args:
+        log_odds: Log-odds of each hand that it is a right hand.
+        centers: Center (3,) of each hand in the camera frame, in mm.
+    """
+    sides: list[Hand] = ["right" if value >= 0.0 else "left" for value in log_odds]
+    remaining = set(range(len(log_odds)))
+    pairs = itertools.combinations(range(len(log_odds)), 2)
+    for distance, i, j in sorted((float(np.linalg.norm(centers[i] - centers[j])), i, j) for i, j in pairs):
+        if distance > _ONE_PERSON or not {i, j} <= remaining:
+            continue
+        remaining -= {i, j}
+        same = abs(log_odds[i] + log_odds[j]) / 2.0
+        different = abs(log_odds[i] - log_odds[j]) / 2.0 + _PAIR_LOG_ODDS
+        if distance < _TOUCHING or different > same:
+            i_is_right = log_odds[i] > log_odds[j]
+            sides[i], sides[j] = ("right", "left") if i_is_right else ("left", "right")
+    return sides
