@@ -36,6 +36,8 @@ if TYPE_CHECKING:  # `as` marks names as public for type checkers
     from handpose.inference.tracker import TrackedHand as TrackedHand
     from handpose.io.depth.read import read_depth as read_depth
     from handpose.io.depth.units import DepthUnitWarning as DepthUnitWarning
+    from handpose.io.warn import InputWarning as InputWarning
+    from handpose.io.warn import SkippedFrameWarning as SkippedFrameWarning
     from handpose.jobs.cluster.predictor import HandPosePredictor as HandPosePredictor
     from handpose.jobs.pipeline import FetchedFile as FetchedFile
     from handpose.jobs.pipeline import FileResult as FileResult
@@ -76,6 +78,7 @@ _NAMES = {
     "inference.tracker": ("HandTracker", "OneEuro", "TrackedHand"),
     "io.depth.read": ("read_depth",),
     "io.depth.units": ("DepthUnitWarning",),
+    "io.warn": ("InputWarning", "SkippedFrameWarning"),
     "jobs.cluster.predictor": ("HandPosePredictor",),
     "jobs.pipeline": ("FetchedFile", "FileResult", "predict_files"),
     "live.pacing": ("newest_frame",),

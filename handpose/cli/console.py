@@ -6,9 +6,12 @@ import contextlib
 import os
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import typer
+
+from handpose.io.warn import kind
 
 
 def say(line: str) -> None:
@@ -22,12 +25,21 @@ def print_row(row: dict[str, float]) -> None:
 
 
 @contextlib.contextmanager
-def warnings_as_lines() -> Iterator[None]:
-    """Print each distinct warning once, as one line."""
+def warnings_as_lines() -> Iterator[Counter[type[Warning]]]:
+    """Print each kind of warning once, as one line, and yield how many warnings there were of each category."""
+    counts: Counter[type[Warning]] = Counter()
+    printed = set()
+
+    def show(message: str, category: type[Warning]) -> None:
+        counts[category] += 1
+        if (own := kind(message, category)) not in printed:
+            printed.add(own)
+            say(f"warning: {message}")
+
     with warnings.catch_warnings():
-        warnings.simplefilter("once", UserWarning)
-        warnings.showwarning = lambda message, *_: say(f"warning: {message}")
-        yield
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = lambda message, category, *_: show(str(message), category)
+        yield counts
 
 
 def note_first_generation(file: str) -> None:

@@ -14,6 +14,7 @@ from handpose.cli.options import Device, Model, Views, parse_camera, parse_unit
 from handpose.cli.signals import exit_on_broken_pipe
 from handpose.errors import HandPoseError, SourceLostError
 from handpose.io.choices import Hand
+from handpose.io.warn import SkippedFrameWarning
 
 _STATISTICS_INTERVAL_S = 5.0
 
@@ -51,8 +52,9 @@ def live(
 ) -> None:
     """Track hands in a stream of depth frames, and write one line of JSON per hand and frame.
 
-    Stops at the end of the source, after --frames, or on Ctrl-C. Exit code: 0 success, 1 the camera was lost (earlier
-    results and recorded frames are kept), 2 usage error or no camera.
+    Stops at the end of the source, after --frames, or on Ctrl-C. A frame that cannot be read is skipped, with a
+    warning. Exit code: 0 success, 1 some frames were skipped, or the camera was lost (earlier results and recorded
+    frames are kept), 2 usage error, no camera, or no frame could be read.
     """
     from handpose.inference.estimator import HandPoseEstimator
     from handpose.inference.tracker import HandTracker
@@ -70,7 +72,7 @@ def live(
 
     lost: SourceLostError | None = None
     with contextlib.ExitStack() as stack:
-        stack.enter_context(warnings_as_lines())
+        warnings = stack.enter_context(warnings_as_lines())
         stack.enter_context(exit_on_broken_pipe())
         estimator = HandPoseEstimator.from_pretrained(model, device=device, views=views)  # type: ignore[arg-type]
         tracker = HandTracker(estimator, max_hands=max_hands, hand=hand)
@@ -95,6 +97,7 @@ def live(
     print_row(total.row())
     if lost is not None:
         say(f"error: {lost}")
+    if lost is not None or warnings[SkippedFrameWarning]:
         raise typer.Exit(1)
 
 

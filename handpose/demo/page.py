@@ -54,8 +54,16 @@ def make_page(models: Sequence[str]) -> gr.Blocks:
                 inputs = [image, *_option_inputs(intrinsics, models)]
             with gr.Column(scale=3, min_width=600):
                 outputs = _outputs()
-        changes = [image.upload, image.clear, *(option.input for option in inputs[1:])]
+        changes = [image.clear, *(option.input for option in inputs[1:])]
         gr.on([page.load, *changes], show_hand, inputs, outputs, show_progress="hidden")
+
+        def forget_example(camera: str) -> str:
+            return ASSUMED if camera == intrinsics else camera
+
+        # An uploaded image is from another camera than the examples.
+        image.upload(forget_example, inputs[1], inputs[1], show_progress="hidden").then(
+            show_hand, inputs, outputs, show_progress="hidden"
+        )
 
         def choose(event: gr.SelectData) -> tuple[str, str, str]:
             return str(files[event.index]), intrinsics, "mm"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, repeat
 from os import PathLike
 from pathlib import Path
-from typing import overload
+from typing import get_args, overload
 
 import numpy as np
 
@@ -20,8 +20,9 @@ from handpose.inference.query import Box, DepthImage, Query
 from handpose.inference.refine import refine
 from handpose.inference.sides import select_poses
 from handpose.inference.views import check_views, predict_views
-from handpose.io.choices import BackendName, HandOrAuto, Views
+from handpose.io.choices import BackendName, HandOrAuto, OnError, Views
 from handpose.io.depth.units import DepthUnit
+from handpose.io.warn import warn_skipped
 from handpose.localization.localizer import hand_candidates, nearest_first
 from handpose.network.config import JGRP2OConfig
 from handpose.results.pose import HandPose
@@ -99,7 +100,7 @@ class HandPoseEstimator:
     @overload
     def predict(
         self, image: list[DepthImage], *, camera: Camera | None = None, center: Center | None = None,
-        box: Box | None = None, hand: HandOrAuto = "right", unit: DepthUnit = "mm",
+        box: Box | None = None, hand: HandOrAuto = "right", unit: DepthUnit = "mm", on_error: OnError = "raise",
     ) -> list[HandPose]: ...
     # fmt: on
 
@@ -112,6 +113,7 @@ class HandPoseEstimator:
         box: Box | None = None,
         hand: HandOrAuto = "right",
         unit: DepthUnit = "mm",
+        on_error: OnError = "raise",
     ) -> HandPose | list[HandPose]:
         """Return the pose of the hand in a depth image, or a list of poses for a list of images.
 
@@ -123,6 +125,8 @@ class HandPoseEstimator:
             box: x, y, width and height in px of a box around the hand, instead of `center`.
             hand: Which hand the images show; `auto` predicts it, which doubles the network's run time.
             unit: Unit of the images' values: `mm`, `m`, mm per unit, or `nyu`.
+            on_error: Only for a list: `skip` leaves out images that cannot be read or predicted, with a warning for
+                each. `source` then identifies the images of the poses.
 
         Raises:
             HandPoseError: an argument is invalid, or an image cannot be read (`DepthReadError`).
@@ -130,9 +134,14 @@ class HandPoseEstimator:
 
         Warns:
             AssumedCameraWarning: no camera was given.
+            DepthUnitWarning: the unit is implausible.
+            InputWarning: something else is implausible, see `HandPose.warnings`; base of the other two.
+            SkippedFrameWarning: an image was left out.
         """
         if isinstance(image, list):
-            return self.predict_batch(image, camera=camera, center=center, box=box, hand=hand, unit=unit)
+            return self.predict_batch(
+                image, camera=camera, center=center, box=box, hand=hand, unit=unit, on_error=on_error
+            )
         return self.predict_batch([image], camera=camera, center=center, box=box, hand=hand, unit=unit)[0]
 
     def predict_batch(
@@ -144,15 +153,11 @@ class HandPoseEstimator:
         box: Box | None = None,
         hand: HandOrAuto = "right",
         unit: DepthUnit = "mm",
+        on_error: OnError = "raise",
     ) -> list[HandPose]:
         """Return the poses of several images, predicted in one batch. See `predict` for the arguments and errors."""
         queries = Query(camera, center, box, hand, unit).per_image(len(images))
-        return self.poses(
-            [
-                self.find(query.load(image), query, source=_source(image))
-                for image, query in zip(images, queries, strict=True)
-            ]
-        )
+        return self.poses(list(self._find_each(images, queries, on_error)))
 
     def predict_hands(
         self,
@@ -179,10 +184,28 @@ class HandPoseEstimator:
         camera: Camera | None = None,
         hand: HandOrAuto = "right",
         unit: DepthUnit = "mm",
+        on_error: OnError = "raise",
     ) -> Iterator[HandPose]:
         """Yield the poses of images one at a time, in constant memory. See `predict` for the arguments and errors."""
-        for image in images:
-            yield self.predict(image, camera=camera, hand=hand, unit=unit)
+        for found in self._find_each(images, repeat(Query(camera, hand=hand, unit=unit)), on_error):
+            yield from self.poses([found])
+
+    def _find_each(
+        self, images: Iterable[DepthImage], queries: Iterable[Query], on_error: OnError
+    ) -> Iterator[Candidates]:
+        """Load images and return what `find` does for each, without those that are skipped."""
+        if on_error not in get_args(OnError):
+            raise HandPoseError(f"on_error must be {' or '.join(get_args(OnError))}, got {on_error!r}")
+        for number, (image, query) in enumerate(zip(images, queries), 1):  # noqa: B905 - the queries may never end
+            source = _source(image)
+            try:
+                found = self.find(query.load(image), query, source=source)
+            except HandPoseError as error:
+                if on_error == "raise":
+                    raise
+                warn_skipped(source or f"image {number}", error)
+            else:
+                yield found
 
     def find(self, depth: np.ndarray, query: Query, *, source: str = "") -> Candidates:
         """Return the crops of a depth image (H, W) in mm that may show the hand: the first half of `predict`.

@@ -15,7 +15,7 @@ from handpose.geometry.camera import Camera
 from handpose.io.choices import HandOrAuto
 from handpose.io.depth.read import read_depth, to_depth
 from handpose.io.depth.units import DepthUnit, millimeters_per_unit, warn_about_unit
-from handpose.io.warn import warn
+from handpose.io.warn import InputWarning, warn
 
 DepthImage = str | PathLike[str] | np.ndarray
 """Path of a depth file, or a depth array (H, W)."""
@@ -24,7 +24,7 @@ Box = tuple[float, float, float, float]
 """x, y, width and height in px."""
 
 
-class AssumedCameraWarning(UserWarning):
+class AssumedCameraWarning(InputWarning):
     """No camera was given, so distances across the image are approximate."""
 
 
@@ -51,6 +51,7 @@ class Query:
             raise HandPoseError(f"box must be x, y, width, height in px, got {self.box}")
         if self.hand not in get_args(HandOrAuto):
             raise HandPoseError(f"hand must be right, left or auto, got {self.hand!r}")
+        millimeters_per_unit(self.unit)
         if self.camera is not None and not isinstance(self.camera, Camera):
             raise HandPoseError(
                 f"camera must be a handpose.Camera, got {self.camera!r}; Camera.parse reads names and files"

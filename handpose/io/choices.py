@@ -12,4 +12,6 @@ BackendName = Literal["auto", "torch", "onnxruntime", "openvino"]
 Views = Literal[1, 2, 4]
 """Number of views of each patch: the patch itself, with a half turn (2), or with all quarter turns (4)."""
 Optimizer = Literal["muon", "adam"]
+OnError = Literal["raise", "skip"]
+"""What happens when an image cannot be read or predicted: an error is raised, or it is left out with a warning."""
 Format = Literal["jsonl", "json", "csv", "npz", "uvd"]

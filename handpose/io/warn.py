@@ -15,6 +15,19 @@ _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 Note = tuple[str, type[Warning]]
 """The arguments of `warn`."""
 
+
+class InputWarning(UserWarning):
+    """The camera, the unit or the image is implausible, so the joints may be wrong.
+
+    The text of this class names neither a file nor a measured value, so that repeated warnings are equal. The texts of
+    its subclasses may.
+    """
+
+
+class SkippedFrameWarning(UserWarning):
+    """A frame was skipped because it could not be read or predicted."""
+
+
 _notes: ContextVar[list[Note] | None] = ContextVar("notes", default=None)
 
 
@@ -29,6 +42,17 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
+
+
+def warn_skipped(name: str, error: Exception) -> None:
+    """Issue a warning that a frame was skipped because of an error, whose text may already start with its name."""
+    text = str(error)
+    warn(f"skipped {text if text.startswith(name) else f'{name}: {text}'}", SkippedFrameWarning)
+
+
+def kind(message: str, category: type[Warning]) -> tuple[type[Warning], str]:
+    """Return the same value for warnings of which one per job is enough."""
+    return category, "" if issubclass(category, InputWarning) and category is not InputWarning else message
 
 
 @contextlib.contextmanager

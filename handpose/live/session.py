@@ -11,6 +11,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.inference.tracker import HandTracker, TrackedHand
 from handpose.io.depth.units import DepthUnit
+from handpose.io.warn import warn_skipped
 from handpose.live.pacing import Arrival, all_frames, in_real_time, newest_frame
 from handpose.live.rerun_viewer import RerunViewer
 from handpose.live.sources.catalog import LIVE_SOURCES, open_source
@@ -72,6 +73,9 @@ def run_session(
     Raises:
         SourceLostError: The connection to the camera was lost.
         HandPoseError: The source contains no complete frame, or the recording cannot be written.
+
+    Warns:
+        SkippedFrameWarning: A frame cannot be predicted.
     """
     frames, last_time = 0, -math.inf
     with contextlib.closing(arrivals):
@@ -82,7 +86,11 @@ def run_session(
             last_time = frame.time
             if recorder is not None:
                 recorder.write(frame)
-            hands = tracker.update(frame.depth, frame.camera, frame.time)
+            try:
+                hands = tracker.update(frame.depth, frame.camera, frame.time)
+            except HandPoseError as error:
+                warn_skipped(f"frame at {frame.time:g} s", error)
+                continue
             yield SessionFrame(arrival, hands)
             if viewer is not None:
                 viewer.show(frame, hands)

@@ -7,6 +7,7 @@ values in units (uint16), row by row, compressed with zlib. All numbers are litt
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
 import zlib
@@ -19,6 +20,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.io.depth.limits import MAX_PIXELS
 from handpose.io.depth.read import to_depth
+from handpose.io.warn import warn_skipped
 from handpose.recordings.frame import DepthFrame, Source
 
 _FORMAT, _VERSION = "handpose recording", 1
@@ -82,19 +84,30 @@ def frames(path: str | Path) -> Source:
     A truncated last frame, for example after a power failure, is skipped.
 
     Raises:
-        HandPoseError: The file is not a recording, or a frame is damaged.
+        HandPoseError: The file is not a recording.
+
+    Warns:
+        SkippedFrameWarning: A frame is damaged.
     """
     path = Path(path)
     try:
         with path.open("rb") as file:
             camera, unit = _read_header(path, file.readline(_MAX_HEADER_BYTES))
             shape = int(camera.height), int(camera.width)
-            while len(header := file.read(_FRAME_HEADER.size)) == _FRAME_HEADER.size:
+            for number in itertools.count(1):
+                header = file.read(_FRAME_HEADER.size)
+                if len(header) < _FRAME_HEADER.size:
+                    return
                 time, length = _FRAME_HEADER.unpack(header)
                 compressed = file.read(length)
                 if len(compressed) < length:
                     return
-                yield DepthFrame(to_depth(_decompress(path, compressed, shape), unit), camera, time, unit)
+                try:
+                    stored = _decompress(compressed, shape)
+                except HandPoseError as error:
+                    warn_skipped(f"{path}, frame {number}", error)
+                else:
+                    yield DepthFrame(to_depth(stored, unit), camera, time, unit)
     except OSError as error:
         raise HandPoseError(f"{path}: cannot be read ({error})") from None
 
@@ -116,7 +129,7 @@ def _read_header(path: Path, line: bytes) -> tuple[Camera, float]:
     return camera, unit
 
 
-def _decompress(path: Path, compressed: bytes, shape: tuple[int, int]) -> np.ndarray:
+def _decompress(compressed: bytes, shape: tuple[int, int]) -> np.ndarray:
     size = 2 * shape[0] * shape[1]
     try:
         stream = zlib.decompressobj()
@@ -124,5 +137,5 @@ def _decompress(path: Path, compressed: bytes, shape: tuple[int, int]) -> np.nda
     except zlib.error:
         data = b""
     if len(data) != size or not stream.eof:
-        raise HandPoseError(f"{path}: a frame is damaged; copy the recording again")
+        raise HandPoseError("the frame is damaged; copy the recording again")
     return np.frombuffer(data, "<u2").reshape(shape)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import cv2
@@ -66,6 +67,18 @@ def test_an_assumed_camera_is_reported() -> None:
     assert len(shown.rows) == 21
 
 
+def test_an_upload_replaces_the_camera_of_the_examples_but_no_other() -> None:
+    from handpose.demo.page import make_page
+    from handpose.demo.show import ASSUMED
+
+    page = make_page(["msra"])
+    (file,) = (block for block in page.blocks.values() if block.get_block_name() == "file")
+    (uploaded,) = (event for event in page.fns.values() if (file._id, "upload") in event.targets)
+    assert [block.label for block in uploaded.outputs] == ["Camera"]
+    assert uploaded.fn(NUMBERS) == ASSUMED
+    assert uploaded.fn("500,500,320,240") == "500,500,320,240"
+
+
 def test_a_port_in_use_is_reported() -> None:
     from handpose.demo.server import serve
 
@@ -94,6 +107,11 @@ def running_demo() -> Iterator[str]:
             assert process.communicate(timeout=20) == ("", "")
 
 
+def enter(page: Any, label: str, text: str) -> None:
+    page.get_by_label(label, exact=True).fill(text)
+    page.keyboard.press("Enter")
+
+
 @pytest.mark.slow
 def test_a_person_tries_it(tmp_path: Path) -> None:
     """Choose an example, upload images, change every input, rotate the hand, and read errors, in Chromium."""
@@ -112,6 +130,11 @@ def test_a_person_tries_it(tmp_path: Path) -> None:
         def wait_for(text: str) -> None:
             status.get_by_text(text).wait_for(timeout=30_000)
 
+        def upload(file: object) -> None:
+            page.get_by_label("Clear").click()
+            wait_for("Choose a depth image")
+            page.locator("input[type=file]").first.set_input_files(file)
+
         def record() -> dict:
             content = page.locator("#viewer iframe").content_frame.locator("#hand").text_content()
             return json.loads(content)["pose"]
@@ -126,17 +149,16 @@ def test_a_person_tries_it(tmp_path: Path) -> None:
         page.get_by_text("xyz_mm").first.wait_for()
 
         viewer = page.locator("#viewer iframe")
-        before = viewer.screenshot()
-        box = viewer.bounding_box()
+        before, box = viewer.screenshot(), viewer.bounding_box()
         page.mouse.move(box["x"] + 100, box["y"] + 100)
         page.mouse.down()
         page.mouse.move(box["x"] + 250, box["y"] + 120, steps=4)
         page.mouse.up()
         assert viewer.screenshot() != before
 
-        page.get_by_label("Clear").click()
-        wait_for("Choose a depth image")
-        page.locator("input[type=file]").first.set_input_files(OPEN)
+        upload(OPEN)
+        wait_for("assuming a field of view of 67 degrees")  # no longer the camera of the examples
+        enter(page, "Camera", NUMBERS)
         wait_for(found["open"])
         assert record()["source"] == "open.png"
         page.get_by_label("left").check()
@@ -151,10 +173,7 @@ def test_a_person_tries_it(tmp_path: Path) -> None:
             ("Camera", "kinect", "the camera must be one of"),
             ("Camera", "476,476,320,240", "A left hand"),
         ):
-            page.get_by_label(label, exact=True).fill(text)
-            page.keyboard.press("Enter")
+            enter(page, label, text)
             wait_for(sentence)
-        page.get_by_label("Clear").click()
-        wait_for("Choose a depth image")
-        page.locator("input[type=file]").first.set_input_files(tmp_path / "gray.png")
+        upload(tmp_path / "gray.png")
         wait_for("gray.png: is an 8-bit")

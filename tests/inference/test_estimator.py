@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ import pytest
 from handpose import (
     AssumedCameraWarning,
     Camera,
+    DepthReadError,
     HandPose,
     HandPoseError,
     HandPoseEstimator,
+    SkippedFrameWarning,
     localize_hands,
     read_depth,
 )
@@ -192,6 +195,26 @@ def test_invalid_arguments_are_rejected(estimator: HandPoseEstimator) -> None:
         HandPoseEstimator.from_pretrained("msra", device="abacus")
     with pytest.raises(HandPoseError, match="backend must be"):
         HandPoseEstimator.from_pretrained("msra", backend="abacus")
+
+
+def test_a_bad_image_of_many_is_skipped_on_request(estimator: HandPoseEstimator, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"x")
+    good = EXAMPLES / "open.png"
+    images = [good, tmp_path / "bad.png", np.zeros((3, 4, 5)), good]
+    for predict in (estimator.predict, estimator.predict_batch, lambda *a, **b: list(estimator.stream(*a, **b))):
+        with pytest.warns(SkippedFrameWarning) as skipped:
+            poses = predict(images, camera=CAMERA, on_error="skip")
+        assert [pose.source for pose in poses] == [str(good)] * 2
+        assert [str(warning.message).split(": ")[0] for warning in skipped] == [
+            f"skipped {tmp_path / 'bad.png'}",
+            "skipped image 3",
+        ]
+        with pytest.raises(DepthReadError, match=r"bad\.png"):
+            predict(images, camera=CAMERA)
+        with pytest.raises(HandPoseError, match="on_error must be raise or skip"):
+            predict(images, camera=CAMERA, on_error="ignore")
+        with pytest.raises(HandPoseError, match="unit must be"):  # the argument is invalid, not an image
+            predict(images, camera=CAMERA, unit="cm", on_error="skip")
 
 
 def test_a_pose_survives_the_round_trip_through_its_record(estimator: HandPoseEstimator, tmp_path) -> None:

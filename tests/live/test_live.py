@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -52,6 +53,22 @@ def test_replaying_a_recorded_session_reproduces_its_output(tmp_path: Path, run:
     truth = np.array(json.loads((EXAMPLES / "hand.truth.json").read_text())["xyz_mm"])
     predicted = np.array([one["xyz_mm"] for one in records(first)])
     assert np.linalg.norm(predicted - truth[:8], axis=-1).mean() < 6.0
+
+
+def test_a_bad_frame_is_skipped_and_a_repeated_warning_is_printed_once(tmp_path: Path, run: Run) -> None:
+    for number, frame in enumerate(itertools.islice(frames(STREAM), 4)):
+        stored = frame.depth * 16  # as if its unit were 1/16 mm
+        cv2.imwrite(str(tmp_path / f"{number}.png"), stored.astype(np.uint8 if number == 2 else np.uint16))
+    camera = "210,210,111.5,85.5,224,172"
+    code, out, err = run("live", tmp_path, "-c", camera, "--unit", 1 / 16)
+    assert (code, [one["time_s"] for one in records(out)]) == (1, [0.0, 1 / 30, 3 / 30])
+    assert [line.split(": ")[:2] for line in err.splitlines()[:-1]] == [
+        ["warning", f"skipped {tmp_path / '2.png'}"],
+    ]
+    (tmp_path / "2.png").unlink()
+    code, out, err = run("live", tmp_path, "-c", camera)
+    assert (code, out) == (0, "")
+    assert err.count("too near or far for a hand") == 1
 
 
 class FakeRealSense(SimpleNamespace):

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from handpose import Camera, HandPoseError
-from handpose.errors import DepthReadError, SourceLostError
+from handpose import Camera, HandPoseError, SkippedFrameWarning
+from handpose.errors import SourceLostError
 from handpose.live.pacing import all_frames, in_real_time, newest_frame
 from handpose.live.sources.catalog import open_source
 from handpose.live.statistics import Statistics
@@ -196,10 +196,22 @@ def test_invalid_sources_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(HandPoseError, match="no depth files"):
         next(open_source(str(tmp_path), camera=camera))
     (tmp_path / "a.png").write_bytes(b"x")
-    with pytest.raises(DepthReadError, match=r"a\.png"):
-        next(open_source(str(tmp_path), camera=camera))
     with pytest.raises(HandPoseError, match="not a recording"):
         next(open_source(str(EXAMPLES / "open.png")))
+
+
+def test_bad_files_of_a_folder_are_skipped_with_a_warning_that_names_them(tmp_path: Path) -> None:
+    for number in range(4):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((48, 64), 400 + number, np.uint16))
+    cv2.imwrite(str(tmp_path / "1.png"), np.full((48, 64), 100, np.uint8))
+    cv2.imwrite(str(tmp_path / "2.png"), np.full((48, 65), 402, np.uint16))
+    source = open_source(str(tmp_path), camera=Camera(60.0, 60.0, 31.5, 23.5, 64, 48), fps=10.0)
+    with pytest.warns(SkippedFrameWarning) as skipped:
+        frames = list(source)
+    assert [(frame.depth[0, 0], frame.time) for frame in frames] == [(400.0, 0.0), (403.0, 0.3)]
+    assert [str(warning.message).split(": ")[0] for warning in skipped] == [
+        f"skipped {tmp_path / name}" for name in ("1.png", "2.png")
+    ]
 
 
 FRAMES = [DepthFrame(STORED, Camera.parse("nyu"), float(number)) for number in range(25)]

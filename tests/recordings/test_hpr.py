@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handpose import Camera, HandPoseError
+from handpose import Camera, HandPoseError, SkippedFrameWarning
 from handpose.io.depth.read import to_depth
 from handpose.recordings.frame import DepthFrame
 from handpose.recordings.hpr import Recorder, frames
@@ -98,18 +98,32 @@ def test_other_and_damaged_files_are_rejected(tmp_path: Path) -> None:
     data = path.read_bytes()
     line, rest = data.split(b"\n", 1)
     header = json.loads(line)
-    bomb = zlib.compress(bytes(10_000_000))
     for content, message in (
         (b"", "not a recording"),
         (b"\x89PNG\r\n\x1a\n", "not a recording"),
         (b'{"format": 3}\n', "not a recording"),
         (b"[]\n", "not a recording"),
         (json.dumps(header | {"version": 2}).encode() + b"\n" + rest, "reads version 1"),
-        (data[: len(line) + 50] + bytes(100) + data[len(line) + 150 :], "a frame is damaged"),
-        (line + b"\n" + struct.pack("<dI", 0.0, len(bomb)) + bomb, "a frame is damaged"),
     ):
         path.write_bytes(content)
         with pytest.raises(HandPoseError, match=message):
             list(frames(path))
     with pytest.raises(HandPoseError, match="cannot be read"):
         list(frames(tmp_path))
+
+
+def test_damaged_frames_are_skipped_with_a_warning_that_names_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.hpr"
+    recorded = random_frames(1.0)
+    record(path, recorded)
+    data = path.read_bytes()
+    start = data.index(b"\n") + 1
+    damaged = data[: start + 50] + bytes(100) + data[start + 150 :]
+    bomb = zlib.compress(bytes(10_000_000))
+    path.write_bytes(damaged + struct.pack("<dI", 2000.0, len(bomb)) + bomb)
+    with pytest.warns(SkippedFrameWarning) as skipped:
+        replayed = list(frames(path))
+    assert [frame.depth.tobytes() for frame in replayed] == [frame.depth.tobytes() for frame in recorded[1:]]
+    assert [str(warning.message).split(": ")[0] for warning in skipped] == [
+        f"skipped {path}, frame {number}" for number in (1, 4)
+    ]

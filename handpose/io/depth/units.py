@@ -7,13 +7,13 @@ from typing import Literal
 import numpy as np
 
 from handpose.errors import HandPoseError
-from handpose.io.warn import warn
+from handpose.io.warn import InputWarning, warn
 
 DepthUnit = Literal["mm", "m", "nyu"] | float
 """Unit of stored values: `mm`, `m`, millimeters per stored unit, or `nyu` (NYU's color PNG, depth = G*256 + B)."""
 
 
-class DepthUnitWarning(UserWarning):
+class DepthUnitWarning(InputWarning):
     """The depth values of an image are implausible in the given unit."""
 
 

@@ -9,6 +9,7 @@ from handpose.geometry.camera import Camera
 from handpose.io.depth.read import SUFFIXES, read_depth
 from handpose.io.depth.units import DepthUnit, millimeters_per_unit
 from handpose.io.inputs import natural_key
+from handpose.io.warn import warn_skipped
 from handpose.recordings.frame import DepthFrame, Source
 
 
@@ -22,12 +23,19 @@ def frames(folder: str | Path, camera: Camera, *, unit: DepthUnit = "mm", fps: f
         fps: Frames per second at which the images were taken.
 
     Raises:
-        HandPoseError: The folder contains no depth files, or one cannot be read (`DepthReadError`).
+        HandPoseError: The folder contains no depth files.
+
+    Warns:
+        SkippedFrameWarning: A file cannot be read, or its size does not fit the camera.
     """
     files = sorted((file for file in Path(folder).iterdir() if file.suffix.lower() in SUFFIXES), key=natural_key)
     if not files:
         raise HandPoseError(f"{folder}: no depth files in this folder; expected {', '.join(SUFFIXES)}")
     for number, file in enumerate(files):
-        depth = read_depth(file, unit)
-        size = depth.shape[1], depth.shape[0]
-        yield DepthFrame(depth, camera.for_image(*size), number / fps, millimeters_per_unit(unit))
+        try:
+            depth = read_depth(file, unit)
+            fitted = camera.for_image(depth.shape[1], depth.shape[0])
+        except HandPoseError as error:
+            warn_skipped(str(file), error)
+            continue
+        yield DepthFrame(depth, fitted, number / fps, millimeters_per_unit(unit))
