@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from handpose.demo.show import ASSUMED, show_hand
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import CAMERAS, Camera
 from handpose.io.choices import HandOrAuto
 from handpose.io.depth.read import read_depth
+from handpose.io.depth.units import parse_unit
 from handpose.results.overlay import depth_picture
 
 try:
@@ -34,31 +35,59 @@ _COLUMNS = ("joint", "x mm", "y mm", "z mm", "u px", "v px", "expected error mm"
 _UPLOADS_KEPT_S = 3600
 STYLE = """
 .gradio-container { max-width: 1360px !important; }
+@media (max-width: 640px) { .gradio-container { padding: 8px !important; } }
+#examples .grid-container { grid-template-columns: repeat(4, 1fr); }
+#examples .caption-label { font-size: .7rem; padding: 0 .3rem; }
+#downloads a { margin-right: 1rem; }
 #viewer iframe { width: 100%; height: 340px; border: 0; border-radius: 8px; display: block; }
-#viewer .html-container, #status .html-container { padding: 0; }
+#viewer .html-container, #status .html-container, #downloads .html-container { padding: 0; }
 #status p { margin: 0 0 .4rem; font-size: 1.05rem; }
 #status .warning { color: #b45309; }
 footer { display: none !important; }
 """
 
 
+class _Example(NamedTuple):
+    """An example with the inputs that belong to it."""
+
+    file: Path
+    title: str
+    camera: str
+    unit: str
+
+
+def _examples() -> list[_Example]:
+    """Return the examples; the first one is shown initially."""
+    real, synthetic = EXAMPLES / "sr305", EXAMPLES
+    return [
+        *(_Example(real / f"{name}.png", name, _intrinsics(real), "0.125") for name in ("open", "pinch", "down")),
+        _Example(synthetic / "thumb.png", "synthetic", _intrinsics(synthetic), "mm"),
+    ]
+
+
+def _intrinsics(folder: Path) -> str:
+    camera = Camera.parse(str(folder / "camera.json"))
+    numbers = (camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height)
+    return ",".join(f"{number:g}" for number in numbers)
+
+
 def make_page(models: Sequence[str]) -> gr.Blocks:
     """Return the page with a model selector; the first model is selected by default."""
-    files = sorted(EXAMPLES.glob("*.png"))
-    intrinsics = ",".join(f"{value:g}" for value in Camera.parse(str(EXAMPLES / "camera.json")).to_dict().values())
+    examples = _examples()
+    cameras = list(dict.fromkeys(example.camera for example in examples))
     with gr.Blocks(title="handpose", analytics_enabled=False, delete_cache=(_UPLOADS_KEPT_S, _UPLOADS_KEPT_S)) as page:
         gr.Markdown("# handpose\nPredict the 3D joints of a hand, in millimeters, from a depth image.")
         with gr.Row():
             with gr.Column(scale=1, min_width=360):
-                image, examples = _image_inputs(files)
-                inputs = [image, *_option_inputs(intrinsics, models)]
-            with gr.Column(scale=3, min_width=600):
+                image, gallery = _image_inputs(examples)
+                inputs = [image, *_option_inputs(examples[0], cameras, models)]
+            with gr.Column(scale=3, min_width=320):
                 outputs = _outputs()
         changes = [image.clear, *(option.input for option in inputs[1:])]
         gr.on([page.load, *changes], show_hand, inputs, outputs, show_progress="hidden")
 
         def forget_example(camera: str) -> str:
-            return ASSUMED if camera == intrinsics else camera
+            return ASSUMED if camera in cameras else camera
 
         # An uploaded image is from another camera than the examples.
         image.upload(forget_example, inputs[1], inputs[1], show_progress="hidden").then(
@@ -66,37 +95,51 @@ def make_page(models: Sequence[str]) -> gr.Blocks:
         )
 
         def choose(event: gr.SelectData) -> tuple[str, str, str]:
-            return str(files[event.index]), intrinsics, "mm"
+            example = examples[event.index]
+            return str(example.file), example.camera, example.unit
 
-        examples.select(choose, None, inputs[:3], show_progress="hidden").then(
+        gallery.select(choose, None, inputs[:3], show_progress="hidden").then(
             show_hand, inputs, outputs, show_progress="hidden"
         )
     return page
 
 
-def _image_inputs(files: Sequence[Path]) -> tuple[gr.File, gr.Gallery]:
+def _image_inputs(examples: Sequence[_Example]) -> tuple[gr.File, gr.Gallery]:
     """Create the inputs for uploads and for examples."""
-    image = gr.File(str(files[0]), label="Depth image: PNG, TIFF, .npy, .npz, .bin", type="filepath", height=120)
-    pictures = [(depth_picture(read_depth(file))[..., ::-1], file.stem) for file in files]
-    examples = gr.Gallery(
-        pictures, label="Examples", columns=3, height=150, allow_preview=False, interactive=False, buttons=[]
+    image = gr.File(
+        str(examples[0].file), label="Depth image: PNG, TIFF, .npy, .npz, .bin", type="filepath", height=120
     )
-    return image, examples
+    gr.Markdown("Examples: three images of an Intel SR305, and a synthetic one")
+    pictures = [
+        (depth_picture(read_depth(example.file, parse_unit(example.unit)))[..., ::-1], example.title)
+        for example in examples
+    ]
+    gallery = gr.Gallery(
+        pictures,
+        show_label=False,
+        columns=4,
+        height="auto",
+        allow_preview=False,
+        interactive=False,
+        buttons=[],
+        elem_id="examples",
+    )
+    return image, gallery
 
 
-def _option_inputs(intrinsics: str, models: Sequence[str]) -> list[Any]:
+def _option_inputs(first: _Example, cameras: Sequence[str], models: Sequence[str]) -> list[Any]:
     """Create the inputs for camera, unit, model and hand, in the order of `show_hand`'s arguments."""
     return [
         gr.Dropdown(
-            [intrinsics, *CAMERAS, ASSUMED],
-            value=intrinsics,
+            [*cameras, *CAMERAS, ASSUMED],
+            value=first.camera,
             allow_custom_value=True,
             label="Camera",
             info="fx,fy,cx,cy[,width,height], or a preset",
         ),
         gr.Dropdown(
             list(_UNITS),
-            value="mm",
+            value=first.unit,
             allow_custom_value=True,
             label="Unit",
             info="unit of the stored values; others in mm per unit",
@@ -110,12 +153,19 @@ def _outputs() -> list[Any]:
     """Create the outputs, in the order of the fields of `Shown`."""
     status = gr.HTML(elem_id="status")
     with gr.Row():
-        overlay = gr.Image(
-            label="Joints over the depth image", format="png", height=340, buttons=["download", "fullscreen"]
-        )
-        viewer = gr.HTML(elem_id="viewer")
+        with gr.Column(min_width=320):
+            overlay = gr.Image(
+                label="Joints over the depth image",
+                format="png",
+                height=340,
+                buttons=["fullscreen"],
+                elem_id="overlay",
+            )
+        with gr.Column(min_width=320):
+            viewer = gr.HTML(elem_id="viewer")
+    downloads = gr.HTML(elem_id="downloads")
     with gr.Tab("Table"):
         table = gr.Dataframe(headers=list(_COLUMNS), interactive=False, max_height=400)
     with gr.Tab("JSON"):
         record = gr.JSON(show_label=False, max_height=400)
-    return [status, overlay, viewer, table, record]
+    return [status, overlay, viewer, downloads, table, record]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import html
+import json
 import re
 import warnings
 from dataclasses import replace
@@ -10,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 
 from handpose.errors import HandPoseError
@@ -32,6 +35,7 @@ class Shown(NamedTuple):
         status: Result, warnings and errors as HTML.
         overlay: (H, W, 3) uint8 RGB picture of the skeleton over the depth image, if the image could be read.
         viewer: 3D view of the hand as HTML.
+        downloads: Links to the record, the picture and the 3D view as files, as HTML.
         rows: Rows of the table, one per joint.
         record: `HandPose.to_dict` of the pose.
     """
@@ -39,6 +43,7 @@ class Shown(NamedTuple):
     status: str
     overlay: np.ndarray | None = None
     viewer: str = ""
+    downloads: str = ""
     rows: list[list[str | float]] | None = None
     record: dict[str, Any] | None = None
 
@@ -67,16 +72,33 @@ def show_hand(path: str | None, camera: str, unit: str, model: str, hand: HandOr
         advice = "No hand was found. Show the whole hand at a distance of 15 to 120 cm, and check unit and camera."
         return Shown(message_html(advice, "warning") + notes, overlay, record=pose.to_dict())
     result = f"A {pose.hand} hand, {pose.xyz[:, 2].mean():.0f} mm from the camera. Status: {pose.status}."
-    page = html.escape(pose_page(pose, depth))
-    viewer = f'<iframe title="The hand in 3D" sandbox="allow-scripts" srcdoc="{page}"></iframe>'
+    page = pose_page(pose, depth)
+    viewer = f'<iframe title="The hand in 3D" sandbox="allow-scripts" srcdoc="{html.escape(page)}"></iframe>'
+    downloads = _downloads_html(
+        Path(path).stem, pose.to_dict(), cv2.imencode(".png", overlay[..., ::-1])[1].tobytes(), page
+    )
     numbers = np.column_stack([pose.xyz, pose.uvz[:, :2], pose.error_mm]).round(1).tolist()
     rows = [[joint, *row] for joint, row in zip(pose.layout.joints, numbers, strict=True)]
-    return Shown(message_html(result) + notes, overlay, viewer, rows, pose.to_dict())
+    return Shown(message_html(result) + notes, overlay, viewer, downloads, rows, pose.to_dict())
 
 
 def message_html(text: str, kind: str = "") -> str:
     """Return a sentence as HTML."""
     return f'<p role="status" class="{kind}">{html.escape(text)}</p>'
+
+
+def _downloads_html(stem: str, record: dict[str, Any], png: bytes, page: str) -> str:
+    """Return links that contain the files themselves, so that none is stored on the server."""
+    files = (
+        ("JSON", f"{stem}.json", "application/json", json.dumps(record, indent=2).encode()),
+        ("PNG", f"{stem}.png", "image/png", png),
+        ("HTML", f"{stem}.html", "text/html", page.encode()),
+    )
+    links = [
+        f'<a download="{html.escape(name)}" href="data:{kind};base64,{base64.b64encode(data).decode()}">{title}</a>'
+        for title, name, kind, data in files
+    ]
+    return f"<p>Download: {' '.join(links)}</p>"
 
 
 def _predict(path: Path, query: Query, model: str) -> tuple[HandPose, np.ndarray]:

@@ -118,8 +118,13 @@ def test_a_person_tries_it(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "gray.png"), np.full((480, 640), 90, np.uint8))
     estimator = HandPoseEstimator.from_pretrained("msra")
     found = {}
-    for name in ("down", "open", "thumb"):
-        pose = estimator.predict(EXAMPLES / f"{name}.png", camera=Camera.parse(NUMBERS))
+    for name, folder, unit in (
+        ("open", EXAMPLES / "sr305", 0.125),
+        ("thumb", EXAMPLES, "mm"),
+        ("rendered", EXAMPLES, "mm"),
+    ):
+        file = folder / f"{name.replace('rendered', 'open')}.png"
+        pose = estimator.predict(file, camera=Camera.parse(str(folder / "camera.json")), unit=unit)
         found[name] = f"A right hand, {pose.xyz[:, 2].mean():.0f} mm"
     with running_demo() as address, open_browser(1400, 1000) as page:
         page.goto(address)
@@ -139,8 +144,8 @@ def test_a_person_tries_it(tmp_path: Path) -> None:
             content = page.locator("#viewer iframe").content_frame.locator("#hand").text_content()
             return json.loads(content)["pose"]
 
-        wait_for(found["down"])  # the first example is shown initially
-        page.get_by_text("thumb", exact=True).click()
+        wait_for(found["open"])  # the first example is shown initially
+        page.get_by_text("synthetic", exact=True).click()
         wait_for(found["thumb"])
         truth = json.loads((EXAMPLES / "thumb.truth.json").read_text())["xyz_mm"]
         assert np.linalg.norm(np.array(record()["xyz_mm"]) - truth, axis=1).mean() < 12.0
@@ -159,7 +164,7 @@ def test_a_person_tries_it(tmp_path: Path) -> None:
         upload(OPEN)
         wait_for("assuming a field of view of 67 degrees")  # no longer the camera of the examples
         enter(page, "Camera", NUMBERS)
-        wait_for(found["open"])
+        wait_for(found["rendered"])
         assert record()["source"] == "open.png"
         page.get_by_label("left").check()
         wait_for("A left hand")
@@ -177,3 +182,20 @@ def test_a_person_tries_it(tmp_path: Path) -> None:
             wait_for(sentence)
         upload(tmp_path / "gray.png")
         wait_for("gray.png: is an 8-bit")
+
+
+@pytest.mark.slow
+def test_it_fits_a_phone_and_the_results_can_be_downloaded() -> None:
+    with running_demo() as address, open_browser(390, 844) as page:
+        page.goto(address)
+        page.locator("#status").get_by_text("A right hand").wait_for(timeout=30_000)
+        assert page.evaluate("document.documentElement.scrollWidth") == 390  # no horizontal scrolling
+        for item in ("#overlay", "#viewer iframe"):
+            box = page.locator(item).bounding_box()
+            assert box["x"] >= 0
+            assert 300 <= box["width"] <= 390 - box["x"]
+        for title, start in (("JSON", b"{"), ("PNG", b"\x89PNG"), ("HTML", b"<!doctype html>")):
+            with page.expect_download() as download:
+                page.get_by_role("link", name=title).click()
+            assert download.value.suggested_filename == f"open.{title.lower()}"
+            assert download.value.path().read_bytes().lower().startswith(start.lower())
