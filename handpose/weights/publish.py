@@ -33,7 +33,7 @@ def _check_card(path: Path) -> None:
         raise WeightsError(
             f"{path.parent}: no {CARD_FILE}; describe there what the weights were trained on, and their license"
         )
-    if "license" not in _front_matter(path):
+    if not _front_matter(path).get("license"):
         raise WeightsError(
             f"{path}: the model card does not specify a license; insert the three lines `---`, `license: NAME` and "
             "`---` at its start"
@@ -48,6 +48,6 @@ def _front_matter(path: Path) -> dict[str, Any]:
     if not text.startswith("---"):
         return {}
     try:
-        return ModelCard(text, ignore_metadata_errors=True).data.to_dict()
+        return dict(vars(ModelCard(text, ignore_metadata_errors=True).data))
     except Exception as error:  # errors of the YAML parser and of the Hub's client have no common base
         raise WeightsError(f"{path}: its front matter is invalid ({' '.join(str(error).split())[:200]})") from None
