@@ -14,7 +14,7 @@ import numpy as np
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import MSRA21
 from handpose.recordings.frame import DepthFrame
-from handpose.recordings.hpr import Recorder
+from handpose.recordings.mcap import Recorder
 from handpose.synthetic.animation import animate
 
 CAMERA = Camera(210.0, 210.0, 111.5, 85.5, 224, 172)

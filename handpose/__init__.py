@@ -49,7 +49,7 @@ if TYPE_CHECKING:  # `as` marks names as public for type checkers
     from handpose.localization.localizer import localize_hands as localize_hands
     from handpose.network.config import JGRP2OConfig as JGRP2OConfig
     from handpose.recordings.frame import DepthFrame as DepthFrame
-    from handpose.recordings.hpr import Recorder as Recorder
+    from handpose.recordings.mcap import Recorder as Recorder
     from handpose.results.page import pose_page as pose_page
     from handpose.results.pose import HandPose as HandPose
     from handpose.results.pose import PoseWarning as PoseWarning
@@ -88,7 +88,7 @@ _NAMES = {
     "localization.localizer": ("localize_hands",),
     "network.config": ("JGRP2OConfig",),
     "recordings.frame": ("DepthFrame",),
-    "recordings.hpr": ("Recorder",),
+    "recordings.mcap": ("Recorder",),
     "results.page": ("pose_page",),
     "results.pose": ("HandPose", "PoseWarning"),
     "results.uvd": ("write_predictions",),

@@ -10,7 +10,7 @@ from typing import IO, Annotated
 import typer
 
 from handpose.cli.console import print_row, say, warnings_as_lines
-from handpose.cli.options import Device, Model, Views, parse_camera, parse_unit
+from handpose.cli.options import Device, Model, Topic, Views, parse_camera, parse_unit
 from handpose.cli.signals import exit_on_broken_pipe
 from handpose.errors import HandPoseError, SourceLostError
 from handpose.io.choices import Hand
@@ -38,6 +38,7 @@ def live(
         str | None, typer.Option("--camera", "-c", help="Camera intrinsics for a folder, as in `handpose predict`.")
     ] = None,
     unit: Annotated[str, typer.Option(help="Unit of the depth values in a folder, as in `handpose predict`.")] = "mm",
+    topic: Topic = None,
     fps: Annotated[float, typer.Option(min=0.1, help="Frame rate of a folder or of the synthetic hand.")] = 30.0,
     real_time: Annotated[
         bool,
@@ -61,14 +62,16 @@ def live(
     from handpose.live.rerun_viewer import RerunViewer
     from handpose.live.session import open_paced, run_session
     from handpose.live.statistics import Statistics
-    from handpose.recordings.hpr import Recorder
+    from handpose.recordings.mcap import Recorder
 
     for path in (record, output):
         if path is not None and path.resolve() == Path(source).resolve():
             raise typer.BadParameter(f"{path}: is the source; results must go elsewhere")
         if path is not None and path.exists() and not force:
             raise typer.BadParameter(f"{path}: already exists; pass --force to overwrite it")
-    arrivals = open_paced(source, camera=parse_camera(camera), unit=parse_unit(unit), fps=fps, real_time=real_time)
+    arrivals = open_paced(
+        source, camera=parse_camera(camera), unit=parse_unit(unit), fps=fps, real_time=real_time, topic=topic
+    )
 
     lost: SourceLostError | None = None
     with contextlib.ExitStack() as stack:

@@ -32,6 +32,7 @@ Unit = Annotated[
 Views = Annotated[
     int, typer.Option(help="Rotated copies of each crop to average over: 1, 2 or 4. More are slower but more accurate.")
 ]
+Topic = Annotated[str | None, typer.Option(help="Topic of the depth images, if a ROS bag contains several.")]
 Data = Literal["synthetic", DatasetName]
 Root = Annotated[Path | None, typer.Option(help="Folder of the data set.")]
 Centers = Annotated[

@@ -15,7 +15,7 @@ from handpose.io.warn import warn_skipped
 from handpose.live.pacing import Arrival, all_frames, in_real_time, newest_frame
 from handpose.live.rerun_viewer import RerunViewer
 from handpose.live.sources.catalog import LIVE_SOURCES, open_source
-from handpose.recordings.hpr import Recorder
+from handpose.recordings.mcap import Recorder
 
 
 class SessionFrame(NamedTuple):
@@ -32,20 +32,22 @@ def open_paced(
     unit: DepthUnit = "mm",
     fps: float = 30.0,
     real_time: bool = False,
+    topic: str | None = None,
 ) -> Generator[Arrival, None, None]:
     """Open a source; older frames of cameras are dropped, and all frames of other sources are kept.
 
     Args:
         name: Name of the source, as for `open_source`.
-        camera: Intrinsics of a folder's images.
-        unit: Unit of a folder's depth values.
+        camera: Intrinsics, as for `open_source`.
+        unit: Unit of the depth values, as for `open_source`.
         fps: Frame rate of a folder or of the synthetic hand.
         real_time: Play folders, recordings and synthetic hands in real time, dropping frames like a camera.
+        topic: Topic of the depth images, as for `open_source`.
 
     Raises:
         HandPoseError: The source does not exist.
     """
-    source = open_source(name, camera=camera, unit=unit, fps=fps)
+    source = open_source(name, camera=camera, unit=unit, fps=fps, topic=topic)
     if name in LIVE_SOURCES:
         return newest_frame(source)
     return newest_frame(in_real_time(source)) if real_time else all_frames(source)

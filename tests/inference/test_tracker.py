@@ -10,8 +10,8 @@ import pytest
 from handpose import Camera, HandPose, HandPoseError, HandPoseEstimator, HandTracker, OneEuro
 from handpose.geometry.layouts import MSRA21
 from handpose.recordings.frame import DepthFrame
-from handpose.recordings.hpr import frames
 from tests.helpers.paths import EXAMPLES
+from tests.helpers.recordings import frames
 
 CAMERA = Camera(400.0, 400.0, 319.5, 239.5, 640, 480)
 NOTHING = np.zeros((480, 640), np.float32)

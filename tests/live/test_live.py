@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from handpose.cli.main import main
-from handpose.recordings.hpr import frames
 from tests.helpers.paths import EXAMPLES
+from tests.helpers.recordings import frames
 
 STREAM = EXAMPLES / "hand.hpr"
 
@@ -40,15 +40,15 @@ def records(text: str) -> list[dict]:
 
 def test_replaying_a_recorded_session_reproduces_its_output(tmp_path: Path, run: Run) -> None:
     """A recording contains the processed frames, so its replay prints the same lines."""
-    code, first, err = run("live", STREAM, "--frames", 8, "--record", tmp_path / "a.hpr")
+    code, first, err = run("live", STREAM, "--frames", 8, "--record", tmp_path / "a.mcap")
     assert code == 0
     assert err.splitlines()[-1].startswith("frames 8  fps ")
     assert err.splitlines()[-1].endswith("dropped 0")
     assert [one["id"] for one in records(first)] == [0] * 8
     assert records(first)[0].keys() >= {"time_s", "xyz_mm", "velocity_mm_s", "status", "camera"}
-    code, second, _ = run("live", tmp_path / "a.hpr")
+    code, second, _ = run("live", tmp_path / "a.mcap")
     assert (code, second) == (0, first)
-    for one, other in zip(frames(STREAM), frames(tmp_path / "a.hpr"), strict=False):
+    for one, other in zip(frames(STREAM), frames(tmp_path / "a.mcap"), strict=False):
         assert np.array_equal(one.depth, other.depth)
     truth = np.array(json.loads((EXAMPLES / "hand.truth.json").read_text())["xyz_mm"])
     predicted = np.array([one["xyz_mm"] for one in records(first)])
@@ -109,23 +109,23 @@ class FakeRealSense(SimpleNamespace):
 
 def test_frames_before_a_lost_camera_are_kept(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyrealsense2", FakeRealSense(4))
-    code, out, err = run("live", "realsense", "--record", tmp_path / "a.hpr", "-o", tmp_path / "a.jsonl")
+    code, out, err = run("live", "realsense", "--record", tmp_path / "a.mcap", "-o", tmp_path / "a.jsonl")
     assert (code, out) == (1, "")
     assert err.splitlines()[-1] == "error: the RealSense camera was lost (Device disconnected)"
-    kept = list(frames(tmp_path / "a.hpr"))
+    kept = list(frames(tmp_path / "a.mcap"))
     lines = records((tmp_path / "a.jsonl").read_text())
     assert 1 <= len(kept) <= 4  # older frames may have been dropped
     assert [one["time_s"] for one in lines] == [frame.time for frame in kept]
-    code, replayed, _ = run("live", tmp_path / "a.hpr")
+    code, replayed, _ = run("live", tmp_path / "a.mcap")
     assert (code, replayed) == (0, (tmp_path / "a.jsonl").read_text())
 
 
 def test_without_a_camera_nothing_is_written(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyrealsense2", FakeRealSense(0))
-    code, out, err = run("live", "realsense", "--record", tmp_path / "a.hpr")
+    code, out, err = run("live", "realsense", "--record", tmp_path / "a.mcap")
     assert (code, out) == (2, "")
     assert "no RealSense camera can be opened (No device connected); connect one" in err
-    assert not (tmp_path / "a.hpr").exists()
+    assert not (tmp_path / "a.mcap").exists()
 
 
 @pytest.mark.parametrize(

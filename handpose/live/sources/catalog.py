@@ -10,20 +10,23 @@ from handpose.geometry.camera import Camera
 from handpose.io.depth.units import DepthUnit
 from handpose.live.sources.folder import frames as folder_frames
 from handpose.recordings.frame import Source
-from handpose.recordings.hpr import frames as recorded_frames
+from handpose.recordings.open import is_recording, open_recording, recorded_frames
 
 LIVE_SOURCES = ("realsense", "orbbec")
 """Cameras: sources that do not wait for the consumer."""
 
 
-def open_source(name: str, *, camera: Camera | None = None, unit: DepthUnit = "mm", fps: float = 30.0) -> Source:
+def open_source(
+    name: str, *, camera: Camera | None = None, unit: DepthUnit = "mm", fps: float = 30.0, topic: str | None = None
+) -> Source:
     """Open a source of depth frames.
 
     Args:
         name: `realsense`, `orbbec`, `synthetic`, a folder of depth files, or a recording.
-        camera: Intrinsics of a folder's images.
-        unit: Unit of a folder's depth values.
+        camera: Intrinsics of a folder's images, or instead of those of a recording.
+        unit: Unit of the depth values of a folder, or of a ROS bag that does not state it.
         fps: Frame rate of a folder or of the synthetic hand, in frames per second.
+        topic: Topic of the depth images, if a ROS bag contains several.
 
     Raises:
         HandPoseError: There is no such source, or a folder was passed without a camera. Errors of the source itself
@@ -36,12 +39,12 @@ def open_source(name: str, *, camera: Camera | None = None, unit: DepthUnit = "m
 
         return frames(fps=fps)
     path = Path(name)
-    if path.is_dir():
+    if path.is_dir() and not is_recording(path):
         if camera is None:
             raise HandPoseError(f"{path}: the frames of a folder need a camera; pass it with --camera")
         return folder_frames(path, camera, unit=unit, fps=fps)
-    if path.is_file():
-        return recorded_frames(path)
+    if path.exists():
+        return recorded_frames(open_recording(path, topic=topic, camera=camera, unit=unit))
     raise HandPoseError(
         f"{name}: no such source; expected {', '.join(LIVE_SOURCES)}, synthetic, a folder, or a recording"
     )

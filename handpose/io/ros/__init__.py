@@ -1,0 +1,1 @@
+"""ROS 2 messages in MCAP files, without ROS."""

@@ -1,0 +1,180 @@
+"""The package's own recordings: MCAP files with the raw depth values of a camera, readable up to the last frame.
+
+The messages of a frame are written at once, its image last, so that a frame is complete if its image is. The exact time
+and the unit have topics of their own, because ROS counts nanoseconds and knows no unit.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import cv2
+import numpy as np
+
+from handpose.errors import HandPoseError
+from handpose.geometry.camera import Camera
+from handpose.io.depth.png import read_png
+from handpose.io.depth.read import to_depth
+from handpose.io.ros.cdr import CdrReader, CdrWriter
+from handpose.io.ros.mcap import McapMessage, McapWriter, read_library, read_messages
+from handpose.io.ros.messages import with_header
+from handpose.recordings.frame import DepthFrame
+from handpose.recordings.recording import Recording, StoredFrame
+
+_LIBRARY = "handpose recording 1"
+_FRAME_ID = "camera_depth_optical_frame"
+_IMAGE, _INFO = "/camera/depth/image_raw/compressedDepth", "/camera/depth/camera_info"
+_TIME, _UNIT = "/camera/depth/time_s", "/camera/depth/unit_mm"
+_COMPRESSION_HEADER = struct.pack("<iff", 0, 0.0, 0.0)
+_PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_FILTERED)
+
+
+class Recorder:
+    """Write frames to an MCAP file, which is created by the first frame.
+
+    Attributes:
+        path: The file.
+        frames: Number of frames in the file.
+
+    Raises:
+        HandPoseError: The extension of the file is not `.mcap`.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path, self.frames = Path(path), 0
+        if self.path.suffix.lower() != ".mcap":
+            raise HandPoseError(f"{path}: recordings are MCAP files; use a name that ends with .mcap")
+        self._file: BinaryIO | None = None
+        self._writer: McapWriter | None = None
+        self._first: DepthFrame | None = None
+
+    def write(self, frame: DepthFrame) -> None:
+        """Append a frame. It is written immediately, so it is kept if the program is terminated.
+
+        Raises:
+            HandPoseError: The depth is not a multiple of the unit or exceeds 16 bits, the frame is from a different
+                camera, or the file cannot be written.
+        """
+        stored = np.rint(frame.depth / np.float32(frame.unit)).clip(0, 65535).astype(np.uint16)
+        if not np.array_equal(to_depth(stored, frame.unit), frame.depth):
+            raise HandPoseError(
+                f"a recording stores multiples of {frame.unit:g} mm, up to 65535; this frame contains other depth "
+                "values, so it is not a camera's raw depth, or its unit is wrong"
+            )
+        frame = frame._replace(camera=frame.camera.for_image(stored.shape[1], stored.shape[0]))
+        self._first = self._first or frame
+        if (frame.camera, frame.unit) != (self._first.camera, self._first.unit):
+            raise HandPoseError(
+                f"{self.path}: a recording contains the frames of one camera; this frame is from {frame.camera}"
+            )
+        image = with_header(frame.time, _FRAME_ID).text("16UC1; compressedDepth png")
+        image.octets(_COMPRESSION_HEADER + cv2.imencode(".png", stored, _PNG_OPTIONS)[1].tobytes())
+        try:
+            if self._writer is None or self._file is None:
+                self._file = self.path.open("wb")
+                self._writer = McapWriter(self._file, _LIBRARY)
+                self._number(_UNIT, frame.time, frame.unit)
+            self._writer.write(_INFO, "sensor_msgs/msg/CameraInfo", frame.time, _camera_info(frame))
+            self._number(_TIME, frame.time, frame.time)
+            self._writer.write(_IMAGE, "sensor_msgs/msg/CompressedImage", frame.time, image.message())
+            self._file.flush()
+        except OSError as error:
+            raise HandPoseError(f"{self.path}: cannot be written ({error})") from None
+        self.frames += 1
+
+    def _number(self, topic: str, time: float, value: float) -> None:
+        assert self._writer is not None
+        self._writer.write(topic, "std_msgs/msg/Float64", time, CdrWriter().numbers("d", value).message())
+
+    def close(self) -> None:
+        """Complete the file.
+
+        Raises:
+            HandPoseError: The file cannot be written.
+        """
+        if self._file is None or self._writer is None:
+            return
+        try:
+            with self._file:
+                self._writer.close()
+        except OSError as error:
+            raise HandPoseError(f"{self.path}: cannot be written ({error})") from None
+
+
+def is_own(path: Path) -> bool:
+    """Return whether a file was written by `Recorder`.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        return read_library(file) == _LIBRARY
+
+
+def open_own(path: Path, camera: Camera | None = None) -> Recording:
+    """Open a recording that `Recorder` has written. Its frames are bitwise identical to the recorded ones.
+
+    Args:
+        path: The file.
+        camera: Intrinsics, instead of those of the file.
+    """
+    count = lambda: sum(message.topic == _IMAGE for message in _messages(path))  # noqa: E731
+    return Recording(path, count, lambda: _read(path, camera))
+
+
+def _messages(path: Path) -> Iterator[McapMessage]:
+    try:
+        with path.open("rb") as file:
+            yield from read_messages(file)
+    except (OSError, ValueError) as error:
+        raise HandPoseError(f"{path}: cannot be read ({error})") from None
+
+
+def _read(path: Path, camera: Camera | None) -> Iterator[StoredFrame]:
+    latest: dict[str, bytes] = {}
+    number = 0
+    for message in _messages(path):
+        latest[message.topic] = message.data
+        if message.topic == _IMAGE:
+            name = path.with_name(f"{path.name}#{number}")
+            yield StoredFrame(name, partial(_decode, str(name), latest.copy(), camera))
+            number += 1
+
+
+def _decode(name: str, messages: dict[str, bytes], camera: Camera | None) -> DepthFrame:
+    try:
+        (unit,), (time,) = (CdrReader(messages[topic]).numbers("d", 1) for topic in (_UNIT, _TIME))
+        camera = camera or _camera(CdrReader(messages[_INFO]))
+        image = CdrReader(messages[_IMAGE])
+        image.numbers("I", 2)
+        image.text(), image.text()
+        data = image.octets()[len(_COMPRESSION_HEADER) :].tobytes()
+    except (KeyError, ValueError, HandPoseError) as error:
+        raise HandPoseError(f"{name}: is damaged ({error}); copy the recording again") from None
+    depth = to_depth(read_png(name, data, nyu=False), unit)
+    return DepthFrame(depth, camera.for_image(depth.shape[1], depth.shape[0]), time, unit)
+
+
+def _camera_info(frame: DepthFrame) -> bytes:
+    camera = frame.camera
+    k = (camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0)
+    message = with_header(frame.time, _FRAME_ID).numbers("I", int(camera.height), int(camera.width))
+    message.text("plumb_bob").numbers("I", 5).numbers("d", *[0.0] * 5).numbers("d", *k)
+    message.numbers("d", 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0).numbers(
+        "d", *k[:3], 0.0, *k[3:6], 0.0, *k[6:], 0.0
+    )
+    return message.numbers("I", *[0] * 6).numbers("B", 0).message()
+
+
+def _camera(message: CdrReader) -> Camera:
+    message.numbers("I", 2)
+    message.text()
+    height, width = message.numbers("I", 2)
+    message.text()
+    message.numbers("d", int(message.numbers("I", 1)[0]))
+    fx, _, cx, _, fy, cy = message.numbers("d", 6)
+    return Camera(fx, fy, cx, cy, width, height)

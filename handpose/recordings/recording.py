@@ -1,0 +1,38 @@
+"""What all recordings have in common: numbered frames that are decoded on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from handpose.recordings.frame import DepthFrame
+
+
+class StoredFrame(NamedTuple):
+    """A frame of a recording before it is decoded.
+
+    Attributes:
+        path: Path of the recording, `#`, and the number of the frame, from 0.
+        decode: Returns the frame, or raises a `HandPoseError` that starts with the path. Any thread may call it.
+    """
+
+    path: Path
+    decode: Callable[[], DepthFrame]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A file or folder with the frames of one depth camera.
+
+    Attributes:
+        path: The file or folder.
+        count: Returns the number of complete frames.
+        read: Returns an iterator over the frames in the order of their recording. It raises `HandPoseError` where the
+            file is damaged.
+    """
+
+    path: Path
+    count: Callable[[], int]
+    read: Callable[[], Iterator[StoredFrame]]

@@ -1,0 +1,244 @@
+"""ROS 1 and ROS 2 bags, through `rosbags`; recordings of RealSense cameras are such bags.
+
+RealSense's files differ from the conventions of ROS in three ways: 16-bit values are in a unit that a topic of the
+sensor states, `.db3` files have the frames' times in a topic of text, and the images in `.bag` files end with four
+bytes that do not belong to them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import struct
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handpose.errors import DepthReadError, HandPoseError
+from handpose.geometry.camera import Camera
+from handpose.io.depth.limits import check_size
+from handpose.io.depth.png import read_png
+from handpose.io.depth.read import to_depth
+from handpose.io.depth.units import DepthUnit, millimeters_per_unit
+from handpose.recordings.frame import DepthFrame
+from handpose.recordings.recording import Recording, StoredFrame
+
+_IMAGE, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+_ENCODINGS = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
+_COMPRESSION_HEADER = struct.Struct("<iff")  # the format, and a, b of the inverse depth a / z + b
+_TRAILING_BYTES = 4  # of RealSense's ROS 1 images
+
+
+def open_ros(
+    path: Path, *, topic: str | None = None, camera: Camera | None = None, unit: DepthUnit = "mm"
+) -> Recording:
+    """Open the depth images of a ROS 1 `.bag`, a ROS 2 `.db3` or `.mcap`, or the folder of a ROS 2 bag.
+
+    Args:
+        path: File or folder.
+        topic: Topic of the depth images, if the bag contains several.
+        camera: Intrinsics, instead of those of the bag.
+        unit: Unit of 16-bit values, if the bag does not state it. ROS's convention is millimeters.
+
+    Raises:
+        HandPoseError: `rosbags` is not installed, the file is damaged, or it contains no depth images, several topics
+            of them, or no intrinsics.
+    """
+    with _open_bag(path) as bag:
+        stream = _depth_stream(bag, path, topic)
+        stream = replace(
+            stream,
+            camera=camera or _find_camera(bag, stream, path),
+            unit=_find_unit(bag, stream.topic) or millimeters_per_unit(unit),
+        )
+        count = sum(connection.msgcount for connection in bag.connections if connection.topic == stream.topic)
+    return Recording(path, lambda: count, lambda: _read(path, stream))
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """The depth images of a bag.
+
+    Attributes:
+        topic: Their topic.
+        frame: Their first message, for the image size.
+        camera: Their intrinsics.
+        unit: Length of one stored integer in mm.
+    """
+
+    topic: str
+    first: Any
+    camera: Camera | None = None
+    unit: float = 1.0
+
+    def decode(self, name: str, message: Any, time: float | None) -> DepthFrame:
+        """Return the frame of a message."""
+        stored, factor = _stored_values(name, message, self.unit)
+        height, width = stored.shape
+        assert self.camera is not None
+        stamp = message.header.stamp
+        seconds = stamp.sec + stamp.nanosec / 1e9 if time is None else time
+        return DepthFrame(to_depth(stored, factor), self.camera.for_image(width, height), seconds, factor)
+
+
+@contextmanager
+def _open_bag(path: Path) -> Iterator[Any]:
+    try:
+        highlevel = importlib.import_module("rosbags.highlevel")
+        typesys = importlib.import_module("rosbags.typesys")
+    except ImportError:
+        raise HandPoseError(f"{path}: reading ROS bags requires rosbags: pip install 'handpose[ros]'") from None
+    store = typesys.get_typestore(typesys.Stores.ROS2_HUMBLE)
+    try:
+        with highlevel.AnyReader([path], default_typestore=store) as bag:
+            yield bag
+    except (HandPoseError, GeneratorExit):
+        raise
+    except Exception as error:  # rosbags, SQLite and the decompressors raise many exceptions for damaged files
+        raise HandPoseError(
+            f"{path}: cannot be read as a ROS bag ({str(error)[:200]}); if its recording was interrupted, repair it "
+            "with `ros2 bag reindex`, `rosbag reindex` or `mcap recover`"
+        ) from None
+
+
+def _messages(bag: Any, topics: set[str]) -> Generator[tuple[str, int, Any], None, None]:
+    """Yield the topic, the time of recording in ns and the content of messages."""
+    connections = [connection for connection in bag.connections if connection.topic in topics]
+    if connections:
+        for connection, time, data in bag.messages(connections):
+            yield connection.topic, time, _deserialize(bag, data, connection.msgtype)
+
+
+def _deserialize(bag: Any, data: Any, kind: str) -> Any:
+    try:
+        return bag.deserialize(data, kind)
+    except Exception:
+        if bag.is2 or kind != _IMAGE:
+            raise
+        return bag.deserialize(data[:-_TRAILING_BYTES], kind)
+
+
+def _first(bag: Any, topic: str) -> Any:
+    return next((message for _, _, message in _messages(bag, {topic})), None)
+
+
+def _depth_stream(bag: Any, path: Path, topic: str | None) -> _Stream:
+    """Return the topic that was asked for, or the only one with depth images."""
+    topics = {one.topic for one in bag.connections if one.msgtype in (_IMAGE, _COMPRESSED) and one.msgcount}
+    if topic is not None and topic not in topics:
+        raise HandPoseError(f"{path}: contains no images on the topic {topic}; topics with images: {_list(topics)}")
+    streams = [_Stream(name, _first(bag, name)) for name in sorted(topics if topic is None else {topic})]
+    streams = [stream for stream in streams if _is_depth(stream.first)]
+    names = {stream.topic for stream in streams}
+    # An image and its compressed copy are the same stream.
+    streams = [
+        stream for stream in streams if stream.topic.removesuffix("/compressedDepth") not in names - {stream.topic}
+    ]
+    if not streams:
+        raise HandPoseError(
+            f"{path}: contains no depth images ({', '.join(_ENCODINGS)} or compressedDepth); topics with images: "
+            f"{_list(topics)}"
+        )
+    if len(streams) > 1:
+        raise HandPoseError(f"{path}: contains several topics of depth images, pass one as topic: {_list(names)}")
+    return streams[0]
+
+
+def _is_depth(message: Any) -> bool:
+    if hasattr(message, "encoding"):
+        return message.encoding in _ENCODINGS
+    return "compressedDepth" in message.format
+
+
+def _list(topics: set[str]) -> str:
+    return ", ".join(sorted(topics)) or "none"
+
+
+def _find_camera(bag: Any, stream: _Stream, path: Path) -> Camera:
+    """Return the intrinsics of the nearest `camera_info` topic above the images' topic."""
+    infos = {one.topic for one in bag.connections if one.msgtype == "sensor_msgs/msg/CameraInfo" and one.msgcount}
+    parts = stream.topic.split("/")
+    for end in range(len(parts), 1, -1):
+        for name in ("camera_info", "info/camera_info"):
+            topic = "/".join([*parts[:end], name])
+            if topic in infos:
+                return _camera(_first(bag, topic), topic, path, rectified="rect" in parts[-1])
+    raise HandPoseError(
+        f"{path}: contains no camera_info for the topic {stream.topic} (topics: {_list(infos)}); pass the camera's "
+        "intrinsics as camera"
+    )
+
+
+def _camera(info: Any, topic: str, path: Path, *, rectified: bool) -> Camera:
+    """Convert a `CameraInfo`; its fields have capital letters in ROS 1."""
+    k, d, p = (np.array(getattr(info, name if hasattr(info, name) else name.upper())) for name in "kdp")
+    if info.roi.x_offset or info.roi.y_offset:
+        raise HandPoseError(f"{path}: the images are a window of the camera's image; pass its intrinsics as camera")
+    fx, fy, cx, cy = (p[0], p[5], p[2], p[6]) if rectified and np.any(d) else (k[0], k[4], k[2], k[5])
+    try:
+        return Camera(fx, fy, cx, cy, info.width, info.height)
+    except HandPoseError as error:
+        raise HandPoseError(f"{path}: {topic}: {error}; pass the intrinsics as camera") from None
+
+
+def _find_unit(bag: Any, topic: str) -> float | None:
+    """Return the unit in mm that a RealSense recording, or one of this package, states for a topic."""
+    sensor = re.match(r"/device_\d+/sensor_\d+/", topic)
+    if sensor is not None:
+        meters = _first(bag, f"{sensor[0]}option/Depth_Units/value")
+        return None if meters is None else round(1000.0 * float(meters.data), 6)  # in single precision
+    millimeters = _first(bag, topic.partition("/image_raw")[0] + "/unit_mm")
+    return None if millimeters is None else float(millimeters.data)
+
+
+def _read(path: Path, stream: _Stream) -> Iterator[StoredFrame]:
+    with _open_bag(path) as bag:
+        times = _text_times(bag, stream.topic)
+        for number, (_, recorded, message) in enumerate(_messages(bag, {stream.topic})):
+            frame = path.with_name(f"{path.name}#{number}")
+            yield StoredFrame(frame, partial(stream.decode, str(frame), message, times.get(recorded)))
+
+
+def _text_times(bag: Any, topic: str) -> dict[int, float]:
+    """Return the frames' times in s by their times of recording, where RealSense's `.db3` states them."""
+    metadata = f"{topic.partition('/image/')[0]}/image/metadata"
+    times: dict[int, float] = {}
+    for _, recorded, message in _messages(bag, {metadata}):
+        found = re.search(r"(?:^|;)timestamp=([\d.]+)", getattr(message, "data", ""))
+        if found:
+            times[recorded] = float(found[1]) / 1000.0
+    return times
+
+
+def _stored_values(name: str, message: Any, unit: float) -> tuple[np.ndarray, float]:
+    """Return the values (H, W) of an image and their unit in mm."""
+    if hasattr(message, "encoding"):
+        return _image(name, message), 1000.0 if message.encoding == "32FC1" else unit
+    if "rvl" in message.format.lower():
+        raise DepthReadError(f"{name}: is compressed with RVL; only PNG is supported")
+    data = message.data.tobytes()
+    if len(data) < _COMPRESSION_HEADER.size:
+        raise DepthReadError(f"{name}: the compressed image is truncated")
+    _, a, b = _COMPRESSION_HEADER.unpack_from(data)
+    stored = read_png(name, data[_COMPRESSION_HEADER.size :], nyu=False)
+    if not message.format.startswith("32FC1"):
+        return stored, unit
+    with np.errstate(divide="ignore", invalid="ignore"):  # the inverse of the depth in m was quantized
+        return np.where(stored > 0, a / (stored - b), 0.0), 1000.0
+
+
+def _image(name: str, message: Any) -> np.ndarray:
+    height, width, step = message.height, message.width, message.step
+    check_size(name, height, width)
+    kind = np.dtype((">" if message.is_bigendian else "<") + _ENCODINGS[message.encoding])
+    if step < width * kind.itemsize or step % kind.itemsize or len(message.data) != height * step:
+        raise DepthReadError(
+            f"{name}: expected {height} rows of {step} bytes for {width} values, got {len(message.data)} bytes"
+        )
+    rows: np.ndarray = np.frombuffer(message.data, kind).reshape(height, step // kind.itemsize)
+    return rows[:, :width]

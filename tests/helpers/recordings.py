@@ -1,0 +1,86 @@
+"""Recordings for tests, written by the manufacturer's package and by ROS's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handpose import Camera
+from handpose.recordings.frame import Source
+from handpose.recordings.open import open_recording, recorded_frames
+
+LENS = Camera(241.5, 242.5, 159.5, 119.25, 320, 240)
+
+
+def frames(path: Path) -> Source:
+    """The frames of a recording."""
+    return recorded_frames(open_recording(path))
+
+
+class SoftwareCamera:
+    """A RealSense camera made of software, which the SDK treats as a real one."""
+
+    def __init__(self, rs: Any, *, serial: str = "123", unit: float = 0.125, camera: Camera = LENS) -> None:
+        self._rs, self._unit, self._sent = rs, unit, 0
+        self.device = rs.software_device()
+        self.device.register_info(rs.camera_info.name, "Software camera")
+        self.device.register_info(rs.camera_info.serial_number, serial)
+        self._sensor = self.device.add_sensor("Depth")
+        self._sensor.add_read_only_option(rs.option.depth_units, unit / 1000.0)
+        lens = rs.intrinsics()
+        lens.fx, lens.fy, lens.ppx, lens.ppy = camera.fx, camera.fy, camera.cx, camera.cy
+        lens.width, lens.height = int(camera.width), int(camera.height)
+        lens.model, lens.coeffs = rs.distortion.none, [0.0] * 5
+        stream = rs.video_stream()
+        stream.type, stream.index, stream.uid, stream.fmt = rs.stream.depth, 0, 1, rs.format.z16
+        stream.width, stream.height, stream.fps, stream.bpp = lens.width, lens.height, 30, 2
+        stream.intrinsics = lens
+        self._profile = self._sensor.add_video_stream(stream).as_video_stream_profile()
+
+    def send(self, image: np.ndarray, seconds: float) -> None:
+        """Capture an image (H, W) uint16 in units."""
+        frame = self._rs.software_video_frame()
+        frame.pixels, frame.stride, frame.bpp = np.ascontiguousarray(image), 2 * image.shape[1], 2
+        frame.timestamp, frame.domain = 1000.0 * seconds, self._rs.timestamp_domain.hardware_clock
+        frame.frame_number, frame.profile = self._sent, self._profile
+        frame.depth_units = self._unit / 1000.0
+        self._sensor.on_video_frame(frame)
+        self._sent += 1
+
+
+def record_realsense(
+    rs: Any, path: Path, images: Sequence[np.ndarray], times: Sequence[float], *, unit: float = 0.125, camera: Camera
+) -> None:
+    """Write a recording with the SDK's recorder."""
+    software = SoftwareCamera(rs, unit=unit, camera=camera)
+    recorder = rs.recorder(str(path), software.device)
+    sensor = recorder.query_sensors()[0]
+    queue = rs.frame_queue(50)
+    sensor.open(sensor.get_stream_profiles()[0])
+    sensor.start(queue)
+    for image, seconds in zip(images, times, strict=True):
+        software.send(image, seconds)
+        queue.wait_for_frame()
+    sensor.stop()
+    sensor.close()
+
+
+def play_realsense(rs: Any, path: Path) -> list[tuple[np.ndarray, float, float, Camera]]:
+    """Play a recording with the SDK: values (H, W), unit in mm, time in s and intrinsics of its frames."""
+    pipeline, config = rs.pipeline(), rs.config()
+    rs.config.enable_device_from_file(config, str(path), repeat_playback=False)
+    profile = pipeline.start(config)
+    profile.get_device().as_playback().set_real_time(False)
+    lens = profile.get_stream(rs.stream.depth).as_video_stream_profile().get_intrinsics()
+    camera = Camera(lens.fx, lens.fy, lens.ppx, lens.ppy, lens.width, lens.height)
+    played = []
+    while True:
+        arrived, frameset = pipeline.try_wait_for_frames(500)
+        if not arrived:
+            return played
+        image = frameset.get_depth_frame()
+        unit = round(1000.0 * image.get_units(), 6)
+        played.append((np.array(image.get_data()), unit, image.get_timestamp() / 1000.0, camera))

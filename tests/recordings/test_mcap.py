@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from handpose import Camera, HandPoseError, Recorder, SkippedFrameWarning
+from handpose.io.depth.read import to_depth
+from handpose.recordings.frame import DepthFrame
+from handpose.recordings.open import open_recording, recorded_frames
+from handpose.recordings.ros import open_ros
+
+CAMERA = Camera(300.0, 301.0, 31.5, 23.5, 64, 48)
+IMAGE = "/camera/depth/image_raw/compressedDepth"
+
+
+def random_frames(unit: float, count: int = 3) -> list[DepthFrame]:
+    rng = np.random.default_rng(0)
+    stored = rng.integers(0, 65536, (count, 48, 64), dtype=np.uint16)
+    return [DepthFrame(to_depth(image, unit), CAMERA, 1000.0 + i / 30, unit) for i, image in enumerate(stored)]
+
+
+def record(path: Path, recorded: list[DepthFrame]) -> None:
+    recorder = Recorder(path)
+    for frame in recorded:
+        recorder.write(frame)
+    recorder.close()
+
+
+def read(path: Path) -> list[DepthFrame]:
+    return list(recorded_frames(open_recording(path)))
+
+
+@pytest.mark.parametrize("unit", [1.0, 0.125, 0.25, 0.1, 1.0 / 3.0])
+def test_replayed_frames_are_bitwise_identical(tmp_path: Path, unit: float) -> None:
+    recorded = random_frames(unit)
+    record(tmp_path / "a.mcap", recorded)
+    recording = open_recording(tmp_path / "a.mcap")
+    assert recording.count() == 3
+    assert [stored.path.name for stored in recording.read()] == ["a.mcap#0", "a.mcap#1", "a.mcap#2"]
+    for one, other in zip(recorded, recorded_frames(recording), strict=True):
+        assert one.depth.tobytes() == other.depth.tobytes()
+        assert other.depth.dtype == np.float32
+        assert (one.camera, one.time, one.unit) == (other.camera, other.time, other.unit)
+
+
+def test_other_programs_read_the_file(tmp_path: Path) -> None:
+    """The reference implementation of MCAP, which checks the structure and decodes the messages."""
+    reader, decoder = pytest.importorskip("mcap.reader"), pytest.importorskip("mcap_ros2.decoder")
+    recorded = random_frames(0.5, 2)
+    record(tmp_path / "a.mcap", recorded)
+    with (tmp_path / "a.mcap").open("rb") as file:
+        found = list(reader.make_reader(file, decoder_factories=[decoder.DecoderFactory()]).iter_decoded_messages())
+    messages = {topic: [one[3] for one in found if one[1].topic == topic] for topic in {one[1].topic for one in found}}
+    (unit,) = messages["/camera/depth/unit_mm"]
+    assert unit.data == 0.5
+    assert [message.data for message in messages["/camera/depth/time_s"]] == [frame.time for frame in recorded]
+    assert [one[2].log_time for one in found if one[1].topic == IMAGE] == [round(one.time * 1e9) for one in recorded]
+    for frame, image, info in zip(recorded, messages[IMAGE], messages["/camera/depth/camera_info"], strict=True):
+        assert image.format == "16UC1; compressedDepth png"
+        stored = cv2.imdecode(np.frombuffer(image.data, np.uint8)[12:], cv2.IMREAD_UNCHANGED)
+        assert np.array_equal(stored * 0.5, frame.depth)
+        assert list(info.k) == [300.0, 0.0, 31.5, 0.0, 301.0, 23.5, 0.0, 0.0, 1.0]
+        assert list(info.p) == [300.0, 0.0, 31.5, 0.0, 0.0, 301.0, 23.5, 0.0, 0.0, 0.0, 1.0, 0.0]
+        assert (info.width, info.height) == (64, 48)
+        for stamp in (image.header.stamp, info.header.stamp):
+            assert stamp.sec + stamp.nanosec / 1e9 == pytest.approx(frame.time, abs=1e-9)
+        assert image.header.frame_id == info.header.frame_id == "camera_depth_optical_frame"
+
+
+def test_it_is_also_a_ros_bag(tmp_path: Path) -> None:
+    """The reader of ROS bags is independent of this package's; it counts nanoseconds."""
+    pytest.importorskip("rosbags")
+    recorded = random_frames(0.125)
+    record(tmp_path / "a.mcap", recorded)
+    for one, other in zip(recorded, recorded_frames(open_ros(tmp_path / "a.mcap")), strict=True):
+        assert one.depth.tobytes() == other.depth.tobytes()
+        assert (one.camera, one.unit) == (other.camera, other.unit)
+        assert other.time == pytest.approx(one.time, abs=1e-9)
+
+
+def test_a_truncated_file_yields_all_complete_frames(tmp_path: Path) -> None:
+    record(tmp_path / "a.mcap", random_frames(1.0))
+    data = (tmp_path / "a.mcap").read_bytes()
+    at, ends, topics = 8, [], {}
+    while at < len(data):
+        kind, size = struct.unpack_from("<BQ", data, at)
+        if kind == 4:
+            topics[data[at + 9 : at + 11]] = data[at + 17 : at + 17 + struct.unpack_from("<I", data, at + 13)[0]]
+        at += 9 + size
+        if kind == 5 and topics[data[at - size : at - size + 2]] == IMAGE.encode():
+            ends.append(at)
+        if kind == 2:
+            break
+    assert len(ends) == 3
+    first = struct.unpack_from("<Q", data, 9)[0] + 17
+    for size in range(first, len(data), 97):
+        (tmp_path / "truncated.mcap").write_bytes(data[:size])
+        assert len(read(tmp_path / "truncated.mcap")) == sum(end <= size for end in ends)
+
+
+def test_frames_are_written_before_the_file_is_closed(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "a.mcap")
+    assert not (tmp_path / "a.mcap").exists()
+    for number, frame in enumerate(random_frames(1.0), 1):
+        recorder.write(frame)
+        assert len(read(tmp_path / "a.mcap")) == recorder.frames == number
+
+
+def test_frames_that_cannot_be_stored_exactly_are_rejected(tmp_path: Path) -> None:
+    good = random_frames(1.0, 1)[0]
+    for depth in (good.depth + 0.5, np.full((48, 64), 70000.0, np.float32)):
+        with pytest.raises(HandPoseError, match="multiples of 1 mm"):
+            record(tmp_path / "a.mcap", [good._replace(depth=depth)])
+    with pytest.raises(HandPoseError, match="frames of one camera"):
+        record(tmp_path / "b.mcap", [good, good._replace(camera=Camera(310.0, 301.0, 31.5, 23.5))])
+    with pytest.raises(HandPoseError, match="cannot be written"):
+        record(tmp_path / "no" / "c.mcap", [good])
+    with pytest.raises(HandPoseError, match=r"use a name that ends with \.mcap"):
+        Recorder(tmp_path / "d.hpr")
+
+
+def test_damaged_frames_are_skipped_and_damaged_files_rejected(tmp_path: Path) -> None:
+    path = tmp_path / "a.mcap"
+    record(path, random_frames(1.0))
+    data = path.read_bytes()
+    image = data.rindex(b"IDAT")
+    path.write_bytes(data[: image + 50] + bytes(9) + data[image + 59 :])
+    with pytest.warns(SkippedFrameWarning, match=r"a\.mcap#2: the checksum of a PNG chunk is wrong"):
+        assert len(read(path)) == 2
+    path.write_bytes(data.replace(b"/camera/depth/unit_mm", b"/camera/depth/unit_cm"))
+    with pytest.warns(SkippedFrameWarning, match=r"a\.mcap#\d: is damaged"):
+        assert read(path) == []
+    message = data.index(b"\x05", data.index(b"/camera/depth/unit_mm"))
+    path.write_bytes(data[: message + 9] + b"\xff\xff" + data[message + 11 :])
+    with pytest.raises(HandPoseError, match="a record is damaged"):
+        read(path)
