@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,10 +15,17 @@ from handpose.io.choices import Hand
 from handpose.localization.localizer import HAND_LENGTH
 from handpose.results.pose import HandPose
 
-_SLOPE = 6.0  # log-odds per log ratio of the two uncertainties, fitted to synthetic validation images
+_SLOPE = 5.0  # log-odds per log ratio of the two uncertainties, fitted to synthetic validation images
 _TOUCHING = HAND_LENGTH  # mm between the centers of hands, below which they never have the same side
 _ONE_PERSON = 600.0  # mm, below which two hands are probably those of one person
 _PAIR_LOG_ODDS = 2.0  # that such hands have different sides
+
+_FRAME_WEIGHT = 0.25  # of the log-odds of one frame of a track, because consecutive frames show nearly the same
+_MAX_LOG_ODDS = 10.0  # of a track, so that a wrong side can be corrected
+_DECIDED = 8.0  # log-odds at which the other side of a track is only compared now and then
+_COMPARISON_INTERVAL = 15  # frames
+_HYSTERESIS = 3.0  # log-odds against its side that a track must exceed to change it
+_FIRST_LOG_ODDS = 2.0  # of a side that was chosen in a single frame
 
 
 def select_poses(hands: Sequence[Candidates], poses: Sequence[Sequence[HandPose]]) -> list[HandPose]:
@@ -63,3 +71,48 @@ def classify_sides(log_odds: Sequence[float], centers: Sequence[np.ndarray]) -> 
             i_is_right = log_odds[i] > log_odds[j]
             sides[i], sides[j] = ("right", "left") if i_is_right else ("left", "right")
     return sides
+
+
+@dataclass(frozen=True)
+class SideEvidence:
+    """What the frames of a track say about the side of its hand.
+
+    Attributes:
+        side: Current side.
+        log_odds: Filtered log-odds that it is a right hand.
+        frames: Number of frames since both sides were compared.
+    """
+
+    side: Hand
+    log_odds: float
+    frames: int = 0
+
+    @classmethod
+    def from_poses(cls, poses: Sequence[HandPose]) -> SideEvidence:
+        """Return the evidence of a first frame, given the poses in its crop, or the pose of the more likely side."""
+        if len(poses) > 1:
+            log_odds = log_odds_right(poses)
+        else:
+            log_odds = _FIRST_LOG_ODDS if poses[0].hand == "right" else -_FIRST_LOG_ODDS
+        return cls("right" if log_odds >= 0.0 else "left", _limited(log_odds))
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether the next frame does not need to compare both sides."""
+        return abs(self.log_odds) >= _DECIDED and self.frames < _COMPARISON_INTERVAL
+
+    @property
+    def persistent_log_odds(self) -> float:
+        """Log-odds that favor the current side, so that it does not change without strong evidence."""
+        return self.log_odds + (_HYSTERESIS if self.side == "right" else -_HYSTERESIS)
+
+    def updated(self, poses: Sequence[HandPose]) -> SideEvidence:
+        """Return the evidence after another frame, given its poses as both hands, or as the current side alone."""
+        if len(poses) == 1:
+            return replace(self, frames=self.frames + 1)
+        log_odds = self.log_odds + _FRAME_WEIGHT * log_odds_right(poses)
+        return replace(self, log_odds=_limited(log_odds), frames=0)
+
+
+def _limited(log_odds: float) -> float:
+    return max(-_MAX_LOG_ODDS, min(log_odds, _MAX_LOG_ODDS))

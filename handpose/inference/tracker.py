@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -13,8 +13,11 @@ import numpy as np
 
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
+from handpose.inference.candidates import Candidates
 from handpose.inference.estimator import HandPoseEstimator
-from handpose.io.choices import Hand
+from handpose.inference.query import Query
+from handpose.inference.sides import SideEvidence, classify_sides
+from handpose.io.choices import Hand, HandOrAuto
 from handpose.io.depth.units import DepthUnitWarning
 from handpose.results.pose import HandPose
 
@@ -79,10 +82,11 @@ class TrackedHand:
 
 
 class _Track(NamedTuple):
-    """A tracked hand in its latest frame, and its joints before smoothing, (J, 3) mm."""
+    """A tracked hand in its latest frame, its joints before smoothing, (J, 3) mm, and the evidence for its side."""
 
     hand: TrackedHand
     joints: np.ndarray
+    evidence: SideEvidence
 
     def center_at(self, time: float) -> np.ndarray:
         """Return the predicted hand center (3,) in mm at a later time."""
@@ -94,21 +98,36 @@ class _Track(NamedTuple):
         return center
 
 
+class _Seen(NamedTuple):
+    """A hand in the current frame: its poses, as one or both hands, and the evidence for its side."""
+
+    poses: list[HandPose]
+    evidence: SideEvidence
+
+    @property
+    def likely(self) -> HandPose:
+        """The pose of the side that the evidence favors."""
+        return _pose_of(self.poses, "right" if self.evidence.log_odds >= 0.0 else "left") or self.poses[0]
+
+
 class HandTracker:
     """Tracks hands through the frames of one camera.
 
     A tracked hand is cropped at the position extrapolated from its previous pose and velocity. It is lost when the
     votes disagree, the cube is empty, or the pose is far from the center of the cube. Lost and new hands are localized
-    in the whole image.
+    in the whole image. All hands of a frame are predicted in one batch, unless a hand was lost in this frame.
+
+    With `hand="auto"`, a track collects evidence for its side. Both sides of its hand are compared until the evidence
+    is strong, and then in every 15th frame.
 
     Args:
         estimator: Predicts the poses.
         max_hands: Maximum number of hands to track.
-        hand: Which hands the frames show.
+        hand: Which hands the frames show; `auto` classifies each hand.
         smoothing: Settings of the filter that smooths the joints.
 
     Raises:
-        HandPoseError: `max_hands` is below 1.
+        HandPoseError: `max_hands` is below 1, or `hand` is none of these.
     """
 
     def __init__(
@@ -116,12 +135,13 @@ class HandTracker:
         estimator: HandPoseEstimator,
         *,
         max_hands: int = 1,
-        hand: Hand = "right",
+        hand: HandOrAuto = "right",
         smoothing: OneEuro = OneEuro(),
     ) -> None:
         if max_hands < 1:
             raise HandPoseError(f"max_hands must be 1 or more, got {max_hands}")
-        self._estimator, self._max_hands, self._hand, self._smoothing = estimator, max_hands, hand, smoothing
+        self._estimator, self._max_hands, self._query = estimator, max_hands, Query(hand=hand)
+        self._smoothing = smoothing
         self._tracks: dict[int, _Track] = {}
         self._ids = itertools.count()
         self._time = -math.inf
@@ -139,55 +159,115 @@ class HandTracker:
         """
         if not self._time < time < math.inf:
             raise HandPoseError(f"frame times must increase, got {time} s after {self._time} s")
-        tracked = {id: track for id, track in self._tracks.items() if track.hand.time == self._time}
+        query = replace(self._query, camera=camera)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DepthUnitWarning)  # frames without nearby surfaces are common in a stream
-            poses = self._follow(tracked, depth, camera, time)
+            depth = query.load(depth)
+            tracked = {id: track for id, track in self._tracks.items() if track.hand.time == self._time}
+            seen, new = self._predict(tracked, depth, query, time)
             lost = {
                 id: track
                 for id, track in self._tracks.items()
-                if id not in poses and time - track.hand.time < _TIMEOUT_S
+                if id not in seen and time - track.hand.time < _TIMEOUT_S
             }
-            for pose in self._detect(depth, camera) if len(poses) < self._max_hands else ():
-                if _is_reliable(pose) and _is_separate(pose, poses.values()):
-                    poses[self._claim_id(pose, lost, time)] = pose
-        tracks = {id: self._track(id, poses[id], tracked.get(id), time) for id in sorted(poses)[: self._max_hands]}
+            if len(seen) < self._max_hands:
+                if self._max_hands == 1 or any(id in lost for id in tracked):
+                    new += self._detect(depth, query, [*seen.values(), *new])
+                for hand in new:
+                    if _is_reliable(hand.likely) and _is_separate(hand.likely, seen.values()):
+                        id, track = self._claim(hand.likely, lost, time)
+                        seen[id] = hand if track is None else hand._replace(evidence=track.evidence.updated(hand.poses))
+            seen = {id: seen[id] for id in sorted(seen)[: self._max_hands]}
+            poses = self._classify(seen, depth, query)
+        tracks = {
+            id: self._track(id, pose, seen[id].evidence, tracked.get(id), time)
+            for (id, pose) in zip(seen, poses, strict=True)
+        }
         self._tracks, self._time = lost | tracks, time
         return [track.hand for track in tracks.values()]
 
-    def _follow(self, tracks: dict[int, _Track], depth: np.ndarray, camera: Camera, time: float) -> dict[int, HandPose]:
-        """Return by id the poses of the hands that are still at their predicted positions."""
-        poses = {
-            id: self._estimator.predict(depth, camera=camera, center=track.center_at(time), hand=track.hand.pose.hand)
-            for id, track in tracks.items()
+    def _predict(
+        self, tracks: dict[int, _Track], depth: np.ndarray, query: Query, time: float
+    ) -> tuple[dict[int, _Seen], list[_Seen]]:
+        """Predict the hands of a frame in one batch.
+
+        Returns:
+            By id, the hands that are still at their predicted positions; and the hands at other locations, which are
+            only searched if fewer hands than `max_hands` are tracked.
+        """
+        crops = [
+            self._estimator.find(depth, replace(query, center=track.center_at(time), hand=self._hand_of(track)))
+            for track in tracks.values()
+        ]
+        if self._max_hands > 1 and len(tracks) < self._max_hands:
+            crops += self._localize(depth, query, [crop.center for hand in crops for crop in hand.crops[:1]])
+        predicted = self._estimator.poses_per_crop(crops)
+        hands = {
+            id: _Seen(poses, track.evidence.updated(poses))
+            for (id, track), poses in zip(tracks.items(), predicted, strict=False)
+            if poses
         }
-        reliable: dict[int, HandPose] = {}
+        reliable = {id: hand for id, hand in hands.items() if _is_reliable(hand.likely)}
+        seen: dict[int, _Seen] = {}
         # If two tracks converge on one hand, the track whose prediction was closer keeps it.
-        for id in sorted((id for id in poses if _is_reliable(poses[id])), key=lambda id: _off_center(poses[id])):
-            if _is_separate(poses[id], reliable.values()):
-                reliable[id] = poses[id]
-        return reliable
+        for id in sorted(reliable, key=lambda id: _off_center(reliable[id].likely)):
+            if _is_separate(reliable[id].likely, seen.values()):
+                seen[id] = reliable[id]
+        return seen, [_Seen(poses, SideEvidence.from_poses(poses)) for poses in predicted[len(tracks) :]]
 
-    def _detect(self, depth: np.ndarray, camera: Camera) -> list[HandPose]:
-        """Return the hands in the whole image."""
+    def _hand_of(self, track: _Track) -> HandOrAuto:
+        """Return which hand to predict for a track: `auto` compares both."""
+        return track.evidence.side if self._query.hand != "auto" or track.evidence.is_decided else "auto"
+
+    def _detect(self, depth: np.ndarray, query: Query, others: Sequence[_Seen]) -> list[_Seen]:
+        """Return the hands in the whole image, other than those that are already predicted."""
         if self._max_hands == 1:  # the estimator selects the best candidate by its pose
-            return [self._estimator.predict(depth, camera=camera, hand=self._hand)]
-        return self._estimator.predict_hands(depth, camera=camera, max_hands=self._max_hands, hand=self._hand)
+            (pose,) = self._estimator.poses([self._estimator.find(depth, query)])
+            predicted = [] if pose.status == "no_hand" else [[pose]]
+        else:
+            centers = [hand.likely.center for hand in others]
+            predicted = self._estimator.poses_per_crop(self._localize(depth, query, centers))
+        return [_Seen(poses, SideEvidence.from_poses(poses)) for poses in predicted]
 
-    def _claim_id(self, pose: HandPose, lost: dict[int, _Track], time: float) -> int:
-        """Return the id of the nearest lost hand within reach, and remove it from `lost`; or return a new id."""
+    def _localize(self, depth: np.ndarray, query: Query, known: Sequence[np.ndarray]) -> list[Candidates]:
+        """Return the crops of the hands in the whole image, other than those at known centers (3,) in mm."""
+        return [
+            hand
+            for hand in self._estimator.find_hands(depth, query, self._max_hands)
+            if hand.crops and all(np.linalg.norm(hand.crops[0].center - center) > _SAME_HAND for center in known)
+        ]
+
+    def _classify(self, seen: dict[int, _Seen], depth: np.ndarray, query: Query) -> list[HandPose]:
+        """Return the pose of each hand as the side that all evidence favors, and store this side in `seen`."""
+        if query.hand != "auto":
+            return [hand.poses[0] for hand in seen.values()]
+        sides = classify_sides(
+            [hand.evidence.persistent_log_odds for hand in seen.values()],
+            [hand.likely.center for hand in seen.values()],
+        )
+        poses = []
+        for (id, hand), side in zip(seen.items(), sides, strict=True):
+            seen[id] = hand._replace(evidence=replace(hand.evidence, side=side))
+            pose = _pose_of(hand.poses, side)
+            if pose is None:  # a strong track that must change its side because it touches a stronger one
+                other = replace(query, center=hand.likely.center, hand=side)
+                (pose,) = self._estimator.poses([self._estimator.find(depth, other)])
+            poses.append(pose)
+        return poses
+
+    def _claim(self, pose: HandPose, lost: dict[int, _Track], time: float) -> tuple[int, _Track | None]:
+        """Remove the nearest lost hand within reach from `lost`, and return its id and track; or return a new id."""
         distances = {id: float(np.linalg.norm(track.joints.mean(axis=0) - _mean(pose))) for id, track in lost.items()}
         reachable = [id for id in lost if distances[id] < _SAME_HAND + _MAX_SPEED * (time - lost[id].hand.time)]
         if not reachable:
-            return next(self._ids)
+            return next(self._ids), None
         nearest = min(reachable, key=distances.__getitem__)
-        del lost[nearest]
-        return nearest
+        return nearest, lost.pop(nearest)
 
-    def _track(self, id: int, pose: HandPose, previous: _Track | None, time: float) -> _Track:
-        """Return the track with its joints smoothed, unless the previous frame did not show the hand."""
-        if previous is None:
-            return _Track(TrackedHand(id, time, pose, np.zeros_like(pose.xyz)), pose.xyz)
+    def _track(self, id: int, pose: HandPose, evidence: SideEvidence, previous: _Track | None, time: float) -> _Track:
+        """Return the track with its joints smoothed, unless the previous frame did not show the hand as this side."""
+        if previous is None or previous.hand.pose.hand != pose.hand:
+            return _Track(TrackedHand(id, time, pose, np.zeros_like(pose.xyz)), pose.xyz, evidence)
         elapsed, last, smoothing = time - previous.hand.time, previous.hand, self._smoothing
         change = (pose.xyz - previous.joints) / elapsed
         velocity = last.velocity + _weight(smoothing.velocity_cutoff, elapsed) * (change - last.velocity)
@@ -196,7 +276,12 @@ class HandTracker:
         step = weight * _mean_and_offsets(pose.xyz - last.pose.xyz)
         xyz = last.pose.xyz + step[0] + step[1:]
         smooth = replace(pose, xyz=xyz, uvz=pose.camera.project(xyz))
-        return _Track(TrackedHand(id, time, smooth, velocity), pose.xyz)
+        return _Track(TrackedHand(id, time, smooth, velocity), pose.xyz, evidence)
+
+
+def _pose_of(poses: Sequence[HandPose], side: Hand) -> HandPose | None:
+    """Return the pose of one side, if it is among the poses."""
+    return next((pose for pose in poses if pose.hand == side), None)
 
 
 def _weight(cutoff: Any, elapsed: float) -> Any:
@@ -216,9 +301,9 @@ def _is_reliable(pose: HandPose) -> bool:
     return pose.status != "no_hand" and spread < _MAX_SPREAD and _off_center(pose) < _MAX_OFF_CENTER
 
 
-def _is_separate(pose: HandPose, others: Iterable[HandPose]) -> bool:
+def _is_separate(pose: HandPose, others: Iterable[_Seen]) -> bool:
     """Return whether the pose shows another hand than the other poses."""
-    return all(np.linalg.norm(_mean(pose) - _mean(other)) > _SAME_HAND for other in others)
+    return all(np.linalg.norm(_mean(pose) - _mean(other.likely)) > _SAME_HAND for other in others)
 
 
 def _mean(pose: HandPose) -> np.ndarray:

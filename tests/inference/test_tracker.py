@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from handpose import Camera, HandPose, HandPoseError, HandPoseEstimator, HandTracker, OneEuro
+from handpose import Camera, HandCrop, HandPose, HandPoseError, HandPoseEstimator, HandTracker, OneEuro, Query
 from handpose.geometry.layouts import MSRA21
+from handpose.inference.candidates import Candidates
 from handpose.recordings.frame import DepthFrame
 from tests.helpers.paths import EXAMPLES
 from tests.helpers.recordings import frames
@@ -22,35 +23,63 @@ HAND -= HAND.mean(axis=0)
 class Scripted:
     """A fake estimator that ignores the image and predicts the given `hands`.
 
-    A hand is predicted if the crop is centered within 100 mm of it, or if no center is given.
-    """
+    A hand is predicted if the crop is centered within 100 mm of it. Its pose as the side that it shows is the more
+    certain one by `margin`, the ratio of the spreads of both sides.
 
-    layout = MSRA21
+    Attributes:
+        hands: Joints of the visible hands, (J, 3) mm.
+        sides: Sides of these hands; right hands by default.
+        centers: Center of every crop around a tracked hand, and None for every search of the whole image.
+        calls: Number of crops of every call of the network.
+    """
 
     def __init__(self) -> None:
         self.hands: list[np.ndarray] = []
-        self.spread = 3.0
+        self.sides: list[str] = []
+        self.spread, self.margin = 3.0, 1.2
         self.centers: list[np.ndarray | None] = []
+        self.calls: list[int] = []
 
-    def pose(self, xyz: np.ndarray, center: np.ndarray, hand: str) -> HandPose:
-        spread = np.full((21, 3), self.spread)
+    def find(self, depth, query: Query) -> Candidates:
+        if query.center is None:
+            return self.find_hands(depth, query, 1)[0]
+        self.centers.append(query.center)
+        return self.crops(query, query.center, 0)
+
+    def find_hands(self, depth, query: Query, max_hands: int) -> list[Candidates]:
+        self.centers.append(None)
+        hands = [self.crops(query, xyz.mean(axis=0), i) for i, xyz in enumerate(self.hands[:max_hands])]
+        return hands or [Candidates(query, CAMERA)]
+
+    def crops(self, query: Query, center: np.ndarray, index: int) -> Candidates:
+        if not any(np.linalg.norm(xyz.mean(axis=0) - center) < 100.0 for xyz in self.hands):
+            return Candidates(query, CAMERA)
+        mirrors = {"right": (False,), "left": (True,), "auto": (False, True)}[query.hand]
+        crops = tuple(HandCrop(NOTHING, CAMERA, center, 250.0, mirror) for mirror in mirrors)
+        return Candidates(query, CAMERA, "", index, crops, (1.0,) * len(crops))
+
+    def pose(self, crop: HandCrop) -> HandPose:
+        distances = [np.linalg.norm(xyz.mean(axis=0) - crop.center) for xyz in self.hands]
+        nearest = int(np.argmin(distances))
+        hand, xyz = "left" if crop.mirrored else "right", self.hands[nearest]
+        wrong = bool(self.sides) and self.sides[nearest] != hand
+        spread = np.full((21, 3), self.spread * (self.margin**0.5 if wrong else 1.0))
         return HandPose(
-            xyz, CAMERA.project(xyz), spread, np.full(21, np.nan), MSRA21, "ok", hand, center, 250.0, CAMERA
+            xyz, CAMERA.project(xyz), spread, np.full(21, np.nan), MSRA21, "ok", hand, crop.center, 250.0, CAMERA
         )
 
-    def predict(self, depth, *, camera, center=None, hand="right") -> HandPose:
-        self.centers.append(center)
-        if center is None:
-            found = self.predict_hands(depth, camera=camera, hand=hand)
-            return found[0] if found else HandPose.no_hand(MSRA21, hand=hand, cube=250.0, camera=camera)
-        near = [xyz for xyz in self.hands if np.linalg.norm(xyz.mean(axis=0) - center) < 100.0]
-        if not near:
-            return HandPose.no_hand(MSRA21, hand=hand, cube=250.0, camera=camera)
-        nearest = min(near, key=lambda xyz: np.linalg.norm(xyz.mean(axis=0) - center))
-        return self.pose(nearest, center, hand)
+    def poses_per_crop(self, candidates: list[Candidates]) -> list[list[HandPose]]:
+        crops = sum(len(hand.crops) for hand in candidates)
+        self.calls += [crops] if crops else []
+        return [[self.pose(crop) for crop in hand.crops] for hand in candidates]
 
-    def predict_hands(self, depth, *, camera, max_hands=2, hand="right") -> list[HandPose]:
-        return [self.pose(xyz, xyz.mean(axis=0), hand) for xyz in self.hands[:max_hands]]
+    def poses(self, candidates: list[Candidates]) -> list[HandPose]:
+        return [
+            min(poses, key=lambda pose: pose.spread.sum())
+            if poses
+            else HandPose.no_hand(MSRA21, hand="right", cube=250.0, camera=CAMERA)
+            for poses in self.poses_per_crop(candidates)
+        ]
 
 
 def at(x: float, y: float = 0.0, z: float = 500.0) -> np.ndarray:
