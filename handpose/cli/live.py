@@ -13,7 +13,7 @@ from handpose.cli.console import print_row, say, warnings_as_lines
 from handpose.cli.options import Device, Model, Topic, Views, parse_camera, parse_unit
 from handpose.cli.signals import exit_on_broken_pipe
 from handpose.errors import HandPoseError, SourceLostError
-from handpose.io.choices import Hand
+from handpose.io.choices import HandOrAuto
 from handpose.io.warn import SkippedFrameWarning
 
 _STATISTICS_INTERVAL_S = 5.0
@@ -24,7 +24,9 @@ def live(
         str, typer.Argument(help="realsense, orbbec, synthetic, a folder of depth files, or a recording.")
     ],
     model: Model = "msra",
-    hand: Annotated[Hand, typer.Option(help="Which hands the frames show.")] = "right",
+    hand: Annotated[
+        HandOrAuto, typer.Option(help="Which hands the frames show; auto classifies each tracked hand.")
+    ] = "right",
     max_hands: Annotated[int, typer.Option(min=1, help="Maximum number of hands to track.")] = 1,
     record: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Record the processed frames to this file.")

@@ -30,6 +30,9 @@ def predict(
         HandOrAuto,
         typer.Option(help="Which hand the image shows; auto predicts it, which doubles the network's run time."),
     ] = "right",
+    max_hands: Annotated[
+        int, typer.Option(min=1, help="Maximum number of hands per image; each hand has a record.")
+    ] = 1,
     center: Annotated[
         str | None,
         typer.Option(
@@ -76,6 +79,8 @@ def predict(
 
     if center is not None and box is not None:
         raise typer.BadParameter("pass --center or --box, not both")
+    if max_hands > 1 and (center is not None or box is not None):
+        raise typer.BadParameter("--center and --box locate a single hand; omit them or --max-hands")
     if force and resume:
         raise typer.BadParameter("pass --force to start over or --resume to continue, not both")
     on_cluster = engine == "ray"
@@ -87,7 +92,7 @@ def predict(
         hand=hand,
         unit=parse_unit(unit),
     )
-    options = PredictOptions(model, query, device, backend, batch_size, views)  # type: ignore[arg-type] # checked on use
+    options = PredictOptions(model, query, device, backend, batch_size, views, max_hands)  # type: ignore[arg-type] # checked on use
     job = PredictJob(inputs, output, options, centers=centers, y_up=y_up, force=force, resume=resume)
     with warnings_as_lines():
         if on_cluster:

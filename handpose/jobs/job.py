@@ -28,6 +28,7 @@ class PredictOptions:
         backend: Runtime of the network.
         batch_size: Frames per pass through the network.
         views: Rotated copies of each crop to average over: 1, 2 or 4.
+        max_hands: Maximum number of hands per frame.
     """
 
     model: str | PathLike[str]
@@ -36,6 +37,7 @@ class PredictOptions:
     backend: BackendName = "auto"
     batch_size: int = 16
     views: Views = 1
+    max_hands: int = 1
 
     def load_estimator(self, device: str | None = None) -> HandPoseEstimator:
         """Load the network, on another device if `device` is given.
@@ -91,6 +93,7 @@ class PredictJob:
             "camera": query.camera and query.camera.to_dict(),
             "unit": query.unit,
             "hand": query.hand,
+            "max_hands": self.options.max_hands,
             "center": [center, self.y_up],
             "box": query.box,
             **more,

@@ -19,7 +19,7 @@ from handpose.jobs.job import PredictJob
 from handpose.jobs.pipeline import FileResult, predict_files
 from handpose.localization.centers import read_centers
 from handpose.results.page import pose_page
-from handpose.results.records import FailedFrame, Record
+from handpose.results.records import FailedFrame
 from handpose.results.writers import open_writer
 
 
@@ -55,6 +55,8 @@ def predict_local(
     Raises:
         HandPoseError: An input, the output or the model cannot be used.
     """
+    if job.options.max_hands > 1 and (format == "uvd" or html is not None):
+        raise HandPoseError("uvd files and web pages contain one hand per image; omit --max-hands or this output")
     files = _local_files(job.inputs)
     centers = _centers(job, len(files))
     pictures, pages = _targets(files, draw, ".png"), _targets(files, html, ".html")
@@ -72,14 +74,15 @@ def predict_local(
             [files[i] for i in remaining],
             job.options.query,
             centers=None if centers is None else centers[remaining],
+            max_hands=job.options.max_hands,
             batch_size=job.options.batch_size,
             keep_depth=bool(pictures or pages),
         )
         with contextlib.closing(results):
             for result in results:
                 _show(result, pictures.get(result.path), pages.get(result.path))
-                record: Record = result.pose or FailedFrame(str(result.path), str(result.error), estimator.layout)
-                writer.write(result.path, record)
+                failed = FailedFrame(str(result.path), str(result.error), estimator.layout)
+                writer.write(result.path, result.poses or [failed])
                 error = "" if result.error is None else str(result.error)
                 progress = LocalProgress(progress.done + 1, len(files), writer.failed, error)
                 yield progress
@@ -145,7 +148,11 @@ def _show(result: FileResult[Path], picture: Path | None, page: Path | None) -> 
         return
     contents: dict[Path, bytes] = {}
     if picture is not None:
-        contents[picture] = cv2.imencode(".png", result.pose.draw(result.depth))[1].tobytes()
+        drawing = None
+        for pose in result.poses:
+            drawing = pose.draw(result.depth, onto=drawing)
+        assert drawing is not None
+        contents[picture] = cv2.imencode(".png", drawing)[1].tobytes()
     if page is not None and result.pose.status != "no_hand":
         contents[page] = pose_page(result.pose, result.depth).encode()
     for path, content in contents.items():

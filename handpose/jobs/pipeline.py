@@ -48,19 +48,25 @@ File = TypeVar("File", Path, FetchedFile)
 
 @dataclass(frozen=True, eq=False)
 class FileResult(Generic[File]):
-    """The result of one file: a pose or an error.
+    """The result of one file: poses or an error.
 
     Attributes:
         path: The file.
-        pose: The predicted pose, or None if the file failed.
+        poses: The predicted pose of each hand, nearest first; a single one with the status `no_hand` if there is no
+            hand; none if the file failed.
         depth: (H, W) depth image in mm, if `keep_depth` was set.
         error: Why the file failed.
     """
 
     path: File
-    pose: HandPose | None = None
+    poses: tuple[HandPose, ...] = ()
     depth: np.ndarray | None = None
     error: HandPoseError | None = None
+
+    @property
+    def pose(self) -> HandPose | None:
+        """The only or nearest pose, or None if the file failed."""
+        return self.poses[0] if self.poses else None
 
 
 def predict_files(
@@ -69,6 +75,7 @@ def predict_files(
     query: Query = Query(),
     *,
     centers: Iterable[np.ndarray] | None = None,
+    max_hands: int = 1,
     batch_size: int = 16,
     keep_depth: bool = False,
     threads: int | None = None,
@@ -85,6 +92,7 @@ def predict_files(
         query: Camera, unit and hand of all files, and optionally one hand center or box for all of them.
         centers: Hand center (3,) of each file in the camera frame, in mm, instead of that of `query`; NaN for a file
             without a hand.
+        max_hands: Maximum number of hands per file; with more than one, a hand center cannot be given.
         batch_size: Files per pass through the network.
         keep_depth: Include the depth images in the results.
         threads: Number of threads that read and crop; one per processor by default.
@@ -92,7 +100,7 @@ def predict_files(
     Raises:
         DeviceMemoryError: The device has too little memory for a single crop.
     """
-    steps = _Steps(estimator, query, keep_depth)
+    steps = _Steps(estimator, query, max_hands, keep_depth)
     readers, network = ThreadPoolExecutor(threads or os.cpu_count()), ThreadPoolExecutor(1)
     try:
         files = zip(paths, repeat(None) if centers is None else centers)  # noqa: B905 - `repeat` never ends
@@ -107,10 +115,10 @@ def predict_files(
 
 @dataclass(frozen=True, eq=False)
 class _PreparedFile(Generic[File]):
-    """A file before the network: its candidates, or its error, and the warnings of the thread that read it."""
+    """A file before the network: its hands' candidates, or its error, and the warnings of the thread that read it."""
 
     result: FileResult[File]
-    candidates: Candidates | None
+    hands: list[Candidates]
     warnings: list[Note]
 
 
@@ -120,6 +128,7 @@ class _Steps:
 
     estimator: HandPoseEstimator
     query: Query
+    max_hands: int
     keep_depth: bool
 
     def prepare(self, file: tuple[File, np.ndarray | None]) -> _PreparedFile[File]:
@@ -131,23 +140,26 @@ class _Steps:
                 unit = self.query.unit
                 depth = read_depth(path, unit) if isinstance(path, Path) else _decode(path, unit)
                 query = self.query if center is None else replace(self.query, center=center)
-                candidates = self.estimator.find(depth, query, source=str(path))
+                if self.max_hands == 1:
+                    hands = [self.estimator.find(depth, query, source=str(path))]
+                else:
+                    hands = self.estimator.find_hands(depth, query, self.max_hands, source=str(path))
         except DepthReadError as error:  # it starts with the path
-            return _PreparedFile(FileResult(path, error=error), None, warnings)
+            return _PreparedFile(FileResult(path, error=error), [], warnings)
         except HandPoseError as error:
-            return _PreparedFile(_failed(path, error), None, warnings)
-        return _PreparedFile(FileResult(path, depth=depth if self.keep_depth else None), candidates, warnings)
+            return _PreparedFile(_failed(path, error), [], warnings)
+        return _PreparedFile(FileResult(path, depth=depth if self.keep_depth else None), hands, warnings)
 
     def predict(self, batch: list[_PreparedFile[File]]) -> list[FileResult[File]]:
         """Run the network on a batch."""
         try:
-            poses = iter(self.estimator.poses([file.candidates for file in batch if file.candidates is not None]))
+            poses = iter(self.estimator.hands([file.hands for file in batch if file.hands]))
         except HandPoseError as error:
             if len(batch) == 1:
                 return [_failed(batch[0].result.path, error)]
             # Retry one by one so that one failure does not fail the batch.
             return [result for file in batch for result in self.predict([file])]
-        return [file.result if file.candidates is None else replace(file.result, pose=next(poses)) for file in batch]
+        return [replace(file.result, poses=tuple(next(poses))) if file.hands else file.result for file in batch]
 
 
 def _failed(path: File, error: HandPoseError) -> FileResult[File]:

@@ -17,6 +17,7 @@ from handpose.results.uvd import prediction_line
 _CSV_COLUMNS = (
     *("source", "status", "model", "layout", "hand", "joint"),
     *("x_mm", "y_mm", "z_mm", "u", "v", "spread_x_mm", "spread_y_mm", "spread_z_mm", "error_mm", "reason", "warnings"),
+    "hand_index",
 )
 
 
@@ -29,14 +30,14 @@ def _csv_rows(record: Record) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if isinstance(record, FailedFrame):
-        empty = [""] * (len(_CSV_COLUMNS) - 4)
-        writer.writerow((record.source, record.status, *empty, record.reason, ""))
+        empty = [""] * (len(_CSV_COLUMNS) - 5)
+        writer.writerow((record.source, record.status, *empty, record.reason, "", ""))
         return text.getvalue()
     shared = (record.source, record.status, record.model, record.layout.name, record.hand)
     for i, joint in enumerate(record.layout.joints):
         numbers = np.concatenate([record.xyz[i], record.uvz[i, :2], record.spread[i], record.error_mm[i : i + 1]])
         cells = ("" if np.isnan(number) else f"{number:.2f}" for number in numbers)
-        writer.writerow((*shared, joint, *cells, "", _codes(record)))
+        writer.writerow((*shared, joint, *cells, "", _codes(record), record.hand_index))
     return text.getvalue()
 
 
@@ -73,6 +74,7 @@ def npz_bytes(records: Sequence[Record]) -> bytes:
         model=column(lambda pose: pose.model, ""),
         layout=np.array([record.layout.name for record in records]),
         hand=column(lambda pose: pose.hand, ""),
+        hand_index=column(lambda pose: pose.hand_index, 0),
         xyz_mm=column(lambda pose: pose.xyz, no_joints),
         uvz=column(lambda pose: pose.uvz, no_joints),
         spread_mm=column(lambda pose: pose.spread, no_joints),

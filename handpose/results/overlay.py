@@ -50,6 +50,7 @@ def draw_pose(
     layout: JointLayout,
     near: float = float("nan"),
     uncertain: np.ndarray | None = None,
+    onto: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw the skeleton on top of the depth image.
 
@@ -59,11 +60,12 @@ def draw_pose(
         layout: Layout of the joints.
         near: Depth of the brightest color, as in `depth_picture`.
         uncertain: (J,) bool, joints to draw as hollow circles; by default none.
+        onto: (H, W, 3) uint8 BGR, a picture to draw on instead of the depth image.
 
     Returns:
         (H, W, 3) uint8 BGR.
     """
-    picture = depth_picture(depth, near)
+    picture = depth_picture(depth, near) if onto is None else onto.copy()
     known = np.isfinite(uvz).all(axis=1)
     if not known.any():
         return picture

@@ -173,13 +173,14 @@ class HandPose:
         """Write the record `to_dict` to a JSON file."""
         Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
 
-    def draw(self, depth: np.ndarray) -> np.ndarray:
+    def draw(self, depth: np.ndarray, *, onto: np.ndarray | None = None) -> np.ndarray:
         """Draw the skeleton on top of the depth image (H, W) in mm, and return a picture (H, W, 3) uint8 BGR.
 
-        Joints with an expected error above 20 mm are drawn as hollow circles.
+        Joints with an expected error above 20 mm are drawn as hollow circles. To show several hands of one image, pass
+        the picture of the previous hand as `onto`.
         """
         near = self.center[2] - self.cube / 2
-        return draw_pose(depth, self.uvz, self.layout, near=near, uncertain=self.error_mm > BAD_JOINT)
+        return draw_pose(depth, self.uvz, self.layout, near=near, uncertain=self.error_mm > BAD_JOINT, onto=onto)
 
 
 def _to_list(array: np.ndarray, digits: int) -> list[Any]:

@@ -29,8 +29,8 @@ class RecordWriter(Protocol):
         """Return whether the resumed job has already written the record of a frame."""
         ...
 
-    def write(self, frame: Path, record: Record) -> None:
-        """Add the record of a depth file."""
+    def write(self, frame: Path, records: Sequence[Record]) -> None:
+        """Add the records of a depth file: one per hand, or a single one without a hand or after an error."""
         ...
 
     def close(self) -> None:
@@ -92,9 +92,9 @@ class _StdoutWriter:
     def holds(self, frame: Path) -> bool:
         return False
 
-    def write(self, frame: Path, record: Record) -> None:
-        self.failed += record.status == "error"
-        sys.stdout.write(self._lines(record))
+    def write(self, frame: Path, records: Sequence[Record]) -> None:
+        self.failed += records[0].status == "error"
+        sys.stdout.write("".join(map(self._lines, records)))
         sys.stdout.flush()
 
     def close(self) -> None:
@@ -114,8 +114,8 @@ class _GrowingWriter:
     def holds(self, frame: Path) -> bool:
         return self._file.holds(frame)
 
-    def write(self, frame: Path, record: Record) -> None:
-        self._file.write(frame, self._lines(record), record.status)
+    def write(self, frame: Path, records: Sequence[Record]) -> None:
+        self._file.write(frame, "".join(map(self._lines, records)), records[0].status)
 
     def close(self) -> None:
         self._file.close()
@@ -130,9 +130,9 @@ class _AtomicWriter:
     def holds(self, frame: Path) -> bool:
         return False
 
-    def write(self, frame: Path, record: Record) -> None:
-        self.failed += record.status == "error"
-        self._records.append(record)
+    def write(self, frame: Path, records: Sequence[Record]) -> None:
+        self.failed += records[0].status == "error"
+        self._records += records
 
     def close(self) -> None:
         data = self._encode(self._records)

@@ -196,7 +196,7 @@ class _Worker:
                 "shard": [piece["shard"]],
                 "part": [piece["part"]],
                 "pieces": [piece["pieces"]],
-                "rows": [len(records)],
+                "rows": [len(files)],
                 "failed": [sum(record.status == "error" for record in records)],
                 "warnings": pa.array([messages], pa.list_(pa.string())),
                 "parquet": pa.array([encode_parquet(records_table(records))], pa.large_binary()),

@@ -32,6 +32,7 @@ class HandPosePredictor:
         backend: Runtime of the network: `torch`, `onnxruntime`, `openvino`, or `auto` for the fastest installed one.
         batch_size: Frames per pass through the network.
         views: Rotated copies of each crop to average over: 1, 2 or 4.
+        max_hands: Maximum number of hands per frame; with more than one, each hand has a row.
 
     Raises:
         WeightsError: The weights do not exist, or cannot be downloaded or verified.
@@ -47,8 +48,9 @@ class HandPosePredictor:
         backend: BackendName = "auto",
         batch_size: int = 16,
         views: Views = 1,
+        max_hands: int = 1,
     ) -> None:
-        self._options = PredictOptions(model, query, device, backend, batch_size, views)
+        self._options = PredictOptions(model, query, device, backend, batch_size, views, max_hands)
         self._estimator = self._options.load_estimator()
 
     def __call__(self, batch: Mapping[str, Iterable[Any]]) -> pa.Table:
@@ -62,10 +64,12 @@ class HandPosePredictor:
 def predict_records(
     estimator: HandPoseEstimator, files: Sequence[FetchedFile], options: PredictOptions
 ) -> list[Record]:
-    """Predict the record of each file, in order."""
+    """Predict the records of each file, in order: one per hand, or a single one without a hand or after an error."""
     # One thread reads and crops next to that of the network, because a cluster runs one worker per processor.
-    results = predict_files(estimator, files, options.query, batch_size=options.batch_size, threads=1)
-    return [
-        result.pose or FailedFrame(file.name, str(result.error), estimator.layout)
-        for file, result in zip(files, results, strict=True)
-    ]
+    results = predict_files(
+        estimator, files, options.query, max_hands=options.max_hands, batch_size=options.batch_size, threads=1
+    )
+    records: list[Record] = []
+    for file, result in zip(files, results, strict=True):
+        records += result.poses or [FailedFrame(file.name, str(result.error), estimator.layout)]
+    return records

@@ -1,4 +1,4 @@
-"""Tables of records, with one row per frame and the fields of a JSON record."""
+"""Tables of records, with one row per hand and the fields of a JSON record."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ SCHEMA = pa.schema(
         "model": pa.string(),
         "layout": pa.string(),
         "hand": pa.string(),
+        "hand_index": pa.int64(),
         "joints": pa.list_(pa.string()),
         "xyz_mm": pa.list_(_NUMBERS),
         "uvz": pa.list_(_NUMBERS),
