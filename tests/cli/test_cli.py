@@ -41,7 +41,7 @@ def test_predict_writes_one_record_per_image() -> None:
     assert err == ""
     assert [Path(record["source"]).name for record in records] == ["down.png", "open.png", "thumb.png"]
     assert list(records[0]) == [
-        *("source", "status", "model", "layout", "hand", "joints", "xyz_mm", "uvz", "spread_mm"),
+        *("source", "status", "model", "layout", "hand", "hand_index", "joints", "xyz_mm", "uvz", "spread_mm"),
         *("error_mm", "center_mm", "cube_mm", "camera", "warnings"),
     ]
     for record in records:
