@@ -217,12 +217,16 @@ def offsets(x: float, y: float) -> list[str]:
     ]
 
 
-if __name__ == "__main__":
+def drawing() -> str:
+    """Return the whole picture as SVG."""
     parts = [*overview(), *reasoning(16, 206), *offsets(510, 206)]
-    drawing = (
+    return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
         f'font-family="system-ui, sans-serif"><title>JGR-P2O</title>{box(0, 0, WIDTH, HEIGHT, PAPER, PAPER, 0)}'
         + "\n".join(parts)
         + "</svg>\n"
     )
-    (Path(__file__).parent / "images" / "network.svg").write_text(drawing, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    (Path(__file__).parent / "images" / "network.svg").write_text(drawing(), encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,20 @@ def test_examples_import_from_the_package_itself_only() -> None:
 def test_every_public_name_is_in_the_reference() -> None:
     reference = (ROOT / "docs" / "api.md").read_text()
     assert [name for name in handpose.__all__ if not re.search(rf"\b{name}\b", reference)] == []
+
+
+@pytest.mark.parametrize("name", ["api.md", "cli.md"])
+def test_references_are_up_to_date(name: str) -> None:
+    pytest.importorskip("griffe")
+    pages = runpy.run_path(str(ROOT / "docs" / "make_reference.py"))["PAGES"]
+    text = (ROOT / "docs" / name).read_text()
+    assert pages[name](text) == text, "run python docs/make_reference.py"
+
+
+def test_the_drawing_of_the_network_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    drawing = runpy.run_path(str(ROOT / "docs" / "draw_network.py"))["drawing"]
+    assert drawing() == (ROOT / "docs" / "images" / "network.svg").read_text(), "run python docs/draw_network.py"
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -29,6 +30,20 @@ def test_a_folder(tmp_path: Path) -> None:
 def test_a_stream(tmp_path: Path) -> None:
     ids = {line.split(":")[0].split()[-1] for line in run("stream.py", cwd=tmp_path).splitlines()}
     assert ids == {"0"}  # one hand, and it stays the same
+
+
+def test_the_notebook_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("IPython")
+    notebook = json.loads((EXAMPLES / "hand_pose.ipynb").read_text())
+    assert all(cell["outputs"] == [] for cell in notebook["cells"] if cell["cell_type"] == "code")
+    monkeypatch.chdir(EXAMPLES)
+    names: dict[str, object] = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), names)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 21
+    assert names["pose"].status == "ok"
 
 
 @pytest.mark.slow
