@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from handpose.cli.console import note_first_generation, warnings_as_lines
-from handpose.cli.options import Centers, Data, Device, Json, Root, Subject, Views, Workers, open_data
+from handpose.cli.options import Centers, Data, Device, Json, Root, Subject, Views, Workers, open_data, subjects_of
+
+if TYPE_CHECKING:
+    from handpose.datasets.dataset import HandDataset
+    from handpose.inference.estimator import HandPoseEstimator
 
 
 def evaluate(
@@ -32,6 +36,10 @@ def evaluate(
     frames: Annotated[int, typer.Option(min=1, help="Number of synthetic test images, at most 2,000.")] = 2000,
     centers: Centers = "refined",
     cube: Annotated[float | None, typer.Option(help="Side of all cubes in mm (default: that of the data set).")] = None,
+    protocol: Annotated[
+        Literal["paper"] | None,
+        typer.Option(help="paper: cubes of 250 mm for both of NYU's test subjects, and all subjects of MSRA."),
+    ] = None,
     subject: Subject = None,
     workers: Workers = 0,
     device: Device = "auto",
@@ -63,21 +71,42 @@ def evaluate(
 
         result = compare_files(data, ground_truth, predictions)
     else:
-        from handpose.evaluation.evaluate import evaluate
-        from handpose.inference.estimator import HandPoseEstimator
+        from handpose.evaluation.evaluate import evaluate, evaluate_parts
 
-        dataset = None if data == "synthetic" else open_data(data, root, "test", centers, subject, cube)
+        if protocol == "paper":
+            if cube is not None or data == "synthetic":
+                raise typer.BadParameter("--protocol paper is for data sets and determines the cubes; omit --cube")
+            cube = 250.0 if data == "nyu" else None
+            subject = "all" if data == "msra" and subject is None else subject
         names = model or ["msra" if data == "synthetic" else data]
-        estimators = [
-            HandPoseEstimator.from_pretrained(name, device=device, views=views)  # type: ignore[arg-type] # checked there
-            for name in names
-        ]
-        if dataset is None:
+        subjects = subjects_of(data, subject)
+        datasets: list[HandDataset] = []
+        if data != "synthetic":
+            datasets = [open_data(data, root, "test", centers, one, cube) for one in subjects]
+        models = [_load_model(name, subjects, device, views) for name in names]
+        if not datasets:
             note_first_generation("hand-test.npz")
         with warnings_as_lines():
-            result = evaluate(estimators, dataset, frames=frames, workers=workers, predictions=write_predictions)
+            if not datasets:
+                estimators = [estimator for _, (estimator,) in models]
+                result = evaluate(estimators, frames=frames, predictions=write_predictions)
+            else:
+                result = evaluate_parts(models, datasets, workers=workers, predictions=write_predictions)
     typer.echo(json.dumps(result.to_dict()) if as_json else result.table())
     for path in report or ():
         result.write(path)
     if plots is not None:
         result.plot(plots)
+
+
+def _load_model(name: str, subjects: list[int | None], device: str, views: int) -> tuple[str, list[HandPoseEstimator]]:
+    """Return the name of a model, and its estimator for each subject: its own, or the same for all of them."""
+    from handpose.inference.estimator import HandPoseEstimator
+
+    def load(name: str | Path) -> HandPoseEstimator:
+        return HandPoseEstimator.from_pretrained(name, device=device, views=views)  # type: ignore[arg-type] # checked there
+
+    if len(subjects) > 1 and (Path(name) / "P0").is_dir():
+        return Path(name).name, [load(Path(name) / f"P{one}") for one in subjects]
+    estimator = load(name)
+    return estimator.name, [estimator] * len(subjects)

@@ -38,7 +38,9 @@ Root = Annotated[Path | None, typer.Option(help="Folder of the data set.")]
 Centers = Annotated[
     str, typer.Option(help="Source of the hand centers: refined, truth, localize, or a folder of center files.")
 ]
-Subject = Annotated[int | None, typer.Option(help="MSRA's test subject, 0 to 8.")]
+Subject = Annotated[
+    str | None, typer.Option(help="MSRA's test subject, 0 to 8, or all: each of the nine is the test subject once.")
+]
 Workers = Annotated[int, typer.Option(min=0, help="Number of processes that load images.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -66,6 +68,17 @@ def parse_numbers(text: str, count: int, what: str) -> tuple[float, ...]:
     if len(numbers) != count:
         raise typer.BadParameter(f"expected {what}, got {text!r}")
     return numbers
+
+
+def subjects_of(name: Data, subject: str | None) -> list[int | None]:
+    """Return the test subjects that `--subject` specifies; None stands for a data set without subjects."""
+    from handpose.datasets.msra import SUBJECTS
+
+    if subject == "all" and name == "msra":
+        return [*range(SUBJECTS)]
+    if subject is not None and not subject.isdecimal():
+        raise typer.BadParameter(f"--subject must be 0 to {SUBJECTS - 1}, or all with --data msra, got {subject!r}")
+    return [None if subject is None else int(subject)]
 
 
 def open_data(

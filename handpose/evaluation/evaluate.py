@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from handpose.datasets.dataset import HandDataset
 from handpose.errors import HandPoseError
 from handpose.evaluation.metrics import Evaluation
@@ -43,11 +45,54 @@ def evaluate(
     layouts = {estimator.layout.name for estimator in estimators}
     if len(layouts) > 1:
         raise HandPoseError(f"models in one report must have the same joints, got {' and '.join(sorted(layouts))}")
-    if predictions is not None and (dataset is None or len(estimators) != 1):
+    if dataset is not None:
+        models = [(estimator.name, [estimator]) for estimator in estimators]
+        return evaluate_parts(models, [dataset], workers=workers, predictions=predictions)
+    if predictions is not None:
         raise HandPoseError("writing predictions requires a data set and a single model")
-    if dataset is None:
-        return _on_synthetic(estimators, frames)
-    return _on_dataset(estimators, dataset, workers, predictions)
+    return _on_synthetic(estimators, frames)
+
+
+def evaluate_parts(
+    models: Sequence[tuple[str, Sequence[HandPoseEstimator]]],
+    datasets: Sequence[HandDataset],
+    *,
+    workers: int = 0,
+    predictions: str | Path | None = None,
+) -> Report:
+    """Return the joint errors over all frames of several data sets, each of which has its own estimator.
+
+    This is the result of a cross-validation, such as that of MSRA's nine subjects.
+
+    Args:
+        models: Name of each model, and its estimators for the data sets, in the same order.
+        datasets: Data sets of one kind, such as the test splits of all subjects.
+        workers: Number of processes that load images.
+        predictions: File to write the joints of a single model to, see `evaluate`.
+
+    Raises:
+        HandPoseError: A joint layout differs from that of the data sets, or `predictions` cannot be written or is given
+            with several models.
+    """
+    if predictions is not None and len(models) != 1:
+        raise HandPoseError("writing predictions requires a data set and a single model")
+    truth = np.concatenate([dataset.xyz for dataset in datasets])
+    first, entries, notes = datasets[0], [], dict.fromkeys(note for dataset in datasets for note in dataset.notes)
+    centers = first.centers if len(datasets) == 1 else f"{first.centers} and those of the other parts"
+    for name, estimators in models:
+        parts = [
+            predict_dataset(estimator, dataset, workers)
+            for estimator, dataset in zip(estimators, datasets, strict=True)
+        ]
+        entries.append(Entry(name, Evaluation.of(np.concatenate(parts), truth), centers))
+        if len(parts) > 1:
+            means = (Evaluation.of(xyz, dataset.xyz).mean for xyz, dataset in zip(parts, datasets, strict=True))
+            notes[f"{name}, mean error of each part in mm: {', '.join(f'{mean:.2f}' for mean in means)}"] = None
+        if predictions is not None:
+            write_predictions(predictions, (first.camera.project(joints) for xyz in parts for joints in xyz))
+    cubes = sorted({round(float(cube), 1) for dataset in datasets for cube in dataset.cubes})
+    notes[f"cubes of {', '.join(map(str, cubes))} mm"] = None
+    return Report(f"{first.name} {first.split}", first.layout, entries, notes=[*notes])
 
 
 def _on_synthetic(estimators: Sequence[HandPoseEstimator], frames: int) -> Report:
@@ -63,17 +108,3 @@ def _on_synthetic(estimators: Sequence[HandPoseEstimator], frames: int) -> Repor
             shares = finger_state_shares(estimator, per_shape)
             notes += [f"{estimator.name}, {line}" for line in describe_shares(shares)]
     return Report("synthetic test images", estimators[0].layout, entries, notes=notes)
-
-
-def _on_dataset(
-    estimators: Sequence[HandPoseEstimator], dataset: HandDataset, workers: int, predictions: str | Path | None
-) -> Report:
-    entries = []
-    for estimator in estimators:
-        xyz = predict_dataset(estimator, dataset, workers)
-        entries.append(Entry(estimator.name, Evaluation.of(xyz, dataset.xyz), dataset.centers))
-        if predictions is not None:
-            write_predictions(predictions, (dataset.camera.project(joints) for joints in xyz))
-    cubes = sorted({round(float(cube), 1) for cube in dataset.cubes})
-    notes = [*dataset.notes, f"cubes of {', '.join(map(str, cubes))} mm"]
-    return Report(f"{dataset.name} {dataset.split}", dataset.layout, entries, notes=notes)

@@ -25,7 +25,7 @@ class TrainingConfig:
         adam_rate: Peak learning rate of the parameters that Adam trains if the optimizer is `muon`.
         schedule: `cosine`: warm-up over the first 3% of the steps, then cosine decay to zero;
             `exponential`: multiplied by 0.96 after every epoch (paper, section 4.1).
-        epoch: Steps per epoch, for the exponential schedule.
+        epoch: Crops per epoch, for the exponential schedule.
         weight_decay: L2 penalty on the kernels and BatchNorm scales that Adam trains.
         offset_weight: Weight of the loss on the offsets of all pixels (paper, section 3.4).
         clip: Maximum norm of the gradient.
@@ -62,7 +62,7 @@ class TrainingConfig:
     def scheduled(self, peak: float, step: int) -> float:
         """Return the learning rate at a step, for the given peak."""
         if self.schedule == "exponential":
-            return peak * 0.96 ** (step // self.epoch)
+            return peak * 0.96 ** (step * self.batch // self.epoch)
         progress = step / self.steps
         return peak * min(1.0, progress / 0.03 + 0.01) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
@@ -83,27 +83,28 @@ PAPER_EPOCHS = {"icvl": 8, "nyu": 58, "msra": 58}
 """Number of training epochs in the paper, by data set."""
 
 
-def paper_recipe(layout: str, frames: int, seed: int = 0) -> TrainingConfig:
+def paper_recipe(layout: str, frames: int, seed: int = 0, batch: int = 32) -> TrainingConfig:
     """Return the paper's settings (section 4.1) for a data set.
+
+    An epoch is one pass over the frames, whose last batch may extend into the next pass.
 
     Args:
         layout: Joint layout of the data set.
-        frames: Number of training frames.
+        frames: Number of frames that are trained on.
         seed: Seed of the initial weights and of all random samples.
+        batch: Crops per step; 32 in the paper.
     """
-    batch = 32
-    epoch = max(1, frames // batch)
     return TrainingConfig(
-        steps=PAPER_EPOCHS[layout] * epoch,
+        steps=math.ceil(PAPER_EPOCHS[layout] * frames / batch),
         batch=batch,
         optimizer="adam",
         learning_rate=1e-4,
         schedule="exponential",
-        epoch=epoch,
+        epoch=frames,
         weight_decay=WEIGHT_DECAY,
         clip=math.inf,
         precision="float32",
         average=0.0,
-        validate_every=epoch,
+        validate_every=math.ceil(frames / batch),
         seed=seed,
     )

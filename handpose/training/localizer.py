@@ -124,6 +124,9 @@ class LocalizerTask:
         """Return the network with random weights."""
         return VotesNetwork()
 
+    def seek(self, crop: int) -> None:
+        """Do nothing: the images are endless and depend only on the generator."""
+
     def batch(self, count: int) -> tuple[Tensor, ...]:
         """Return `count` images (N, h, w) in mm, which cells see a hand (N, Q), and their offsets (N, Q, 3) in mm."""
         return _with_targets(self._rooms, count)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from handpose.datasets.crops import read_crops
 from handpose.datasets.dataset import HandDataset
@@ -17,8 +18,29 @@ from handpose.training.pose_task import PoseTask
 from handpose.training.real_crops import DatasetCrops
 from handpose.weights.folder import Weights
 
-_VALIDATION_DIVISOR = 50  # one of this many training frames is used for validation
 _MAX_VALIDATION = 500
+
+
+def hold_out(dataset: HandDataset, share: float) -> tuple[HandDataset, HandDataset | None]:
+    """Split the training split of a data set into frames to train on and frames for validation.
+
+    Args:
+        dataset: The training split.
+        share: Share of the usable frames, at the end of the data set, that are used for validation; with 0, there is no
+            validation.
+
+    Raises:
+        HandPoseError: No frames remain to train on.
+    """
+    frames = dataset.usable
+    held_out = max(1, round(share * len(frames))) if share > 0.0 else 0
+    if len(frames) <= held_out:
+        raise HandPoseError(
+            f"{dataset.root}: {len(frames)} of {len(dataset)} frames are usable, which are too few for training"
+        )
+    if held_out == 0:
+        return dataset, None
+    return dataset.subset(frames[:-held_out]), dataset.subset(frames[-held_out:])
 
 
 @contextlib.contextmanager
@@ -28,44 +50,43 @@ def dataset_task(
     dataset: HandDataset,
     device: str = "cpu",
     *,
+    held_out: HandDataset | None = None,
     workers: int = 0,
     start: Weights | None = None,
 ) -> Iterator[PoseTask]:
     """Provide the task of training on a data set, and stop its worker processes afterward.
 
-    Validation uses the last frames of the training split, never the test split.
-
     Args:
         network: Configuration of the network.
         config: Training settings.
-        dataset: The training split.
+        dataset: The frames to train on.
         device: Device of the network and of the crops.
+        held_out: Frames for validation, of which at most 500 are used; see `hold_out`.
         workers: Number of processes that load images; 0 loads them in this process.
         start: Initial weights, of the same joint layout.
 
     Raises:
-        HandPoseError: Too few frames are usable, or `start` has another joint layout.
+        HandPoseError: No frame is usable, or `start` has another joint layout.
     """
     if start is not None and start.config.layout != network.layout:
         raise HandPoseError(
             f"{start.name} predicts {start.config.layout} joints, but {dataset.name} requires {network.layout} joints"
         )
+    validation = None if held_out is None else _validation_crops(held_out, network.uv_scale, device, workers)
+    source = DatasetCrops(dataset, uv_scale=network.uv_scale, seed=config.seed, workers=workers, device=device)
+    state = None if start is None else start.load().state_dict()
+    try:
+        yield PoseTask(network, config, source, validation, device, state, seek=source.seek)
+    finally:
+        source.close()
+
+
+def _validation_crops(dataset: HandDataset, uv_scale: float, device: str, workers: int) -> tuple[Tensor, Tensor]:
     frames = dataset.usable
-    held_out = frames[len(frames) - max(1, len(frames) // _VALIDATION_DIVISOR) :]
-    if len(frames) <= len(held_out):
-        raise HandPoseError(
-            f"{dataset.root}: {len(frames)} of {len(dataset)} frames are usable, which are too few for training"
-        )
-    chosen = held_out[np.linspace(0, len(held_out) - 1, min(_MAX_VALIDATION, len(held_out))).astype(int)]
-    items = [item for item in read_crops(dataset, chosen, workers=workers, uv_scale=network.uv_scale) if item.crop]
+    chosen = frames[np.linspace(0, len(frames) - 1, min(_MAX_VALIDATION, len(frames))).astype(int)]
+    items = [item for item in read_crops(dataset, chosen, workers=workers, uv_scale=uv_scale) if item.crop]
     if not items:
         raise HandPoseError(f"{dataset.root}: none of the {len(chosen)} validation frames can be read")
     patches = torch.from_numpy(np.stack([item.crop.patch for item in items if item.crop])[:, None]).to(device)
     truth = torch.from_numpy(np.stack([item.uvz for item in items if item.uvz is not None])).float().to(device)
-    training = dataset.subset(frames[: -len(held_out)])
-    source = DatasetCrops(training, uv_scale=network.uv_scale, seed=config.seed, workers=workers, device=device)
-    state = None if start is None else start.load().state_dict()
-    try:
-        yield PoseTask(network, config, source, (patches, truth), device, state)
-    finally:
-        source.close()
+    return patches, truth

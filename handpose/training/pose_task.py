@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -40,17 +40,20 @@ class PoseTask:
         network: Configuration of the network.
         config: Training settings.
         source: Source of the training crops.
-        validation: Patches (N, 1, 96, 96) and joints (N, J, 3), both normalized, that are used for validation.
+        validation: Patches (N, 1, 96, 96) and joints (N, J, 3), both normalized, that are used for validation; None
+            for no validation.
         device: Device of the network and of the crops.
         start: State dict of the initial weights; random weights by default.
+        seek: Called before every batch with the number of its first crop, for sources that pass through their crops.
     """
 
     network: JGRP2OConfig
     config: TrainingConfig
     source: CropSource
-    validation: tuple[Tensor, Tensor]
+    validation: tuple[Tensor, Tensor] | None
     device: str = "cpu"
     start: Mapping[str, Tensor] | None = None
+    seek: Callable[[int], None] = lambda crop: None
 
     @property
     def model(self) -> dict[str, Any]:
@@ -88,7 +91,12 @@ class PoseTask:
 
     @torch.no_grad()
     def validate(self, network: JGRP2O) -> dict[str, float]:
-        """Return the mean and median joint errors in mm and the fraction of crops with all errors below 20 mm."""
+        """Return the mean and median joint errors in mm and the fraction of crops with all errors below 20 mm.
+
+        Without validation crops, no metrics are returned.
+        """
+        if self.validation is None:
+            return {}
         patches, truth = self.validation
         uvz = torch.cat([network(part)[0] for part in torch.split(patches, _BATCH)])
         errors = joint_errors(uvz, truth, self.network)

@@ -20,13 +20,13 @@ _ATTEMPTS = 50
 
 
 class DatasetCrops:
-    """Augmented training crops of a data set, sampled with replacement.
+    """Augmented training crops of a data set: passes over its frames, each in another random order.
 
-    A batch depends only on the state of `generator`, for any number of workers. Frames with unreadable images are
-    replaced by others and added to `unreadable`.
+    A batch depends only on the seed, on the number of its first crop and on the state of `generator`, for any number of
+    workers. Frames with unreadable images are replaced by others and added to `unreadable`.
 
     Attributes:
-        generator: Source of all random samples.
+        generator: Source of all random samples, except for the order of the frames.
         unreadable: The unreadable frames so far, and the reasons, by index.
     """
 
@@ -46,7 +46,7 @@ class DatasetCrops:
             dataset: The data set.
             augmentation: Ranges of the augmentation; without it, only the size of the cube varies.
             uv_scale: Patch pixels that correspond to a normalized u or v of 1.
-            seed: Seed of the generator.
+            seed: Seed of the generator and of the order of the frames.
             workers: Number of processes that compute each batch; 0 computes it in this process.
             device: Device of the batches.
         """
@@ -56,6 +56,7 @@ class DatasetCrops:
         self.unreadable: dict[int, str] = {}
         self._dataset, self._augmentation, self._uv_scale = dataset, augmentation, uv_scale
         self._usable, self._device = dataset.usable, device
+        self._seed, self._next, self._pass, self._order = seed, 0, -1, self._usable
         if len(self._usable) == 0:
             raise HandPoseError(
                 f"{dataset.root}: none of the {len(dataset)} frames of {dataset.name} {dataset.split} can be used; "
@@ -64,8 +65,12 @@ class DatasetCrops:
         self._pool = reader_pool(workers) if workers else None
         self._workers = max(1, workers)
 
+    def seek(self, crop: int) -> None:
+        """Continue with the crop of this number: the numbers of a pass are consecutive, and 0 starts the first pass."""
+        self._next = crop
+
     def batch(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return `count` patches (N, 1, 96, 96) float32 and their joints (N, J, 3) float32, both normalized.
+        """Return the next `count` patches (N, 1, 96, 96) float32 and joints (N, J, 3) float32, both normalized.
 
         Raises:
             HandPoseError: Too many of the sampled frames are unreadable.
@@ -76,13 +81,15 @@ class DatasetCrops:
         randoms = [np.random.default_rng(seed) for seed in seeds]
         patches = np.empty((count, 1, PATCH, PATCH), np.float32)
         uvz = np.empty((count, len(self._dataset.layout), 3), np.float32)
+        frames = [self._frame() for _ in range(count)]
         pending = list(range(count))
         for _ in range(_ATTEMPTS):
-            samples = [self._sample(randoms[position]) for position in pending]
+            samples = [self._sample(frames[position], randoms[position]) for position in pending]
             failed = []
             for position, (index, *_), result in zip(pending, samples, self._crop(samples), strict=True):
                 if isinstance(result, str):
                     self.unreadable[index] = result
+                    frames[position] = int(randoms[position].choice(self._usable))
                     failed.append(position)
                 else:
                     patches[position, 0], uvz[position] = result
@@ -100,8 +107,15 @@ class DatasetCrops:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def _sample(self, random: np.random.Generator) -> tuple[int, float, Move]:
-        index = int(self._usable[random.integers(len(self._usable))])
+    def _frame(self) -> int:
+        """Return the index of the next frame."""
+        number, position = divmod(self._next, len(self._usable))
+        if number != self._pass:
+            self._pass, self._order = number, np.random.default_rng((self._seed, number)).permutation(self._usable)
+        self._next += 1
+        return int(self._order[position])
+
+    def _sample(self, index: int, random: np.random.Generator) -> tuple[int, float, Move]:
         cube = float(random.uniform(*self._dataset.train_cubes))
         return index, cube, Move() if self._augmentation is None else self._augmentation.sample(random)
 

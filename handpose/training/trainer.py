@@ -42,10 +42,13 @@ class Task(Protocol[Network]):
 
     @property
     def generator(self) -> torch.Generator:
-        """The only source of randomness of `batch`; it is seeded before every step."""
+        """The only source of randomness of `batch`, apart from `seek`; it is seeded before every step."""
 
     def build(self) -> Network:
         """Return the network with its initial weights."""
+
+    def seek(self, crop: int) -> None:
+        """Prepare for the batch that starts with this crop; crops are numbered from the first step on."""
 
     def batch(self, count: int) -> tuple[Tensor, ...]:
         """Return `count` inputs of the network and their targets."""
@@ -151,6 +154,7 @@ class _Trainer(Generic[Network]):
     def _step(self) -> Tensor:
         """Train on one batch and return its mean loss per crop."""
         self._seed(self._steps)
+        self._task.seek(self._steps * self._config.batch + self._processes.rank * self._share)
         batch = self._task.batch(self._share)
         self._loss.train()
         loss: Tensor = self._loss(*batch)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +14,21 @@ from typer.testing import CliRunner
 
 from handpose.cli.main import app
 from handpose.datasets.catalog import open_dataset
+from handpose.datasets.matfile import read_mat, write_mat
 from handpose.errors import HandPoseError
+from handpose.evaluation.evaluate import evaluate_parts
 from handpose.evaluation.metrics import Evaluation
 from handpose.evaluation.on_real import predict_dataset
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.network.config import JGRP2OConfig
 from handpose.training.checkpoint import load_state
 from handpose.training.config import TrainingConfig
+from handpose.training.log import last_row
 from handpose.training.on_real import dataset_task
 from handpose.training.pose_task import write_model
 from handpose.training.trainer import train
 from handpose.weights.resolve import find_weights
-from tests.helpers.datasets import write_nyu
+from tests.helpers.datasets import write_icvl, write_msra, write_nyu
 
 
 def run(*words: object) -> tuple[int, str, str]:
@@ -72,6 +77,88 @@ def test_training_evaluation_and_report_agree(tmp_path: Path) -> None:
     compare = ("evaluate", "--dataset", "nyu", "--predictions", text, "--ground-truth", ground_truth, "--json")
     code, shown, _ = run(*compare)
     assert json.loads(shown)["results"][0]["mean_mm"] == pytest.approx(result["mean_mm"], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "options", "frames"),
+    [
+        ("icvl", write_icvl, (), 4),
+        ("nyu", lambda root: write_nyu(root, 5, "train"), (), 5),
+        ("msra", write_msra, ("--subject", 2), 32),
+    ],
+)
+def test_the_paper_s_recipe_trains_on_every_frame(
+    tmp_path: Path, name: str, write: Callable[[Path], object], options: tuple[object, ...], frames: int
+) -> None:
+    write(tmp_path / "data")
+    common = ("--data", name, "--root", tmp_path / "data", "--centers", "truth", *options, "--steps", 1, "--batch", 2)
+    for validation, rest in (((), frames), (("--validation", 0.2), frames - round(0.2 * frames))):
+        run_folder = tmp_path / f"run{rest}"
+        assert run("train", run_folder, *common, *validation)[0] == 0
+        state = load_state(run_folder)
+        assert state is not None
+        assert state["config"]["epoch"] == rest
+        assert ("mean_mm" in last_row(run_folder)) == bool(validation)
+
+
+def test_all_subjects_of_msra_are_trained_and_joined(tmp_path: Path) -> None:
+    root, model, runs = tmp_path / "MSRA", tmp_path / "models", tmp_path / "runs"
+    write_msra(root)
+    common = ("--data", "msra", "--root", root, "--centers", "truth", "--subject", "all")
+    training = ("train", runs, *common, "--batch", 2, "--steps", 1, "-o", model)
+    code, _, said = run(*training, "--max-minutes", 0)
+    assert code == 0
+    assert "the time is up before P1" in said
+    assert run(*training)[0] == 0
+    assert sorted(path.name for path in model.iterdir()) == [f"P{person}" for person in range(9)]
+
+    code, shown, _ = run("evaluate", "--data", "msra", "--root", root, "--centers", "truth", "--protocol", "paper",
+                         "-m", model, "--json")  # fmt: skip
+    assert code == 0
+    values = json.loads(shown)
+    assert values["frames"] == 36
+    parts = []
+    for person in range(9):
+        dataset = open_dataset("msra", root, "test", centers="truth", subject=person)
+        own = HandPoseEstimator.from_pretrained(model / f"P{person}", device="cpu")
+        parts.append(np.linalg.norm(predict_dataset(own, dataset) - dataset.xyz, axis=-1))
+    assert values["results"][0]["mean_mm"] == pytest.approx(np.concatenate(parts).mean(), abs=1e-3)
+
+
+def test_joined_subjects_are_the_mean_over_frames(tmp_path: Path) -> None:
+    """Subject s is off by s mm, and subject 8 has half as many frames as the others."""
+    write_msra(tmp_path)
+    shutil.rmtree(tmp_path / "P8/T")
+    datasets = [open_dataset("msra", tmp_path, "test", centers="truth", subject=person) for person in range(9)]
+    truth = [iter(dataset.xyz) for dataset in datasets]
+
+    class OffBy:
+        layout = datasets[0].layout
+
+        def __init__(self, person: int) -> None:
+            self.person, self.name = person, f"P{person}"
+
+        def predict_crops(self, crops):
+            return np.stack([next(truth[self.person]) + np.array([0.0, self.person, 0.0]) for _ in crops])
+
+    report = evaluate_parts([("planted", [OffBy(person) for person in range(9)])], datasets)  # type: ignore[list-item]
+    assert report.entries[0].evaluation.mean == pytest.approx((4 * sum(range(8)) + 2 * 8) / 34)
+    assert "planted, mean error of each part in mm: 0.00, 1.00, 2.00" in "".join(report.notes)
+
+
+def test_the_paper_s_protocol_has_one_cube_for_nyu(tmp_path: Path) -> None:
+    root = tmp_path / "NYU"
+    write_nyu(root, 1, "test")
+    labels = read_mat(root / "test/joint_data.mat", "joint_xyz")
+    write_mat(root / "test/joint_data.mat", {"joint_xyz": np.repeat(labels, 2441, axis=1)})
+    command = ("evaluate", "--data", "nyu", "--root", root, "--centers", "truth", "--json")
+    for options, cubes in (((), "208.3, 250.0"), (("--protocol", "paper"), "250.0")):
+        code, shown, _ = run(*command, *options)
+        assert code == 0
+        assert f"cubes of {cubes} mm" in json.loads(shown)["notes"]
+    code, _, said = run(*command, "--protocol", "paper", "--cube", 200)
+    assert code == 2
+    assert "omit --cube" in said.replace("\n", " ")
 
 
 def test_training_fits_the_training_frames(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 import torch
 
 from handpose.datasets.catalog import open_dataset
+from handpose.datasets.crops import read_crops
 from handpose.errors import HandPoseError
+from handpose.io.choices import DatasetName, Split
 from handpose.training.augmentation import Move
 from handpose.training.real_crops import DatasetCrops
-from tests.helpers.datasets import write_nyu
+from tests.helpers.datasets import write_icvl, write_msra, write_nyu
 
 
 def test_unreadable_frames_are_replaced(tmp_path: Path) -> None:
@@ -47,10 +50,36 @@ def test_batches_depend_only_on_the_generator(tmp_path: Path) -> None:
     first, second = source.batch(6)[0], source.batch(6)[0]
     assert not torch.equal(first, second)
     source.generator.manual_seed(1)
+    source.seek(0)
     assert torch.equal(source.batch(6)[0], first)
-    other = DatasetCrops(open_dataset("nyu", tmp_path, "test", centers="truth"), seed=99)
+    other = DatasetCrops(open_dataset("nyu", tmp_path, "test", centers="truth"), seed=1)
+    other.batch(3)
     other.generator.manual_seed(1)
+    other.seek(0)
     assert torch.equal(other.batch(6)[0], first)
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "options"),
+    [("icvl", write_icvl, {}), ("nyu", write_nyu, {}), ("msra", write_msra, {"subject": 3})],
+)
+def test_an_epoch_is_one_pass_in_random_order(
+    tmp_path: Path, name: DatasetName, write: Callable[[Path], object], options: dict[str, int]
+) -> None:
+    """The depth of a ball's frame identifies it: without augmentation, every frame has one patch."""
+    write(tmp_path)
+    split: Split = "test" if name == "nyu" else "train"
+    dataset = open_dataset(name, tmp_path, split, centers="truth", cube=250.0, **options)
+    frames = len(dataset)
+    own = {bytes(item.crop.patch): item.index for item in read_crops(dataset) if item.crop is not None}
+    assert len(own) == frames
+    source = DatasetCrops(dataset, augmentation=None, seed=5)
+    order = [own[bytes(patch.numpy())] for _ in range(3 * frames) for patch in source.batch(1)[0][:, 0]]
+    passes = [order[start : start + frames] for start in range(0, 3 * frames, frames)]
+    assert [sorted(numbers) for numbers in passes] == [list(range(frames))] * 3
+    assert len({*map(tuple, passes)}) > 1
+    source.seek(frames + 1)  # as a resumed training does
+    assert [own[bytes(patch.numpy())] for patch in source.batch(frames)[0][:, 0]] == order[frames + 1 : 2 * frames + 1]
 
 
 def test_training_joints_stay_in_their_balls(tmp_path: Path) -> None:

@@ -205,9 +205,13 @@ def assert_adam_moved(before: torch.nn.Parameter, after: torch.Tensor, rate: flo
 def test_the_paper_s_recipe_is_adam_with_the_paper_s_settings(tmp_path: Path) -> None:
     """One step in float64 is Adam's step on the paper's loss with its L2 term, written out."""
     recipe = paper_recipe("nyu", 72_757)
-    assert (recipe.steps, recipe.batch, recipe.peak) == (58 * (72_757 // 32), 32, 1e-4)
-    assert recipe.scheduled(1e-4, 0) == recipe.scheduled(1e-4, recipe.epoch - 1) == 1e-4
-    assert recipe.scheduled(1e-4, 3 * recipe.epoch) == pytest.approx(1e-4 * 0.96**3)
+    assert (recipe.steps, recipe.batch, recipe.peak) == (math.ceil(58 * 72_757 / 32), 32, 1e-4)
+    # The first step that starts with a frame of the fourth pass is 6,821: 3 * 72,757 / 32 = 6820.97.
+    assert recipe.scheduled(1e-4, 0) == recipe.scheduled(1e-4, 2273) == 1e-4
+    assert recipe.scheduled(1e-4, 6820) == pytest.approx(1e-4 * 0.96**2)
+    assert recipe.scheduled(1e-4, 6821) == pytest.approx(1e-4 * 0.96**3)
+    assert paper_recipe("icvl", 331_006).steps == math.ceil(8 * 331_006 / 32)
+    assert paper_recipe("msra", 1000, batch=8).steps == 58 * 125
     model, after = first_step(tmp_path, recipe, decayed=True)
     for name, parameter in model.named_parameters():
         assert_adam_moved(parameter, after[name], 1e-4)
