@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from handpose.cli.console import note_first_generation, warnings_as_lines
-from handpose.cli.options import Centers, Data, Device, Json, Root, Subject, Views, Workers, open_data, subjects_of
+from handpose.cli.options import (
+    Centers,
+    Data,
+    Device,
+    Json,
+    Root,
+    Subject,
+    TestShare,
+    Views,
+    Workers,
+    open_data,
+    subjects_of,
+)
 
 if TYPE_CHECKING:
     from handpose.datasets.dataset import HandDataset
@@ -41,6 +53,7 @@ def evaluate(
         typer.Option(help="paper: cubes of 250 mm for both of NYU's test subjects, and all subjects of MSRA."),
     ] = None,
     subject: Subject = None,
+    test_share: TestShare = 0.0,
     workers: Workers = 0,
     device: Device = "auto",
     views: Views = 1,
@@ -78,11 +91,11 @@ def evaluate(
                 raise typer.BadParameter("--protocol paper is for data sets and determines the cubes; omit --cube")
             cube = 250.0 if data == "nyu" else None
             subject = "all" if data == "msra" and subject is None else subject
-        names = model or ["msra" if data == "synthetic" else data]
         subjects = subjects_of(data, subject)
         datasets: list[HandDataset] = []
         if data != "synthetic":
-            datasets = [open_data(data, root, "test", centers, one, cube) for one in subjects]
+            datasets = [open_data(data, root, "test", centers, one, cube, test_share) for one in subjects]
+        names = model or ["msra" if not datasets else datasets[0].layout.name]
         models = [_load_model(name, subjects, device, views) for name in names]
         if not datasets:
             note_first_generation("hand-test.npz")

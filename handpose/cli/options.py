@@ -34,12 +34,15 @@ Views = Annotated[
 ]
 Topic = Annotated[str | None, typer.Option(help="Topic of the depth images, if a ROS bag contains several.")]
 Data = Literal["synthetic", DatasetName]
-Root = Annotated[Path | None, typer.Option(help="Folder of the data set.")]
+Root = Annotated[Path | None, typer.Option(help="Folder of the data set, or the .jsonl file of records.")]
 Centers = Annotated[
     str, typer.Option(help="Source of the hand centers: refined, truth, localize, or a folder of center files.")
 ]
 Subject = Annotated[
     str | None, typer.Option(help="MSRA's test subject, 0 to 8, or all: each of the nine is the test subject once.")
+]
+TestShare = Annotated[
+    float, typer.Option(min=0.0, max=0.9, help="Share of a file of records that is its test split; by sequence.")
 ]
 Workers = Annotated[int, typer.Option(min=0, help="Number of processes that load images.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -82,14 +85,20 @@ def subjects_of(name: Data, subject: str | None) -> list[int | None]:
 
 
 def open_data(
-    name: DatasetName, root: Path | None, split: Split, centers: str, subject: int | None, cube: float | None = None
+    name: DatasetName,
+    root: Path | None,
+    split: Split,
+    centers: str,
+    subject: int | None,
+    cube: float | None = None,
+    test_share: float = 0.0,
 ) -> HandDataset:
     """Open the data set that the options specify, and log the frames that are excluded from it."""
     from handpose.datasets.catalog import open_dataset
 
     if root is None:
         raise typer.BadParameter(f"--data {name} requires --root, the folder of the data set")
-    dataset = open_dataset(name, root, split, centers=centers, subject=subject, cube=cube)
+    dataset = open_dataset(name, root, split, centers=centers, subject=subject, cube=cube, test_share=test_share)
     for index, reason in sorted(dataset.damaged.items()):
         say(f"warning: {dataset.files[index]} is excluded: {reason}")
     return dataset

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from handpose.cli.console import note_first_generation, print_row, progress, say
-from handpose.cli.options import Centers, Data, Device, Root, Subject, Workers, open_data, subjects_of
+from handpose.cli.options import Centers, Data, Device, Root, Subject, TestShare, Workers, open_data, subjects_of
 from handpose.io.choices import LayoutName, Optimizer
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def train(
     layout: Annotated[LayoutName, typer.Option(help="Joint layout of the synthetic hands.")] = "msra",
     centers: Centers = "refined",
     subject: Subject = None,
+    test_share: TestShare = 0.0,
     workers: Workers = 0,
     recipe: Annotated[
         _Recipe | None,
@@ -83,7 +84,7 @@ def train(
     from handpose.network.config import JGRP2OConfig
     from handpose.training import trainer
     from handpose.training.distributed import process_group
-    from handpose.training.on_real import dataset_task, hold_out
+    from handpose.training.on_real import dataset_task
     from handpose.training.pose_task import write_model
     from handpose.training.tensorboard import tensorboard_log
     from handpose.weights.resolve import find_weights
@@ -94,13 +95,13 @@ def train(
     end = time.monotonic() + 60.0 * max_minutes
 
     def train_one(run: Path, subject: int | None, device: str) -> None:
-        dataset, held_out = None if data == "synthetic" else open_data(data, root, "train", centers, subject), None
-        if dataset is None:
-            model = JGRP2OConfig(layout)
-        else:
+        dataset, held_out, model = None, None, JGRP2OConfig(layout)
+        if data != "synthetic":
+            dataset = open_data(data, root, "train", centers, subject, test_share=test_share)
             model = JGRP2OConfig(dataset.layout.name, cube=float(dataset.cubes.max()))
-            default = 0.02 if recipe == "rendered" else 0.0
-            dataset, held_out = hold_out(dataset, default if validation is None else validation)
+            share = (0.02 if recipe == "rendered" else 0.0) if validation is None else validation
+            if share > 0.0:
+                dataset, held_out = dataset.hold_out(share)
         config = _training_config(dataset, recipe, optimizer, changes, seed)
         logs = [print_row, *([tensorboard_log(run)] if tensorboard else [])]
 

@@ -25,7 +25,7 @@ class CropItem:
         index: Index of the frame in its data set.
         name: File of the frame.
         crop: Crop of the frame.
-        uvz: (J, 3) true joints, normalized in the crop.
+        uvz: (J, 3) true joints, normalized in the crop; NaN for what is not labeled.
         problem: The reason why there is no crop.
     """
 
@@ -84,10 +84,10 @@ def _read_chunk(part: HandDataset, numbers: list[int], uv_scale: float) -> list[
             frame = part[position]
             if frame.center is None:
                 raise HandPoseError(part.damaged.get(position, "no hand was found"))
-            crop = HandCrop.cut(frame.depth, frame.camera, frame.center, frame.cube)
+            crop = HandCrop.cut(frame.depth, frame.camera, frame.center, frame.cube, mirror=frame.hand == "left")
         except HandPoseError as error:
             items.append(CropItem(index, part.files[position], problem=str(error)))
         else:
-            uvz = crop.normalize(crop.camera.project(frame.xyz), uv_scale)
+            uvz = frame.targets(crop.normalize(crop.camera.project(frame.xyz), uv_scale))
             items.append(CropItem(index, frame.name, crop, uvz))
     return items

@@ -1,4 +1,4 @@
-"""Data sets in memory: labeled depth images of one camera."""
+"""Data sets in memory: labeled depth images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from handpose.errors import DepthReadError, HandPoseError
 from handpose.geometry.camera import CAMERAS, Camera
 from handpose.geometry.layouts import LAYOUTS, JointLayout
-from handpose.io.choices import DatasetName, Split
+from handpose.io.choices import DatasetName, Hand, Split
 from handpose.io.depth.read import read_depth
 from handpose.io.depth.units import DepthUnit, DepthUnitWarning
 from handpose.localization.centers import read_centers
@@ -32,6 +32,9 @@ class LabeledFrame:
         xyz: (J, 3) true joints, camera frame (y down), mm.
         center: (3,) hand center, camera frame, mm; None if it is unknown.
         cube: Side of the cube in evaluation, mm.
+        hand: Which hand the image shows.
+        known: (J, 3) bool, which of u, v and z of each joint are labeled. `xyz` is a placeholder where they are not. By
+            default, all are.
     """
 
     name: str
@@ -40,6 +43,26 @@ class LabeledFrame:
     xyz: np.ndarray
     center: np.ndarray | None
     cube: float
+    hand: Hand = "right"
+    known: np.ndarray | None = None
+
+    def as_right(self) -> LabeledFrame:
+        """Return the frame of a right hand: this one, or its mirror image."""
+        if self.hand == "right":
+            return self
+        mirror = np.array([-1.0, 1.0, 1.0])
+        return replace(
+            self,
+            depth=self.depth[:, ::-1],
+            camera=replace(self.camera, cx=self.depth.shape[1] - 1 - self.camera.cx),
+            xyz=self.xyz * mirror,
+            center=None if self.center is None else self.center * mirror,
+            hand="right",
+        )
+
+    def targets(self, uvz: np.ndarray) -> np.ndarray:
+        """Return the normalized joints (J, 3) with NaN for what is not labeled."""
+        return uvz if self.known is None else np.where(self.known, uvz, np.nan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +72,7 @@ class HandDataset:
     A frame's index is its position in the label files, whether or not its image exists.
 
     Attributes:
-        name: Name of the data set, of its camera and of its joint layout.
+        name: Name of the data set; that of its camera and of its joint layout, except for records.
         split: `train` or `test`.
         root: Folder that the file names are relative to.
         files: The N depth files.
@@ -103,12 +126,22 @@ class HandDataset:
         """
         if not 0 <= i < len(self):
             raise IndexError(f"{self.name} {self.split} has frames 0 to {len(self) - 1}, got {i}")
-        depth = self._read(self.root / self.files[i])
+        depth = self._read(self.root / self.files[i], self.unit)
+        camera = self.camera
+        if depth.shape != (camera.height, camera.width):
+            raise DepthReadError(
+                f"{self.root / self.files[i]}: expected an image of {camera.width} x {camera.height} px, as in all of "
+                f"{self.name}, got {depth.shape[1]} x {depth.shape[0]}"
+            )
         if self.known_centers is None:
             center = next(iter(localize_hands(depth, self.camera)), None)
         else:
             center = self.known_centers[i] if np.isfinite(self.known_centers[i]).all() else None
         return LabeledFrame(self.files[i], depth, self.camera, self.xyz[i], center, float(self.cubes[i]))
+
+    def camera_of(self, i: int) -> Camera:
+        """Return the camera of the image of frame `i`."""
+        return self.camera
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> HandDataset:
         """Return a data set of these frames only, with new indices."""
@@ -121,6 +154,23 @@ class HandDataset:
             cubes=self.cubes[chosen],
             damaged={position: self.damaged[i] for position, i in enumerate(chosen) if i in self.damaged},
         )
+
+    def hold_out(self, share: float) -> tuple[HandDataset, HandDataset]:
+        """Split the usable frames into two data sets.
+
+        Args:
+            share: Share of the frames, at the end, in the second data set, which has at least one frame.
+
+        Raises:
+            HandPoseError: There are fewer than two usable frames.
+        """
+        frames = self.usable
+        kept = len(frames) - max(1, round(share * len(frames)))
+        if kept < 1:
+            raise HandPoseError(
+                f"{self.root}: {len(frames)} of {len(self)} frames are usable, which are too few for training"
+            )
+        return self.subset(frames[:kept]), self.subset(frames[kept:])
 
     def with_cube(self, cube: float) -> HandDataset:
         """Return the data set with the same side, mm, for all cubes in training and evaluation."""
@@ -139,18 +189,13 @@ class HandDataset:
             "notes": list(self.notes),
         }
 
-    def _read(self, path: Path) -> np.ndarray:
+    @staticmethod
+    def _read(path: Path, unit: DepthUnit) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DepthUnitWarning)  # the unit is known
-            depth = read_depth(path, self.unit)
+            depth = read_depth(path, unit)
         if not depth.any():
             raise DepthReadError(f"{path}: no pixel has a depth value")
-        camera = self.camera
-        if depth.shape != (camera.height, camera.width):
-            raise DepthReadError(
-                f"{path}: expected an image of {camera.width} x {camera.height} px, as in all of {self.name}, got "
-                f"{depth.shape[1]} x {depth.shape[0]}"
-            )
         return depth
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from handpose.datasets.dataset import HandDataset
+from handpose.datasets.records import RecordDataset
 from handpose.errors import HandPoseError
 from handpose.evaluation.metrics import Evaluation
 from handpose.evaluation.on_real import predict_dataset
@@ -76,7 +78,9 @@ def evaluate_parts(
     """
     if predictions is not None and len(models) != 1:
         raise HandPoseError("writing predictions requires a data set and a single model")
+    datasets = [_with_joints_in_mm(dataset) for dataset in datasets]
     truth = np.concatenate([dataset.xyz for dataset in datasets])
+    partial = any(isinstance(dataset, RecordDataset) for dataset in datasets)
     first, entries, notes = datasets[0], [], dict.fromkeys(note for dataset in datasets for note in dataset.notes)
     centers = first.centers if len(datasets) == 1 else f"{first.centers} and those of the other parts"
     for name, estimators in models:
@@ -84,15 +88,33 @@ def evaluate_parts(
             predict_dataset(estimator, dataset, workers)
             for estimator, dataset in zip(estimators, datasets, strict=True)
         ]
-        entries.append(Entry(name, Evaluation.of(np.concatenate(parts), truth), centers))
+        entries.append(Entry(name, Evaluation.of(np.concatenate(parts), truth, partial=partial), centers))
         if len(parts) > 1:
             means = (Evaluation.of(xyz, dataset.xyz).mean for xyz, dataset in zip(parts, datasets, strict=True))
             notes[f"{name}, mean error of each part in mm: {', '.join(f'{mean:.2f}' for mean in means)}"] = None
         if predictions is not None:
-            write_predictions(predictions, (first.camera.project(joints) for xyz in parts for joints in xyz))
+            write_predictions(
+                predictions,
+                (
+                    dataset.camera_of(i).project(joints)
+                    for dataset, xyz in zip(datasets, parts, strict=True)
+                    for i, joints in enumerate(xyz)
+                ),
+            )
     cubes = sorted({round(float(cube), 1) for dataset in datasets for cube in dataset.cubes})
     notes[f"cubes of {', '.join(map(str, cubes))} mm"] = None
     return Report(f"{first.name} {first.split}", first.layout, entries, notes=[*notes])
+
+
+def _with_joints_in_mm(dataset: HandDataset) -> HandDataset:
+    """Return the frames that have a joint with a complete label, and a note about the others."""
+    labeled = np.isfinite(dataset.xyz).all(axis=2).any(axis=1)
+    if labeled.all():
+        return dataset
+    if not labeled.any():
+        raise HandPoseError(f"{dataset.root}: no joint is labeled with a depth, so there are no errors in mm")
+    note = f"{len(dataset) - labeled.sum()} frames without any joint in mm are left out"
+    return replace(dataset.subset(np.flatnonzero(labeled)), notes=(*dataset.notes, note))
 
 
 def _on_synthetic(estimators: Sequence[HandPoseEstimator], frames: int) -> Report:

@@ -25,21 +25,24 @@ class Evaluation:
     """Joint errors of one set of predictions.
 
     A frame is missing if any of its joints has no prediction. Missing frames are excluded from all means, are failures
-    in the success rate, and have infinite errors in the median and the 95th percentile.
+    in the success rate, and have infinite errors in the median and the 95th percentile. Joints without a label are
+    excluded from everything.
 
     Attributes:
-        offsets: (N, J, 3) predicted minus true joints in the camera frame, in mm; NaN in missing frames.
+        offsets: (N, J, 3) predicted minus true joints in the camera frame, in mm; NaN at joints without a label,
+            infinite in missing frames.
     """
 
     offsets: np.ndarray
 
     @classmethod
-    def of(cls, predicted: np.ndarray, truth: np.ndarray) -> Evaluation:
+    def of(cls, predicted: np.ndarray, truth: np.ndarray, *, partial: bool = False) -> Evaluation:
         """Return the evaluation of predicted joints against true joints.
 
         Args:
             predicted: (N, J, 3) predicted joints in mm; a frame with NaN has no prediction.
             truth: (N, J, 3) true joints in mm.
+            partial: Whether NaN marks true joints without a label; each frame must have at least one label.
 
         Raises:
             HandPoseError: The shapes differ, there are no frames, or a true joint is not finite.
@@ -50,25 +53,26 @@ class Evaluation:
             )
         if not len(truth):
             raise HandPoseError("expected at least one frame to evaluate, got none")
-        unusable = np.flatnonzero(~np.isfinite(truth).all(axis=(1, 2)))
+        finite = np.isfinite(truth).all(axis=2)
+        unusable = np.flatnonzero(~(finite.any(axis=1) if partial else finite.all(axis=1)))
         if len(unusable):
             raise HandPoseError(
                 f"expected finite true joints, got NaN or infinity in {len(unusable)} frames, the first is "
                 f"{unusable[0]}; remove these frames from truth and predictions"
             )
         complete = np.isfinite(predicted).all(axis=(1, 2), keepdims=True)
-        return cls(np.where(complete, predicted, np.nan) - truth)
+        return cls(np.where(finite[..., None], np.where(complete, predicted - truth, np.inf), np.nan))
 
     @cached_property
     def errors(self) -> np.ndarray:
-        """(N, J) distances between predicted and true joints in mm; infinite in missing frames."""
+        """(N, J) distances between predicted and true joints in mm; NaN without a label, infinite in missing frames."""
         distances: np.ndarray = np.linalg.norm(self.offsets, axis=-1)
-        return np.where(np.isnan(distances), np.inf, distances)
+        return distances
 
     @cached_property
     def predicted(self) -> np.ndarray:
         """(N,) bool, whether a frame has a prediction."""
-        frames: np.ndarray = np.isfinite(self.errors).all(axis=1)
+        frames: np.ndarray = ~np.isinf(self.errors).any(axis=1)
         return frames
 
     @property
@@ -86,7 +90,7 @@ class Evaluation:
 
         Frames are treated as independent. The frames of a video are correlated, so their interval is too narrow.
         """
-        frames = self.errors[self.predicted].mean(axis=1)
+        frames = np.nanmean(self.errors[self.predicted], axis=1)
         if not len(frames):
             return math.nan, math.nan
         rng = np.random.default_rng(seed)
@@ -101,14 +105,19 @@ class Evaluation:
     @property
     def median(self) -> float:
         """Median joint error in mm over all frames."""
-        return float(np.median(self.errors))
+        return float(np.median(self._labeled))
 
     @property
     def p95(self) -> float:
         """95th percentile of the joint errors in mm over all frames."""
         # np.percentile interpolates, which turns the infinite errors of missing frames into NaN.
-        rank = math.ceil(0.95 * self.errors.size) - 1
-        return float(np.partition(self.errors, rank, axis=None)[rank])
+        rank = math.ceil(0.95 * self._labeled.size) - 1
+        return float(np.partition(self._labeled, rank)[rank])
+
+    @property
+    def _labeled(self) -> np.ndarray:
+        labeled: np.ndarray = self.errors[~np.isnan(self.errors)]
+        return labeled
 
     @property
     def per_joint(self) -> np.ndarray:
@@ -134,29 +143,35 @@ class Evaluation:
         It excludes the error of the position of the whole hand.
         """
         offsets = self.offsets[self.predicted]
-        return _mean(np.linalg.norm(offsets - offsets.mean(axis=1, keepdims=True), axis=-1))
+        return _mean(np.linalg.norm(offsets - np.nanmean(offsets, axis=1, keepdims=True), axis=-1))
 
     @property
     def mean_z_centered(self) -> float:
         """Mean joint error in mm after shifting each prediction along z to the true mean depth."""
         offsets = self.offsets[self.predicted]
-        shift = offsets.mean(axis=1, keepdims=True) * (0.0, 0.0, 1.0)
+        shift = np.nanmean(offsets, axis=1, keepdims=True) * (0.0, 0.0, 1.0)
         return _mean(np.linalg.norm(offsets - shift, axis=-1))
 
     def success_rate(self, threshold: float) -> float:
         """Return the share of all frames whose worst joint is within `threshold` mm."""
-        return float((self.errors.max(axis=1) <= threshold).mean())
+        return float((self._worst <= threshold).mean())
+
+    @property
+    def _worst(self) -> np.ndarray:
+        """(N,) error of the worst joint with a label in mm."""
+        worst: np.ndarray = np.nanmax(self.errors, axis=1)
+        return worst
 
     def success_curve(self, thresholds: np.ndarray) -> np.ndarray:
         """Return the success rates (T,) at thresholds (T,) in mm."""
-        worst = np.sort(self.errors.max(axis=1))
+        worst = np.sort(self._worst)
         return np.searchsorted(worst, thresholds, side="right") / len(worst)
 
     @property
     def auc(self) -> float:
         """Area under the success rate curve from 0 to 80 mm, normalized to 1."""
         # The curve is a step function with an exact integral: a frame with worst joint error w succeeds from w on.
-        return float(np.clip(1.0 - self.errors.max(axis=1) / CURVE_LIMIT, 0.0, None).mean())
+        return float(np.clip(1.0 - self._worst / CURVE_LIMIT, 0.0, None).mean())
 
     def to_dict(self, layout: JointLayout | None = None) -> dict[str, Any]:
         """Return the metrics by name, None if undefined; with a layout, including its fingers and joints."""
@@ -183,6 +198,7 @@ class Evaluation:
 
 
 def _mean(values: np.ndarray) -> float:
+    values = values[~np.isnan(values)]
     return float(values.mean()) if values.size else math.nan  # numpy warns about empty means
 
 

@@ -3,7 +3,7 @@
 from typing import Literal
 
 LayoutName = Literal["icvl", "nyu", "msra"]
-DatasetName = LayoutName
+DatasetName = Literal[LayoutName, "records"]
 Split = Literal["train", "test"]
 Hand = Literal["right", "left"]
 HandOrAuto = Literal[Hand, "auto"]

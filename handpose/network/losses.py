@@ -27,13 +27,19 @@ def pose_loss(outputs: list[StackOutput], uvz: Tensor, patches: Tensor, offset_w
     """Return the loss of the paper (section 3.4): Huber losses of the joints and of all offsets, for every stack.
 
     It is summed over joints, axes and the batch, as in the original. Weight decay is separate: see `regularization`.
+    Where `uvz` is NaN, there is no label, so loss and gradient are zero.
     """
     targets = offset_targets(uvz, patches)
     total = uvz.new_zeros(())
     for output in outputs:
-        total = total + F.huber_loss(output.uvz, uvz, reduction="sum", delta=HUBER_DELTA)
-        total = total + offset_weight * F.huber_loss(output.offsets, targets, reduction="sum", delta=HUBER_DELTA)
+        total = total + _huber(output.uvz, uvz)
+        total = total + offset_weight * _huber(output.offsets, targets)
     return total
+
+
+def _huber(predicted: Tensor, target: Tensor) -> Tensor:
+    target = torch.where(target.isnan(), predicted.detach(), target)
+    return F.huber_loss(predicted, target, reduction="sum", delta=HUBER_DELTA)
 
 
 def decayed_parameters(model: nn.Module) -> list[nn.Parameter]:

@@ -21,28 +21,6 @@ from handpose.weights.folder import Weights
 _MAX_VALIDATION = 500
 
 
-def hold_out(dataset: HandDataset, share: float) -> tuple[HandDataset, HandDataset | None]:
-    """Split the training split of a data set into frames to train on and frames for validation.
-
-    Args:
-        dataset: The training split.
-        share: Share of the usable frames, at the end of the data set, that are used for validation; with 0, there is no
-            validation.
-
-    Raises:
-        HandPoseError: No frames remain to train on.
-    """
-    frames = dataset.usable
-    held_out = max(1, round(share * len(frames))) if share > 0.0 else 0
-    if len(frames) <= held_out:
-        raise HandPoseError(
-            f"{dataset.root}: {len(frames)} of {len(dataset)} frames are usable, which are too few for training"
-        )
-    if held_out == 0:
-        return dataset, None
-    return dataset.subset(frames[:-held_out]), dataset.subset(frames[-held_out:])
-
-
 @contextlib.contextmanager
 def dataset_task(
     network: JGRP2OConfig,
@@ -61,7 +39,7 @@ def dataset_task(
         config: Training settings.
         dataset: The frames to train on.
         device: Device of the network and of the crops.
-        held_out: Frames for validation, of which at most 500 are used; see `hold_out`.
+        held_out: Frames for validation, of which at most 500 are used; see `HandDataset.hold_out`.
         workers: Number of processes that load images; 0 loads them in this process.
         start: Initial weights, of the same joint layout.
 

@@ -22,6 +22,8 @@ _ATTEMPTS = 50
 class DatasetCrops:
     """Augmented training crops of a data set: passes over its frames, each in another random order.
 
+    What is not labeled is NaN in the joints of a batch.
+
     A batch depends only on the seed, on the number of its first crop and on the state of `generator`, for any number of
     workers. Frames with unreadable images are replaced by others and added to `unreadable`.
 
@@ -136,7 +138,7 @@ def _crop_augmented(
     results: list[tuple[np.ndarray, np.ndarray] | str] = []
     for position, (cube, move) in enumerate(moves):
         try:
-            frame = part[position]
+            frame = part[position].as_right()
             if frame.center is None:
                 raise HandPoseError("no hand was found")
             crop = move.cut(frame.depth, frame.camera, frame.center, cube)
@@ -144,5 +146,5 @@ def _crop_augmented(
             results.append(str(error))
         else:
             xyz = move.points(frame.xyz, frame.center)
-            results.append((crop.patch, crop.normalize(crop.camera.project(xyz), uv_scale)))
+            results.append((crop.patch, frame.targets(crop.normalize(crop.camera.project(xyz), uv_scale))))
     return results

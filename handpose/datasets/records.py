@@ -1,0 +1,320 @@
+"""Your own frames as a data set: depth files, and a JSON Lines file of records as `handpose predict` writes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import numpy as np
+
+from handpose.datasets.dataset import HandDataset, LabeledFrame, find, find_damaged
+from handpose.datasets.splits import split_sequences
+from handpose.errors import HandPoseError
+from handpose.geometry.camera import Camera
+from handpose.geometry.layouts import LAYOUTS, JointLayout
+from handpose.io.choices import Hand, LayoutName, Split
+from handpose.io.depth.units import DepthUnit, parse_unit
+from handpose.io.text import MAX_LABELS_BYTES, read_text
+from handpose.localization.localizer import localize_hands
+
+CUBE = 250.0
+"""Side of the cube, mm, of records without `cube_mm`."""
+
+_TYPICAL_Z = 500.0  # mm: where joints without a depth are placed if the frame has no joint with a depth
+_MAX_DISAGREEMENT = 5.0  # px between the two positions of a joint in one record
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RecordDataset(HandDataset):
+    """Frames with cameras, hands and labels of their own; any part of a joint's label may be missing.
+
+    Joints without a complete label are NaN in `xyz`. Centers that are NaN in `known_centers` are found in the images.
+
+    Attributes:
+        layout_name: Name of the joint layout.
+        cameras: The N cameras.
+        hands: Which hand each frame shows.
+        units: Unit of the depth values of each frame.
+        uvz: (N, J, 3) true joints in px of the image and depth in mm; NaN where they are not labeled.
+        sequences: Name of the sequence that each frame belongs to.
+    """
+
+    layout_name: LayoutName
+    cameras: Sequence[Camera]
+    hands: Sequence[Hand]
+    units: Sequence[DepthUnit]
+    uvz: np.ndarray
+    sequences: Sequence[str]
+
+    @property
+    def layout(self) -> JointLayout:
+        """The joint layout."""
+        return LAYOUTS[self.layout_name]
+
+    def camera_of(self, i: int) -> Camera:
+        """Return the camera of the image of frame `i`."""
+        return self.cameras[i]
+
+    def __getitem__(self, i: int) -> LabeledFrame:
+        """Read the image of frame `i` and return the frame.
+
+        Raises:
+            DepthReadError: The image is missing, damaged or empty.
+            HandPoseError: The camera does not fit the image.
+            IndexError: There is no such frame.
+        """
+        if not 0 <= i < len(self):
+            raise IndexError(f"{self.name} {self.split} has frames 0 to {len(self) - 1}, got {i}")
+        depth = self._read(self.root / self.files[i], self.units[i])
+        camera = self.cameras[i].for_image(depth.shape[1], depth.shape[0])
+        center: np.ndarray | None = None if self.known_centers is None else self.known_centers[i]
+        if center is None or not np.isfinite(center).all():
+            center = next(iter(localize_hands(depth, camera)), None)
+        known = np.isfinite(self.uvz[i])
+        depths = self.uvz[i, known[:, 2], 2]
+        typical = depths.mean() if len(depths) else _TYPICAL_Z if center is None else center[2]
+        placed = np.where(known, self.uvz[i], [camera.cx, camera.cy, typical])
+        return LabeledFrame(
+            self.files[i],
+            depth,
+            camera,
+            camera.unproject(placed),
+            center,
+            float(self.cubes[i]),
+            self.hands[i],
+            None if known.all() else known,
+        )
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> RecordDataset:
+        """Return a data set of these frames only, with new indices."""
+        chosen = [int(i) for i in indices]
+        return replace(
+            cast(RecordDataset, super().subset(chosen)),
+            cameras=[self.cameras[i] for i in chosen],
+            hands=[self.hands[i] for i in chosen],
+            units=[self.units[i] for i in chosen],
+            uvz=self.uvz[chosen],
+            sequences=[self.sequences[i] for i in chosen],
+        )
+
+    def hold_out(self, share: float) -> tuple[RecordDataset, RecordDataset]:
+        """Split the usable frames into two data sets, without frames of one sequence in both if there are several.
+
+        Args:
+            share: Share of the frames in the second part.
+
+        Raises:
+            HandPoseError: There are fewer than two usable frames.
+        """
+        frames = self.usable
+        if len(frames) < 2:
+            raise HandPoseError(
+                f"{self.root}: {len(frames)} of {len(self)} records are usable, which are too few for training"
+            )
+        kept, held_out = split_sequences([self.sequences[i] for i in frames], share)
+        return self.subset(frames[kept]), self.subset(frames[held_out])
+
+    def localized(self) -> RecordDataset:
+        """Return the data set with the missing hand centers found in the images; frames without one are damaged."""
+        centers = np.full((len(self), 3), np.nan) if self.known_centers is None else self.known_centers.copy()
+        damaged = dict(self.damaged)
+        for i in self.usable.tolist():
+            if np.isfinite(centers[i]).all():
+                continue
+            try:
+                found = self[i].center
+            except HandPoseError as error:
+                damaged[i] = str(error)
+                continue
+            if found is None:
+                damaged[i] = "no hand was found; add its center_mm to the record"
+            else:
+                centers[i] = found
+        return replace(self, known_centers=centers, damaged=damaged)
+
+
+def open_records(
+    root: str | Path,
+    split: Split,
+    *,
+    centers: str | Path = "refined",
+    test_share: float = 0.0,
+) -> RecordDataset:
+    """Open records as a data set.
+
+    Args:
+        root: A JSON Lines file, or a folder with `train.jsonl` and `test.jsonl`. Each line is a record with `source`
+            (path of a depth file, relative to the file of records or to the current folder), `camera`, `layout`, and
+            `xyz_mm` or `uvz`, in which null or NaN marks what is not labeled. Optional are `hand` (right), `center_mm`,
+            `cube_mm` (250), `unit` of the depth values (mm), and `sequence` (the folder of the depth file). Records
+            without any label, such as those of failed frames, are left out.
+        split: `train` or `test`.
+        centers: `refined` (the `center_mm` of each record; found in the image if a record has none), `truth` (the mean
+            of the labeled joints) or `localize` (found in all images).
+        test_share: Share of the frames of a single file that belong to the test split; with 0, both splits are the
+            complete file. Frames of one sequence are never in both; with a single sequence, its end is the test split.
+
+    Raises:
+        HandPoseError: A record is invalid; the message states the file and the line.
+    """
+    path = Path(root)
+    if path.is_dir():
+        path = find(path, (f"{split}.jsonl",), "records")
+    lines = read_text(path, MAX_LABELS_BYTES).splitlines()
+    rows = [_Row.parse(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
+    labeled = [row for row in rows if row is not None]
+    if not labeled:
+        raise HandPoseError(f"{path}: none of the {len(rows)} records has a label")
+    layouts = sorted({row.layout for row in labeled})
+    if len(layouts) > 1:
+        raise HandPoseError(f"{path}: all records must have the same layout, got {' and '.join(layouts)}")
+    dataset = _dataset(path, split, labeled, str(centers))
+    if skipped := len(rows) - len(labeled):
+        dataset = replace(dataset, notes=(*dataset.notes, f"{skipped} records without a label are left out"))
+    if test_share > 0.0:
+        parts = dict(zip(("train", "test"), split_sequences(dataset.sequences, test_share), strict=True))
+        dataset = dataset.subset(parts[split])
+    return dataset
+
+
+def _dataset(path: Path, split: Split, rows: Sequence[_Row], centers: str) -> RecordDataset:
+    uvz = np.stack([row.uvz for row in rows])
+    xyz = np.stack([row.xyz for row in rows])
+    given = np.stack([row.center for row in rows])
+    if centers == "truth":
+        given = np.full_like(given, np.nan)
+        counts = np.isfinite(xyz).all(axis=2).sum(axis=1)
+        given[counts > 0] = np.nanmean(xyz[counts > 0], axis=1)
+        description = "truth (mean of the labeled joints)"
+    elif centers == "localize":
+        given, description = np.full_like(given, np.nan), "localize (found in each image)"
+    elif centers == "refined":
+        count = int(np.isfinite(given).all(axis=1).sum())
+        description = f"center_mm of {count} of {len(rows)} records" + (
+            "" if count == len(rows) else ", found in the images of the others"
+        )
+    else:
+        raise HandPoseError(f"the centers of records must be refined, truth or localize, got {centers!r}")
+    partial = int((~np.isfinite(uvz).all(axis=(1, 2))).sum())
+    cubes = np.array([row.cube for row in rows])
+    files = [row.source for row in rows]
+    return RecordDataset(
+        "records",
+        split,
+        path.parent,
+        files,
+        xyz,
+        given,
+        description,
+        cubes,
+        (float(cubes.min()), float(cubes.max())),
+        damaged=find_damaged(path.parent, files, None),
+        notes=(f"{partial} of {len(rows)} records are partly labeled",) if partial else (),
+        layout_name=rows[0].layout,
+        cameras=[row.camera for row in rows],
+        hands=[row.hand for row in rows],
+        units=[row.unit for row in rows],
+        uvz=uvz,
+        sequences=[row.sequence for row in rows],
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """One record. `xyz` and `uvz` are (J, 3), `center` is (3,); NaN where there is no value."""
+
+    source: str
+    sequence: str
+    layout: LayoutName
+    camera: Camera
+    hand: Hand
+    unit: DepthUnit
+    xyz: np.ndarray
+    uvz: np.ndarray
+    center: np.ndarray
+    cube: float
+
+    @classmethod
+    def parse(cls, line: str, path: Path, number: int) -> _Row | None:
+        """Parse a record, or return None if it has no label."""
+        try:
+            values = json.loads(line)
+            if not isinstance(values, dict):
+                raise ValueError("expected an object")
+            if values.get("xyz_mm") is None and values.get("uvz") is None:
+                return None
+            return cls._from_values(values, path.parent)
+        except (HandPoseError, ValueError, TypeError, KeyError, RecursionError) as error:
+            what = f"{error} is missing" if isinstance(error, KeyError) else error
+            raise HandPoseError(f"{path}, line {number}: not a record of a labeled frame ({str(what)[:300]})") from None
+
+    @classmethod
+    def _from_values(cls, values: dict[str, Any], folder: Path) -> _Row | None:
+        layout, hand = values["layout"], values.get("hand", "right")
+        if layout not in LAYOUTS:
+            raise HandPoseError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}")
+        if hand not in get_args(Hand):
+            raise HandPoseError(f"hand must be right or left, got {hand!r}")
+        joints = LAYOUTS[layout].joints
+        if (names := values.get("joints")) is not None and tuple(names) != joints:
+            raise HandPoseError(f"the joints of {layout} are {', '.join(joints)}, in this order")
+        camera = Camera.from_dict(values["camera"])
+        xyz, uvz = _joints(values.get("xyz_mm"), len(joints)), _joints(values.get("uvz"), len(joints))
+        xyz[~np.isfinite(xyz).all(axis=1)] = np.nan
+        in_mm = np.isfinite(xyz).all(axis=1)
+        if (in_mm & (xyz[:, 2] <= 0)).any():
+            raise HandPoseError(
+                "the z of xyz_mm must be above 0: x points right, y down and z away from the camera, in mm"
+            )
+        projected = np.full_like(xyz, np.nan)
+        projected[in_mm] = camera.project(xyz[in_mm])
+        off = np.linalg.norm((projected - uvz)[:, :2], axis=1)
+        if (off > _MAX_DISAGREEMENT).any():
+            raise HandPoseError(
+                f"xyz_mm and uvz of {joints[int(np.nanargmax(off))]} are {np.nanmax(off):.0f} px apart in the image; "
+                "correct or remove one of them"
+            )
+        uvz[~np.isfinite(uvz[:, :2]).all(axis=1)] = np.nan
+        complete = np.isfinite(uvz).all(axis=1) & ~in_mm
+        uvz[in_mm] = projected[in_mm]
+        xyz[complete] = camera.unproject(uvz[complete])
+        if not np.isfinite(uvz).any():
+            return None
+        center = np.full(3, np.nan)
+        if values.get("center_mm") is not None:
+            center = _numbers(values["center_mm"], (3,))
+        source = str(values["source"])
+        if (
+            not (folder / source).exists() and Path(source).exists()
+        ):  # `handpose predict` writes paths as it was given them
+            source = str(Path(source).resolve())
+        return cls(
+            source,
+            str(values.get("sequence", Path(source).parent)),
+            layout,
+            camera,
+            hand,
+            parse_unit(str(values.get("unit", "mm"))),
+            xyz,
+            uvz,
+            center,
+            float(values.get("cube_mm") or CUBE),
+        )
+
+
+def _joints(values: Any, count: int) -> np.ndarray:
+    """Return joints (count, 3), NaN where they are null, NaN or not given at all."""
+    if values is None:
+        return np.full((count, 3), np.nan)
+    return _numbers([[None] * 3 if joint is None else joint for joint in values], (count, 3))
+
+
+def _numbers(values: Any, shape: tuple[int, ...]) -> np.ndarray:
+    array = np.array(values, dtype=np.float64)
+    if array.shape != shape:
+        raise HandPoseError(f"expected an array of shape {shape}, got {array.shape}")
+    array[~np.isfinite(array)] = np.nan
+    return array

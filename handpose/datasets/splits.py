@@ -1,0 +1,44 @@
+"""Splits of frames in which neighbors in time, which look alike, do not end up on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from handpose.errors import HandPoseError
+
+_GAP = 0.05  # of the frames of a single sequence, left out between the two parts
+_MAX_GAP = 30
+
+
+def split_sequences(sequences: Sequence[str], share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Split frames into two parts, and return the indices (K,) and (H,) of both, ascending.
+
+    Complete sequences are held out, in a random but reproducible order, until the share is reached as closely as
+    possible. With a single sequence, its end is held out, and a few frames before it are left out.
+
+    Args:
+        sequences: Name of the sequence of each frame.
+        share: Desired share of the frames in the second part.
+
+    Raises:
+        HandPoseError: There are fewer than two frames.
+    """
+    count = len(sequences)
+    if count < 2:
+        raise HandPoseError(f"expected at least two frames to split, got {count}")
+    names, members = np.unique(np.array(sequences), return_inverse=True)
+    target = min(max(1, round(share * count)), count - 1)
+    if len(names) == 1:
+        start = count - target
+        gap = min(round(_GAP * count), _MAX_GAP, start - 1)
+        return np.arange(start - gap), np.arange(start, count)
+    sizes = np.bincount(members)
+    chosen: list[int] = []
+    for name in np.random.default_rng(0).permutation(len(names)).tolist():
+        total = int(sizes[chosen].sum())
+        if len(chosen) < len(names) - 1 and abs(total + sizes[name] - target) < abs(total - target):
+            chosen.append(name)
+    held_out = np.isin(members, chosen or [int(sizes.argmin())])
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)

@@ -1,0 +1,223 @@
+"""Your own frames as a data set."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from handpose.datasets.catalog import open_dataset
+from handpose.datasets.crops import read_crops
+from handpose.datasets.records import RecordDataset, open_records
+from handpose.datasets.splits import split_sequences
+from handpose.errors import HandPoseError
+from handpose.evaluation.evaluate import evaluate_parts
+from handpose.geometry.camera import CAMERAS, Camera
+from handpose.geometry.layouts import MSRA21
+from handpose.results.pose import HandPose
+from handpose.training.augmentation import Augmentation
+from handpose.training.real_crops import DatasetCrops
+from tests.helpers.datasets import joints, picture, png16
+from tests.helpers.scenes import arm_with_hand, render_balls
+
+SMALL = Camera(300.0, 310.0, 150.0, 110.0, 320, 240)
+
+
+def record(source: str, xyz: np.ndarray | None = None, camera: Camera = CAMERAS["msra"], **more: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {"source": source, "layout": "msra", "camera": camera.to_dict()}
+    return values | ({} if xyz is None else {"xyz_mm": xyz.tolist()}) | more
+
+
+def write(path: Path, records: list[dict[str, Any]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(values) + "\n" for values in records))
+    return path
+
+
+def write_frames(root: Path, count: int, camera: Camera = CAMERAS["msra"]) -> list[np.ndarray]:
+    """Depth images with a ball at every joint, `0.png` and so on, and the true joints."""
+    truth = [joints(21, i) for i in range(count)]
+    for i, xyz in enumerate(truth):
+        png16(root / f"{i}.png", render_balls(camera, [(joint, 12.0) for joint in xyz]))
+    return truth
+
+
+def test_records_are_read_with_their_own_cameras_units_and_centers(tmp_path: Path) -> None:
+    truth = write_frames(tmp_path / "frames", 3)
+    png16(tmp_path / "frames/1.png", 8.0 * render_balls(SMALL, [(joint, 12.0) for joint in truth[1]]))
+    uvz = CAMERAS["msra"].project(truth[2])
+    file = write(
+        tmp_path / "labels.jsonl",
+        [
+            record("frames/0.png", truth[0], center_mm=[1.0, 2.0, 400.0]),
+            record("frames/1.png", truth[1], SMALL, unit=0.125, cube_mm=220.0, hand="left", sequence="b"),
+            record("frames/2.png", None, uvz=uvz.tolist(), hand="right"),
+            {"source": "frames/3.png", "status": "error", "reason": "x"},
+        ],
+    )
+    dataset = open_records(file, "test")
+    assert len(dataset) == 3
+    assert np.allclose(dataset.xyz, truth, atol=1e-9)
+    assert dataset.centers == "center_mm of 1 of 3 records, found in the images of the others"
+    assert "1 records without a label are left out" in dataset.notes
+    assert [dataset.cubes[i] for i in range(3)] == [250.0, 220.0, 250.0]
+    assert dataset.sequences == ["frames", "b", "frames"]
+    first, second = dataset[0], dataset[1]
+    assert np.array_equal(first.depth, np.rint(picture("msra", truth[0])))
+    assert first.center == pytest.approx([1.0, 2.0, 400.0])
+    assert first.known is None
+    assert second.camera == SMALL
+    assert np.allclose(second.depth, render_balls(SMALL, [(joint, 12.0) for joint in truth[1]]), atol=0.07)
+    centered = open_records(file, "test", centers="truth")
+    assert np.allclose(centered.known_centers, np.mean(truth, axis=1))
+
+
+def test_what_predict_writes_is_a_data_set(tmp_path: Path) -> None:
+    """Records are exactly those of poses, and a frame without a hand has no label."""
+    (xyz,) = write_frames(tmp_path, 1)
+    camera = CAMERAS["msra"]
+    zeros = np.zeros((21, 3))
+    common = {"layout": MSRA21, "hand": "right", "cube": 250.0, "camera": camera, "source": "0.png"}
+    pose = HandPose(xyz, camera.project(xyz), zeros, zeros[:, 0], status="ok", center=xyz.mean(0), **common)  # type: ignore[arg-type]
+    nothing = HandPose.no_hand(**common)  # type: ignore[arg-type]
+    dataset = open_records(write(tmp_path / "out.jsonl", [pose.to_dict(), nothing.to_dict()]), "train")
+    assert len(dataset) == 1
+    assert np.allclose(dataset.xyz[0], xyz, atol=0.006)
+    assert dataset[0].center == pytest.approx(xyz.mean(0), abs=0.006)
+
+
+def test_hands_without_a_center_are_found(tmp_path: Path) -> None:
+    hand = arm_with_hand(np.array([0.0, -1.0, 0.0]), np.array([0.0, 60.0, 500.0]), 300.0)
+    png16(tmp_path / "a.png", render_balls(CAMERAS["nyu"], hand))
+    png16(tmp_path / "wall.png", np.full((480, 640), 1800.0))
+    xyz = joints(21, 0)
+    records = [record("a.png", xyz, CAMERAS["nyu"]), record("wall.png", xyz, CAMERAS["nyu"])]
+    dataset = open_records(write(tmp_path / "labels.jsonl", records), "test").localized()
+    assert dataset.known_centers is not None
+    assert dataset.known_centers[0] == pytest.approx([0.0, -20.0, 490.0], abs=40.0)
+    assert dataset.damaged == {1: "no hand was found; add its center_mm to the record"}
+
+
+def test_partial_labels_are_kept_as_such(tmp_path: Path) -> None:
+    """Frame 0 has fingertips only, frame 1 has u and v only."""
+    truth = write_frames(tmp_path, 2)
+    tips = [joint.endswith("tip") for joint in MSRA21.joints]
+    rows = [list(map(float, joint)) if tip else None for joint, tip in zip(truth[0], tips, strict=True)]
+    pixels = [[u, v, None] for u, v, _ in CAMERAS["msra"].project(truth[1]).tolist()]
+    center = {"center_mm": truth[0].mean(0).tolist()}
+    file = write(
+        tmp_path / "labels.jsonl",
+        [record("0.png", None, xyz_mm=rows, **center), record("1.png", None, uvz=pixels, **center)],
+    )
+    dataset = open_records(file, "train")
+    assert np.array_equal(np.isfinite(dataset.xyz).all(2), [tips, [False] * 21])
+    assert dataset.notes == ("2 of 2 records are partly labeled",)
+    first, second = read_crops(dataset)
+    assert first.uvz is not None
+    assert second.uvz is not None
+    assert second.crop is not None
+    assert np.array_equal(np.isfinite(first.uvz), np.repeat(np.array(tips)[:, None], 3, axis=1))
+    assert np.array_equal(np.isfinite(second.uvz), np.tile([True, True, False], (21, 1)))
+    complete = second.crop.normalize(second.crop.camera.project(truth[1]))
+    assert np.allclose(second.uvz[:, :2], complete[:, :2], atol=1e-9)
+
+    class Off:
+        layout, name = MSRA21, "off"
+
+        def predict_crops(self, crops):
+            return np.stack([truth[0] + np.array([0.0, 3.0, 4.0])])
+
+    report = evaluate_parts([("off", [Off()])], [dataset])  # type: ignore[list-item]
+    assert report.entries[0].evaluation.mean == pytest.approx(5.0)
+    assert report.entries[0].evaluation.per_joint[tips] == pytest.approx(np.full(5, 5.0))
+    assert np.isnan(report.entries[0].evaluation.per_joint[~np.array(tips)]).all()
+    assert "1 frames without any joint in mm are left out" in report.notes
+    assert "mean" in report.table()
+
+
+def test_pixels_of_partial_labels_move_with_the_augmentation(tmp_path: Path) -> None:
+    """Where the depth of a joint is unknown, its u and v are those of a complete label, after any move."""
+    (xyz,) = write_frames(tmp_path, 1)
+    pixels = [[u, v, None] for u, v, _ in CAMERAS["msra"].project(xyz).tolist()]
+    center = {"center_mm": xyz.mean(0).tolist()}
+    batches = []
+    for name, labels in (("all", {"xyz_mm": xyz.tolist()}), ("uv", {"uvz": pixels})):
+        file = write(tmp_path / f"{name}.jsonl", [record("0.png", None, **labels, **center)])
+        source = DatasetCrops(open_records(file, "train"), augmentation=Augmentation(), seed=3)
+        batches.append(source.batch(4)[1].numpy())
+    complete, partial = batches
+    assert np.allclose(partial[..., :2], complete[..., :2], atol=1e-4)
+    assert np.isnan(partial[..., 2]).all()
+
+
+def test_left_hands_are_trained_and_predicted_as_mirror_images(tmp_path: Path) -> None:
+    """The mirror image of a scene, labeled as a left hand, has the crops of the original."""
+    (xyz,) = write_frames(tmp_path, 1)
+    camera = CAMERAS["msra"]
+    depth = picture("msra", xyz)
+    png16(tmp_path / "mirrored.png", depth[:, ::-1])
+    mirrored = Camera(camera.fx, camera.fy, 319 - camera.cx, camera.cy, 320, 240)
+    flip = np.array([-1.0, 1.0, 1.0])
+    right = record("0.png", xyz, center_mm=xyz.mean(0).tolist())
+    left = record("mirrored.png", xyz * flip, mirrored, center_mm=(xyz.mean(0) * flip).tolist(), hand="left")
+    sets = [open_records(write(tmp_path / f"{i}.jsonl", [values]), "train") for i, values in enumerate((right, left))]
+    (patches, uvz), (patches2, uvz2) = (DatasetCrops(dataset, seed=1).batch(3) for dataset in sets)
+    assert (patches == patches2).float().mean() > 0.995  # pixels on a boundary are rounded differently
+    assert np.allclose(uvz, uvz2, atol=1e-5)
+    one, other = (next(read_crops(dataset)) for dataset in sets)
+    assert one.uvz is not None
+    assert np.allclose(one.uvz, other.uvz, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"layout": "mano"}, "layout must be one of icvl, nyu, msra"),
+        ({"hand": "both"}, "hand must be right or left"),
+        ({"camera": None}, "a camera requires the numbers"),
+        ({"xyz_mm": [[1.0, 2.0, 3.0]]}, r"expected an array of shape \(21, 3\), got \(1, 3\)"),
+        ({"xyz_mm": [[0.0, 0.0, -400.0]] * 21}, "z away from the camera"),
+        ({"joints": ["thumb"] * 21}, "the joints of msra are wrist, index_mcp"),
+        ({"uvz": [[0.0, 0.0, 400.0]] * 21}, "px apart in the image"),
+        ({"unit": "inch"}, "unit must be mm, m, nyu"),
+    ],
+)
+def test_invalid_records_name_file_and_line(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    xyz = joints(21, 0)
+    file = write(tmp_path / "labels.jsonl", [record("0.png", xyz), record("1.png", xyz) | changes])
+    with pytest.raises(HandPoseError, match=rf"labels.jsonl, line 2: .*{message}"):
+        open_records(file, "train")
+
+
+def test_splits_keep_sequences_together(tmp_path: Path) -> None:
+    sequences = [name for name, count in (("a", 40), ("b", 5), ("c", 30), ("d", 25)) for _ in range(count)]
+    kept, held_out = split_sequences(sequences, 0.3)
+    assert sorted([*kept, *held_out]) == list(range(100))
+    assert not {sequences[i] for i in kept} & {sequences[i] for i in held_out}
+    assert 25 <= len(held_out) <= 40
+    kept, held_out = split_sequences(["a"] * 100, 0.2)
+    assert held_out.tolist() == list(range(80, 100))
+    assert kept.tolist() == list(range(75))  # the frames between the parts are neighbors of both
+    assert [part.tolist() for part in split_sequences(["a", "a"], 0.5)] == [[0], [1]]
+    xyz = joints(21, 0)
+    (tmp_path / "x").mkdir()
+    records = [record(f"{i}.png", xyz, sequence=name) for i, name in enumerate(sequences)]
+    file = write(tmp_path / "labels.jsonl", records)
+    parts = [open_dataset("records", file, split, test_share=0.3) for split in ("train", "test")]  # type: ignore[arg-type]
+    first, second = ({*part.sequences} for part in parts if isinstance(part, RecordDataset))
+    assert not first & second
+    assert len(parts[0]) + len(parts[1]) == 100
+
+
+def test_a_folder_has_a_file_for_each_split(tmp_path: Path) -> None:
+    xyz = joints(21, 0)
+    write(tmp_path / "train.jsonl", [record("0.png", xyz), record("1.png", xyz)])
+    write(tmp_path / "test.jsonl", [record("2.png", xyz)])
+    assert [*open_records(tmp_path, "train").files] == ["0.png", "1.png"]
+    assert [*open_records(tmp_path, "test").files] == ["2.png"]
+    (tmp_path / "test.jsonl").unlink()
+    with pytest.raises(HandPoseError, match=r"no records here; looked for test\.jsonl"):
+        open_records(tmp_path, "test")
