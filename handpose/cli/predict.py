@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 import typer
 
 from handpose.cli.console import warnings_as_lines
-from handpose.cli.options import Camera, Device, Model, Unit, Views, parse_camera, parse_numbers, parse_unit
+from handpose.cli.options import Camera, Device, Model, Topic, Unit, Views, parse_camera, parse_numbers, parse_unit
 from handpose.cli.predict_cluster import run_on_cluster
 from handpose.cli.predict_local import run_local
 from handpose.io.choices import Format, HandOrAuto
@@ -20,12 +20,14 @@ def predict(
         list[str],
         typer.Argument(
             metavar="INPUT...",
-            help="Depth files, folders of them, or globs; with --engine ray also URLs, .tar and .parquet files.",
+            help="Depth files, folders of them, recordings, or globs; with --engine ray also URLs, .tar and .parquet "
+            "files.",
         ),
     ],
     model: Model = "msra",
     camera: Camera = None,
     unit: Unit = "mm",
+    topic: Topic = None,
     hand: Annotated[
         HandOrAuto,
         typer.Option(help="Which hand the image shows; auto predicts it, which doubles the network's run time."),
@@ -93,7 +95,7 @@ def predict(
         unit=parse_unit(unit),
     )
     options = PredictOptions(model, query, device, backend, batch_size, views, max_hands)  # type: ignore[arg-type] # checked on use
-    job = PredictJob(inputs, output, options, centers=centers, y_up=y_up, force=force, resume=resume)
+    job = PredictJob(inputs, output, options, centers=centers, y_up=y_up, force=force, resume=resume, topic=topic)
     with warnings_as_lines():
         if on_cluster:
             if format or draw or html:

@@ -21,6 +21,17 @@ def is_archive(url: str) -> bool:
     return url.lower().endswith((*TARS, PARQUET))
 
 
+def frame_path(file: Path, number: int) -> Path:
+    """Return the path that stands for one of several frames of a file, counted from 0."""
+    return file.with_name(f"{file.name}#{number}")
+
+
+def file_of(frame: Path) -> Path:
+    """Return the file that contains a frame: the one of `frame_path`, or the path itself."""
+    name, mark, number = frame.name.rpartition("#")
+    return frame.with_name(name) if mark and number.isdecimal() and not frame.exists() else frame
+
+
 def natural_key(path: str | Path) -> list[list[tuple[int, str]]]:
     """Return a sort key for paths that puts frame_2 before frame_10, folder by folder."""
     return [

@@ -14,6 +14,7 @@ from typing import Any
 
 from handpose.errors import HandPoseError
 from handpose.io.atomic import write_all, write_atomically
+from handpose.io.inputs import file_of
 
 if sys.platform != "win32":
     import fcntl
@@ -202,7 +203,7 @@ def _key(frame: Path) -> str:
 def _identity(frame: Path) -> tuple[int | None, int | None]:
     """Return the size and the modification time of a file, or None for both if it does not exist."""
     try:
-        status = frame.stat()
+        status = file_of(frame).stat()
     except OSError:
         return None, None
     return status.st_size, status.st_mtime_ns

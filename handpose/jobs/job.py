@@ -65,6 +65,7 @@ class PredictJob:
         y_up: Whether the y axis of `centers` points up.
         force: Overwrite existing results.
         resume: Keep existing results and predict only the remaining frames.
+        topic: Topic of the depth images, if a ROS bag contains several.
     """
 
     inputs: Sequence[str]
@@ -74,6 +75,7 @@ class PredictJob:
     y_up: bool = False
     force: bool = False
     resume: bool = False
+    topic: str | None = None
 
     def settings(self, estimator: HandPoseEstimator, **more: str | None) -> dict[str, Any]:
         """Return all settings that affect the records, as JSON values.
@@ -96,5 +98,6 @@ class PredictJob:
             "max_hands": self.options.max_hands,
             "center": [center, self.y_up],
             "box": query.box,
+            "topic": self.topic,
             **more,
         }

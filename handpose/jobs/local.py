@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterable
+from collections.abc import Container, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,10 +14,12 @@ from handpose.errors import HandPoseError
 from handpose.io.atomic import write_atomically
 from handpose.io.choices import Format
 from handpose.io.depth.read import SUFFIXES
-from handpose.io.inputs import is_archive, list_files
+from handpose.io.inputs import file_of, frame_path, is_archive, list_files
 from handpose.jobs.job import PredictJob
 from handpose.jobs.pipeline import FileResult, predict_files
 from handpose.localization.centers import read_centers
+from handpose.recordings.open import is_recording, open_recording
+from handpose.recordings.recording import Recording, StoredFrame
 from handpose.results.page import pose_page
 from handpose.results.records import FailedFrame
 from handpose.results.writers import open_writer
@@ -57,11 +59,12 @@ def predict_local(
     """
     if job.options.max_hands > 1 and (format == "uvd" or html is not None):
         raise HandPoseError("uvd files and web pages contain one hand per image; omit --max-hands or this output")
-    files = _local_files(job.inputs)
+    inputs = _local_inputs(job)
+    files = [frame for each in inputs for frame in _frames(each)]
     centers = _centers(job, len(files))
     pictures, pages = _targets(files, draw, ".png"), _targets(files, html, ".html")
     output = None if job.output is None else Path(job.output)
-    _check_targets(job, files, [output, *pictures.values(), *pages.values()])
+    _check_targets(job, map(file_of, files), [output, *pictures.values(), *pages.values()])
 
     estimator = job.options.load_estimator()
     settings = job.settings(estimator, format=format, draw=_text(draw), html=_text(html))
@@ -71,7 +74,7 @@ def predict_local(
         yield progress
         results = predict_files(
             estimator,
-            [files[i] for i in remaining],
+            _read_inputs(inputs, {files[i] for i in remaining}),
             job.options.query,
             centers=None if centers is None else centers[remaining],
             max_hands=job.options.max_hands,
@@ -80,9 +83,10 @@ def predict_local(
         )
         with contextlib.closing(results):
             for result in results:
-                _show(result, pictures.get(result.path), pages.get(result.path))
-                failed = FailedFrame(str(result.path), str(result.error), estimator.layout)
-                writer.write(result.path, result.poses or [failed])
+                path = result.path.path if isinstance(result.path, StoredFrame) else result.path
+                _show(result, pictures.get(path), pages.get(path))
+                failed = FailedFrame(str(path), str(result.error), estimator.layout)
+                writer.write(path, result.poses or [failed])
                 error = "" if result.error is None else str(result.error)
                 progress = LocalProgress(progress.done + 1, len(files), writer.failed, error)
                 yield progress
@@ -92,11 +96,35 @@ def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-def _local_files(inputs: Iterable[str]) -> list[Path]:
-    for text in inputs:
+def _local_inputs(job: PredictJob) -> list[Path | Recording]:
+    """Return the depth files and recordings of a job without duplicates."""
+    paths: dict[Path, None] = {}
+    for text in job.inputs:
         if "://" in text or is_archive(text):
             raise HandPoseError(f"{text}: URLs, archives and tables are only read with --engine ray")
-    return list_files(inputs, SUFFIXES)
+        is_bag = text != "" and is_recording(Path(text))  # which may be a folder
+        paths |= dict.fromkeys([Path(text)] if is_bag and Path(text).exists() else list_files([text], SUFFIXES))
+    query = job.options.query
+    return [
+        open_recording(path, topic=job.topic, camera=query.camera, unit=query.unit)
+        if is_recording(path) and path.exists()
+        else path
+        for path in paths
+    ]
+
+
+def _frames(each: Path | Recording) -> list[Path]:
+    """Return the paths of an input's frames."""
+    return [each] if isinstance(each, Path) else [frame_path(each.path, number) for number in range(each.count())]
+
+
+def _read_inputs(inputs: Iterable[Path | Recording], wanted: Container[Path]) -> Iterator[Path | StoredFrame]:
+    """Yield the files and frames that are wanted."""
+    for each in inputs:
+        frames = [each] if isinstance(each, Path) else each.read()
+        for frame in frames:
+            if (frame.path if isinstance(frame, StoredFrame) else frame) in wanted:
+                yield frame
 
 
 def _centers(job: PredictJob, files: int) -> np.ndarray | None:
@@ -142,7 +170,7 @@ def _check_targets(job: PredictJob, files: Iterable[Path], targets: Iterable[Pat
             raise HandPoseError(f"{path}: already exists; pass --force to overwrite it{resume}")
 
 
-def _show(result: FileResult[Path], picture: Path | None, page: Path | None) -> None:
+def _show(result: FileResult[Path | StoredFrame], picture: Path | None, page: Path | None) -> None:
     """Write the picture and the page of a result; there is no page without a hand."""
     if result.pose is None or result.depth is None:
         return

@@ -18,8 +18,9 @@ from handpose.inference.candidates import Candidates
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import Query
 from handpose.io.depth.read import decode_depth, read_depth
-from handpose.io.depth.units import DepthUnit
+from handpose.io.depth.units import DepthUnit, warn_about_unit
 from handpose.io.warn import Note, collect_warnings, warn
+from handpose.recordings.recording import StoredFrame
 from handpose.results.pose import HandPose
 
 _Item = TypeVar("_Item")
@@ -43,7 +44,7 @@ class FetchedFile(NamedTuple):
         return self.name
 
 
-File = TypeVar("File", Path, FetchedFile)
+File = TypeVar("File", bound=Path | FetchedFile | StoredFrame)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,17 +52,19 @@ class FileResult(Generic[File]):
     """The result of one file: poses or an error.
 
     Attributes:
-        path: The file.
+        path: The file or the frame of a recording.
         poses: The predicted pose of each hand, nearest first; a single one with the status `no_hand` if there is no
             hand; none if the file failed.
         depth: (H, W) depth image in mm, if `keep_depth` was set.
         error: Why the file failed.
+        time: Capture time of the frame of a recording, in s.
     """
 
     path: File
     poses: tuple[HandPose, ...] = ()
     depth: np.ndarray | None = None
     error: HandPoseError | None = None
+    time: float | None = None
 
     @property
     def pose(self) -> HandPose | None:
@@ -88,7 +91,7 @@ def predict_files(
 
     Args:
         estimator: Estimator to use.
-        paths: Depth files, as paths or as `FetchedFile`.
+        paths: Depth files, as paths or as `FetchedFile`, or frames of recordings.
         query: Camera, unit and hand of all files, and optionally one hand center or box for all of them.
         centers: Hand center (3,) of each file in the camera frame, in mm, instead of that of `query`; NaN for a file
             without a hand.
@@ -137,9 +140,14 @@ class _Steps:
         warnings: list[Note] = []
         try:
             with collect_warnings(warnings):
-                unit = self.query.unit
-                depth = read_depth(path, unit) if isinstance(path, Path) else _decode(path, unit)
                 query = self.query if center is None else replace(self.query, center=center)
+                time = None
+                if isinstance(path, StoredFrame):
+                    depth, camera, time, unit = path.decode()
+                    warn_about_unit(depth, unit, path.path.name, integers=True)
+                    query = replace(query, camera=camera)
+                else:
+                    depth = read_depth(path, query.unit) if isinstance(path, Path) else _decode(path, query.unit)
                 if self.max_hands == 1:
                     hands = [self.estimator.find(depth, query, source=str(path))]
                 else:
@@ -148,7 +156,7 @@ class _Steps:
             return _PreparedFile(FileResult(path, error=error), [], warnings)
         except HandPoseError as error:
             return _PreparedFile(_failed(path, error), [], warnings)
-        return _PreparedFile(FileResult(path, depth=depth if self.keep_depth else None), hands, warnings)
+        return _PreparedFile(FileResult(path, depth=depth if self.keep_depth else None, time=time), hands, warnings)
 
     def predict(self, batch: list[_PreparedFile[File]]) -> list[FileResult[File]]:
         """Run the network on a batch."""
@@ -159,7 +167,13 @@ class _Steps:
                 return [_failed(batch[0].result.path, error)]
             # Retry one by one so that one failure does not fail the batch.
             return [result for file in batch for result in self.predict([file])]
-        return [replace(file.result, poses=tuple(next(poses))) if file.hands else file.result for file in batch]
+        return [_with_poses(file.result, next(poses)) if file.hands else file.result for file in batch]
+
+
+def _with_poses(result: FileResult[File], poses: Iterable[HandPose]) -> FileResult[File]:
+    if result.time is not None:
+        poses = [replace(pose, time=result.time) for pose in poses]
+    return replace(result, poses=tuple(poses))
 
 
 def _failed(path: File, error: HandPoseError) -> FileResult[File]:

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from handpose.errors import HandPoseError
+from handpose.errors import DepthReadError, HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.io.depth.limits import MAX_PIXELS
 from handpose.io.depth.read import to_depth
+from handpose.io.inputs import frame_path
 from handpose.recordings.frame import DepthFrame
 from handpose.recordings.recording import Recording, StoredFrame
 
@@ -50,7 +51,7 @@ def _read(path: Path, other: Camera | None) -> Iterator[StoredFrame]:
                 compressed = file.read(length)
                 if len(compressed) < length:
                     return
-                name = path.with_name(f"{path.name}#{number}")
+                name = frame_path(path, number)
                 yield StoredFrame(name, partial(_decode, str(name), compressed, shape, other or camera, unit, time))
                 number += 1
     except OSError as error:
@@ -84,6 +85,6 @@ def _decode(
     except zlib.error:
         data = b""
     if len(data) != size or not stream.eof:
-        raise HandPoseError(f"{name}: is damaged; copy the recording again")
+        raise DepthReadError(f"{name}: is damaged; copy the recording again")
     stored = np.frombuffer(data, "<u2").reshape(shape)
     return DepthFrame(to_depth(stored, unit), camera.for_image(shape[1], shape[0]), time, unit)

@@ -15,10 +15,11 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 
-from handpose.errors import HandPoseError
+from handpose.errors import DepthReadError, HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.io.depth.png import read_png
 from handpose.io.depth.read import to_depth
+from handpose.io.inputs import frame_path
 from handpose.io.ros.cdr import CdrReader, CdrWriter
 from handpose.io.ros.mcap import McapMessage, McapWriter, read_library, read_messages
 from handpose.io.ros.messages import with_header
@@ -140,7 +141,7 @@ def _read(path: Path, camera: Camera | None) -> Iterator[StoredFrame]:
     for message in _messages(path):
         latest[message.topic] = message.data
         if message.topic == _IMAGE:
-            name = path.with_name(f"{path.name}#{number}")
+            name = frame_path(path, number)
             yield StoredFrame(name, partial(_decode, str(name), latest.copy(), camera))
             number += 1
 
@@ -154,7 +155,7 @@ def _decode(name: str, messages: dict[str, bytes], camera: Camera | None) -> Dep
         image.text(), image.text()
         data = image.octets()[len(_COMPRESSION_HEADER) :].tobytes()
     except (KeyError, ValueError, HandPoseError) as error:
-        raise HandPoseError(f"{name}: is damaged ({error}); copy the recording again") from None
+        raise DepthReadError(f"{name}: is damaged ({error}); copy the recording again") from None
     depth = to_depth(read_png(name, data, nyu=False), unit)
     return DepthFrame(depth, camera.for_image(depth.shape[1], depth.shape[0]), time, unit)
 

@@ -15,11 +15,14 @@ class StoredFrame(NamedTuple):
 
     Attributes:
         path: Path of the recording, `#`, and the number of the frame, from 0.
-        decode: Returns the frame, or raises a `HandPoseError` that starts with the path. Any thread may call it.
+        decode: Returns the frame, or raises `DepthReadError`. Any thread may call it.
     """
 
     path: Path
     decode: Callable[[], DepthFrame]
+
+    def __str__(self) -> str:
+        return str(self.path)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from handpose.io.depth.limits import check_size
 from handpose.io.depth.png import read_png
 from handpose.io.depth.read import to_depth
 from handpose.io.depth.units import DepthUnit, millimeters_per_unit
+from handpose.io.inputs import frame_path
 from handpose.recordings.frame import DepthFrame
 from handpose.recordings.recording import Recording, StoredFrame
 
@@ -145,7 +146,7 @@ def _depth_stream(bag: Any, path: Path, topic: str | None) -> _Stream:
             f"{_list(topics)}"
         )
     if len(streams) > 1:
-        raise HandPoseError(f"{path}: contains several topics of depth images, pass one as topic: {_list(names)}")
+        raise HandPoseError(f"{path}: contains several topics of depth images, pass one with --topic: {_list(names)}")
     return streams[0]
 
 
@@ -170,7 +171,7 @@ def _find_camera(bag: Any, stream: _Stream, path: Path) -> Camera:
                 return _camera(_first(bag, topic), topic, path, rectified="rect" in parts[-1])
     raise HandPoseError(
         f"{path}: contains no camera_info for the topic {stream.topic} (topics: {_list(infos)}); pass the camera's "
-        "intrinsics as camera"
+        "intrinsics with --camera"
     )
 
 
@@ -178,12 +179,12 @@ def _camera(info: Any, topic: str, path: Path, *, rectified: bool) -> Camera:
     """Convert a `CameraInfo`; its fields have capital letters in ROS 1."""
     k, d, p = (np.array(getattr(info, name if hasattr(info, name) else name.upper())) for name in "kdp")
     if info.roi.x_offset or info.roi.y_offset:
-        raise HandPoseError(f"{path}: the images are a window of the camera's image; pass its intrinsics as camera")
+        raise HandPoseError(f"{path}: the images are a window of the camera's image; pass its intrinsics with --camera")
     fx, fy, cx, cy = (p[0], p[5], p[2], p[6]) if rectified and np.any(d) else (k[0], k[4], k[2], k[5])
     try:
         return Camera(fx, fy, cx, cy, info.width, info.height)
     except HandPoseError as error:
-        raise HandPoseError(f"{path}: {topic}: {error}; pass the intrinsics as camera") from None
+        raise HandPoseError(f"{path}: {topic}: {error}; pass the intrinsics with --camera") from None
 
 
 def _find_unit(bag: Any, topic: str) -> float | None:
@@ -200,7 +201,7 @@ def _read(path: Path, stream: _Stream) -> Iterator[StoredFrame]:
     with _open_bag(path) as bag:
         times = _text_times(bag, stream.topic)
         for number, (_, recorded, message) in enumerate(_messages(bag, {stream.topic})):
-            frame = path.with_name(f"{path.name}#{number}")
+            frame = frame_path(path, number)
             yield StoredFrame(frame, partial(stream.decode, str(frame), message, times.get(recorded)))
 
 

@@ -52,6 +52,7 @@ class HandPose:
         model: Name of the weights.
         source: Path of the image, or empty.
         warnings: Reasons why the joints may be wrong, such as an implausible camera; usually empty.
+        time: Capture time in s, if the image is a frame of a recording.
         hand_index: Index of the hand among those in the image, nearest first.
     """
 
@@ -68,6 +69,7 @@ class HandPose:
     model: str = ""
     source: str = ""
     warnings: tuple[PoseWarning, ...] = ()
+    time: float | None = None
     hand_index: int = 0
 
     def __post_init__(self) -> None:
@@ -135,6 +137,7 @@ class HandPose:
             "cube_mm": self.cube,
             "camera": self.camera.to_dict(),
             "warnings": [warning._asdict() for warning in self.warnings],
+            **({} if self.time is None else {"time_s": self.time}),
         }
 
     @classmethod
@@ -165,6 +168,7 @@ class HandPose:
                 source=values["source"],
                 hand_index=int(values.get("hand_index", 0)),
                 warnings=tuple(PoseWarning(**warning) for warning in values.get("warnings", ())),
+                time=None if values.get("time_s") is None else float(values["time_s"]),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise HandPoseError(f"not a hand pose record: {type(error).__name__} {str(error)[:100]}") from None
