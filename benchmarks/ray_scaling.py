@@ -25,10 +25,10 @@ from handpose.io.depth.read import decode_depth
 from handpose.jobs.cluster.engine import predict_shards
 from handpose.jobs.cluster.output import ShardedOutput
 from handpose.jobs.cluster.shards import FILES_PER_SHARD, find_shards
-from handpose.jobs.cluster.table import encode_parquet, records_table
 from handpose.jobs.job import PredictOptions
 from handpose.jobs.pipeline import predict_files
 from handpose.results.records import Record
+from handpose.results.table import encode_parquet, to_table
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 FRAMES = [EXAMPLES / name for name in ("open.png", "thumb.png", "down.png")]
@@ -96,10 +96,10 @@ def measure_stages() -> tuple[dict[str, float], float, float]:
         "decode PNG": lambda: [decode_depth(one, name) for one, name in zip(data, names, strict=True)],
         "localize and crop": lambda: [estimator.find(depth, query) for depth in depths],
         "network and decode": network,
-        "table": lambda: encode_parquet(records_table(records)),
+        "table": lambda: encode_parquet(to_table(records)),
     }
     seconds = {name: statistics.median(_seconds(stage) for _ in range(7)) / 48 for name, stage in stages.items()}
-    return seconds, sum(map(len, data)) / 48, len(encode_parquet(records_table(records))) / 48
+    return seconds, sum(map(len, data)) / 48, len(encode_parquet(to_table(records))) / 48
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -53,6 +53,8 @@ if TYPE_CHECKING:  # `as` marks names as public for type checkers
     from handpose.results.page import pose_page as pose_page
     from handpose.results.pose import HandPose as HandPose
     from handpose.results.pose import PoseWarning as PoseWarning
+    from handpose.results.table import to_dataframe as to_dataframe
+    from handpose.results.table import to_table as to_table
     from handpose.results.uvd import write_predictions as write_predictions
     from handpose.training.config import TrainingConfig as TrainingConfig
     from handpose.training.on_synthetic import synthetic_task as synthetic_task
@@ -91,6 +93,7 @@ _NAMES = {
     "recordings.mcap": ("Recorder",),
     "results.page": ("pose_page",),
     "results.pose": ("HandPose", "PoseWarning"),
+    "results.table": ("to_dataframe", "to_table"),
     "results.uvd": ("write_predictions",),
     "training.config": ("TrainingConfig",),
     "training.on_synthetic": ("synthetic_task",),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,31 +15,43 @@ from handpose.results.pose import HandPose
 from handpose.results.records import FailedFrame, Record
 from handpose.results.uvd import prediction_line
 
-_CSV_COLUMNS = (
+CSV_COLUMNS = (
     *("source", "status", "model", "layout", "hand", "joint"),
     *("x_mm", "y_mm", "z_mm", "u", "v", "spread_x_mm", "spread_y_mm", "spread_z_mm", "error_mm", "reason", "warnings"),
     "hand_index",
 )
+"""Columns of the CSV format and of data frames."""
 
 
 def _json_line(record: Record) -> str:
     return json.dumps(record.to_dict()) + "\n"
 
 
-def _csv_rows(record: Record) -> str:
-    """Return one row per joint, or one row with the reason of a failure."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+def joint_rows(record: Record) -> list[tuple[Any, ...]]:
+    """Return one row of `CSV_COLUMNS` per joint, or one row with the reason of a failure and None for all numbers."""
     if isinstance(record, FailedFrame):
-        empty = [""] * (len(_CSV_COLUMNS) - 5)
-        writer.writerow((record.source, record.status, *empty, record.reason, "", ""))
-        return text.getvalue()
+        return [(record.source, record.status, "", "", "", "", *[None] * 9, record.reason, "", None)]
     shared = (record.source, record.status, record.model, record.layout.name, record.hand)
-    for i, joint in enumerate(record.layout.joints):
-        numbers = np.concatenate([record.xyz[i], record.uvz[i, :2], record.spread[i], record.error_mm[i : i + 1]])
-        cells = ("" if np.isnan(number) else f"{number:.2f}" for number in numbers)
-        writer.writerow((*shared, joint, *cells, "", _codes(record), record.hand_index))
+    numbers = np.column_stack([record.xyz, record.uvz[:, :2], record.spread, record.error_mm])
+    return [
+        (*shared, joint, *row, "", _codes(record), record.hand_index)
+        for joint, row in zip(record.layout.joints, numbers.tolist(), strict=True)
+    ]
+
+
+def _csv_rows(record: Record) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(map(_csv_cells, joint_rows(record)))
     return text.getvalue()
+
+
+def _csv_cells(row: tuple[Any, ...]) -> Iterator[Any]:
+    """Format numbers with two decimals, and leave missing ones empty."""
+    for cell in row:
+        if isinstance(cell, float):
+            yield "" if math.isnan(cell) else f"{cell:.2f}"
+        else:
+            yield "" if cell is None else cell
 
 
 def _codes(pose: HandPose) -> str:
@@ -90,7 +103,7 @@ def npz_bytes(records: Sequence[Record]) -> bytes:
 
 LINES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "jsonl": ("", _json_line),
-    "csv": (",".join(_CSV_COLUMNS) + "\n", _csv_rows),
+    "csv": (",".join(CSV_COLUMNS) + "\n", _csv_rows),
     "uvd": ("", _uvd_line),
 }
 """Formats that grow line by line: the header, and the lines of a record."""

@@ -26,9 +26,9 @@ from handpose.jobs.cluster.output import ShardedOutput, write_url
 from handpose.jobs.cluster.predictor import predict_records
 from handpose.jobs.cluster.readers import read_shard
 from handpose.jobs.cluster.shards import InputFile, Shard
-from handpose.jobs.cluster.table import encode_parquet, records_table
 from handpose.jobs.job import PredictOptions
 from handpose.jobs.pipeline import FetchedFile
+from handpose.results.table import encode_parquet, to_table
 
 # Reading mostly waits for the storage, so a reader fits next to each worker. Writing hardly computes, and must not wait
 # until all shards are read.
@@ -199,7 +199,7 @@ class _Worker:
                 "rows": [len(files)],
                 "failed": [sum(record.status == "error" for record in records)],
                 "warnings": pa.array([messages], pa.list_(pa.string())),
-                "parquet": pa.array([encode_parquet(records_table(records))], pa.large_binary()),
+                "parquet": pa.array([encode_parquet(to_table(records))], pa.large_binary()),
             }
         )
 

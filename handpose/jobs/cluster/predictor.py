@@ -55,10 +55,10 @@ class HandPosePredictor:
 
     def __call__(self, batch: Mapping[str, Iterable[Any]]) -> pa.Table:
         """Predict a batch of frames."""
-        from handpose.jobs.cluster.table import records_table  # requires the extra `ray`
+        from handpose.results.table import to_table  # requires the extra `ray`
 
         files = [FetchedFile(str(name), data) for name, data in zip(batch["path"], batch["bytes"], strict=True)]
-        return records_table(predict_records(self._estimator, files, self._options))
+        return to_table(predict_records(self._estimator, files, self._options))
 
 
 def predict_records(

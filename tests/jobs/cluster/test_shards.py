@@ -26,7 +26,7 @@ from handpose.jobs.cluster.output import MANIFEST, ShardedOutput, write_url  # n
 from handpose.jobs.cluster.predictor import HandPosePredictor  # noqa: E402 - needs pyarrow
 from handpose.jobs.cluster.readers import read_shard  # noqa: E402
 from handpose.jobs.cluster.shards import FILES_PER_SHARD, InputFile, Shard, find_shards  # noqa: E402
-from handpose.jobs.cluster.table import encode_parquet, records_table  # noqa: E402
+from handpose.results.table import encode_parquet, to_table  # noqa: E402
 from tests.helpers.archives import tar_of  # noqa: E402
 
 CAMERA = Camera(200.0, 200.0, 31.5, 23.5, 64, 48)
@@ -213,7 +213,7 @@ def test_a_job_is_resumed_shard_by_shard(tmp_path: Path, store: str) -> None:
     shards, settings = shards_of(3), {"model": "msra", "box": (1, 2, 3, 4)}
     output = ShardedOutput(folder, settings, shards, resume=False, force=False)
     for number in (0, 2):
-        write_url(f"{output.stem(shards[number])}-00000.parquet", encode_parquet(records_table([])))
+        write_url(f"{output.stem(shards[number])}-00000.parquet", encode_parquet(to_table([])))
         output.finish(shards[number], 10, number)
     output.close()
     with pytest.raises(HandPoseError, match="already contains results; pass --resume"):
@@ -224,7 +224,7 @@ def test_a_job_is_resumed_shard_by_shard(tmp_path: Path, store: str) -> None:
         ShardedOutput(folder, settings, shards[:2], resume=True, force=False)
 
     incomplete = f"{output.stem(shards[1])}-00007.parquet"
-    write_url(incomplete, encode_parquet(records_table([])))
+    write_url(incomplete, encode_parquet(to_table([])))
     resumed = ShardedOutput(folder, settings, shards, resume=True, force=False)
     assert [resumed.holds(shard) for shard in shards] == [True, False, True]
     assert (resumed.rows, resumed.failed) == (20, 2)
@@ -258,7 +258,7 @@ def test_rows_equal_json_records(tmp_path: Path) -> None:
     estimator = HandPoseEstimator.from_pretrained("msra", device="cpu", backend="torch")
     poses = estimator.predict([EXAMPLES / "open.png", np.zeros((480, 640), np.float32)], camera=Camera.parse("msra"))
     file = tmp_path / "a.parquet"
-    file.write_bytes(encode_parquet(records_table(poses)))
+    file.write_bytes(encode_parquet(to_table(poses)))
     rows = pq.read_table(file).to_pylist()
     expected = [json.loads(json.dumps(pose.to_dict())) for pose in poses]
     assert [{key: row[key] for key in pose} for row, pose in zip(rows, expected, strict=True)] == expected

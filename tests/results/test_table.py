@@ -1,0 +1,54 @@
+"""Tables and data frames of poses."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import numpy as np
+import pytest
+
+from handpose import MSRA21, Camera, HandPose, PoseWarning, to_dataframe, to_table
+from handpose.results.formats import LINES
+from handpose.results.records import FailedFrame
+from handpose.results.table import encode_parquet
+
+CAMERA = Camera(200.0, 200.0, 31.5, 23.5, 64, 48)
+
+
+def records() -> list[HandPose | FailedFrame]:
+    xyz = np.random.default_rng(1).uniform((-90.0, -90.0, 310.0), (90.0, 90.0, 490.0), (21, 3))
+    pose = HandPose(
+        *(xyz, CAMERA.project(xyz), np.full((21, 3), 2.0), np.full(21, 5.0)),
+        *(MSRA21, "ok", "left", xyz.mean(axis=0), 250.0, CAMERA),
+        **{"model": "m", "source": "a.png", "warnings": (PoseWarning("code", "why"),)},
+    )
+    none = HandPose.no_hand(MSRA21, hand="right", cube=250.0, camera=CAMERA, source="b.png")
+    return [pose, none, FailedFrame("c.png", "not a depth image", MSRA21)]
+
+
+def test_a_parquet_file_returns_each_record() -> None:
+    pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    given = records()
+    table = pq.read_table(io.BytesIO(encode_parquet(to_table(iter(given)))))
+    rows = [{key: value for key, value in row.items() if value is not None} for row in table.to_pylist()]
+    assert rows == [record.to_dict() for record in given]
+
+
+def test_a_data_frame_has_the_numbers_of_the_csv_format() -> None:
+    pytest.importorskip("pandas")
+    given = records()
+    frame = to_dataframe(given)
+    assert len(frame) == 21 + 21 + 1
+    np.testing.assert_array_equal(frame[["x_mm", "y_mm", "z_mm"]][:21].to_numpy(dtype=float), given[0].xyz)  # type: ignore[union-attr]
+    assert frame["error_mm"].dtype == np.float64
+    header, lines = LINES["csv"]
+    rows = csv.DictReader(io.StringIO(header + "".join(map(lines, given))))
+    for row, (_, expected) in zip(rows, frame.iterrows(), strict=True):
+        assert row["joint"] == expected["joint"]
+        assert row["reason"] == expected["reason"]
+        for name in ("x_mm", "v", "spread_z_mm", "hand_index"):
+            number = float(row[name] or "nan")
+            assert number == pytest.approx(expected[name], abs=0.005, nan_ok=True)
