@@ -24,6 +24,10 @@ def benchmark(
         list[str] | None,
         typer.Option(help="torch, onnxruntime or openvino; repeatable (default: all that are installed)."),
     ] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(help="float32 or int8 (not with torch); repeatable (default: float32)."),
+    ] = None,
     device: Device = "auto",
     batch_size: Annotated[
         list[int] | None, typer.Option(min=1, help="Batch size; repeatable (default: 1, 16 and 64).")
@@ -43,6 +47,7 @@ def benchmark(
         unit=parse_unit(unit),
         model=model,
         backends=backend or (),  # type: ignore[arg-type] # load_backend checks them
+        precisions=precision or ("float32",),  # type: ignore[arg-type] # load_backend checks them
         device=device,
         batch_sizes=batch_size or (1, 16, 64),
         repeats=repeats,
@@ -53,11 +58,11 @@ def benchmark(
 def _table(report: dict[str, Any]) -> str:
     """Return the report as a Markdown table, with the machine above it."""
     lines = [", ".join(f"{name} {value}" for name, value in report["machine"].items()), ""]
-    lines += ["| backend | stage | batch | p50 ms | p95 ms | images/s |", "|---|---|---|---|---|---|"]
+    lines += ["| backend | precision | stage | batch | p50 ms | p95 ms | images/s |", "|---|---|---|---|---|---|---|"]
     for row in report["timings"]:
         lines.append(
-            f"| {row['backend']} | {row['stage']} | {row['batch']} | {row['p50_ms']:.2f} | {row['p95_ms']:.2f} "
-            f"| {row['per_second']:.0f} |"
+            f"| {row['backend']} | {row['precision']} | {row['stage']} | {row['batch']} | {row['p50_ms']:.2f} "
+            f"| {row['p95_ms']:.2f} | {row['per_second']:.0f} |"
         )
     peaks = [f"{name} {value:.0f} MB" for name, value in report["peak_memory_mb"].items() if value is not None]
     return "\n".join([*lines, *(["", f"peak memory: {', '.join(peaks)}"] if peaks else [])])

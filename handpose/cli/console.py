@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import warnings
@@ -17,6 +18,14 @@ from handpose.io.warn import kind
 def say(line: str) -> None:
     """Print a log message."""
     typer.echo(line, err=True)
+
+
+class Lines(logging.Handler):
+    """Prints log messages as lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one message."""
+        say(record.getMessage())
 
 
 def print_row(row: dict[str, float]) -> None:

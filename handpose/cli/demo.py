@@ -9,12 +9,14 @@ from typing import Annotated
 import typer
 
 from handpose.cli.console import say
+from handpose.cli.options import Precision
 
 
 def demo(
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="Further model to choose from, as in `handpose predict`.")
     ] = None,
+    precision: Precision = "float32",
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 accepts connections from other machines.")
     ] = "127.0.0.1",
@@ -26,7 +28,7 @@ def demo(
     from handpose.weights.registry import WEIGHTS
 
     models = list(dict.fromkeys([*([model] if model else []), *WEIGHTS]))
-    page, address = serve(host, port, models)
+    page, address = serve(host, port, models, precision)
     say(f"{address} (press Ctrl-C to stop)")
     if browser:
         typer.launch(address)

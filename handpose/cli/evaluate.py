@@ -13,6 +13,7 @@ from handpose.cli.options import (
     Data,
     Device,
     Json,
+    Precision,
     Root,
     Subject,
     TestShare,
@@ -56,6 +57,7 @@ def evaluate(
     test_share: TestShare = 0.0,
     workers: Workers = 0,
     device: Device = "auto",
+    precision: Precision = "float32",
     views: Views = 1,
     predictions: Annotated[
         list[Path] | None, typer.Option(help="Evaluate a prediction file instead of a model; repeatable.")
@@ -96,7 +98,7 @@ def evaluate(
         if data != "synthetic":
             datasets = [open_data(data, root, "test", centers, one, cube, test_share) for one in subjects]
         names = model or ["msra" if not datasets else datasets[0].layout.name]
-        models = [_load_model(name, subjects, device, views) for name in names]
+        models = [_load_model(name, subjects, device, precision, views) for name in names]
         if not datasets:
             note_first_generation("hand-test.npz")
         with warnings_as_lines():
@@ -112,12 +114,19 @@ def evaluate(
         result.plot(plots)
 
 
-def _load_model(name: str, subjects: list[int | None], device: str, views: int) -> tuple[str, list[HandPoseEstimator]]:
+def _load_model(
+    name: str, subjects: list[int | None], device: str, precision: Precision, views: int
+) -> tuple[str, list[HandPoseEstimator]]:
     """Return the name of a model, and its estimator for each subject: its own, or the same for all of them."""
     from handpose.inference.estimator import HandPoseEstimator
 
     def load(name: str | Path) -> HandPoseEstimator:
-        return HandPoseEstimator.from_pretrained(name, device=device, views=views)  # type: ignore[arg-type] # checked there
+        return HandPoseEstimator.from_pretrained(
+            name,
+            device=device,
+            precision=precision,
+            views=views,  # type: ignore[arg-type] # checked there
+        )
 
     if len(subjects) > 1 and (Path(name) / "P0").is_dir():
         return Path(name).name, [load(Path(name) / f"P{one}") for one in subjects]

@@ -10,7 +10,7 @@ from typing import IO, Annotated
 import typer
 
 from handpose.cli.console import print_row, say, warnings_as_lines
-from handpose.cli.options import Device, Model, Topic, Views, parse_camera, parse_unit
+from handpose.cli.options import Device, Model, Precision, Topic, Views, parse_camera, parse_unit
 from handpose.cli.signals import exit_on_broken_pipe
 from handpose.errors import HandPoseError, SourceLostError
 from handpose.io.choices import HandOrAuto
@@ -50,6 +50,7 @@ def live(
         ),
     ] = False,
     device: Device = "auto",
+    precision: Precision = "float32",
     views: Views = 1,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:
@@ -79,7 +80,12 @@ def live(
     with contextlib.ExitStack() as stack:
         warnings = stack.enter_context(warnings_as_lines())
         stack.enter_context(exit_on_broken_pipe())
-        estimator = HandPoseEstimator.from_pretrained(model, device=device, views=views)  # type: ignore[arg-type]
+        estimator = HandPoseEstimator.from_pretrained(
+            model,
+            device=device,
+            precision=precision,
+            views=views,  # type: ignore[arg-type] # checked there
+        )
         tracker = HandTracker(estimator, max_hands=max_hands, hand=hand)
         recorder = None if record is None else stack.enter_context(contextlib.closing(Recorder(record)))
         viewer = stack.enter_context(contextlib.closing(RerunViewer())) if view else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Annotated, NoReturn
 
@@ -11,7 +12,7 @@ from handpose.cli.ablate import ablate
 from handpose.cli.benchmark import benchmark
 from handpose.cli.calibrate import calibrate
 from handpose.cli.check import check
-from handpose.cli.console import say
+from handpose.cli.console import Lines, say
 from handpose.cli.demo import demo
 from handpose.cli.evaluate import evaluate
 from handpose.cli.export import export
@@ -53,6 +54,9 @@ def options(
 
 def main() -> NoReturn:
     """Run the command line. Errors that the user can fix print one line and exit with 2; others print a traceback."""
+    log = logging.getLogger("handpose")
+    log.addHandler(Lines())
+    log.setLevel(logging.INFO)
     try:
         app()
     except (HandPoseError, DeviceMemoryError) as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from handpose.cli.console import say
+from handpose.io import choices
 from handpose.io.choices import DatasetName, Split
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ Views = Annotated[
     int, typer.Option(help="Rotated copies of each crop to average over: 1, 2 or 4. More are slower but more accurate.")
 ]
 Topic = Annotated[str | None, typer.Option(help="Topic of the depth images, if a ROS bag contains several.")]
+Precision = Annotated[
+    choices.Precision,
+    typer.Option(help="Precision of the network; int8 is faster and slightly less accurate (onnxruntime, openvino)."),
+]
 Data = Literal["synthetic", DatasetName]
 Root = Annotated[Path | None, typer.Option(help="Folder of the data set, or the .jsonl file of records.")]
 Centers = Annotated[

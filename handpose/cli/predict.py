@@ -8,7 +8,18 @@ from typing import Annotated, Literal, get_args
 import typer
 
 from handpose.cli.console import warnings_as_lines
-from handpose.cli.options import Camera, Device, Model, Topic, Unit, Views, parse_camera, parse_numbers, parse_unit
+from handpose.cli.options import (
+    Camera,
+    Device,
+    Model,
+    Precision,
+    Topic,
+    Unit,
+    Views,
+    parse_camera,
+    parse_numbers,
+    parse_unit,
+)
 from handpose.cli.predict_cluster import run_on_cluster
 from handpose.cli.predict_local import run_local
 from handpose.io.choices import Format, HandOrAuto
@@ -59,6 +70,7 @@ def predict(
     device: Device = "auto",
     backend: Annotated[str, typer.Option(help="Inference backend: auto, torch, onnxruntime, openvino.")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Batch size of the network.")] = 16,
+    precision: Precision = "float32",
     views: Views = 1,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing results.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the interrupted job that wrote --output.")] = False,
@@ -94,7 +106,16 @@ def predict(
         hand=hand,
         unit=parse_unit(unit),
     )
-    options = PredictOptions(model, query, device, backend, batch_size, views, max_hands)  # type: ignore[arg-type] # checked on use
+    options = PredictOptions(
+        model,
+        query,
+        device,
+        backend,  # type: ignore[arg-type] # checked on use
+        batch_size,
+        views,  # type: ignore[arg-type] # checked on use
+        max_hands,
+        precision,
+    )
     job = PredictJob(inputs, output, options, centers=centers, y_up=y_up, force=force, resume=resume, topic=topic)
     with warnings_as_lines():
         if on_cluster:

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-from handpose.demo.show import ASSUMED, show_hand
+from handpose.demo.show import ASSUMED, Shown, show_hand
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import CAMERAS, Camera
-from handpose.io.choices import HandOrAuto
+from handpose.io.choices import HandOrAuto, Precision
 from handpose.io.depth.read import read_depth
 from handpose.io.depth.units import parse_unit
 from handpose.results.overlay import depth_picture
@@ -71,7 +71,7 @@ def _intrinsics(folder: Path) -> str:
     return ",".join(f"{number:g}" for number in numbers)
 
 
-def make_page(models: Sequence[str]) -> gr.Blocks:
+def make_page(models: Sequence[str], precision: Precision) -> gr.Blocks:
     """Return the page with a model selector; the first model is selected by default."""
     examples = _examples()
     cameras = list(dict.fromkeys(example.camera for example in examples))
@@ -83,15 +83,19 @@ def make_page(models: Sequence[str]) -> gr.Blocks:
                 inputs = [image, *_option_inputs(examples[0], cameras, models)]
             with gr.Column(scale=3, min_width=320):
                 outputs = _outputs()
+
+        def show(path: str | None, camera: str, unit: str, model: str, hand: HandOrAuto) -> Shown:
+            return show_hand(path, camera, unit, model, hand, precision)
+
         changes = [image.clear, *(option.input for option in inputs[1:])]
-        gr.on([page.load, *changes], show_hand, inputs, outputs, show_progress="hidden")
+        gr.on([page.load, *changes], show, inputs, outputs, show_progress="hidden")
 
         def forget_example(camera: str) -> str:
             return ASSUMED if camera in cameras else camera
 
         # An uploaded image is from another camera than the examples.
         image.upload(forget_example, inputs[1], inputs[1], show_progress="hidden").then(
-            show_hand, inputs, outputs, show_progress="hidden"
+            show, inputs, outputs, show_progress="hidden"
         )
 
         def choose(event: gr.SelectData) -> tuple[str, str, str]:
@@ -99,7 +103,7 @@ def make_page(models: Sequence[str]) -> gr.Blocks:
             return str(example.file), example.camera, example.unit
 
         gallery.select(choose, None, inputs[:3], show_progress="hidden").then(
-            show_hand, inputs, outputs, show_progress="hidden"
+            show, inputs, outputs, show_progress="hidden"
         )
     return page
 

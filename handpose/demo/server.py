@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from handpose.demo.page import EXAMPLES, STYLE, make_page
 from handpose.demo.show import estimator_of
 from handpose.errors import HandPoseError
+from handpose.io.choices import Precision
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -19,13 +20,14 @@ _MAX_UPLOAD = "64mb"
 _POLICY = b"default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'"
 
 
-def serve(host: str, port: int, models: Sequence[str]) -> tuple[gr.Blocks, str]:
+def serve(host: str, port: int, models: Sequence[str], precision: Precision) -> tuple[gr.Blocks, str]:
     """Start the server in background threads; return the page, which the caller must close, and its address.
 
     Args:
         host: Address to listen on; `127.0.0.1` accepts connections from this machine only.
         port: Port to listen on, or 0 for a free port.
         models: Models to choose from; the first one is selected initially.
+        precision: Precision of the network.
 
     Raises:
         HandPoseError: The port is in use, or the first model does not exist (`WeightsError`).
@@ -34,8 +36,8 @@ def serve(host: str, port: int, models: Sequence[str]) -> tuple[gr.Blocks, str]:
     from starlette.middleware import Middleware
 
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    estimator_of(models[0])
-    page = make_page(models)
+    estimator_of(models[0], precision)
+    page = make_page(models, precision)
     try:
         _, address, _ = page.launch(
             server_name=host,

@@ -19,7 +19,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import CAMERAS, Camera
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import Query
-from handpose.io.choices import HandOrAuto
+from handpose.io.choices import HandOrAuto, Precision
 from handpose.io.depth.units import parse_unit
 from handpose.jobs.pipeline import predict_files
 from handpose.results.page import pose_page
@@ -48,7 +48,9 @@ class Shown(NamedTuple):
     record: dict[str, Any] | None = None
 
 
-def show_hand(path: str | None, camera: str, unit: str, model: str, hand: HandOrAuto) -> Shown:
+def show_hand(
+    path: str | None, camera: str, unit: str, model: str, hand: HandOrAuto, precision: Precision = "float32"
+) -> Shown:
     """Predict the hand in a depth image, and return the outputs of the page.
 
     Args:
@@ -57,13 +59,15 @@ def show_hand(path: str | None, camera: str, unit: str, model: str, hand: HandOr
         unit: `mm`, `m`, `nyu` or millimeters per stored unit.
         model: Model, as in `HandPoseEstimator.from_pretrained`.
         hand: Which hand the image shows.
+        precision: Precision of the network.
     """
     if path is None:
         return Shown(message_html("Choose a depth image or one of the examples.", "warning"))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
-            pose, depth = _predict(Path(path), Query(camera_of(camera), hand=hand, unit=parse_unit(unit)), model)
+            query = Query(camera_of(camera), hand=hand, unit=parse_unit(unit))
+            pose, depth = _predict(Path(path), query, estimator_of(model, precision))
         except HandPoseError as error:
             return Shown(message_html(str(error).replace(path, Path(path).name), "warning"))
     notes = "".join(message_html(str(warning.message).replace(path, Path(path).name), "warning") for warning in caught)
@@ -101,17 +105,17 @@ def _downloads_html(stem: str, record: dict[str, Any], png: bytes, page: str) ->
     return f"<p>Download: {' '.join(links)}</p>"
 
 
-def _predict(path: Path, query: Query, model: str) -> tuple[HandPose, np.ndarray]:
-    (result,) = predict_files(estimator_of(model), [path], query, keep_depth=True)
+def _predict(path: Path, query: Query, estimator: HandPoseEstimator) -> tuple[HandPose, np.ndarray]:
+    (result,) = predict_files(estimator, [path], query, keep_depth=True)
     if result.pose is None or result.depth is None:
         raise HandPoseError(f"{result.error}")
     return replace(result.pose, source=path.name), result.depth
 
 
 @lru_cache(maxsize=4)
-def estimator_of(model: str) -> HandPoseEstimator:
+def estimator_of(model: str, precision: Precision) -> HandPoseEstimator:
     """Return the cached estimator of a model."""
-    return HandPoseEstimator.from_pretrained(model)
+    return HandPoseEstimator.from_pretrained(model, precision=precision)
 
 
 def camera_of(text: str) -> Camera | None:

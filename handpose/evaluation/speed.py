@@ -21,7 +21,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.crop import HandCrop
 from handpose.inference.estimator import HandPoseEstimator
-from handpose.io.choices import BackendName
+from handpose.io.choices import BackendName, Precision
 from handpose.io.depth.read import read_depth
 from handpose.io.depth.units import DepthUnit
 from handpose.runtimes.base import Runtime
@@ -58,6 +58,7 @@ def benchmark(
     unit: DepthUnit = "mm",
     model: str = "msra",
     backends: Sequence[BackendName] = (),
+    precisions: Sequence[Precision] = ("float32",),
     device: str = "auto",
     batch_sizes: Sequence[int] = (1, 16, 64),
     repeats: int = 200,
@@ -69,7 +70,8 @@ def benchmark(
         camera: Intrinsics of the image.
         unit: Unit of the image.
         model: Model, as in `HandPoseEstimator.from_pretrained`.
-        backends: Backends; by default, all that are installed.
+        backends: Backends; by default, all that are installed and have the precision.
+        precisions: Precisions of the network.
         device: Device that runs the network.
         batch_sizes: Batch sizes of the stages `decode`, `network` and `whole`.
         repeats: Calls per stage at batch size 1; larger batches are repeated less often, but at least ten times.
@@ -78,23 +80,30 @@ def benchmark(
         HandPoseError: The image shows no hand or cannot be read, or a backend cannot be used.
     """
     names = backends or (["auto"] if Path(model).suffix in GRAPH_SUFFIXES else installed_backends())
+    variants = [
+        (name, precision)
+        for name in names
+        for precision in precisions
+        if backends or (name, precision) != ("torch", "int8")
+    ]
     settings = {"camera": camera, "unit": unit, "batch_sizes": batch_sizes, "repeats": repeats}
     report: dict[str, Any] = {"machine": machine(), "peak_memory_mb": {}, "timings": []}
-    for name in names:
+    for name, precision in variants:
         # In one process, the idle threads of a runtime would slow down the others, and all would share their memory.
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-            timings, memory = process.submit(_measure_backend, name, model, device, image, settings).result()
+            timings, memory = process.submit(_measure_backend, name, precision, model, device, image, settings).result()
         report["timings"] += timings
-        report["peak_memory_mb"][name] = memory
+        report["peak_memory_mb"][name if precision == "float32" else f"{name} {precision}"] = memory
     return report
 
 
 def _measure_backend(
-    backend: BackendName, model: str, device: str, image: str | Path, settings: dict[str, Any]
+    backend: BackendName, precision: Precision, model: str, device: str, image: str | Path, settings: dict[str, Any]
 ) -> tuple[list[dict[str, Any]], float | None]:
-    estimator = HandPoseEstimator.from_pretrained(model, backend=backend, device=device)
+    estimator = HandPoseEstimator.from_pretrained(model, backend=backend, precision=precision, device=device)
     timings = measure(estimator, image, **settings)
-    return [{"backend": backend, **dataclasses.asdict(timing)} for timing in timings], peak_memory_mb()
+    measured = {"backend": backend, "precision": precision}
+    return [measured | dataclasses.asdict(timing) for timing in timings], peak_memory_mb()
 
 
 def measure(

@@ -20,7 +20,7 @@ from handpose.inference.query import Box, DepthImage, Query
 from handpose.inference.refine import refine
 from handpose.inference.sides import select_poses
 from handpose.inference.views import check_views, predict_views
-from handpose.io.choices import BackendName, HandOrAuto, OnError, Views
+from handpose.io.choices import BackendName, HandOrAuto, OnError, Precision, Views
 from handpose.io.depth.units import DepthUnit
 from handpose.io.warn import warn_skipped
 from handpose.localization.localizer import hand_candidates, nearest_first
@@ -60,6 +60,7 @@ class HandPoseEstimator:
         *,
         device: str = "auto",
         backend: BackendName = "auto",
+        precision: Precision = "float32",
         views: Views = 1,
         revision: str | None = None,
         cache_dir: str | Path | None = None,
@@ -73,6 +74,7 @@ class HandPoseEstimator:
                 written by `handpose export`, or `owner/repo[@revision]` on the Hugging Face Hub.
             device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
             backend: `torch`, `onnxruntime`, `openvino`, or `auto` for the fastest installed one.
+            precision: `float32`, or `int8`, which is faster and slightly less accurate (ONNX Runtime and OpenVINO).
             views: Rotated copies of each crop to average over: 1, 2 or 4. More are slower but more accurate.
             revision: Branch, tag or commit on the Hub.
             cache_dir: Folder for files from the Hub.
@@ -84,11 +86,12 @@ class HandPoseEstimator:
             HandPoseError: the backend or the device is not available.
         """
         if (file := Path(name)).suffix.lower() in GRAPH_SUFFIXES:
-            return cls(*load_graph(file, backend, device), file_sha256(file), views)
+            return cls(*load_graph(file, backend, device, precision), file_sha256(file), views)
         weights = find_weights(
             str(name), revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
         )
-        return cls(load_runtime(weights, backend, device), weights.config, weights.name, weights.sha256, views)
+        name = weights.name if precision == "float32" else f"{weights.name}-{precision}"
+        return cls(load_runtime(weights, backend, device, precision), weights.config, name, weights.sha256, views)
 
     # fmt: off
     @overload

@@ -9,6 +9,8 @@ Hand = Literal["right", "left"]
 HandOrAuto = Literal[Hand, "auto"]
 """Which hand an image shows; `auto` predicts every candidate as both hands and keeps the less uncertain pose."""
 BackendName = Literal["auto", "torch", "onnxruntime", "openvino"]
+Precision = Literal["float32", "int8"]
+"""Precision of most features and weights of the pose network; `int8` is faster and slightly less accurate."""
 Views = Literal[1, 2, 4]
 """Number of views of each patch: the patch itself, with a half turn (2), or with all quarter turns (4)."""
 Optimizer = Literal["muon", "adam"]

@@ -14,7 +14,7 @@ from handpose.version import __version__
 if TYPE_CHECKING:
     from handpose.inference.estimator import HandPoseEstimator
     from handpose.inference.query import Query
-    from handpose.io.choices import BackendName, Views
+    from handpose.io.choices import BackendName, Precision, Views
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class PredictOptions:
         batch_size: Frames per pass through the network.
         views: Rotated copies of each crop to average over: 1, 2 or 4.
         max_hands: Maximum number of hands per frame.
+        precision: Precision of the network: `float32`, or `int8`, which is faster and slightly less accurate.
     """
 
     model: str | PathLike[str]
@@ -38,6 +39,7 @@ class PredictOptions:
     batch_size: int = 16
     views: Views = 1
     max_hands: int = 1
+    precision: Precision = "float32"
 
     def load_estimator(self, device: str | None = None) -> HandPoseEstimator:
         """Load the network, on another device if `device` is given.
@@ -49,7 +51,11 @@ class PredictOptions:
         from handpose.inference.estimator import HandPoseEstimator
 
         return HandPoseEstimator.from_pretrained(
-            self.model, device=device or self.device, backend=self.backend, views=self.views
+            self.model,
+            device=device or self.device,
+            backend=self.backend,
+            precision=self.precision,
+            views=self.views,
         )
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -49,13 +50,18 @@ class Runtime(ABC):
 
 
 class GraphRuntime(Runtime):
-    """A runtime whose pose network was loaded from an exported file.
+    """A runtime whose pose network is a graph.
 
     Attributes:
-        metadata: Value that the file stores under `METADATA_KEY`, empty if there is none.
+        metadata: Value that the graph stores under `METADATA_KEY`, empty if there is none.
     """
 
     metadata: str
+
+
+def graph_name(graph: Path | bytes) -> str:
+    """Return the name of a graph in error messages: its path, if it is a file."""
+    return "the graph" if isinstance(graph, bytes) else str(graph)
 
 
 def max_threads() -> int:

@@ -19,14 +19,19 @@ import torch
 
 from handpose.errors import HandPoseError
 from handpose.geometry.crop import PATCH
+from handpose.geometry.layouts import LAYOUTS
 from handpose.io.atomic import write_atomically
 from handpose.localization.network import GRAPH_FILE, VIEW_STRIDE
 from handpose.localization.torch_runtime import LocalizerModel
+from handpose.network.config import JGRP2OConfig
 from handpose.network.distances import distances_mm
+from handpose.network.model import JGRP2O
 from handpose.runtimes.base import METADATA_KEY, GraphRuntime, Runtime
+from handpose.runtimes.cuda_graphs import fold_batch_norms
 from handpose.runtimes.onnx_runtime import OnnxRuntime
 from handpose.runtimes.openvino_runtime import OpenVinoRuntime
 from handpose.runtimes.quantize import CALIBRATION_CROPS, quantize, silence_exporters, synthetic_crops
+from handpose.runtimes.templates import TEMPLATES_FILE, add_metadata, fill_template, pack_templates
 from handpose.weights.folder import Weights
 
 if TYPE_CHECKING:
@@ -61,8 +66,7 @@ def export(weights: Weights, file: str | Path, *, int8: bool = False) -> Exporte
         weights: Weights of the pose network.
         file: `.onnx` file for ONNX Runtime (requires the extra `onnx`), or `.xml` file for OpenVINO (requires the extra
             `openvino`); OpenVINO also stores a `.bin` file next to it.
-        int8: Quantize to 8 bits, calibrated on synthetic crops. Requires the extra `onnx`, and the extra `train` the
-            first time.
+        int8: Quantize to 8 bits, calibrated on synthetic crops. Requires the extra `onnx`.
 
     Raises:
         HandPoseError: An extra is missing, the file cannot be written, or its joints differ from those of PyTorch. No
@@ -101,6 +105,41 @@ def export_localizer(file: Path = GRAPH_FILE) -> None:
     example = torch.zeros(1, 2, 3 * VIEW_STRIDE, 4 * VIEW_STRIDE)
     graph = _to_onnx(LocalizerModel(), example, ("channels",), ("votes",), {2: rows, 3: columns})
     write_atomically(file, graph.SerializeToString(deterministic=True))
+
+
+def export_templates(file: Path = TEMPLATES_FILE) -> None:
+    """Write the templates of the pose network's graph, which are part of the package.
+
+    Raises:
+        HandPoseError: The extra `onnx` is not installed.
+        OSError: The file cannot be written.
+    """
+    write_atomically(file, pack_templates({layout: _template(JGRP2OConfig(layout)) for layout in LAYOUTS}))
+
+
+def _template(config: JGRP2OConfig) -> tuple[bytes, dict[str, torch.Size]]:
+    """Return the graph of a network without its weights, and the shape of each tensor in a weights file."""
+    model = JGRP2O(config)
+    shapes = {
+        name: tensor.shape for name, tensor in model.state_dict().items() if not name.endswith("num_batches_tracked")
+    }
+    for name, tensor in model.state_dict().items():
+        if name.endswith("running_mean"):
+            torch.nn.init.uniform_(tensor)  # the exporter merges equal tensors, such as the biases of a new network
+    graph = _pose_graph(fold_batch_norms(model.eval()))
+    for name, tensor in model.state_dict().items():
+        if tensor.ndim == 2:  # the exporter transposes matrices and renames them
+            values = tensor.T.numpy().tobytes()
+            (stored,) = (stored.name for stored in graph.graph.initializer if stored.raw_data == values)
+            for node in graph.graph.node:
+                node.input[:] = [name if used == stored else used for used in node.input]
+    used = {name for node in graph.graph.node for name in node.input}
+    weights = model.state_dict().keys()
+    assert weights <= used
+    kept = [initializer for initializer in graph.graph.initializer if initializer.name in used - weights]
+    del graph.graph.initializer[:], graph.graph.value_info[:]
+    graph.graph.initializer.extend(kept)
+    return graph.SerializeToString(deterministic=True), shapes
 
 
 def _compare(weights: Weights, runtime: Runtime, file: Path, crops: tuple[np.ndarray, np.ndarray] | None) -> Exported:
@@ -183,15 +222,16 @@ def _to_onnx(
     return graph
 
 
-def _write_onnx(weights: Weights, file: Path, calibration: np.ndarray | None) -> None:
+def _pose_graph(model: JGRP2O) -> onnx.ModelProto:
     example = torch.zeros(2, 1, PATCH, PATCH)
-    model = _to_onnx(weights.load(), example, ("patches",), ("uvz", "spread"), {0: torch.export.Dim("count")})
-    if calibration is not None:
-        model = quantize(model, calibration, file)
-    import onnx
+    return _to_onnx(model, example, ("patches",), ("uvz", "spread"), {0: torch.export.Dim("count")})
 
-    onnx.helper.set_model_props(model, {METADATA_KEY: _metadata(weights, calibration is not None)})
-    onnx.save(model, file)
+
+def _write_onnx(weights: Weights, file: Path, calibration: np.ndarray | None) -> None:
+    graph = fill_template(weights) or _pose_graph(weights.load()).SerializeToString()
+    if calibration is not None:
+        graph = quantize(graph, calibration)
+    file.write_bytes(add_metadata(graph, METADATA_KEY, _metadata(weights, calibration is not None)))
 
 
 def _write_openvino(weights: Weights, file: Path, calibration: np.ndarray | None) -> None:
@@ -200,9 +240,12 @@ def _write_openvino(weights: Weights, file: Path, calibration: np.ndarray | None
     except ImportError:
         raise HandPoseError("exporting to OpenVINO requires openvino: pip install 'handpose[openvino]'") from None
 
+    graph = fill_template(weights)
     if calibration is not None:
         _write_onnx(weights, file.with_suffix(".onnx"), calibration)
-        model = openvino.convert_model(file.with_suffix(".onnx"))
+        model = openvino.convert_model(file.with_suffix(".onnx"))  # `read_model` misreads 8-bit graphs
+    elif graph is not None:
+        model = openvino.Core().read_model(graph)
     else:
         with silence_exporters():
             example = torch.zeros(2, 1, PATCH, PATCH)

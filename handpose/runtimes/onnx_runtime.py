@@ -10,7 +10,7 @@ import numpy as np
 
 from handpose.errors import WeightsError
 from handpose.localization.network import GRAPH_FILE
-from handpose.runtimes.base import METADATA_KEY, GraphRuntime, convert_out_of_memory, max_threads
+from handpose.runtimes.base import METADATA_KEY, GraphRuntime, convert_out_of_memory, graph_name, max_threads
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -19,18 +19,18 @@ _MIN_BATCH = 8  # patches; with so many, the time to wake a sleeping thread does
 
 
 class OnnxRuntime(GraphRuntime):
-    """ONNX Runtime with an exported pose network.
+    """ONNX Runtime with a graph of the pose network.
 
     Args:
-        file: ONNX file of the pose network.
+        graph: ONNX graph of the pose network, or its file.
 
     Raises:
-        WeightsError: The file cannot be loaded.
+        WeightsError: The graph cannot be loaded.
     """
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._single = _load(file, max_threads())
+    def __init__(self, graph: Path | bytes) -> None:
+        self._graph = graph
+        self._single = _load(graph, max_threads())
         self._localizer = _load(GRAPH_FILE, 1)  # too small for more threads
         self.metadata = self._single.get_modelmeta().custom_metadata_map.get(METADATA_KEY, "")
 
@@ -50,10 +50,10 @@ class OnnxRuntime(GraphRuntime):
     @functools.cached_property
     def _batch(self) -> onnxruntime.InferenceSession:
         """The pose network for batches: its threads sleep while they wait, and leave the cores to threads that read."""
-        return _load(self._file, max_threads(), spin=False)
+        return _load(self._graph, max_threads(), spin=False)
 
 
-def _load(file: Path, threads: int, *, spin: bool = True) -> onnxruntime.InferenceSession:
+def _load(graph: Path | bytes, threads: int, *, spin: bool = True) -> onnxruntime.InferenceSession:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -61,7 +61,9 @@ def _load(file: Path, threads: int, *, spin: bool = True) -> onnxruntime.Inferen
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
     try:
-        return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            graph if isinstance(graph, bytes) else str(graph), options, providers=["CPUExecutionProvider"]
+        )
     except Exception as error:  # the exceptions of ONNX Runtime have no common base class
         reason = str(error).splitlines()[0]
-        raise WeightsError(f"{file}: ONNX Runtime cannot load it ({reason}); export it again") from None
+        raise WeightsError(f"{graph_name(graph)}: ONNX Runtime cannot load it ({reason}); export it again") from None

@@ -10,24 +10,24 @@ import numpy as np
 
 from handpose.errors import WeightsError
 from handpose.localization.network import GRAPH_FILE
-from handpose.runtimes.base import METADATA_KEY, GraphRuntime, convert_out_of_memory, max_threads
+from handpose.runtimes.base import METADATA_KEY, GraphRuntime, convert_out_of_memory, graph_name, max_threads
 
 if TYPE_CHECKING:
     import openvino
 
 
 class OpenVinoRuntime(GraphRuntime):
-    """OpenVINO with an exported pose network.
+    """OpenVINO with a graph of the pose network.
 
     Args:
-        file: `.xml` file of the pose network, next to its `.bin` file.
+        graph: ONNX graph of the pose network, or its `.xml` file, next to its `.bin` file.
 
     Raises:
-        WeightsError: The file cannot be loaded.
+        WeightsError: The graph cannot be loaded.
     """
 
-    def __init__(self, file: Path) -> None:
-        self._pose, model = _load(file, max_threads())
+    def __init__(self, graph: Path | bytes) -> None:
+        self._pose, model = _load(graph, max_threads())
         self._localizer, _ = _load(GRAPH_FILE, 1)  # too small for more threads
         self.metadata = model.get_rt_info([METADATA_KEY]).value if model.has_rt_info([METADATA_KEY]) else ""
         self._pose_lock, self._localizer_lock = threading.Lock(), threading.Lock()  # a request runs one batch at a time
@@ -45,15 +45,15 @@ class OpenVinoRuntime(GraphRuntime):
             return votes
 
 
-def _load(file: Path, threads: int) -> tuple[openvino.InferRequest, openvino.Model]:
+def _load(graph: Path | bytes, threads: int) -> tuple[openvino.InferRequest, openvino.Model]:
     import openvino
 
     # By default, OpenVINO computes in bfloat16 where the processor supports it, which moves joints by millimeters.
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
     core = openvino.Core()
     try:
-        model = core.read_model(file)
+        model = core.read_model(graph)
         return core.compile_model(model, "CPU", settings).create_infer_request(), model
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
-        raise WeightsError(f"{file}: OpenVINO cannot load it ({reason}); export it again") from None
+        raise WeightsError(f"{graph_name(graph)}: OpenVINO cannot load it ({reason}); export it again") from None

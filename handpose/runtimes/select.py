@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 
 from handpose.errors import HandPoseError, WeightsError
-from handpose.io.choices import BackendName
+from handpose.io.choices import BackendName, Precision
 from handpose.network.config import JGRP2OConfig
 from handpose.runtimes.base import GraphRuntime, Runtime
-from handpose.runtimes.graph_cache import GRAPH_PACKAGES, cached_graph
+from handpose.runtimes.graph_cache import EXPORT_PACKAGES, QUANTIZATION_PACKAGES, cached_graph
 from handpose.runtimes.onnx_runtime import OnnxRuntime
 from handpose.runtimes.openvino_runtime import OpenVinoRuntime
 from handpose.runtimes.pytorch import TorchRuntime
+from handpose.runtimes.templates import fill_template, has_template
 from handpose.weights.folder import Weights
 
 
@@ -25,7 +26,7 @@ class _GraphBackend(NamedTuple):
     """A backend that runs exported graphs: the extension of their files, their runtime, and the extra to install."""
 
     suffix: str
-    load: Callable[[Path], GraphRuntime]
+    load: Callable[[Path | bytes], GraphRuntime]
     extra: str
 
 
@@ -39,50 +40,84 @@ GRAPH_SUFFIXES = tuple(backend.suffix for backend in _GRAPH_BACKENDS.values())
 
 def installed_backends() -> list[BackendName]:
     """Return the backends that can run on this machine, the fastest on a CPU first."""
-    graphs = (name for name, backend in _GRAPH_BACKENDS.items() if all(map(_installed, GRAPH_PACKAGES[backend.suffix])))
-    return [*graphs, "torch"]
+    return [*(name for name in _GRAPH_BACKENDS if _installed(name)), "torch"]
 
 
-def load_runtime(weights: Weights, name: BackendName, device: str) -> Runtime:
+def load_runtime(weights: Weights, name: BackendName, device: str, precision: Precision = "float32") -> Runtime:
     """Load weights into the runtime of a backend.
 
-    ONNX Runtime and OpenVINO run an exported graph, which is exported on first use and then cached.
+    ONNX Runtime and OpenVINO run a graph. The graph of a network with other dimensions than the default ones, and an
+    8-bit graph, are exported on first use and then cached.
 
     Args:
         weights: Weights of the pose network.
         name: Backend; `auto` is torch on a GPU and the fastest installed backend on a CPU.
         device: `auto` (a CUDA GPU if available), `cpu`, `cuda`, `cuda:1`, ...
+        precision: Precision of the network; `int8` always runs on the CPU.
 
     Raises:
-        HandPoseError: The backend is unknown or not installed, or the device is not available.
+        HandPoseError: The backend is unknown or not installed, the device is not available, or the backend does not
+            have this precision.
     """
-    if name not in get_args(BackendName):
-        raise HandPoseError(f"backend must be {', '.join(get_args(BackendName))}, got {name!r}")
+    _check_names(name, precision)
     if name == "auto":
-        on_cpu = device == "cpu" or (device == "auto" and not _has_gpu())
-        name = installed_backends()[0] if on_cpu else "torch"
+        name = _fastest(weights.config, device, precision)
     if name == "torch":
+        if precision == "int8":
+            raise HandPoseError(
+                "precision int8 requires backend onnxruntime or openvino: pip install 'handpose[onnx]', or use float32"
+            )
         return TorchRuntime(weights, device)
     _check(name, device)
     backend = _GRAPH_BACKENDS[name]
-    return cached_graph(weights, backend.suffix, backend.load)
+    graph = fill_template(weights) if precision == "float32" else None
+    return backend.load(graph) if graph is not None else cached_graph(weights, backend.suffix, backend.load, precision)
 
 
-def load_graph(file: Path, name: BackendName, device: str) -> tuple[Runtime, JGRP2OConfig, str]:
+def _check_names(name: str, precision: str) -> None:
+    for kind, value, names in (
+        ("backend", name, get_args(BackendName)),
+        ("precision", precision, get_args(Precision)),
+    ):
+        if value not in names:
+            raise HandPoseError(f"{kind} must be {', '.join(names)}, got {value!r}")
+
+
+def _fastest(config: JGRP2OConfig, device: str, precision: Precision) -> BackendName:
+    """Return the fastest installed backend that can run a network on a device."""
+    if precision == "float32" and (device not in ("auto", "cpu") or (device == "auto" and _has_gpu())):
+        return "torch"
+    for name, backend in _GRAPH_BACKENDS.items():
+        needed: tuple[str, ...] = (name,)
+        if not has_template(config):
+            needed += EXPORT_PACKAGES[backend.suffix]
+        if precision == "int8":
+            needed += QUANTIZATION_PACKAGES
+        if all(map(_installed, needed)):
+            return name
+    return "torch"
+
+
+def load_graph(
+    file: Path, name: BackendName, device: str, precision: Precision = "float32"
+) -> tuple[Runtime, JGRP2OConfig, str]:
     """Load a file that `handpose export` wrote.
 
     Args:
         file: File with one of `GRAPH_SUFFIXES`.
         name: `auto`, or the backend that runs such files.
         device: `auto` or `cpu`.
+        precision: `int8` requires a file that was exported with `--int8`; `float32` allows both.
 
     Returns:
         The runtime, and the configuration and the name of the weights.
 
     Raises:
-        HandPoseError: The file runs with another backend or device, or its backend is not installed.
+        HandPoseError: The file runs with another backend or device or has another precision, or its backend is not
+            installed.
         WeightsError: The file does not exist, or `handpose export` did not write it.
     """
+    _check_names(name, precision)
     own = next(own for own, backend in _GRAPH_BACKENDS.items() if backend.suffix == file.suffix.lower())
     if name not in ("auto", own):
         raise HandPoseError(f"{file}: runs with backend {own} or auto, got {name!r}")
@@ -92,11 +127,14 @@ def load_graph(file: Path, name: BackendName, device: str) -> tuple[Runtime, JGR
     runtime = _GRAPH_BACKENDS[own].load(file)
     try:
         values = json.loads(runtime.metadata)
-        return runtime, JGRP2OConfig.from_dict(values["config"]), str(values["name"])
+        config, label = JGRP2OConfig.from_dict(values["config"]), str(values["name"])
     except (ValueError, KeyError, TypeError, WeightsError):
         raise WeightsError(
             f"{file}: contains no valid configuration; expected a file that handpose export wrote"
         ) from None
+    if precision == "int8" and not label.endswith("-int8"):
+        raise HandPoseError(f"{file}: is float32, got precision int8; export it with --int8")
+    return runtime, config, label
 
 
 def _check(name: BackendName, device: str) -> None:

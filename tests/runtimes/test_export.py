@@ -100,7 +100,6 @@ def test_the_command_checks_the_extension_of_the_format(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_8_bit_quantization_costs_little_accuracy(exported: Callable[[str], Path], tmp_path: Path) -> None:
     float32 = exported(".onnx")
-    pytest.importorskip("anny")
     result = export(find_weights("msra"), tmp_path / "hand.onnx", int8=True)
     assert result.int8_error_mm is not None
     before, after = result.int8_error_mm

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from handpose.runtimes import graph_cache
+from handpose.runtimes.export import Exported
 from handpose.runtimes.select import load_runtime
 from handpose.weights.resolve import find_weights
 
@@ -17,15 +18,17 @@ def test_a_graph_is_exported_once_per_weights(
     content = exported(".onnx").read_bytes()
     exports = []
 
-    def export(weights: object, file: Path) -> None:
+    def export(weights: object, file: Path, *, int8: bool) -> Exported:
+        assert int8
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
         exports.append(file)
+        return Exported(file)
 
     monkeypatch.setenv("HANDPOSE_CACHE", str(tmp_path))
     monkeypatch.setattr("handpose.runtimes.export.export", export)
     for name in ("msra", "msra", "nyu", "msra"):
-        load_runtime(find_weights(name), "onnxruntime", "cpu")
+        load_runtime(find_weights(name), "onnxruntime", "cpu", "int8")
     assert len(exports) == len(set(exports)) == 2
     assert all(file.is_relative_to(tmp_path) for file in exports)
 
@@ -35,12 +38,17 @@ def test_a_damaged_graph_in_the_cache_is_exported_again(
 ) -> None:
     content = exported(".onnx").read_bytes()
     monkeypatch.setenv("HANDPOSE_CACHE", str(tmp_path))
-    monkeypatch.setattr("handpose.runtimes.export.export", lambda weights, file: file.write_bytes(content))
-    load_runtime(find_weights("msra"), "onnxruntime", "cpu")
+
+    def export(weights: object, file: Path, *, int8: bool) -> Exported:
+        file.write_bytes(content)
+        return Exported(file)
+
+    monkeypatch.setattr("handpose.runtimes.export.export", export)
+    load_runtime(find_weights("msra"), "onnxruntime", "cpu", "int8")
     (file,) = (tmp_path / "graphs").glob("*.onnx")
     file.write_bytes(content[:1000])
     with pytest.warns(UserWarning, match=r"\.onnx: is damaged .* it is regenerated"):
-        load_runtime(find_weights("msra"), "onnxruntime", "cpu")
+        load_runtime(find_weights("msra"), "onnxruntime", "cpu", "int8")
     assert file.read_bytes() == content
 
 
@@ -53,9 +61,10 @@ def test_a_graph_is_exported_again_only_for_other_versions(
 ) -> None:
     exports: list[Path] = []
 
-    def export(weights: object, file: Path) -> None:
+    def export(weights: object, file: Path, *, int8: bool) -> Exported:
         file.touch()
         exports.append(file)
+        return Exported(file)
 
     monkeypatch.setenv("HANDPOSE_CACHE", str(tmp_path))
     monkeypatch.setattr("handpose.runtimes.export.export", export)

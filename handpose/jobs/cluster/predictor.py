@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import Query
-from handpose.io.choices import BackendName, Views
+from handpose.io.choices import BackendName, Precision, Views
 from handpose.jobs.job import PredictOptions
 from handpose.jobs.pipeline import FetchedFile, predict_files
 from handpose.results.records import FailedFrame, Record
@@ -33,6 +33,7 @@ class HandPosePredictor:
         batch_size: Frames per pass through the network.
         views: Rotated copies of each crop to average over: 1, 2 or 4.
         max_hands: Maximum number of hands per frame; with more than one, each hand has a row.
+        precision: Precision of the network: `float32`, or `int8`, which is faster and slightly less accurate.
 
     Raises:
         WeightsError: The weights do not exist, or cannot be downloaded or verified.
@@ -49,8 +50,9 @@ class HandPosePredictor:
         batch_size: int = 16,
         views: Views = 1,
         max_hands: int = 1,
+        precision: Precision = "float32",
     ) -> None:
-        self._options = PredictOptions(model, query, device, backend, batch_size, views, max_hands)
+        self._options = PredictOptions(model, query, device, backend, batch_size, views, max_hands, precision)
         self._estimator = self._options.load_estimator()
 
     def __call__(self, batch: Mapping[str, Iterable[Any]]) -> pa.Table:
