@@ -71,7 +71,7 @@ def _intrinsics(folder: Path) -> str:
     return ",".join(f"{number:g}" for number in numbers)
 
 
-def make_page(models: Sequence[str], precision: Precision) -> gr.Blocks:
+def make_page(models: Sequence[str], precision: Precision = "float32") -> gr.Blocks:
     """Return the page with a model selector; the first model is selected by default."""
     examples = _examples()
     cameras = list(dict.fromkeys(example.camera for example in examples))

@@ -20,7 +20,7 @@ _MAX_UPLOAD = "64mb"
 _POLICY = b"default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'"
 
 
-def serve(host: str, port: int, models: Sequence[str], precision: Precision) -> tuple[gr.Blocks, str]:
+def serve(host: str, port: int, models: Sequence[str], precision: Precision = "float32") -> tuple[gr.Blocks, str]:
     """Start the server in background threads; return the page, which the caller must close, and its address.
 
     Args:
