@@ -49,7 +49,7 @@ CALLS: dict[str, tuple[Callable[[HandPoseEstimator, Path], object], list[type[Wa
     "find": (lambda estimator, far: estimator.find(FAR, Query(center=CENTER)), BOTH[1:]),
     "read_depth": (lambda estimator, far: read_depth(far), BOTH[:1]),
     "decode_depth": (lambda estimator, far: decode_depth(far.read_bytes(), "far.png"), BOTH[:1]),
-    "predict_files": (lambda estimator, far: list(predict_files(estimator, [far, far])), [*BOTH, *BOTH]),
+    "predict_files": (lambda estimator, far: list(predict_files(estimator, [far, far])), BOTH),
     "predict_files, fetched": (
         lambda estimator, far: list(predict_files(estimator, [FetchedFile("far.png", far.read_bytes())])),
         BOTH,

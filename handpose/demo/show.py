@@ -106,7 +106,7 @@ def _downloads_html(stem: str, record: dict[str, Any], png: bytes, page: str) ->
 
 
 def _predict(path: Path, query: Query, estimator: HandPoseEstimator) -> tuple[HandPose, np.ndarray]:
-    (result,) = predict_files(estimator, [path], query, keep_depth=True)
+    (result,) = predict_files(estimator.for_new_job(), [path], query, keep_depth=True)
     if result.pose is None or result.depth is None:
         raise HandPoseError(f"{result.error}")
     return replace(result.pose, source=path.name), result.depth

@@ -93,7 +93,7 @@ def find_hands(
     for index, center in enumerate(nearest_first(*hand_candidates(depth, camera, max_hands, votes))):
         crops = _crops(depth, camera, center, query, cube)
         hands.append(Candidates(query, camera, source, index, tuple(crops), (1.0,) * len(crops)))
-    return hands or [Candidates(query, camera, source)]
+    return hands or [Candidates(query, camera, source, depth=depth)]
 
 
 def _crops(depth: np.ndarray, camera: Camera, center: np.ndarray, query: Query, cube: float) -> list[HandCrop]:

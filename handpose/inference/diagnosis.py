@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -14,26 +14,32 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.geometry.bones import bone_deviation
 from handpose.geometry.camera import Camera
+from handpose.inference.check_camera import camera_warnings, field_of_view
+from handpose.inference.check_image import (
+    DISPARITY,
+    INTERPOLATED,
+    is_disparity,
+    is_interpolated,
+    is_other_hand,
+    other_units,
+)
+from handpose.inference.check_pose import SUPPORTED, is_supported
 from handpose.inference.estimator import HandPoseEstimator
-from handpose.inference.query import AssumedCameraWarning, Query
+from handpose.inference.query import Query
 from handpose.io.choices import Hand
 from handpose.io.depth.read import read_depth
-from handpose.io.depth.units import DepthUnit, DepthUnitWarning
+from handpose.io.warn import InputWarning
 from handpose.network.calibration import BAD_JOINT, Calibration
 from handpose.network.config import TRAINED_RANGE
 from handpose.results.pose import HandPose
 
 Verdict = Literal["ok", "warn", "fail"]
 
-_OTHER_UNITS: tuple[DepthUnit, ...] = ("mm", "m", 0.125, 0.25, 0.1, 10.0)
 _MAX_MISSING = 0.95  # of the image: even a hand without a background covers more than the rest
 _MAX_HOLES = 0.2  # of the pixels along the bones of the hand
 _HAND_SIZE = (0.7, 1.35)  # relative to the average hand
 _MAX_DEVIATION = 0.9  # log of a factor of 2.5: one in a hundred good poses has such a bone
 _OTHER_HAND = 0.85  # ratio of expected errors below which the other hand is the better explanation
-_FIELD_OF_VIEW = (25.0, 120.0)  # degrees, horizontal, of common depth cameras
-_MAX_OFF_CENTER = 0.2  # of the image size, from its center to the principal point
-_SUPPORTED = f"{TRAINED_RANGE[0]:.0f} to {TRAINED_RANGE[1]:.0f} mm"
 
 
 @dataclass(frozen=True)
@@ -61,8 +67,7 @@ def check_frame(path: Path, estimator: HandPoseEstimator, query: Query) -> list[
     """
     with warnings.catch_warnings():
         # The checks report the same problems in more detail.
-        warnings.simplefilter("ignore", DepthUnitWarning)
-        warnings.simplefilter("ignore", AssumedCameraWarning)
+        warnings.simplefilter("ignore", InputWarning)
         return list(_findings(path, estimator, query))
 
 
@@ -81,7 +86,8 @@ def _findings(path: Path, estimator: HandPoseEstimator, query: Query) -> Iterato
         return
     yield _check_camera(query.camera, pose.camera)
     yield from _check_depth(depth)
-    yield _check_unit(path, query, estimator, pose)
+    yield _check_unit(depth, query, estimator, pose)
+    yield _check_values(depth, query, estimator, pose)
     yield _check_location(pose)
     if pose.status == "no_hand":
         return
@@ -98,15 +104,9 @@ def _check_camera(given: Camera | None, camera: Camera) -> Finding:
     """Check whether the intrinsics are plausible for a depth camera."""
     if given is None:
         return Finding("camera", "warn", "none given, so distances across the image are approximate; pass --camera")
-    view = math.degrees(2 * math.atan(camera.width / 2 / camera.fx))
-    off_center = max(abs(camera.cx / camera.width - 0.5), abs(camera.cy / camera.height - 0.5))
-    summary = f"field of view {view:.0f} degrees, principal point {camera.cx:.0f}, {camera.cy:.0f}"
-    if not _FIELD_OF_VIEW[0] <= view <= _FIELD_OF_VIEW[1]:
-        return Finding("camera", "warn", f"{summary}: unusual; fx and fy must be in pixels of this stream")
-    if off_center > _MAX_OFF_CENTER:
-        return Finding("camera", "warn", f"{summary}: far from the image center; check cx and cy of this stream")
-    if not 0.9 < camera.fx / camera.fy < 1.1:
-        return Finding("camera", "warn", f"fx {camera.fx:g} and fy {camera.fy:g} differ; pixels are usually square")
+    if implausible := camera_warnings(given, camera):
+        return Finding("camera", "warn", ". ".join(warning.message for warning in implausible))
+    summary = f"field of view {field_of_view(camera):.0f} degrees, principal point {camera.cx:.0f}, {camera.cy:.0f}"
     if not given.width:
         return Finding("camera", "ok", f"{summary}; given without an image size")
     return Finding("camera", "ok", summary)
@@ -127,30 +127,29 @@ def _check_depth(depth: np.ndarray) -> Iterator[Finding]:
     near, far = np.percentile(values, (1, 99))
     summary = f"{near:.0f} to {far:.0f} mm"
     if near > TRAINED_RANGE[1] or far < TRAINED_RANGE[0]:
-        yield Finding("range", "fail", f"{summary}, nothing within the supported range ({_SUPPORTED}); check --unit")
+        yield Finding("range", "fail", f"{summary}, nothing within the supported range ({SUPPORTED}); check --unit")
     else:
         yield Finding("range", "ok", summary)
 
 
-def _check_unit(path: Path, query: Query, estimator: HandPoseEstimator, pose: HandPose) -> Finding:
+def _check_unit(depth: np.ndarray, query: Query, estimator: HandPoseEstimator, pose: HandPose) -> Finding:
     """Check whether another unit would show a hand if this unit does not."""
-    if pose.status != "ok" and query.unit != "nyu":
-        queries = [replace(query, unit=unit) for unit in _OTHER_UNITS]
-        poses = [estimator.poses([estimator.find(other.load(path), other)])[0] for other in queries]
-        hands = [
-            (seen.error_mm.mean(), unit, seen.center[2])
-            for unit, seen in zip(_OTHER_UNITS, poses, strict=True)
-            if seen.status == "ok" and _is_supported(seen)
-        ]
-        if hands:
-            # Hands of all sizes look alike: the user must choose among units with similar errors by the distance.
-            least = min(error for error, _, _ in hands)
-            likely = [f"--unit {unit} at {z:.0f} mm" for error, unit, z in hands if error <= 1.5 * least]
-            verdict: Verdict = "fail" if pose.status == "no_hand" else "warn"
-            return Finding(
-                "unit", verdict, f"read as {query.unit}; a hand would be found with {' or with '.join(likely)}"
-            )
-    return Finding("unit", "ok", f"read as {query.unit}")
+    likely = other_units(depth, query, estimator.predict_unchecked) if pose.status != "ok" else []
+    if not likely:
+        return Finding("unit", "ok", f"read as {query.unit}")
+    # Hands of all sizes look alike: the user must choose among units with similar errors by the distance.
+    texts = [f"--unit {one.unit} at {one.distance:.0f} mm" for one in likely]
+    verdict: Verdict = "fail" if pose.status == "no_hand" else "warn"
+    return Finding("unit", verdict, f"read as {query.unit}; a hand would be found with {' or with '.join(texts)}")
+
+
+def _check_values(depth: np.ndarray, query: Query, estimator: HandPoseEstimator, pose: HandPose) -> Finding:
+    """Check whether the values are measured depth."""
+    if is_interpolated(depth):
+        return Finding("values", "warn", INTERPOLATED.message)
+    if is_disparity(depth, query, pose, estimator.predict_unchecked):
+        return Finding("values", "fail", DISPARITY.message)
+    return Finding("values", "ok", "look like measured depth")
 
 
 def _check_location(pose: HandPose) -> Finding:
@@ -159,8 +158,8 @@ def _check_location(pose: HandPose) -> Finding:
         return Finding("hand", "fail", "not found; show the whole hand, or pass its location with --center or --box")
     u, v, z = pose.camera.project(pose.center)
     summary = f"at pixel {u:.0f}, {v:.0f}, {z:.0f} mm away"
-    if not _is_supported(pose):
-        return Finding("hand", "warn", f"{summary}; the weights were trained for {_SUPPORTED}")
+    if not is_supported(pose):
+        return Finding("hand", "warn", f"{summary}; the weights were trained for {SUPPORTED}")
     inside = ((pose.uvz[:, :2] >= 0) & (pose.uvz[:, :2] < (pose.camera.width, pose.camera.height))).all()
     if not inside:
         return Finding("hand", "warn", f"{summary}, cut off by the image border; move it toward the image center")
@@ -211,11 +210,6 @@ def _check_bones(pose: HandPose, calibration: Calibration) -> Finding:
 
 def _check_side(pose: HandPose, other: HandPose) -> Finding:
     """Check whether the image looks more like the other hand."""
-    if other.error_mm.mean() < _OTHER_HAND * pose.error_mm.mean():
+    if is_other_hand(pose, other, _OTHER_HAND):
         return Finding("side", "warn", f"looks more like a {other.hand} hand than a {pose.hand} one; check --hand")
     return Finding("side", "ok", f"consistent with a {pose.hand} hand")
-
-
-def _is_supported(pose: HandPose) -> bool:
-    """Return whether the weights were trained for hands at this distance."""
-    return bool(TRAINED_RANGE[0] <= pose.center[2] <= TRAINED_RANGE[1])

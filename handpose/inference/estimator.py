@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice, repeat
 from os import PathLike
 from pathlib import Path
@@ -15,6 +17,9 @@ from handpose.geometry.camera import Camera
 from handpose.geometry.crop import PATCH, HandCrop
 from handpose.geometry.layouts import JointLayout
 from handpose.inference.candidates import Candidates, find_candidates, find_hands
+from handpose.inference.check_camera import camera_warnings
+from handpose.inference.check_image import Memory
+from handpose.inference.check_pose import hand_warnings, issue
 from handpose.inference.decode import decode, no_hand
 from handpose.inference.query import Box, DepthImage, Query
 from handpose.inference.refine import refine
@@ -22,10 +27,10 @@ from handpose.inference.sides import select_poses
 from handpose.inference.views import check_views, predict_views
 from handpose.io.choices import BackendName, HandOrAuto, OnError, Precision, Views
 from handpose.io.depth.units import DepthUnit
-from handpose.io.warn import warn_skipped
+from handpose.io.warn import collect_warnings, warn_skipped
 from handpose.localization.localizer import hand_candidates, nearest_first
 from handpose.network.config import JGRP2OConfig
-from handpose.results.pose import HandPose
+from handpose.results.pose import HandPose, PoseWarning
 from handpose.runtimes.base import Runtime
 from handpose.runtimes.select import GRAPH_SUFFIXES, load_graph, load_runtime
 from handpose.weights.folder import file_sha256
@@ -47,6 +52,7 @@ class HandPoseEstimator:
     def __init__(self, runtime: Runtime, config: JGRP2OConfig, name: str, sha256: str = "", views: Views = 1) -> None:
         check_views(views)
         self._runtime, self.config, self.name, self.sha256, self.views = runtime, config, name, sha256, views
+        self._memory = Memory()
 
     @property
     def layout(self) -> JointLayout:
@@ -233,6 +239,18 @@ class HandPoseEstimator:
 
         All hands are predicted in one batch, and so are their refinement passes.
         """
+        poses = self._select_and_refine(images)
+        checked = iter(self._with_warnings(poses, [hand for image in images for hand in image]))
+        return [list(islice(checked, len(hands))) for hands in images]
+
+    def for_new_job(self) -> HandPoseEstimator:
+        """Return an estimator with the same network that does not remember doubtful images of earlier jobs."""
+        estimator = copy.copy(self)
+        estimator._memory = Memory()
+        return estimator
+
+    def _select_and_refine(self, images: Sequence[Sequence[Candidates]]) -> list[HandPose]:
+        """Return the most likely pose of each hand, unchecked, as one list."""
         candidates = [hand for image in images for hand in image]
         per_crop = iter(self.poses_per_crop(candidates))
         poses: list[HandPose] = []
@@ -242,8 +260,44 @@ class HandPoseEstimator:
                 poses += select_poses(hands, predicted)
             else:
                 poses += [no_hand(hand, self.config, self.name) for hand in hands]
-        refined = iter(refine(poses, candidates, self._predict))
-        return [list(islice(refined, len(hands))) for hands in images]
+        return refine(poses, candidates, self._predict)
+
+    def _with_warnings(self, poses: Sequence[HandPose], candidates: Sequence[Candidates]) -> list[HandPose]:
+        """Return poses with their warnings, and issue these, except for those that `find` issues about the camera.
+
+        Args:
+            poses: The poses.
+            candidates: The image of each pose.
+        """
+        checks: list[tuple[PoseWarning, ...]] = [()] * len(poses)
+        if self.config.calibration is not None:  # without it, wrong poses look like good ones
+            implausible = hand_warnings(poses, [image.query for image in candidates], self.config.calibration)
+            reasons = self._memory.reasons(poses, candidates, self.predict_unchecked, self._predict)
+            checks = [own + why for own, why in zip(implausible, reasons, strict=True)]
+        checked = []
+        for pose, image, found in zip(poses, candidates, checks, strict=True):
+            issue(found)
+            warnings = camera_warnings(image.query.camera, image.camera) + found
+            checked.append(replace(pose, warnings=warnings) if warnings else pose)
+        return checked
+
+    def checked(self, poses: Sequence[HandPose], depth: np.ndarray, query: Query) -> list[HandPose]:
+        """Return the poses of the hands in one depth image with their warnings, and issue these.
+
+        Args:
+            poses: The poses, predicted by `poses_per_crop`; an image without any is checked, too.
+            depth: (H, W) mm, the image.
+            query: What is known about it.
+        """
+        image = Candidates(query, query.camera_for(depth), depth=depth)
+        if not poses:
+            self._with_warnings([no_hand(image, self.config, self.name)], [image])
+        return self._with_warnings(poses, [image] * len(poses))
+
+    def predict_unchecked(self, depth: np.ndarray, query: Query) -> HandPose:
+        """Return the pose in another version of an image, without any warning."""
+        with collect_warnings([]):
+            return self._select_and_refine([[self.find(depth, query)]])[0]
 
     def poses_per_crop(self, candidates: Sequence[Candidates]) -> list[list[HandPose]]:
         """Return the pose in every crop of each hand or image, predicted in one batch."""

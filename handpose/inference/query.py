@@ -12,6 +12,7 @@ import numpy as np
 
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
+from handpose.inference.check_camera import camera_warnings
 from handpose.io.choices import HandOrAuto
 from handpose.io.depth.read import read_depth, to_depth
 from handpose.io.depth.units import DepthUnit, millimeters_per_unit, warn_about_unit
@@ -80,16 +81,18 @@ class Query:
         return depth
 
     def camera_for(self, depth: np.ndarray) -> Camera:
-        """Return the camera of a depth image (H, W): an assumed one, with a warning, if none is given."""
+        """Return the camera of a depth image (H, W): an assumed one if none is given.
+
+        Warns:
+            AssumedCameraWarning: no camera is given.
+            InputWarning: the camera is implausible.
+        """
         height, width = depth.shape
-        if self.camera is not None:
-            return self.camera.for_image(width, height)
-        warn(
-            f"no camera given: assuming a field of view of 67 degrees for this {width} x {height} image, so positions "
-            "are approximate; pass the camera's fx, fy, cx, cy",
-            AssumedCameraWarning,
-        )
-        return Camera.assumed(width, height)
+        given = self.camera
+        camera = Camera.assumed(width, height) if given is None else given.for_image(width, height)
+        for warning in camera_warnings(given, camera):
+            warn(warning.message, AssumedCameraWarning if given is None else InputWarning)
+        return camera
 
 
 def _numbers(values: object) -> np.ndarray:

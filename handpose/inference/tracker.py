@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -18,7 +17,8 @@ from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import Query
 from handpose.inference.sides import SideEvidence, classify_sides
 from handpose.io.choices import Hand, HandOrAuto
-from handpose.io.depth.units import DepthUnitWarning
+from handpose.io.depth.units import DepthUnit
+from handpose.io.warn import collect_warnings
 from handpose.results.pose import HandPose
 
 # In synthetic sequences, the mean vote spread stays below 19 mm for hands and exceeds 29 mm for half of the crops of
@@ -146,22 +146,27 @@ class HandTracker:
         self._ids = itertools.count()
         self._time = -math.inf
 
-    def update(self, depth: np.ndarray, camera: Camera, time: float) -> list[TrackedHand]:
+    def update(self, depth: np.ndarray, camera: Camera, time: float, *, unit: DepthUnit = "mm") -> list[TrackedHand]:
         """Return the hands in the next frame, ordered by id.
 
         Args:
-            depth: (H, W) mm, 0 = missing.
+            depth: (H, W) depth values, 0 = missing.
             camera: Camera of the frame.
             time: Time of the frame in s, later than that of the previous frame.
+            unit: Unit of the depth values: `mm`, `m` or mm per unit.
 
         Raises:
-            HandPoseError: the time does not increase, or the camera does not fit the frame.
+            HandPoseError: the time does not increase, or the unit or the camera does not fit the frame.
+
+        Warns:
+            DepthUnitWarning: a hand would be found in another unit.
+            InputWarning: something else is implausible, see `HandPose.warnings`.
         """
         if not self._time < time < math.inf:
             raise HandPoseError(f"frame times must increase, got {time} s after {self._time} s")
-        query = replace(self._query, camera=camera)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DepthUnitWarning)  # frames without nearby surfaces are common in a stream
+        query = replace(self._query, camera=camera, unit=unit)
+        # Frames without nearby surfaces are common in a stream, and extrapolated centers may be far off.
+        with collect_warnings([]):
             depth = query.load(depth)
             tracked = {id: track for id, track in self._tracks.items() if track.hand.time == self._time}
             seen, new = self._predict(tracked, depth, query, time)
@@ -179,6 +184,7 @@ class HandTracker:
                         seen[id] = hand if track is None else hand._replace(evidence=track.evidence.updated(hand.poses))
             seen = {id: seen[id] for id in sorted(seen)[: self._max_hands]}
             poses = self._classify(seen, depth, query)
+        poses = self._estimator.checked(poses, depth, query)
         tracks = {
             id: self._track(id, pose, seen[id].evidence, tracked.get(id), time)
             for (id, pose) in zip(seen, poses, strict=True)

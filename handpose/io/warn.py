@@ -50,9 +50,12 @@ def warn_skipped(name: str, error: Exception) -> None:
     warn(f"skipped {text if text.startswith(name) else f'{name}: {text}'}", SkippedFrameWarning)
 
 
-def kind(message: str, category: type[Warning]) -> tuple[type[Warning], str]:
+def kind(message: str, category: type[Warning]) -> tuple[str, str]:
     """Return the same value for warnings of which one per job is enough."""
-    return category, "" if issubclass(category, InputWarning) and category is not InputWarning else message
+    if issubclass(category, InputWarning) and category is not InputWarning:
+        bases = category.__mro__
+        return bases[bases.index(InputWarning) - 1].__name__, ""
+    return category.__name__, message
 
 
 @contextlib.contextmanager

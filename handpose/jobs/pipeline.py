@@ -19,7 +19,7 @@ from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import Query
 from handpose.io.depth.read import decode_depth, read_depth
 from handpose.io.depth.units import DepthUnit, warn_about_unit
-from handpose.io.warn import Note, collect_warnings, warn
+from handpose.io.warn import Note, collect_warnings, kind, warn
 from handpose.recordings.recording import StoredFrame
 from handpose.results.pose import HandPose
 
@@ -87,7 +87,7 @@ def predict_files(
 
     Threads read and crop files while the network processes a batch and the caller processes the previous one. The
     number of files in memory is bounded. A file that cannot be read or predicted yields an error and does not affect
-    the others.
+    the others. Each kind of warning is issued once; `HandPose.warnings` contains those of each file.
 
     Args:
         estimator: Estimator to use.
@@ -103,13 +103,14 @@ def predict_files(
     Raises:
         DeviceMemoryError: The device has too little memory for a single crop.
     """
-    steps = _Steps(estimator, query, max_hands, keep_depth)
+    steps, issued = _Steps(estimator, query, max_hands, keep_depth), set[object]()
     readers, network = ThreadPoolExecutor(threads or os.cpu_count()), ThreadPoolExecutor(1)
     try:
         files = zip(paths, repeat(None) if centers is None else centers)  # noqa: B905 - `repeat` never ends
-        prepared = _reissue_warnings(_map_ahead(readers, steps.prepare, files, 2 * batch_size))
+        prepared = _map_ahead(readers, steps.prepare, files, 2 * batch_size)
         batches = iter(lambda: list(islice(prepared, batch_size)), [])
-        for results in _map_ahead(network, steps.predict, batches, 1):
+        for results, warnings in _map_ahead(network, steps.predict_batch, batches, 1):
+            _issue_once(warnings, issued)
             yield from results
     finally:
         for pool in (readers, network):
@@ -158,6 +159,12 @@ class _Steps:
             return _PreparedFile(_failed(path, error), [], warnings)
         return _PreparedFile(FileResult(path, depth=depth if self.keep_depth else None, time=time), hands, warnings)
 
+    def predict_batch(self, batch: list[_PreparedFile[File]]) -> tuple[list[FileResult[File]], list[Note]]:
+        """Run the network on a batch, and return its results with the warnings of all threads."""
+        warnings = [warning for file in batch for warning in file.warnings]
+        with collect_warnings(warnings):
+            return self.predict(batch), warnings
+
     def predict(self, batch: list[_PreparedFile[File]]) -> list[FileResult[File]]:
         """Run the network on a batch."""
         try:
@@ -186,12 +193,12 @@ def _decode(file: FetchedFile, unit: DepthUnit) -> np.ndarray:
     return decode_depth(file.data, file.name, unit)
 
 
-def _reissue_warnings(files: Iterable[_PreparedFile[File]]) -> Iterator[_PreparedFile[File]]:
-    """Issue the warnings of the readers' threads in the caller's thread."""
-    for file in files:
-        for warning in file.warnings:
+def _issue_once(warnings: Iterable[Note], issued: set[object]) -> None:
+    """Issue the warnings of other threads in the caller's thread, each kind once."""
+    for warning in warnings:
+        if (own := kind(*warning)) not in issued:
+            issued.add(own)
             warn(*warning)
-        yield file
 
 
 def _map_ahead(

@@ -55,7 +55,8 @@ class RerunViewer:
 
     def show(self, frame: DepthFrame, hands: Sequence[TrackedHand]) -> None:
         """Add a frame and its hands."""
-        rr, stream, camera = self._rr, self._stream, frame.camera
+        rr, stream = self._rr, self._stream
+        camera = frame.camera.for_image(frame.depth.shape[1], frame.depth.shape[0])
         self._start = frame.time if self._start is None else self._start
         stream.set_time("time", duration=frame.time - self._start)
         stream.log(

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from handpose import Camera, HandPose, HandPoseError, HandPoseEstimator, read_depth
-from handpose.io.depth.units import DepthUnitWarning
+from handpose.io.warn import InputWarning
 from handpose.runtimes.base import Runtime
 from tests.helpers.paths import EXAMPLES
 
@@ -147,7 +147,7 @@ def outcome(estimator: HandPoseEstimator, case: Case, same: HandPose | None) -> 
     """Return how the result of a case differs from the expected one; an empty string if it does not."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.simplefilter("ignore", DepthUnitWarning)
+        warnings.simplefilter("ignore", InputWarning)
         try:
             pose = estimator.predict(case.depth(), **case.arguments)
         except HandPoseError as error:

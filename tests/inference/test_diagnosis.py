@@ -41,7 +41,7 @@ def test_all_checks_of_a_good_frame_are_ok(check: Check) -> None:
     found = check(DEPTH)
     assert {verdict for verdict, _ in found.values()} == {"ok"}, found
     assert list(found) == [
-        *("file", "camera", "missing", "range", "unit", "hand", "holes", "error", "bones", "side"),
+        *("file", "camera", "missing", "range", "unit", "values", "hand", "holes", "error", "bones", "side"),
     ]
 
 
@@ -61,7 +61,7 @@ def test_implausible_cameras(check: Check) -> None:
     assert wrong_size["camera"][0] == "fail"
     for camera, expected in (
         (Camera(4760, 4760, 319.5, 239.5), "fx and fy must be"),
-        (Camera(476, 476, 80, 239.5), "far from the image center"),
+        (Camera(476, 476, 80, 239.5), "far from the center"),
         (Camera(476, 600, 319.5, 239.5), "usually square"),
     ):
         verdict, message = check(DEPTH, camera=camera)["camera"]
@@ -98,7 +98,7 @@ def test_the_command_prints_lines_or_json(tmp_path: Path) -> None:
     arguments = ["check", str(EXAMPLES / "open.png"), "-c", str(EXAMPLES / "camera.json")]
     lines = runner.invoke(app, arguments)
     assert lines.exit_code == 0
-    assert [line.split()[0] for line in lines.stdout.splitlines()] == ["ok"] * 10
+    assert [line.split()[0] for line in lines.stdout.splitlines()] == ["ok"] * 11
     as_json = runner.invoke(app, [*arguments, "--json"])
     assert [finding["name"] for finding in json.loads(as_json.stdout)] == [
         line.split()[1] for line in lines.stdout.splitlines()

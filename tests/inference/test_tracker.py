@@ -51,6 +51,9 @@ class Scripted:
         hands = [self.crops(query, xyz.mean(axis=0), i) for i, xyz in enumerate(self.hands[:max_hands])]
         return hands or [Candidates(query, CAMERA)]
 
+    def checked(self, poses: list[HandPose], depth, query: Query) -> list[HandPose]:
+        return poses
+
     def crops(self, query: Query, center: np.ndarray, index: int) -> Candidates:
         if not any(np.linalg.norm(xyz.mean(axis=0) - center) < 100.0 for xyz in self.hands):
             return Candidates(query, CAMERA)

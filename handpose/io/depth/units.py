@@ -17,6 +17,10 @@ class DepthUnitWarning(InputWarning):
     """The depth values of an image are implausible in the given unit."""
 
 
+class LikelyUnitWarning(DepthUnitWarning):
+    """A hand would be found if the image was read in another unit."""
+
+
 def millimeters_per_unit(unit: DepthUnit) -> float:
     """Return the length of one stored unit in mm.
 
@@ -62,20 +66,27 @@ def warn_about_unit(depth: np.ndarray, factor: float, name: str, *, integers: bo
     Warns:
         DepthUnitWarning: The distance is implausible.
     """
+    problem = distance_problem(depth, factor, integers=integers)
+    if problem:
+        warn(f"{name}: {problem}", DepthUnitWarning)
+
+
+def distance_problem(depth: np.ndarray, factor: float, *, integers: bool = True) -> str:
+    """Return why the unit of an image is implausible, with a likely unit, or an empty text.
+
+    The arguments are those of `warn_about_unit`.
+    """
     sample = depth[::4, ::4]
     values = sample[sample > 0]
     if len(values) < 50:
-        return
+        return ""
     near = float(np.partition(values, len(values) // 50)[len(values) // 50])  # 2% are nearer
     if _PLAUSIBLE_MM[0] <= near <= _PLAUSIBLE_MM[1]:
-        return
+        return ""
     likely = [
         text
         for text, other in _COMMON_UNITS.items()
         if 150.0 <= near / factor * other <= 1500.0 and not (integers and text == "m")
     ]
     hint = f"; its unit is likely {likely[0]}" if likely else ""
-    warn(
-        f"{name}: the nearest surface is at {near:,.0f} mm, too near or far for a hand{hint}",
-        DepthUnitWarning,
-    )
+    return f"the nearest surface is at {near:,.0f} mm, too near or far for a hand{hint}"

@@ -15,6 +15,7 @@ import socket
 import warnings
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -22,6 +23,7 @@ import ray
 import ray.data
 
 from handpose.errors import HandPoseError
+from handpose.io.warn import kind
 from handpose.jobs.cluster.output import ShardedOutput, write_url
 from handpose.jobs.cluster.predictor import predict_records
 from handpose.jobs.cluster.readers import read_shard
@@ -44,13 +46,13 @@ class ShardDone(NamedTuple):
         shard: The shard.
         rows: Number of its frames.
         failed: Number of its frames that are errors.
-        warnings: A few of the workers' warnings.
+        warnings: A few of the workers' warnings, by their kind.
     """
 
     shard: Shard
     rows: int
     failed: int
-    warnings: list[str]
+    warnings: dict[str, str]
 
 
 def connect(address: str | None) -> None:
@@ -141,9 +143,9 @@ def _complete_shards(shards: Sequence[Shard], pieces: Iterable[dict[str, Any]]) 
             of_shard.append(piece)
             if len(of_shard) == max(other["pieces"] for other in of_shard):
                 del arrived[piece["shard"]]
-                warnings = dict.fromkeys(warning for other in of_shard for warning in other["warnings"])
+                warnings = {name: text for other in of_shard for name, text in json.loads(other["warnings"]).items()}
                 rows, failed = (sum(other[key] for other in of_shard) for key in ("rows", "failed"))
-                yield ShardDone(shards[piece["shard"]], rows, failed, list(warnings))
+                yield ShardDone(shards[piece["shard"]], rows, failed, warnings)
     except ray.exceptions.RayError as error:
         last = str(error).strip().splitlines()[-1]  # of the traceback on the other machine
         raise HandPoseError(f"a worker of the cluster failed: {last.removeprefix('handpose.errors.')}") from None
@@ -190,7 +192,7 @@ class _Worker:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("once", UserWarning)
             records = predict_records(self._estimator, files, self._options)
-        messages = [str(warning.message) for warning in caught][:_MAX_WARNINGS]
+        messages = {" ".join(kind(str(one.message), one.category)): str(one.message) for one in caught}
         return pa.table(
             {
                 "shard": [piece["shard"]],
@@ -198,7 +200,7 @@ class _Worker:
                 "pieces": [piece["pieces"]],
                 "rows": [len(files)],
                 "failed": [sum(record.status == "error" for record in records)],
-                "warnings": pa.array([messages], pa.list_(pa.string())),
+                "warnings": [json.dumps(dict(islice(messages.items(), _MAX_WARNINGS)))],
                 "parquet": pa.array([encode_parquet(to_table(records))], pa.large_binary()),
             }
         )

@@ -21,7 +21,7 @@ class ClusterProgress(NamedTuple):
         total: Shards of the job.
         frames: Frames of the completed shards.
         failed: Frames whose row is an error.
-        warnings: Warnings of the workers about the last shard.
+        warnings: Warnings of the workers about the last shard; each kind of warning occurs once per job.
     """
 
     done: int
@@ -61,7 +61,10 @@ def predict_on_cluster(
             return
         connect(address)
         with contextlib.closing(predict_shards(remaining, output, job.options, workers=workers)) as finished:
+            issued: dict[str, str] = {}
             for shard in finished:
+                warnings = [text for kind, text in shard.warnings.items() if kind not in issued]
+                issued |= shard.warnings
                 output.finish(shard.shard, shard.rows, shard.failed)
                 done += 1
-                yield ClusterProgress(done, len(shards), output.rows, output.failed, shard.warnings)
+                yield ClusterProgress(done, len(shards), output.rows, output.failed, warnings)

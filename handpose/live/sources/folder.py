@@ -38,4 +38,4 @@ def frames(folder: str | Path, camera: Camera, *, unit: DepthUnit = "mm", fps: f
         except HandPoseError as error:
             warn_skipped(str(file), error)
             continue
-        yield DepthFrame(depth, fitted, number / fps, millimeters_per_unit(unit))
+        yield DepthFrame(depth, fitted if camera.width else camera, number / fps, millimeters_per_unit(unit))

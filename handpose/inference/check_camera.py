@@ -1,0 +1,75 @@
+"""Checks whether the intrinsics of a camera are plausible; the result is cached for each camera."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+from handpose.geometry.camera import Camera
+from handpose.results.pose import PoseWarning
+
+_FIELD_OF_VIEW = (25.0, 120.0)  # degrees, of the longer side, of common depth cameras
+_MIN_CROPPED_FROM = 320  # px: smaller images may be crops, which have a narrow field of view
+_MAX_OFF_CENTER = 0.2  # of the image size, from its center to the principal point
+_CENTERED = 0.05  # of the image size: the principal point of most cameras is this close to the image center
+_OTHER_SCALE = 1.4  # ratio of image sizes above which the camera is that of another resolution
+_MAX_ASPECT = 1.1  # ratio of fx and fy
+
+
+@lru_cache(maxsize=256)
+def camera_warnings(given: Camera | None, camera: Camera) -> tuple[PoseWarning, ...]:
+    """Return what is implausible about a camera.
+
+    Args:
+        given: The camera that the caller passed. If it has an image size, a shifted principal point and a narrow field
+            of view are intended, as in a crop.
+        camera: The camera of the image.
+    """
+    size = f"{camera.width:g} x {camera.height:g}"
+    if given is None:
+        text = (
+            f"no camera given: assuming a field of view of 67 degrees for this {size} image, so positions are "
+            "approximate; pass the camera's fx, fy, cx, cy"
+        )
+        return (PoseWarning("camera_assumed", text),)
+    found = []
+    if not 1 / _MAX_ASPECT < camera.fx / camera.fy < _MAX_ASPECT:
+        text = (
+            f"fx {camera.fx:g} and fy {camera.fy:g} differ, but pixels are usually square; the order is fx, fy, cx, cy"
+        )
+        found.append(PoseWarning("focal_lengths", text))
+    if reason := _principal_point(camera, sized=bool(given.width)):
+        text = (
+            f"the principal point {camera.cx:.0f}, {camera.cy:.0f} is far from the center of this {size} image"
+            f"{reason}; pass the intrinsics of this stream"
+        )
+        found.append(PoseWarning("principal_point", text))
+    view = field_of_view(camera)
+    narrow = view < _FIELD_OF_VIEW[0] and not given.width and max(camera.width, camera.height) >= _MIN_CROPPED_FROM
+    if narrow or view > _FIELD_OF_VIEW[1]:
+        text = f"a field of view of {view:.0f} degrees is unusual; fx and fy must be in pixels of this stream"
+        found.append(PoseWarning("field_of_view", text))
+    return tuple(found)
+
+
+def field_of_view(camera: Camera) -> float:
+    """Return the field of view along the longer side of the image, in degrees."""
+    return math.degrees(2 * math.atan(max(camera.width / camera.fx, camera.height / camera.fy) / 2))
+
+
+def _principal_point(camera: Camera, *, sized: bool) -> str:
+    """Return why the principal point is implausible, as the middle of a sentence, or an empty text."""
+    off = _off_center(camera, camera.width, camera.height)
+    if not sized and off > 2 * _CENTERED and _off_center(camera, camera.height, camera.width) < _CENTERED:
+        return " but fits the image before a rotation by 90 degrees, which must also rotate the camera"
+    if off <= _MAX_OFF_CENTER:
+        return ""
+    across, down = 2 * camera.cx / camera.width, 2 * camera.cy / camera.height
+    if max(across, down) < _MAX_ASPECT * min(across, down) and not 1 / _OTHER_SCALE < across < _OTHER_SCALE:
+        return f" but fits one of about {2 * camera.cx:.0f} x {2 * camera.cy:.0f}, so the camera must be scaled"
+    return "" if sized else "; a crop shifts cx and cy, and their order is fx, fy, cx, cy"
+
+
+def _off_center(camera: Camera, width: float, height: float) -> float:
+    """Return how far the principal point is from the center of an image, relative to the size of the image."""
+    return max(abs(camera.cx / width - 0.5), abs(camera.cy / height - 0.5))

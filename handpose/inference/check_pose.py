@@ -1,0 +1,76 @@
+"""Checks whether the location and the size of a hand are plausible, in microseconds.
+
+The messages name no value that changes from frame to frame, so that a repeated warning has the same text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from handpose.geometry.bones import bone_lengths
+from handpose.inference.query import AssumedCameraWarning, Query
+from handpose.io.depth.units import LikelyUnitWarning
+from handpose.io.warn import InputWarning, warn
+from handpose.network.calibration import Calibration
+from handpose.network.config import TRAINED_RANGE
+from handpose.results.pose import HandPose, PoseWarning
+
+SUPPORTED = f"{TRAINED_RANGE[0]:.0f} to {TRAINED_RANGE[1]:.0f} mm"
+
+_CONFIDENT_MM = 12.0  # expected error below which the size of a hand is known
+_HAND_SIZE = (0.6, 1.4)  # relative to the average hand; synthetic children and adults are within 0.65 and 1.26
+_MAX_FROM_CENTER = 65.0  # mm from the given center to the mean of the joints, above which errors grow
+_CATEGORIES = {"camera_assumed": AssumedCameraWarning, "unit": LikelyUnitWarning}
+
+
+def issue(found: Iterable[PoseWarning]) -> None:
+    """Issue the warnings of a pose as Python warnings."""
+    for code, message in found:
+        if code != "distance":  # was issued when the image was read
+            warn(message, _CATEGORIES.get(code, InputWarning))
+
+
+def hand_warnings(
+    poses: Sequence[HandPose], queries: Sequence[Query], calibration: Calibration
+) -> list[tuple[PoseWarning, ...]]:
+    """Return what is implausible about the location and the size of each hand.
+
+    Args:
+        poses: The poses.
+        queries: The query of each pose.
+        calibration: Calibration of the weights.
+    """
+    if not poses:
+        return []
+    lengths = bone_lengths(np.stack([pose.xyz for pose in poses]), poses[0].layout)
+    sizes = lengths.sum(axis=-1) / sum(calibration.bones_mm)
+    return [
+        () if pose.status == "no_hand" else _hand(pose, query, size)
+        for pose, query, size in zip(poses, queries, sizes.tolist(), strict=True)
+    ]
+
+
+def is_supported(pose: HandPose) -> bool:
+    """Return whether the weights were trained for hands at this distance."""
+    return bool(TRAINED_RANGE[0] <= pose.center[2] <= TRAINED_RANGE[1])
+
+
+def _hand(pose: HandPose, query: Query, size: float) -> tuple[PoseWarning, ...]:
+    """Return what is implausible about the location and the size of a hand."""
+    found = []
+    if not is_supported(pose):
+        text = f"the hand is not at {SUPPORTED}, the distances that the weights were trained for; check the unit"
+        found.append(PoseWarning("range", text))
+    if query.center is not None and np.linalg.norm(pose.xyz.mean(axis=0) - pose.center) > _MAX_FROM_CENTER:
+        text = (
+            f"the joints are more than {_MAX_FROM_CENTER:.0f} mm from the given hand center; it must be in mm in the "
+            "camera frame with y down"
+        )
+        found.append(PoseWarning("center_far", text))
+    if not _HAND_SIZE[0] <= size <= _HAND_SIZE[1] and pose.error_mm.mean() < _CONFIDENT_MM:
+        limit = f"less than {_HAND_SIZE[0]:g}" if size < 1 else f"more than {_HAND_SIZE[1]:g}"
+        text = f"the hand is {limit} times as large as an average one; check the unit and the camera's fx and fy"
+        found.append(PoseWarning("hand_size", text))
+    return tuple(found)
