@@ -24,6 +24,7 @@ _FRAME_WEIGHT = 0.25  # of the log-odds of one frame of a track, because consecu
 _MAX_LOG_ODDS = 10.0  # of a track, so that a wrong side can be corrected
 _DECIDED = 8.0  # log-odds at which the other side of a track is only compared now and then
 _COMPARISON_INTERVAL = 15  # frames
+_CONFIDENT_MM = 15.0  # expected error, which poses as the wrong side usually exceed
 _HYSTERESIS = 3.0  # log-odds against its side that a track must exceed to change it
 _FIRST_LOG_ODDS = 2.0  # of a side that was chosen in a single frame
 
@@ -58,7 +59,7 @@ def classify_sides(log_odds: Sequence[float], centers: Sequence[np.ndarray]) -> 
         log_odds: Log-odds of each hand that it is a right hand.
         centers: Center (3,) of each hand in the camera frame, in mm.
     """
-    sides: list[Hand] = ["right" if value >= 0.0 else "left" for value in log_odds]
+    sides = [_side_of(value) for value in log_odds]
     remaining = set(range(len(log_odds)))
     pairs = itertools.combinations(range(len(log_odds)), 2)
     for distance, i, j in sorted((float(np.linalg.norm(centers[i] - centers[j])), i, j) for i, j in pairs):
@@ -81,11 +82,13 @@ class SideEvidence:
         side: Current side.
         log_odds: Filtered log-odds that it is a right hand.
         frames: Number of frames since both sides were compared.
+        error_mm: Expected error of the last pose, mm; NaN if the weights are not calibrated.
     """
 
     side: Hand
     log_odds: float
     frames: int = 0
+    error_mm: float = math.nan
 
     @classmethod
     def from_poses(cls, poses: Sequence[HandPose]) -> SideEvidence:
@@ -94,12 +97,13 @@ class SideEvidence:
             log_odds = log_odds_right(poses)
         else:
             log_odds = _FIRST_LOG_ODDS if poses[0].hand == "right" else -_FIRST_LOG_ODDS
-        return cls("right" if log_odds >= 0.0 else "left", _limited(log_odds))
+        return cls(_side_of(log_odds), _limited(log_odds))
 
     @property
     def is_decided(self) -> bool:
         """Whether the next frame does not need to compare both sides."""
-        return abs(self.log_odds) >= _DECIDED and self.frames < _COMPARISON_INTERVAL
+        strong = abs(self.log_odds) >= _DECIDED and self.side == _side_of(self.log_odds)
+        return strong and self.frames < _COMPARISON_INTERVAL and not self.error_mm > _CONFIDENT_MM
 
     @property
     def persistent_log_odds(self) -> float:
@@ -112,6 +116,10 @@ class SideEvidence:
             return replace(self, frames=self.frames + 1)
         log_odds = self.log_odds + _FRAME_WEIGHT * log_odds_right(poses)
         return replace(self, log_odds=_limited(log_odds), frames=0)
+
+
+def _side_of(log_odds: float) -> Hand:
+    return "right" if log_odds >= 0.0 else "left"
 
 
 def _limited(log_odds: float) -> float:

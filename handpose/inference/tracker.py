@@ -118,7 +118,7 @@ class HandTracker:
     in the whole image. All hands of a frame are predicted in one batch, unless a hand was lost in this frame.
 
     With `hand="auto"`, a track collects evidence for its side. Both sides of its hand are compared until the evidence
-    is strong, and then in every 15th frame.
+    is strong, and then in every 15th frame and while the pose is uncertain.
 
     Args:
         estimator: Predicts the poses.
@@ -244,7 +244,7 @@ class HandTracker:
         ]
 
     def _classify(self, seen: dict[int, _Seen], depth: np.ndarray, query: Query) -> list[HandPose]:
-        """Return the pose of each hand as the side that all evidence favors, and store this side in `seen`."""
+        """Return the pose of each hand as the side that all evidence favors, and add this side to its evidence."""
         if query.hand != "auto":
             return [hand.poses[0] for hand in seen.values()]
         sides = classify_sides(
@@ -253,11 +253,12 @@ class HandTracker:
         )
         poses = []
         for (id, hand), side in zip(seen.items(), sides, strict=True):
-            seen[id] = hand._replace(evidence=replace(hand.evidence, side=side))
             pose = _pose_of(hand.poses, side)
             if pose is None:  # a strong track that must change its side because it touches a stronger one
                 other = replace(query, center=hand.likely.center, hand=side)
                 (pose,) = self._estimator.poses([self._estimator.find(depth, other)])
+            error_mm = float(pose.error_mm.mean())
+            seen[id] = hand._replace(evidence=replace(hand.evidence, side=side, error_mm=error_mm))
             poses.append(pose)
         return poses
 

@@ -26,8 +26,8 @@ CAMERA = Camera(241.4, 241.4, 159.5, 119.5, 320, 240)
 _POSES, _POSES_SEED = 200, 777  # a small separate pose bank, generated in seconds
 _MOVE_S, _HOLD_S = 0.7, 0.4  # duration of a movement between two poses, and of each pose
 _LOCATION = (0.0, 0.0, 450.0)  # mm
-_RIGHT_LOCATION = (-100.0, 0.0, 500.0)  # of the right one of two hands, mm
 _REACH = (90.0, 50.0, 90.0)  # maximum distance from this location along each axis, mm
+_RIGHT_LOCATION, _RIGHT_REACH = (-110.0, 0.0, 500.0), (60.0, 50.0, 90.0)  # of the right one of two hands, mm
 _TURN = (0.5, 0.5, 0.6)  # maximum rotation about each camera axis, rad
 _PERIODS_S = (1.8, 6.0)
 _SHOULDER = (-190.0, 230.0, 780.0)  # of the right arm, mm
@@ -65,7 +65,7 @@ def animate(
     Raises:
         HandPoseError: The hand model does not exist yet, and generating it requires the extra `train`.
     """
-    for frame in _animate(layout, camera, fps, seed, _LOCATION, hands=1):
+    for frame in _animate(layout, camera, fps, seed, hands=1):
         yield frame._replace(xyz=frame.xyz[0])
 
 
@@ -76,18 +76,17 @@ def animate_hands(
 
     The arguments and errors are those of `animate`.
     """
-    return _animate(layout, camera, fps, seed, _RIGHT_LOCATION, hands=2)
+    return _animate(layout, camera, fps, seed, hands=2)
 
 
-def _animate(
-    layout: JointLayout, camera: Camera, fps: float, seed: int, location: tuple[float, float, float], hands: int
-) -> Iterator[AnimatedFrame]:
-    """Yield frames of a right hand around a location, and optionally of a left hand around the mirrored location."""
+def _animate(layout: JointLayout, camera: Camera, fps: float, seed: int, *, hands: int) -> Iterator[AnimatedFrame]:
+    """Yield frames of a right hand, or of a right and a left hand, which moves around the mirrored location."""
+    location, reach = (_LOCATION, _REACH) if hands == 1 else (_RIGHT_LOCATION, _RIGHT_REACH)
     hand = HandModel(cached_hand_file())
     weights = joint_weights(layout)
     generator = torch.Generator().manual_seed(seed)
     facing = 1.0 if seed % 2 else -1.0
-    motions = [_Motion(hand, generator, facing, location) for _ in range(hands)]
+    motions = [_Motion(hand, generator, facing, location, reach) for _ in range(hands)]
     mirrors = torch.tensor([[1.0, 1.0, 1.0], [-1.0, 1.0, 1.0]])[:hands]
     focal, principal = torch.tensor([camera.fx]), torch.tensor([[camera.cx, camera.cy]])
     size = int(max(camera.width, camera.height))
@@ -119,18 +118,24 @@ class _Motion:
         hand: The hand model.
         generator: Source of all random samples.
         facing: 1 turns the palm toward the camera and -1 turns the back of the hand.
-        location: (3,) location that the hand moves around, mm.
+        location: Location that the hand moves around, mm.
+        reach: Maximum distance from this location along each axis, mm.
     """
 
     def __init__(
-        self, hand: HandModel, generator: torch.Generator, facing: float, location: tuple[float, float, float]
+        self,
+        hand: HandModel,
+        generator: torch.Generator,
+        facing: float,
+        location: tuple[float, float, float],
+        reach: tuple[float, float, float],
     ) -> None:
         self._hand = hand
         self._poses = cached_pose_bank(hand, _POSES, _POSES_SEED)
         self._shape = hand.draw_shapes(1, generator)
         self._order = torch.randperm(len(self._poses), generator=generator)
         self._curves = _Curves(6, generator)
-        self._location = torch.tensor(location)
+        self._location, self._reach = torch.tensor(location), torch.tensor(reach)
         self._front = torch.tensor([[0.0, 0.0, facing], [0.0, -1.0, 0.0], [facing, 0.0, 0.0]])
 
     def __call__(self, time: float) -> tuple[Tensor, Tensor]:
@@ -140,7 +145,7 @@ class _Motion:
         vertices, landmarks = self._hand.pose(self._shape, angles[None])
         curves = self._curves(time)
         turn = _rotation(curves[3:] * torch.tensor(_TURN)) @ self._front
-        location = self._location + curves[:3] * torch.tensor(_REACH)
+        location = self._location + curves[:3] * self._reach
         center = turn @ landmarks[0].mean(dim=0)
         vertices, landmarks = (points @ turn.T + location - center for points in (vertices, landmarks))
         return vertices, landmarks
