@@ -205,6 +205,84 @@ def test_two_lost_hands_keep_different_ids() -> None:
     assert sorted(round(hand.pose.xyz[:, 0].mean()) for hand in hands) == [-150, -60]
 
 
+def test_all_hands_of_a_frame_are_predicted_in_one_call() -> None:
+    estimator = Scripted()
+    tracker = HandTracker(estimator, max_hands=2)
+    estimator.hands = [at(-200.0)]
+    for step in range(4):  # the search for a second hand does not predict the tracked one again
+        tracker.update(NOTHING, CAMERA, step / 30)
+    assert estimator.calls == [1, 1, 1, 1]
+    estimator.hands = [at(-200.0), at(200.0)]
+    for step in range(4, 7):
+        assert len(tracker.update(NOTHING, CAMERA, step / 30)) == 2
+    assert estimator.calls[4:] == [2, 2, 2]
+
+
+def sides(tracker: HandTracker, first: int, count: int) -> list[list[str]]:
+    """Return the sides of the hands in each of the next frames."""
+    return [
+        [hand.pose.hand for hand in tracker.update(NOTHING, CAMERA, step / 30)] for step in range(first, first + count)
+    ]
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_both_sides_are_compared_until_the_evidence_is_strong(side: str) -> None:
+    estimator = Scripted()
+    tracker = HandTracker(estimator, hand="auto")
+    estimator.hands, estimator.sides, estimator.margin = [at(0.0)], [side], 2.0
+    assert sides(tracker, 0, 100) == [[side]] * 100
+    undecided = estimator.calls.index(1)
+    assert estimator.calls[:undecided] == [2] * undecided
+    assert 2 < undecided < 20
+    assert estimator.calls[undecided:].count(2) == (100 - undecided) // 16
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_a_track_only_changes_its_side_after_strong_evidence(side: str) -> None:
+    estimator = Scripted()
+    tracker = HandTracker(estimator, hand="auto")
+    other = "left" if side == "right" else "right"
+    estimator.hands, estimator.sides, estimator.margin = [at(0.0)], [side], 2.0
+    sides(tracker, 0, 3)
+    for first in range(3, 40, 6):  # as many frames against the side as for it
+        estimator.sides = [other]
+        assert sides(tracker, first, 3) == [[side]] * 3
+        estimator.sides = [side]
+        assert sides(tracker, first + 3, 3) == [[side]] * 3
+    estimator.sides = [other]
+    observed = sides(tracker, 45, 90)
+    assert observed == sorted(observed, key=[[side], [other]].index)  # a single change
+    assert observed[-1] == [other]
+
+
+def test_hands_that_touch_are_never_both_right() -> None:
+    """Two right hands approach each other: they belong to two people as long as they are far apart."""
+    estimator = Scripted()
+    tracker = HandTracker(estimator, max_hands=2, hand="auto")
+    estimator.sides, estimator.margin = ["right", "right"], 2.0
+    for step in range(60):
+        estimator.hands = [at(-340.0 + 5 * step), at(340.0 - 5 * step)]
+        hands = tracker.update(NOTHING, CAMERA, step / 30)
+        gap = np.linalg.norm(hands[0].pose.xyz.mean(axis=0) - hands[1].pose.xyz.mean(axis=0))
+        observed = [hand.pose.hand for hand in hands]
+        if gap > 240.0:
+            assert observed == ["right", "right"]
+        elif gap < 180.0:
+            assert sorted(observed) == ["left", "right"]
+    assert gap < 180.0
+
+
+def test_a_lost_hand_keeps_its_side() -> None:
+    estimator = Scripted()
+    tracker = HandTracker(estimator, max_hands=2, hand="auto")
+    estimator.hands, estimator.sides, estimator.margin = [at(0.0)], ["left"], 2.0
+    sides(tracker, 0, 10)
+    estimator.hands = []
+    assert sides(tracker, 10, 3) == [[]] * 3
+    estimator.hands, estimator.sides = [at(20.0)], ["right"]  # misleading for a few frames
+    assert sides(tracker, 13, 3) == [["left"]] * 3
+
+
 def test_invalid_arguments_are_rejected() -> None:
     tracker = HandTracker(Scripted())
     tracker.update(NOTHING, CAMERA, 1.0)
@@ -213,6 +291,8 @@ def test_invalid_arguments_are_rejected() -> None:
             tracker.update(NOTHING, CAMERA, time)
     with pytest.raises(HandPoseError, match="max_hands must be 1 or more"):
         HandTracker(Scripted(), max_hands=0)
+    with pytest.raises(HandPoseError, match="hand must be right, left or auto"):
+        HandTracker(Scripted(), hand="both")
     with pytest.raises(HandPoseError, match="above 0 Hz"):
         OneEuro(min_cutoff=0.0)
 

@@ -1,0 +1,99 @@
+"""Tracking and classification of the hands in synthetic sequences."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from handpose import HandPoseEstimator, HandTracker
+from handpose.geometry.layouts import MSRA21
+from handpose.synthetic import animation
+from handpose.synthetic.animation import CAMERA, AnimatedFrame, animate, animate_hands
+from handpose.synthetic.hand_model import HandModel
+from handpose.synthetic.poses import pose_bank
+
+FRAMES, FPS = 45, 15.0
+
+
+@pytest.fixture(autouse=True)
+def small_hand(monkeypatch: pytest.MonkeyPatch, hand_file: Path, hand: HandModel) -> None:
+    """Animate a small hand model through few poses."""
+    bank = pose_bank(hand, 40, 777)
+    monkeypatch.setattr(animation, "cached_hand_file", lambda: hand_file)
+    monkeypatch.setattr(animation, "cached_pose_bank", lambda *arguments: bank)
+
+
+@pytest.fixture(scope="module")
+def estimator() -> HandPoseEstimator:
+    return HandPoseEstimator.from_pretrained("msra", device="cpu")
+
+
+def of_sides(frame: AnimatedFrame) -> dict[str, np.ndarray]:
+    return dict(zip(("right", "left"), frame.xyz, strict=True))
+
+
+def mirrored(frame: AnimatedFrame) -> AnimatedFrame:
+    """Return the mirror image, which the mirrored camera sees."""
+    depth = np.ascontiguousarray(frame.depth[:, ::-1])
+    return AnimatedFrame(depth, frame.xyz * [-1.0, 1.0, 1.0], frame.time)
+
+
+def test_two_hands_are_rendered_where_their_joints_are() -> None:
+    frame = next(animate_hands(MSRA21, seed=2))
+    assert frame.xyz.shape == (2, 21, 3)
+    for joints in frame.xyz:
+        u, v, z = CAMERA.project(joints).T
+        surface = frame.depth[v.round().astype(int), u.round().astype(int)]
+        known = surface > 0
+        assert known.mean() > 0.5
+        assert (surface[known] < z[known] + 5.0).mean() > 0.8
+        assert (surface[known] > z[known] - 60.0).mean() > 0.5
+    assert frame.xyz[0, :, 0].mean() < frame.xyz[1, :, 0].mean()
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_the_side_of_one_hand_never_changes(estimator: HandPoseEstimator, side: str) -> None:
+    camera = CAMERA
+    if side == "left":
+        camera = replace(CAMERA, cx=CAMERA.width - 1 - CAMERA.cx)
+    tracker = HandTracker(estimator, hand="auto")
+    for frame in itertools.islice(animate(MSRA21, fps=FPS, seed=4), FRAMES):
+        shown = frame if side == "right" else mirrored(frame)
+        (hand,) = tracker.update(shown.depth, camera, shown.time)
+        assert (hand.id, hand.pose.hand) == (0, side)
+
+
+@pytest.mark.parametrize("seed", [2, 7])
+def test_the_two_hands_of_a_person_keep_their_sides_and_ids(estimator: HandPoseEstimator, seed: int) -> None:
+    tracker = HandTracker(estimator, max_hands=2, hand="auto")
+    gaps, owners, found = [], set(), 0
+    for frame in itertools.islice(animate_hands(MSRA21, fps=FPS, seed=seed), FRAMES):
+        truth = of_sides(frame)
+        hands = tracker.update(frame.depth, CAMERA, frame.time)
+        found += len(hands)
+        for hand in hands:
+            off = {side: np.linalg.norm(hand.pose.xyz - joints, axis=1).mean() for side, joints in truth.items()}
+            assert hand.pose.hand == min(off, key=off.__getitem__)
+            owners.add((hand.id, hand.pose.hand))
+        gaps.append(np.linalg.norm(truth["right"].mean(axis=0) - truth["left"].mean(axis=0)))
+    assert {id for id, _ in owners} == {0, 1}
+    assert len(owners) == 2  # each track has one side
+    assert found > 1.85 * FRAMES
+    assert min(gaps) < 190.0  # the hands are close at times
+
+
+def test_both_hands_of_single_frames_have_different_sides(estimator: HandPoseEstimator) -> None:
+    frames = list(itertools.islice(animate_hands(MSRA21, fps=2.0, seed=2), 8))
+    correct = 0
+    for frame in frames:
+        hands = estimator.predict_hands(frame.depth, camera=CAMERA, hand="auto")
+        if len(hands) == 2:
+            assert sorted(hand.hand for hand in hands) == ["left", "right"]
+            assert [hand.hand_index for hand in hands] == [0, 1]
+            right, left = sorted(hands, key=lambda hand: hand.hand, reverse=True)
+            correct += right.xyz[:, 0].mean() < left.xyz[:, 0].mean()
+    assert correct >= 7
