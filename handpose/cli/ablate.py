@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from handpose.cli.console import print_row
+from handpose.cli.console import activities, note, print_row, show
 from handpose.cli.options import Device, Json
+from handpose.cli.signals import stop_on_signal
+from handpose.errors import HandPoseError
 from handpose.io.choices import LayoutName, Optimizer
 
 if TYPE_CHECKING:
@@ -17,25 +19,30 @@ if TYPE_CHECKING:
 
 def ablate(
     folder: Annotated[
-        Path | None, typer.Argument(help="Folder of the training runs; existing runs are resumed.")
+        Path | None, typer.Argument(metavar="FOLDER", help="Folder of the training runs; they are resumed.")
     ] = None,
     listed: Annotated[bool, typer.Option("--list", help="Only list the variants and their parameters.")] = False,
     as_json: Json = False,
     layout: Annotated[LayoutName, typer.Option(help="Joint layout.")] = "nyu",
     only: Annotated[
-        list[str] | None, typer.Option(help="Name of a variant; repeatable (default: all variants).")
+        list[str] | None, typer.Option(metavar="NAME", help="Name of a variant; repeatable.", show_default="all")
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Number of training steps per variant.")] = 2000,
+    steps: Annotated[int, typer.Option(metavar="N", min=1, help="Number of training steps per variant.")] = 2000,
     optimizer: Annotated[Optimizer, typer.Option(help="Optimizer.")] = "muon",
-    seed: Annotated[int, typer.Option(help="Random seed of weights and data, the same for all variants.")] = 1,
-    device: Device = "cpu",
+    seed: Annotated[int, typer.Option(metavar="N", help="Random seed of weights and data.")] = 1,
+    device: Device = "auto",
 ) -> None:
-    """Train the variants of the paper's ablations on synthetic hands, and print the results with those of the paper."""
+    """Train the variants of the paper's ablations on synthetic hands.
+
+    Prints the results with those of the paper.
+
+    Requires the extra `train` on first use. Ctrl-C saves a checkpoint; the same command resumes the training.
+    """
     from handpose.training.ablations import VARIANTS, paper_tables, run_variant
 
     unknown = set(only or ()) - set(VARIANTS)
     if unknown:
-        raise typer.BadParameter(
+        raise HandPoseError(
             f"unknown variants {', '.join(sorted(unknown))}; --only must be one of {', '.join(VARIANTS)}"
         )
     chosen = [variant for name, variant in VARIANTS.items() if not only or name in only]
@@ -43,24 +50,33 @@ def ablate(
         _list_variants(chosen, layout, as_json)
         return
     if folder is None:
-        raise typer.BadParameter("expected a folder for the training runs, or --list")
+        raise HandPoseError("expected a folder for the training runs, or --list")
 
     from handpose.training.config import TrainingConfig
+    from handpose.training.distributed import training_device
     from handpose.training.on_synthetic import synthetic_task
     from handpose.training.trainer import train
 
     config = TrainingConfig(steps, optimizer=optimizer, validate_every=min(500, steps), seed=seed)
+    device = training_device(device)
     results = {}
-    for variant in chosen:
-        results[variant.name] = run_variant(
-            variant,
-            folder,
-            layout,
-            config,
-            lambda run, model, config, report: train(run, synthetic_task(model, config, device), report),
-        )
-        print_row({"parameters": variant.parameters(layout)} | results[variant.name])
-    typer.echo(paper_tables(layout, results))
+    with activities(), stop_on_signal(f"{folder}: stopping after this step") as signals:
+        for variant in chosen:
+            result = run_variant(
+                variant,
+                folder,
+                layout,
+                config,
+                lambda run, model, config: train(
+                    run, synthetic_task(model, config, device), lambda row: None, should_stop=lambda: bool(signals)
+                ),
+            )
+            if result is None:
+                note(f"{folder / variant.name}: stopped and saved; the same command continues")
+                raise typer.Exit(128 + signals[0])
+            results[variant.name] = result
+            print_row({"parameters": variant.parameters(layout)} | result)
+    show(paper_tables(layout, results))
 
 
 def _list_variants(variants: list[Variant], layout: LayoutName, as_json: bool) -> None:
@@ -73,6 +89,6 @@ def _list_variants(variants: list[Variant], layout: LayoutName, as_json: bool) -
         rows.append(dict(zip(names, (variant.name, count, paper, variant.tables, variant.what), strict=True)))
         if not as_json:
             tables = ", ".join(map(str, variant.tables))
-            typer.echo(f"{variant.name:14}{count:>10,}  paper {paper or '-':6}table {tables:11} {variant.what}")
+            show(f"{variant.name:14}{count:>10,}  paper {paper or '-':6}table {tables:11} {variant.what}")
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        show(json.dumps(rows, indent=2))

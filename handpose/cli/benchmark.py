@@ -7,52 +7,56 @@ from typing import Annotated, Any
 
 import typer
 
+from handpose.cli.console import activities, show
 from handpose.cli.options import Device, Json, Model, Unit, parse_unit
 
 
 def benchmark(
-    image: Annotated[Path, typer.Argument(help="Depth file with a hand.")],
+    image: Annotated[Path, typer.Argument(metavar="FILE", help="Depth file with a hand.")],
     camera: Annotated[
         str,
         typer.Option(
-            "--camera", "-c", help="icvl, nyu, msra, fx,fy,cx,cy[,width,height], or a .json or ROS .yaml file."
+            "--camera", "-c", metavar="CAMERA", help="icvl, nyu, msra, fx,fy,cx,cy[,width,height], .json, .yaml."
         ),
     ],
     unit: Unit = "mm",
     model: Model = "msra",
     backend: Annotated[
         list[str] | None,
-        typer.Option(help="torch, onnxruntime or openvino; repeatable (default: all that are installed)."),
+        typer.Option(
+            metavar="BACKEND", help="torch, onnxruntime or openvino; repeatable.", show_default="all installed"
+        ),
     ] = None,
     precision: Annotated[
         list[str] | None,
-        typer.Option(help="float32 or int8 (not with torch); repeatable (default: float32)."),
+        typer.Option(metavar="PRECISION", help="float32 or int8; repeatable.", show_default="float32"),
     ] = None,
     device: Device = "auto",
     batch_size: Annotated[
-        list[int] | None, typer.Option(min=1, help="Batch size; repeatable (default: 1, 16 and 64).")
+        list[int] | None, typer.Option(metavar="N", min=1, help="Batch size; repeatable.", show_default="1, 16, 64")
     ] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Calls per stage.")] = 200,
+    repeats: Annotated[int, typer.Option(metavar="N", min=1, help="Calls per stage.")] = 200,
     as_json: Json = False,
 ) -> None:
-    """Measure the duration of each stage, and the peak memory of each backend, on this machine."""
+    """Measure the duration of each stage and the peak memory of each backend."""
     import json
 
     from handpose.evaluation.speed import benchmark
     from handpose.geometry.camera import Camera
 
-    report = benchmark(
-        image,
-        camera=Camera.parse(camera),
-        unit=parse_unit(unit),
-        model=model,
-        backends=backend or (),  # type: ignore[arg-type] # load_backend checks them
-        precisions=precision or ("float32",),  # type: ignore[arg-type] # load_backend checks them
-        device=device,
-        batch_sizes=batch_size or (1, 16, 64),
-        repeats=repeats,
-    )
-    typer.echo(json.dumps(report, indent=2) if as_json else _table(report))
+    with activities():
+        report = benchmark(
+            image,
+            camera=Camera.parse(camera),
+            unit=parse_unit(unit),
+            model=model,
+            backends=backend or (),  # type: ignore[arg-type] # load_backend checks them
+            precisions=precision or ("float32",),  # type: ignore[arg-type] # load_backend checks them
+            device=device,
+            batch_sizes=batch_size or (1, 16, 64),
+            repeats=repeats,
+        )
+    show(json.dumps(report, indent=2) if as_json else _table(report))
 
 
 def _table(report: dict[str, Any]) -> str:

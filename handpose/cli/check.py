@@ -7,20 +7,22 @@ from typing import Annotated
 
 import typer
 
-from handpose.cli.options import Camera, Device, Json, Model, Unit, parse_camera, parse_unit
-from handpose.io.choices import Hand
+from handpose.cli.console import activities, show
+from handpose.cli.options import Backend, Camera, Device, Json, Model, Unit, parse_camera, parse_unit
+from handpose.io.choices import HandOrAuto
 
 
 def check(
-    frame: Annotated[Path, typer.Argument(help="Depth file.")],
+    frame: Annotated[Path, typer.Argument(metavar="FILE", help="Depth file.")],
     camera: Camera = None,
     unit: Unit = "mm",
-    hand: Annotated[Hand, typer.Option(help="Which hand the image shows.")] = "right",
+    hand: Annotated[HandOrAuto, typer.Option(help="Which hand the image shows.")] = "right",
     model: Model = "msra",
     device: Device = "auto",
+    backend: Backend = "auto",
     as_json: Json = False,
 ) -> None:
-    """Diagnose a depth image, its camera and its unit, and explain how to fix them.
+    """Diagnose a depth image, its camera and its unit.
 
     Exit code: 0 no check failed (there may be warnings), 1 at least one check failed, 2 usage error.
     """
@@ -32,12 +34,13 @@ def check(
     from handpose.inference.query import Query
 
     query = Query(parse_camera(camera), hand=hand, unit=parse_unit(unit))
-    estimator = HandPoseEstimator.from_pretrained(model, device=device)
+    with activities():
+        estimator = HandPoseEstimator.from_pretrained(model, device=device, backend=backend)  # type: ignore[arg-type]
     findings = check_frame(frame, estimator, query)
     if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
+        show(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
     else:
         for finding in findings:
-            typer.echo(f"{finding.verdict:5}{finding.name:9}{finding.message}")
+            show(f"{finding.verdict:5}{finding.name:9}{finding.message}")
     if any(finding.verdict == "fail" for finding in findings):
         raise typer.Exit(1)

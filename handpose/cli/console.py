@@ -8,16 +8,53 @@ import os
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Literal
 
 import typer
 
+from handpose.cli.bar import Bar
+from handpose.io.progress import reporting
 from handpose.io.warn import kind
+
+Verbosity = Literal["quiet", "normal", "verbose"]
+
+_verbosity: Verbosity = "normal"
+_bar: Bar | None = None
+
+
+def set_verbosity(verbosity: Verbosity) -> None:
+    """Choose which messages are printed, and print the log messages of the library accordingly."""
+    global _verbosity  # noqa: PLW0603 - there is one console
+    _verbosity = verbosity
+    log = logging.getLogger("handpose")
+    log.setLevel({"quiet": logging.WARNING, "normal": logging.INFO, "verbose": logging.DEBUG}[verbosity])
+    if not any(isinstance(handler, _Lines) for handler in log.handlers):
+        log.addHandler(_Lines())
+        log.propagate = False
+
+
+class _Lines(logging.Handler):
+    """Prints log messages as lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
 
 
 def say(line: str) -> None:
-    """Print a log message."""
-    typer.echo(line, err=True)
+    """Print an error, a warning, or a message that was asked for."""
+    _echo(line, err=True)
+
+
+def note(line: str) -> None:
+    """Print a message, unless the user asked for quiet; of several processes, only the first one prints it."""
+    if not is_quiet() and is_first_process():
+        say(line)
+
+
+def show(line: str) -> None:
+    """Print a result on stdout."""
+    _echo(line, err=False)
 
 
 class Lines(logging.Handler):
@@ -29,8 +66,18 @@ class Lines(logging.Handler):
 
 
 def print_row(row: dict[str, float]) -> None:
-    """Print named values as one line."""
-    say("  ".join(f"{name} {value:.6g}" for name, value in row.items()))
+    """Print named values as one line, unless the user asked for quiet."""
+    note("  ".join(f"{name} {value:.6g}" for name, value in row.items()))
+
+
+def is_quiet() -> bool:
+    """Return whether the user asked for errors, warnings and results only."""
+    return _verbosity == "quiet"
+
+
+def is_verbose() -> bool:
+    """Return whether the user asked for more messages."""
+    return _verbosity == "verbose"
 
 
 @contextlib.contextmanager
@@ -39,7 +86,7 @@ def warnings_as_lines() -> Iterator[Counter[type[Warning]]]:
     counts: Counter[type[Warning]] = Counter()
     printed = set()
 
-    def show(message: str, category: type[Warning]) -> None:
+    def print_once(message: str, category: type[Warning]) -> None:
         counts[category] += 1
         if (own := kind(message, category)) not in printed:
             printed.add(own)
@@ -47,23 +94,84 @@ def warnings_as_lines() -> Iterator[Counter[type[Warning]]]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = lambda message, category, *_: show(str(message), category)
+        warnings.showwarning = lambda message, category, *_: print_once(str(message), category)
         yield counts
 
 
-def note_first_generation(file: str) -> None:
-    """Print that the synthetic hand must be generated if its file is not in the cache."""
-    from handpose.io.cache import cache_folder
+@contextlib.contextmanager
+def progress(what: str, total: int, done: int = 0) -> Iterator[Bar | None]:
+    """Show a progress bar for several items in this block, if stderr is a terminal; yield it, or None.
 
-    if not (cache_folder() / file).is_file():
-        say("generating the synthetic hand and its poses once, which takes about two minutes")
+    Args:
+        what: What is being done.
+        total: Number of items.
+        done: Number of items that were completed before.
+    """
+    if total < 2 or not _has_bars():
+        yield None
+        return
+    bar = Bar(what, total, done=done)
+    _replace_bar(bar)
+    try:
+        yield bar
+    finally:
+        _replace_bar(None)
 
 
 @contextlib.contextmanager
-def progress(steps: int) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar on a terminal; yield a function that takes the number of completed steps."""
-    if not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0":
-        yield lambda step: None
-        return
-    with typer.progressbar(length=steps, file=sys.stderr) as bar:
-        yield lambda step: bar.update(step - bar.pos)
+def activities() -> Iterator[None]:
+    """Show the work that the library reports: with bars on a terminal, otherwise one line per kind of work."""
+    shown: dict[str, None] = {}
+    current = ""
+    bar: Bar | None = None
+
+    def report(what: str, done: int, total: int, note_text: str) -> None:
+        nonlocal current, bar
+        if not is_first_process():
+            return
+        if not _has_bars():
+            if what not in shown:
+                note(f"{what} ...")
+            shown[what] = None
+            return
+        if what != current or bar is None:
+            current, bar = what, Bar(what, total, done=done)
+            _replace_bar(bar)
+            bar.draw()
+        if done == total > 0:
+            _replace_bar(None)
+            bar = None
+        else:
+            bar.update(done, note_text)
+
+    try:
+        with reporting(report):
+            yield
+    finally:
+        if bar is not None and _bar is bar:
+            _replace_bar(None)
+
+
+def _replace_bar(bar: Bar | None) -> None:
+    global _bar  # noqa: PLW0603 - there is one console
+    if _bar is not None:
+        _bar.clear()
+    _bar = bar
+
+
+def _has_bars() -> bool:
+    return sys.stderr.isatty() and not is_quiet() and is_first_process()
+
+
+def is_first_process() -> bool:
+    """Return whether this is the first of the processes that torchrun started, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _echo(line: str, *, err: bool) -> None:
+    """Print a line above the progress bar."""
+    if _bar is not None:
+        _bar.clear()
+    typer.echo(line, err=err)
+    if _bar is not None:
+        _bar.draw()

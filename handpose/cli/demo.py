@@ -8,27 +8,30 @@ from typing import Annotated
 
 import typer
 
-from handpose.cli.console import say
+from handpose.cli.console import activities, say
 from handpose.cli.options import Precision
+from handpose.io.extras import require_extra
 
 
 def demo(
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Further model to choose from, as in `handpose predict`.")
+        str | None, typer.Option("--model", "-m", metavar="MODEL", help="Further model to choose from.")
     ] = None,
     precision: Precision = "float32",
     host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 accepts connections from other machines.")
+        str, typer.Option(metavar="ADDRESS", help="Address; 0.0.0.0 accepts other machines.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, help="Port to listen on; 0 selects a free port.")] = 7860,
+    port: Annotated[int, typer.Option(metavar="N", min=0, help="Port to listen on; 0 selects a free port.")] = 7860,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
 ) -> None:
     """Try depth images on a local web page. Requires the extra `demo`."""
+    require_extra("demo", "handpose demo")
     from handpose.demo.server import serve
     from handpose.weights.registry import WEIGHTS
 
     models = list(dict.fromkeys([*([model] if model else []), *WEIGHTS]))
-    page, address = serve(host, port, models, precision)
+    with activities():
+        page, address = serve(host, port, models, precision)
     say(f"{address} (press Ctrl-C to stop)")
     if browser:
         typer.launch(address)

@@ -9,11 +9,25 @@ from typing import IO, Annotated
 
 import typer
 
-from handpose.cli.console import print_row, say, warnings_as_lines
-from handpose.cli.options import Device, Model, Precision, Topic, Views, parse_camera, parse_unit
+from handpose.cli.console import activities, print_row, say, warnings_as_lines
+from handpose.cli.options import (
+    Backend,
+    Camera,
+    Device,
+    Force,
+    Model,
+    Precision,
+    Topic,
+    Unit,
+    Views,
+    parse_camera,
+    parse_unit,
+)
 from handpose.cli.signals import exit_on_broken_pipe
 from handpose.errors import HandPoseError, SourceLostError
 from handpose.io.choices import HandOrAuto
+from handpose.io.extras import require_extra
+from handpose.io.outputs import refuse_existing
 from handpose.io.warn import SkippedFrameWarning
 
 _STATISTICS_INTERVAL_S = 5.0
@@ -21,40 +35,41 @@ _STATISTICS_INTERVAL_S = 5.0
 
 def live(
     source: Annotated[
-        str, typer.Argument(help="realsense, orbbec, synthetic, a folder of depth files, or a recording.")
+        str, typer.Argument(metavar="SOURCE", help="realsense, orbbec, synthetic, a folder, or a recording.")
     ],
     model: Model = "msra",
-    hand: Annotated[
-        HandOrAuto, typer.Option(help="Which hands the frames show; auto classifies each tracked hand.")
-    ] = "right",
-    max_hands: Annotated[int, typer.Option(min=1, help="Maximum number of hands to track.")] = 1,
-    record: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Record the processed frames to this file.")
-    ] = None,
+    hand: Annotated[HandOrAuto, typer.Option(help="Which hands the frames show; auto classifies each.")] = "right",
+    max_hands: Annotated[int, typer.Option(metavar="N", min=1, help="Maximum number of hands to track.")] = 1,
+    record: Annotated[Path | None, typer.Option(metavar="FILE", help="Record the processed frames.")] = None,
     view: Annotated[
         bool, typer.Option("--view", help="Show frames and hands in Rerun. Requires the extra `view`.")
     ] = False,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Output file (default: stdout).")] = None,
-    frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None,
-    camera: Annotated[
-        str | None, typer.Option("--camera", "-c", help="Camera intrinsics for a folder, as in `handpose predict`.")
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="JSON lines.", show_default="stdout")
     ] = None,
-    unit: Annotated[str, typer.Option(help="Unit of the depth values in a folder, as in `handpose predict`.")] = "mm",
+    frames: Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after this many frames.")] = None,
+    camera: Camera = None,
+    unit: Unit = "mm",
     topic: Topic = None,
-    fps: Annotated[float, typer.Option(min=0.1, help="Frame rate of a folder or of the synthetic hand.")] = 30.0,
+    fps: Annotated[
+        float, typer.Option(metavar="FPS", min=0.1, help="Frame rate of a folder or of the synthetic hand.")
+    ] = 30.0,
     real_time: Annotated[
         bool,
         typer.Option(
             "--real-time",
-            help="Play folders, recordings and synthetic hands in real time, dropping frames like a camera.",
+            help="Play sources other than cameras in real time.",
         ),
     ] = False,
     device: Device = "auto",
+    backend: Backend = "auto",
     precision: Precision = "float32",
     views: Views = 1,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    force: Force = False,
 ) -> None:
-    """Track hands in a stream of depth frames, and write one line of JSON per hand and frame.
+    """Track hands in a stream of depth frames.
+
+    Writes one line of JSON per hand and frame.
 
     Stops at the end of the source, after --frames, or on Ctrl-C. A frame that cannot be read is skipped, with a
     warning. Exit code: 0 success, 1 some frames were skipped, or the camera was lost (earlier results and recorded
@@ -67,11 +82,13 @@ def live(
     from handpose.live.statistics import Statistics
     from handpose.recordings.mcap import Recorder
 
+    if view:
+        require_extra("view", "--view")
     for path in (record, output):
         if path is not None and path.resolve() == Path(source).resolve():
-            raise typer.BadParameter(f"{path}: is the source; results must go elsewhere")
-        if path is not None and path.exists() and not force:
-            raise typer.BadParameter(f"{path}: already exists; pass --force to overwrite it")
+            raise HandPoseError(f"{path}: is the source; results must go elsewhere")
+        if path is not None:
+            refuse_existing(path, force=force)
     arrivals = open_paced(
         source, camera=parse_camera(camera), unit=parse_unit(unit), fps=fps, real_time=real_time, topic=topic
     )
@@ -80,14 +97,16 @@ def live(
     with contextlib.ExitStack() as stack:
         warnings = stack.enter_context(warnings_as_lines())
         stack.enter_context(exit_on_broken_pipe())
-        estimator = HandPoseEstimator.from_pretrained(
-            model,
-            device=device,
-            precision=precision,
-            views=views,  # type: ignore[arg-type] # checked there
-        )
+        with activities():
+            estimator = HandPoseEstimator.from_pretrained(
+                model,
+                device=device,
+                backend=backend,  # type: ignore[arg-type] # checked there
+                precision=precision,
+                views=views,  # type: ignore[arg-type] # checked there
+            )
         tracker = HandTracker(estimator, max_hands=max_hands, hand=hand)
-        recorder = None if record is None else stack.enter_context(contextlib.closing(Recorder(record)))
+        recorder = None if record is None else stack.enter_context(contextlib.closing(Recorder(record, force=force)))
         viewer = stack.enter_context(contextlib.closing(RerunViewer())) if view else None
         results = None if output is None else stack.enter_context(_open_output(output))
         session = run_session(arrivals, tracker, recorder=recorder, viewer=viewer, max_frames=frames)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import Annotated, NoReturn
 
@@ -12,7 +11,8 @@ from handpose.cli.ablate import ablate
 from handpose.cli.benchmark import benchmark
 from handpose.cli.calibrate import calibrate
 from handpose.cli.check import check
-from handpose.cli.console import Lines, say
+from handpose.cli.command import HELP, Command, with_verbosity
+from handpose.cli.console import say, set_verbosity
 from handpose.cli.demo import demo
 from handpose.cli.evaluate import evaluate
 from handpose.cli.export import export
@@ -25,9 +25,8 @@ from handpose.errors import DeviceMemoryError, HandPoseError
 
 app = typer.Typer(
     help="3D hand joints from a single depth image.",
-    no_args_is_help=True,
     invoke_without_command=True,
-    add_completion=False,
+    context_settings=HELP,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # prints errors as plain lines
 )
@@ -37,11 +36,12 @@ for command in (
     *(export, benchmark),
     *(train, evaluate, calibrate, ablate, train_localizer),
 ):
-    app.command()(command)
+    app.command(cls=Command, context_settings=HELP)(with_verbosity(command))
 
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
 ) -> None:
     """3D hand joints from a single depth image."""
@@ -50,15 +50,31 @@ def options(
 
         typer.echo(__version__)
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit
+
+
+_CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]  # of any version of Click or of Typer's copy of it
 
 
 def main() -> NoReturn:
     """Run the command line. Errors that the user can fix print one line and exit with 2; others print a traceback."""
-    log = logging.getLogger("handpose")
-    log.addHandler(Lines())
-    log.setLevel(logging.INFO)
+    set_verbosity("normal")
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except (HandPoseError, DeviceMemoryError) as error:
         say(f"error: {error}")
+    except _CommandLineError as error:
+        say(f"error: {_describe(error)}")
+    except typer.Abort:  # Ctrl-C
+        sys.exit(130)
     sys.exit(2)
+
+
+def _describe(error: Exception) -> str:
+    """Return the message of an error in the arguments as one line."""
+    message = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
+    context = getattr(error, "ctx", None)
+    command = "handpose" if context is None else context.command_path
+    return f"{message[:1].lower()}{message[1:]}; see {command} --help"

@@ -7,36 +7,44 @@ from typing import Annotated
 
 import typer
 
-from handpose.cli.console import say
+from handpose.cli.console import note, show
+from handpose.cli.options import Force, Json, one_output
 from handpose.io.choices import LayoutName
 
 
-def models() -> None:
-    """List the built-in weights with layout, parameters, license, measured errors and file."""
+def models(as_json: Json = False) -> None:
+    """List the built-in weights with license, measured errors and file."""
+    import dataclasses
+    import json
+
     from handpose.weights.registry import WEIGHTS
 
+    if as_json:
+        rows = [dataclasses.asdict(record) | {"file": record.where} for record in WEIGHTS.values()]
+        show(json.dumps(rows, indent=2))
+        return
     for record in WEIGHTS.values():
-        typer.echo(f"{record.name}  {record.layout} layout, {record.parameters:,} parameters, {record.license}")
-        typer.echo(f"    trained on  {record.trained_on}")
+        show(f"{record.name}  {record.layout} layout, {record.parameters:,} parameters, {record.license}")
+        show(f"    trained on  {record.trained_on}")
         for test, error in record.error_mm.items():
-            typer.echo(f"    error       {error:.1f} mm mean, {test}")
-        typer.echo(f"    file        {record.where}")
+            show(f"    error       {error:.1f} mm mean, {test}")
+        show(f"    file        {record.where}")
 
 
 def download(
-    name: Annotated[str, typer.Argument(help="Name from `handpose models`, or owner/repo[@revision] on the Hub.")],
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="Built-in model, or OWNER/REPO[@REVISION] on the Hub.")],
 ) -> None:
-    """Download weights into the local cache, check them, and print their file and its sha256."""
+    """Download weights into the cache, and print their file and its sha256."""
     from handpose.weights.resolve import find_weights
 
     weights = find_weights(name)
     weights.load()
-    typer.echo(f"{weights.model_file}  sha256 {weights.sha256}")
+    show(f"{weights.model_file}  sha256 {weights.sha256}")
 
 
 def publish(
     folder: Annotated[
-        Path, typer.Argument(help="Folder of config.json, model.safetensors and README.md, the model card.")
+        Path, typer.Argument(metavar="FOLDER", help="config.json, model.safetensors and README.md, the model card.")
     ],
     repo: Annotated[str, typer.Argument(metavar="OWNER/REPO", help="Repository; created if it does not exist.")],
 ) -> None:
@@ -44,16 +52,24 @@ def publish(
     from handpose.weights.publish import publish_weights
 
     revision, sha256 = publish_weights(folder, repo)
-    typer.echo(f"{repo}@{revision}  sha256 {sha256}")
+    show(f"{repo}@{revision}  sha256 {sha256}")
 
 
 def convert(
-    prefix: Annotated[Path, typer.Argument(help="Path of the checkpoint without .index or .data-00000-of-00001.")],
-    out: Annotated[Path, typer.Argument(help="Model folder to create.")],
+    prefix: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Path without .index or .data-00000-of-00001.")],
     layout: Annotated[LayoutName, typer.Option(help="Joint layout of the checkpoint.")],
+    positional: Annotated[Path | None, typer.Argument(metavar="FOLDER", hidden=True)] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Model folder to write.")
+    ] = None,
+    force: Force = False,
 ) -> None:
-    """Convert a TensorFlow checkpoint of the original authors to a model folder. TensorFlow is not required."""
+    """Convert a checkpoint of the original authors to a model folder.
+
+    TensorFlow is not required.
+    """
     from handpose.weights.tensorflow_import import convert
 
-    convert(prefix, out, layout)
-    say(f"{out}: wrote config.json and model.safetensors; use it with handpose predict -m {out}")
+    out = one_output(output, positional, "-o FOLDER")
+    convert(prefix, out, layout, force=force)
+    note(f"{out}: wrote config.json and model.safetensors; use it with handpose predict -m {out}")

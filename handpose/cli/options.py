@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from handpose.cli.console import say
+from handpose.errors import HandPoseError
 from handpose.io import choices
 from handpose.io.choices import DatasetName, Split
 
@@ -18,39 +19,29 @@ if TYPE_CHECKING:
 
 Model = Annotated[
     str,
-    typer.Option(
-        "--model", "-m", help="Name from `handpose models`, model folder, exported file, or owner/repo on the Hub."
-    ),
+    typer.Option("--model", "-m", metavar="MODEL", help="Built-in model, folder, exported file, or OWNER/REPO."),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")]
+Backend = Annotated[str, typer.Option(metavar="BACKEND", help="auto, torch, onnxruntime or openvino.")]
 Camera = Annotated[
     str | None,
-    typer.Option("--camera", "-c", help="icvl, nyu, msra, fx,fy,cx,cy[,width,height], or a .json or ROS .yaml file."),
+    typer.Option("--camera", "-c", metavar="CAMERA", help="icvl, nyu, msra, fx,fy,cx,cy[,width,height], .json, .yaml."),
 ]
-Unit = Annotated[
-    str, typer.Option(help="Unit of the depth values: mm, m, millimeters per unit, or nyu (two-byte PNG).")
-]
-Views = Annotated[
-    int, typer.Option(help="Rotated copies of each crop to average over: 1, 2 or 4. More are slower but more accurate.")
-]
-Topic = Annotated[str | None, typer.Option(help="Topic of the depth images, if a ROS bag contains several.")]
-Precision = Annotated[
-    choices.Precision,
-    typer.Option(help="Precision of the network; int8 is faster and slightly less accurate (onnxruntime, openvino)."),
-]
+Topic = Annotated[str | None, typer.Option(metavar="TOPIC", help="Topic of the depth images in a ROS bag.")]
+Unit = Annotated[str, typer.Option(metavar="UNIT", help="mm, m, millimeters per unit, or nyu.")]
+Views = Annotated[int, typer.Option(metavar="1|2|4", help="Rotated copies to average over: slower, better.")]
+Precision = Annotated[choices.Precision, typer.Option(help="int8 is faster and slightly less accurate.")]
 Data = Literal["synthetic", DatasetName]
-Root = Annotated[Path | None, typer.Option(help="Folder of the data set, or the .jsonl file of records.")]
-Centers = Annotated[
-    str, typer.Option(help="Source of the hand centers: refined, truth, localize, or a folder of center files.")
-]
-Subject = Annotated[
-    str | None, typer.Option(help="MSRA's test subject, 0 to 8, or all: each of the nine is the test subject once.")
-]
+BatchSize = Annotated[int, typer.Option(metavar="N", min=1, help="Batch size of the network.")]
+Root = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Folder of the data set, or .jsonl file of records.")]
+Centers = Annotated[str, typer.Option(metavar="CENTERS", help="refined, truth, localize, or a folder.")]
+Subject = Annotated[str | None, typer.Option(metavar="N|all", help="MSRA's test subject, 0 to 8, or all in turn.")]
 TestShare = Annotated[
-    float, typer.Option(min=0.0, max=0.9, help="Share of a file of records that is its test split; by sequence.")
+    float, typer.Option(metavar="SHARE", min=0.0, max=0.9, help="Share of records that are the test split.")
 ]
-Workers = Annotated[int, typer.Option(min=0, help="Number of processes that load images.")]
+Workers = Annotated[int, typer.Option(metavar="N", min=0, help="Processes that load images.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 
 
 def parse_camera(text: str | None) -> cameras.Camera | None:
@@ -74,7 +65,7 @@ def parse_numbers(text: str, count: int, what: str) -> tuple[float, ...]:
     except ValueError:
         numbers = ()
     if len(numbers) != count:
-        raise typer.BadParameter(f"expected {what}, got {text!r}")
+        raise HandPoseError(f"expected {what}, got {text!r}")
     return numbers
 
 
@@ -85,8 +76,17 @@ def subjects_of(name: Data, subject: str | None) -> list[int | None]:
     if subject == "all" and name == "msra":
         return [*range(SUBJECTS)]
     if subject is not None and not subject.isdecimal():
-        raise typer.BadParameter(f"--subject must be 0 to {SUBJECTS - 1}, or all with --data msra, got {subject!r}")
+        raise HandPoseError(f"--subject must be 0 to {SUBJECTS - 1}, or all with --data msra, got {subject!r}")
     return [None if subject is None else int(subject)]
+
+
+def one_output(option: Path | None, positional: Path | None, expected: str) -> Path:
+    """Return the output of a command, which older versions took as an argument."""
+    if option is None and positional is None:
+        raise HandPoseError(f"expected {expected}")
+    if option is not None and positional is not None:
+        raise HandPoseError(f"got two outputs, {option} and {positional}; expected {expected}")
+    return option or positional  # type: ignore[return-value]
 
 
 def open_data(
@@ -102,7 +102,7 @@ def open_data(
     from handpose.datasets.catalog import open_dataset
 
     if root is None:
-        raise typer.BadParameter(f"--data {name} requires --root, the folder of the data set")
+        raise HandPoseError(f"--data {name} requires --root, the folder of the data set")
     dataset = open_dataset(name, root, split, centers=centers, subject=subject, cube=cube, test_share=test_share)
     for index, reason in sorted(dataset.damaged.items()):
         say(f"warning: {dataset.files[index]} is excluded: {reason}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -9,8 +10,12 @@ import typer
 
 from handpose.cli.console import warnings_as_lines
 from handpose.cli.options import (
+    Backend,
+    BatchSize,
     Camera,
     Device,
+    Force,
+    Json,
     Model,
     Precision,
     Topic,
@@ -22,18 +27,17 @@ from handpose.cli.options import (
 )
 from handpose.cli.predict_cluster import run_on_cluster
 from handpose.cli.predict_local import run_local
+from handpose.errors import HandPoseError
 from handpose.io.choices import Format, HandOrAuto
+from handpose.io.extras import require_extra
+from handpose.io.inputs import expand_lists
 from handpose.jobs.job import PredictJob, PredictOptions
 
 
 def predict(
     inputs: Annotated[
         list[str],
-        typer.Argument(
-            metavar="INPUT...",
-            help="Depth files, folders of them, recordings, or globs; with --engine ray also URLs, .tar and .parquet "
-            "files.",
-        ),
+        typer.Argument(metavar="INPUT", help="Files, folders, globs or recordings; @FILE or - for a list of them."),
     ],
     model: Model = "msra",
     camera: Camera = None,
@@ -41,50 +45,54 @@ def predict(
     topic: Topic = None,
     hand: Annotated[
         HandOrAuto,
-        typer.Option(help="Which hand the image shows; auto predicts it, which doubles the network's run time."),
+        typer.Option(help="Which hand the image shows; auto is slower."),
     ] = "right",
     max_hands: Annotated[
-        int, typer.Option(min=1, help="Maximum number of hands per image; each hand has a record.")
+        int, typer.Option(metavar="N", min=1, help="Maximum number of hands per image; one record each.")
     ] = 1,
     center: Annotated[
         str | None,
-        typer.Option(
-            metavar="X,Y,Z|FILE", help="Hand center in mm in the camera frame (y down), or a file with one per image."
-        ),
+        typer.Option(metavar="X,Y,Z|FILE", help="Hand center in mm (y down), or a file with one per image."),
     ] = None,
     y_up: Annotated[bool, typer.Option("--y-up", help="The y axis of the --center file points up.")] = False,
     box: Annotated[str | None, typer.Option(metavar="X,Y,W,H", help="Box around the hand in px.")] = None,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", help="Output file (default: stdout); with --engine ray, a folder or URL."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Results; with ray, a folder or URL.", show_default="stdout"
+        ),
     ] = None,
     format: Annotated[
         Format | None,
-        typer.Option(help="Output format (default: by the extension of -o, or jsonl); --engine ray writes Parquet."),
+        typer.Option(metavar="FORMAT", help="jsonl, json, csv, npz, uvd or parquet.", show_default="extension of FILE"),
     ] = None,
-    draw: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for pictures of the results.")] = None,
+    as_json: Json = False,
+    draw: Annotated[Path | None, typer.Option(metavar="FOLDER|FILE.png", help="Write pictures of the results.")] = None,
     html: Annotated[
         Path | None,
-        typer.Option(metavar="DIR|FILE.html", help="Write web pages that show each hand in 3D."),
+        typer.Option(metavar="FOLDER|FILE.html", help="Write web pages that show hands in 3D."),
     ] = None,
     device: Device = "auto",
-    backend: Annotated[str, typer.Option(help="Inference backend: auto, torch, onnxruntime, openvino.")] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Batch size of the network.")] = 16,
+    backend: Backend = "auto",
+    batch_size: BatchSize = 16,
     precision: Precision = "float32",
     views: Views = 1,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite existing results.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume the interrupted job that wrote --output.")] = False,
-    engine: Annotated[
-        Literal["local", "ray"], typer.Option(help="Run in this process or on a Ray cluster (extra `ray`).")
-    ] = "local",
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Include the subfolders of folders.")] = False,
+    force: Force = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the interrupted job that wrote FILE.")] = False,
+    engine: Annotated[Literal["local", "ray"], typer.Option(help="Run in this process or on a Ray cluster.")] = "local",
     address: Annotated[
-        str | None, typer.Option(help="Address of the Ray cluster (default: start one on this machine).")
+        str | None, typer.Option(metavar="ADDRESS", help="Address of the Ray cluster.", show_default="this machine")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Maximum number of model replicas (default: as many as fit).")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Maximum number of replicas.", show_default="as many as fit"),
     ] = None,
 ) -> None:
     """Predict the hand joints in depth images, in millimeters.
+
+    Prints a line per image on a terminal, and JSON lines otherwise. Parquet files require the extra `table`; --engine
+    ray requires the extra `ray`, and reads URLs, .tar and .parquet files, too.
 
     Exit code: 0 success, 1 some inputs failed, 2 usage error or no input could be processed, 130 Ctrl-C, 141 broken
     pipe, 143 SIGTERM.
@@ -92,11 +100,13 @@ def predict(
     from handpose.inference.query import Query
 
     if center is not None and box is not None:
-        raise typer.BadParameter("pass --center or --box, not both")
+        raise HandPoseError("pass --center or --box, not both")
     if max_hands > 1 and (center is not None or box is not None):
-        raise typer.BadParameter("--center and --box locate a single hand; omit them or --max-hands")
+        raise HandPoseError("--center and --box locate a single hand; omit them or --max-hands")
     if force and resume:
-        raise typer.BadParameter("pass --force to start over or --resume to continue, not both")
+        raise HandPoseError("pass --force to start over or --resume to continue, not both")
+    if as_json and (output is not None or format not in (None, "jsonl")):
+        raise HandPoseError("--json prints JSON lines; pass it without -o and --format")
     on_cluster = engine == "ray"
     centers = None if center is None or on_cluster or not Path(center).is_file() else Path(center)
     query = Query(
@@ -116,25 +126,39 @@ def predict(
         max_hands,
         precision,
     )
-    job = PredictJob(inputs, output, options, centers=centers, y_up=y_up, force=force, resume=resume, topic=topic)
+    job = PredictJob(
+        list(expand_lists(inputs, sys.stdin.buffer)),
+        output,
+        options,
+        centers=centers,
+        y_up=y_up,
+        force=force,
+        resume=resume,
+        topic=topic,
+        recursive=recursive,
+    )
     with warnings_as_lines():
         if on_cluster:
-            if format or draw or html:
-                raise typer.BadParameter(
-                    "--engine ray writes Parquet to -o; --format, --draw and --html are not supported"
-                )
+            if format or draw or html or as_json:
+                raise HandPoseError("--engine ray writes Parquet to -o, without --format, --json, --draw and --html")
+            require_extra("ray", "--engine ray")
             run_on_cluster(job, address, workers)
         else:
             if address or workers:
-                raise typer.BadParameter("--address and --workers require --engine ray")
-            run_local(job, format or _format_of(output), draw, html)
+                raise HandPoseError("--address and --workers require --engine ray")
+            run_local(job, format or _format_of(output, as_json), draw, html)
 
 
-def _format_of(output: str | None) -> Format:
-    """Return the format that the extension of the output determines."""
-    suffix = Path(output or "").suffix.lower()
+def _format_of(output: str | None, as_json: bool) -> Format | None:
+    """Return the format that the extension of the output determines, or None for lines on a terminal."""
+    if output is None:
+        return "jsonl" if as_json or not sys.stdout.isatty() else None
     formats: tuple[Format, ...] = get_args(Format)
-    return next((known for known in formats if suffix == f".{known}"), "jsonl")
+    suffix = Path(output).suffix.lower()
+    for known in formats:
+        if suffix == f".{known}":
+            return known
+    raise HandPoseError(f"{output}: the extension must be one of .{', .'.join(formats)}; or pass --format")
 
 
 def _center(text: str, on_cluster: bool) -> tuple[float, ...]:

@@ -1,26 +1,36 @@
-"""`handpose predict` in this process: log messages and the exit code."""
+"""`handpose predict` in this process: lines on a terminal, log messages and the exit code."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
-from collections.abc import Iterator
+import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from handpose.cli.console import say
+from handpose.cli.console import activities, is_quiet, is_verbose, note, progress, say, show
 from handpose.cli.signals import exit_on_broken_pipe, stop_on_signal
 
 if TYPE_CHECKING:
     from handpose.io.choices import Format
     from handpose.jobs.job import PredictJob
-    from handpose.jobs.local import LocalProgress
+    from handpose.results.records import Record
+
+_STATUSES = {"ok": "ok", "low_confidence": "low confidence", "no_hand": "no hand", "error": "failed"}
 
 
-def run_local(job: PredictJob, format: Format, draw: Path | None, html: Path | None) -> None:
+def run_local(job: PredictJob, format: Format | None, draw: Path | None, html: Path | None) -> None:
     """Run a job in this process.
+
+    Args:
+        job: Job to run.
+        format: Format of the records; None prints a line per image only.
+        draw: Folder or file of the pictures.
+        html: Folder or file of the pages.
 
     Raises:
         HandPoseError: The job cannot be run.
@@ -28,29 +38,59 @@ def run_local(job: PredictJob, format: Format, draw: Path | None, html: Path | N
     """
     from handpose.jobs.local import predict_local
 
+    # Records that are written to stdout are the only output there.
+    has_lines = format is None or (job.output is not None and sys.stdout.isatty() and not is_quiet())
+    counts: Counter[str] = Counter()
     with exit_on_broken_pipe():
         steps = predict_local(job, format=format, draw=draw, html=html)
-        progress = next(steps)
-        with stop_on_signal() as stops, contextlib.closing(steps):
-            remaining = progress.total - progress.done
-            for progress in _with_bar(steps, remaining):
-                if progress.error:
-                    say(f"error: {progress.error}")
+        with activities():
+            state = next(steps)
+        start, previous = time.monotonic(), state.done
+        with (
+            stop_on_signal() as stops,
+            contextlib.closing(steps),
+            progress("predicting", state.total, state.done) as bar,
+        ):
+            for state in steps:
+                counts[state.records[0].status] += 1
+                for record in state.records:
+                    if has_lines:
+                        show(_line(record))
+                    elif record.status == "error":
+                        say(f"error: {record.reason}")
+                if bar is not None:
+                    bar.update(state.done)
                 if stops:
                     break
-    if progress.failed:
-        say(f"{progress.failed} of {progress.done} inputs failed")
+    seconds = time.monotonic() - start
+    if (has_lines and (state.total > 1 or job.output is not None)) or is_verbose():
+        note(_summary(counts, (state.done - previous) / seconds, job.output))
     if stops:
-        say(f"stopped after {progress.done} of {progress.total} inputs")
+        say(f"stopped after {state.done} of {state.total} inputs")
         raise typer.Exit(128 + stops[0])
-    if progress.failed:
+    if state.failed:
+        if not has_lines:
+            say(f"{state.failed} of {state.done} inputs failed")
         raise typer.Exit(1)
 
 
-def _with_bar(steps: Iterator[LocalProgress], length: int) -> Iterator[LocalProgress]:
-    """Show a progress bar if stderr is a terminal."""
-    if length == 1 or not sys.stderr.isatty():
-        yield from steps
-        return
-    with typer.progressbar(steps, length=length, file=sys.stderr) as bar:
-        yield from bar
+def _line(record: Record) -> str:
+    """Return the result of an image for a person."""
+    if record.status == "error":
+        return f"{record.source}  failed: {record.reason.removeprefix(f'{record.source}: ')}"
+    if record.status == "no_hand":
+        result = "no hand"
+    else:
+        error = float(record.error_mm.mean())
+        result = f"{record.hand} hand at {record.center[2]:.0f} mm"
+        if not math.isnan(error):  # NaN if the weights are not calibrated
+            result += f", ±{error:.0f} mm"
+        if record.status == "low_confidence":
+            result += ", low confidence"
+    return f"{record.source}  {result}" + (f" -> {record.picture}" if record.picture else "")
+
+
+def _summary(counts: Counter[str], rate: float, output: str | None) -> str:
+    parts = [f"{counts[status]:,} {text}" for status, text in _STATUSES.items() if counts[status]]
+    target = "" if output is None else f" -> {output}"
+    return f"{', '.join([*parts, f'{rate:.3g} images/s'])}{target}"

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 import typer
 
+from handpose.cli.console import note
+
 
 @contextlib.contextmanager
 def exit_on_broken_pipe() -> Iterator[None]:
@@ -22,15 +24,20 @@ def exit_on_broken_pipe() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def stop_on_signal() -> Iterator[list[int]]:
+def stop_on_signal(message: str = "") -> Iterator[list[int]]:
     """Collect the numbers of SIGINT and SIGTERM, so that a command can finish a write before it stops.
 
     A second signal of the same kind terminates the process immediately.
+
+    Args:
+        message: Line to print on a signal, or empty.
     """
     stops: list[int] = []
 
     def handle(number: int, _: object) -> None:
         stops.append(number)
+        if message:
+            note(message)
         signal.signal(number, signal.SIG_DFL)
 
     previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}

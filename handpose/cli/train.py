@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from handpose.cli.console import note_first_generation, print_row, progress, say
-from handpose.cli.options import Centers, Data, Device, Root, Subject, TestShare, Workers, open_data, subjects_of
+from handpose.cli.console import activities, is_first_process, note, print_row
+from handpose.cli.options import Centers, Data, Device, Force, Root, Subject, TestShare, Workers, open_data, subjects_of
+from handpose.cli.signals import stop_on_signal
+from handpose.errors import HandPoseError
 from handpose.io.choices import LayoutName, Optimizer
+from handpose.io.extras import require_extra
+from handpose.io.outputs import refuse_existing
 
 if TYPE_CHECKING:
     from handpose.datasets.dataset import HandDataset
@@ -20,8 +24,8 @@ _Recipe = Literal["rendered", "paper"]
 
 
 def train(
-    run: Annotated[Path, typer.Argument(help="Folder of the training run; resumed if it contains a checkpoint.")],
-    data: Annotated[Data, typer.Option(help="Training data: synthetic hands or a data set.")] = "synthetic",
+    run: Annotated[Path, typer.Argument(metavar="FOLDER", help="Training run; resumed if it exists.")],
+    data: Annotated[Data, typer.Option(metavar="DATA", help="synthetic, icvl, nyu or msra.")] = "synthetic",
     root: Root = None,
     layout: Annotated[LayoutName, typer.Option(help="Joint layout of the synthetic hands.")] = "msra",
     centers: Centers = "refined",
@@ -30,52 +34,59 @@ def train(
     workers: Workers = 0,
     recipe: Annotated[
         _Recipe | None,
-        typer.Option(
-            help="Training settings: those of the paper (data sets) or of the built-in weights (synthetic hands)."
-        ),
+        typer.Option(help="Settings of training.", show_default="paper with data sets"),
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(min=1, help="Total number of training steps; determines the learning rate schedule."),
+        typer.Option(metavar="N", min=1, help="Total number of steps; determines the schedule."),
     ] = None,
     start: Annotated[
         str | None,
-        typer.Option(help="Initial weights, as --model in `handpose predict`; of any layout with synthetic hands."),
+        typer.Option(metavar="MODEL", help="Initial weights, as --model in `handpose predict`."),
     ] = None,
-    batch: Annotated[int | None, typer.Option(min=2, help="Batch size (default: that of the recipe).")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(metavar="N", min=2, help="Batch size.", show_default="that of the recipe")
+    ] = None,
     optimizer: Annotated[
-        Optimizer | None, typer.Option(help="Optimizer (default: muon; the paper's recipe uses adam).")
+        Optimizer | None, typer.Option(help="Optimizer.", show_default="muon; adam with the paper's recipe")
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Peak learning rate of the optimizer (default: that of the recipe).")
+        float | None, typer.Option(metavar="RATE", help="Peak learning rate.", show_default="that of the recipe")
     ] = None,
     validation: Annotated[
         float | None,
         typer.Option(
-            min=0.0,
-            max=0.5,
-            help="Share of the data set's training frames that are used for validation instead (default: 0 with the "
-            "paper's recipe, otherwise 0.02).",
+            metavar="SHARE", min=0.0, max=0.5, help="Share of the frames for validation.", show_default="by the recipe"
         ),
     ] = None,
-    validate_every: Annotated[int | None, typer.Option(min=1, help="Number of steps between checkpoints.")] = None,
-    max_minutes: Annotated[float, typer.Option(help="Stop after this many minutes and save a checkpoint.")] = float(
-        "inf"
-    ),
-    seed: Annotated[int, typer.Option(help="Random seed of weights and data.")] = 1,
-    device: Device = "cpu",
+    validate_every: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Number of steps between validations.")
+    ] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(metavar="MINUTES", help="Stop after this time and save a checkpoint.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Random seed of weights and data.")] = 1,
+    device: Device = "auto",
     compile: Annotated[bool, typer.Option("--compile", help="Compile the network with torch.compile.")] = False,
     sync_batchnorm: Annotated[
-        bool, typer.Option("--sync-batchnorm", help="With torchrun: synchronize BatchNorm statistics over all GPUs.")
+        bool, typer.Option("--sync-batchnorm", help="With torchrun: same BatchNorm statistics on all GPUs.")
     ] = False,
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Also log for TensorBoard. Requires the extra `tensorboard`.")
+        bool, typer.Option("--tensorboard", help="Also log for TensorBoard (extra `tensorboard`).")
     ] = False,
-    out: Annotated[Path | None, typer.Option("--output", "-o", help="Model folder to write after training.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Model folder to write after the last step.")
+    ] = None,
+    force: Force = False,
 ) -> None:
-    """Train on synthetic hands (requires the extra `train` on first use) or on a data set.
+    """Train on synthetic hands or on a data set.
 
-    With --subject all, nine networks are trained one after the other, in the folders P0 to P8 of RUN and OUTPUT.
+    Synthetic hands require the extra `train` on first use. Without --validation, 2% of the frames of a data set are
+    used for validation, and none with the paper's recipe. With --subject all, nine networks are trained one after the
+    other, in the folders P0 to P8 of the run and of the output.
+
+    A checkpoint is saved before every validation, after --max-minutes, on Ctrl-C and on SIGTERM; the same command
+    resumes the training. Exit code: 0 success or --max-minutes, 130 Ctrl-C, 143 SIGTERM, 2 usage error.
     """
     import contextlib
     import math
@@ -83,18 +94,24 @@ def train(
 
     from handpose.network.config import JGRP2OConfig
     from handpose.training import trainer
-    from handpose.training.distributed import process_group
+    from handpose.training.distributed import process_group, training_device
     from handpose.training.on_real import dataset_task
     from handpose.training.pose_task import write_model
-    from handpose.training.tensorboard import tensorboard_log
     from handpose.weights.resolve import find_weights
 
+    subjects = subjects_of(data, subject)
+    folders = _folders(run, output, subjects, force)
+    if tensorboard:
+        require_extra("tensorboard", "--tensorboard")
+    device = training_device(device)
     weights = None if start is None else find_weights(start)
-    options = {"batch": batch, "learning_rate": learning_rate, "validate_every": validate_every, "steps": steps}
+    options = {"batch": batch_size, "learning_rate": learning_rate, "validate_every": validate_every, "steps": steps}
     changes = {name: value for name, value in options.items() if value is not None}
-    end = time.monotonic() + 60.0 * max_minutes
+    end = math.inf if max_minutes is None else time.monotonic() + 60.0 * max_minutes
+    signals: list[int] = []
 
-    def train_one(run: Path, subject: int | None, device: str) -> None:
+    def train_one(run: Path, subject: int | None, device: str) -> tuple[int, int]:
+        """Train one network, and return the number of completed steps and that of all steps."""
         dataset, held_out, model = None, None, JGRP2OConfig(layout)
         if data != "synthetic":
             dataset = open_data(data, root, "train", centers, subject, test_share=test_share)
@@ -103,48 +120,84 @@ def train(
             if share > 0.0:
                 dataset, held_out = dataset.hold_out(share)
         config = _training_config(dataset, recipe, optimizer, changes, seed)
-        logs = [print_row, *([tensorboard_log(run)] if tensorboard else [])]
-
-        def report(row: dict[str, float]) -> None:
-            for log in logs:
-                log(row)
-
-        with progress(config.steps) as on_step, contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack:
             if dataset is None:
                 from handpose.training.on_synthetic import synthetic_task
 
-                note_first_generation("hand.npz")
                 task = synthetic_task(model, config, device, start=weights)
             else:
                 task = stack.enter_context(
                     dataset_task(model, config, dataset, device, held_out=held_out, workers=workers, start=weights)
                 )
-            trainer.train(
+            stops = stack.enter_context(
+                stop_on_signal(f"{run}: stopping after this step; press Ctrl-C again to stop at once")
+            )
+            done = trainer.train(
                 run,
                 task,
-                report,
-                max_minutes=(end - time.monotonic()) / 60.0 if math.isfinite(end) else math.inf,
-                on_step=on_step,
+                _report(run, tensorboard),
+                max_minutes=(end - time.monotonic()) / 60.0,
+                should_stop=lambda: bool(stops),
                 compile=compile,
                 sync_batchnorm=sync_batchnorm,
             )
+            signals.extend(stops)
+        return done, config.steps
 
-    with process_group(device) as own_device:
-        subjects = subjects_of(data, subject)
-        for one in subjects:
-            folder = run if len(subjects) == 1 else run / f"P{one}"
+    with process_group(device) as own_device, activities():
+        for one, (folder, model_folder) in folders.items():
             if one != subjects[0] and time.monotonic() >= end:
-                say(f"{run}: the time is up before {folder.name}; run the same command again to continue")
+                note(f"{run}: the time is up before {folder.name}; the same command continues")
                 return
-            train_one(folder, one, own_device)
-            if os.environ.get("RANK", "0") != "0":
-                continue
-            if out is None:
-                say(f"{folder}: wrote the checkpoint; run the same command with -o FOLDER to write a model folder")
-            else:
-                target = out if len(subjects) == 1 else out / folder.name
-                write_model(folder, target)
-                say(f"{target}: wrote the model folder; use it with handpose predict IMAGE --model {target}")
+            done, total = train_one(folder, one, own_device)
+            if done == total and model_folder is not None and is_first_process():
+                write_model(folder, model_folder, force=True)
+            note(_result(folder, model_folder, done, total))
+            if signals or done < total:
+                break
+    if signals:
+        raise typer.Exit(128 + signals[0])
+
+
+def _folders(
+    run: Path, output: Path | None, subjects: list[int | None], force: bool
+) -> dict[int | None, tuple[Path, Path | None]]:
+    """Return the folders of the run and of the model of each subject; several subjects have folders of their own.
+
+    Raises:
+        HandPoseError: A model already exists.
+    """
+    folders = dict.fromkeys(subjects, (run, output))
+    if len(subjects) > 1:
+        folders = {one: (run / f"P{one}", None if output is None else output / f"P{one}") for one in subjects}
+    for own_run, model in folders.values():
+        if model is not None:
+            # A run over several subjects is resumed after some of its models are written.
+            refuse_existing(model / "config.json", force=force or (len(subjects) > 1 and own_run.exists()))
+    return folders
+
+
+def _report(run: Path, tensorboard: bool) -> Callable[[dict[str, float]], None]:
+    """Return a function that prints a row of values, and logs it for TensorBoard if desired."""
+    from handpose.training.tensorboard import tensorboard_log
+
+    log = tensorboard_log(run) if tensorboard else None
+
+    def report(row: dict[str, float]) -> None:
+        print_row(row)
+        if log is not None:
+            log(row)
+
+    return report
+
+
+def _result(run: Path, model: Path | None, done: int, total: int) -> str:
+    """Return what a training wrote, and how to continue."""
+    if done < total:
+        return f"{run}: stopped after step {done:,} of {total:,}, saved; the same command continues"
+    if model is None:
+        return f"{run}: wrote the checkpoint; run the same command with -o FOLDER to write a model folder"
+    return f"{model}: wrote the model folder; use it with handpose predict IMAGE -m {model}"
 
 
 def _training_config(
@@ -161,9 +214,9 @@ def _training_config(
 
     if dataset is not None and recipe != "rendered":
         if optimizer == "muon":
-            raise typer.BadParameter("the paper's recipe uses adam; pass --recipe rendered to train with muon")
+            raise HandPoseError("the paper's recipe uses adam; pass --recipe rendered to train with muon")
         paper = paper_recipe(dataset.layout.name, len(dataset.usable), seed, changes.get("batch", 32))
         return dataclasses.replace(paper, **changes)
     if recipe == "paper" or "steps" not in changes:
-        raise typer.BadParameter("synthetic data is endless: --steps is required, and --recipe paper is not supported")
+        raise HandPoseError("synthetic data is endless: --steps is required, and --recipe paper is not supported")
     return TrainingConfig(**changes, optimizer=optimizer or "muon", seed=seed)

@@ -7,15 +7,27 @@ from typing import Annotated
 
 import typer
 
-from handpose.cli.console import print_row
+from handpose.cli.console import activities, note, print_row
+from handpose.cli.options import Device
+from handpose.cli.signals import stop_on_signal
 
 
 def train_localizer(
-    run: Annotated[Path, typer.Argument(help="Folder of the training run; resumed if it contains a checkpoint.")],
-    steps: Annotated[int, typer.Option(min=1, help="Total number of training steps.")],
-    seed: Annotated[int, typer.Option(help="Random seed of weights and data.")] = 0,
+    run: Annotated[Path, typer.Argument(metavar="FOLDER", help="Training run; resumed if it exists.")],
+    steps: Annotated[int, typer.Option(metavar="N", min=1, help="Total number of training steps.")],
+    seed: Annotated[int, typer.Option(metavar="N", help="Random seed of weights and data.")] = 0,
+    device: Device = "auto",
 ) -> None:
-    """Train the network that localizes hands, on synthetic rooms. Requires the extra `train` on first use."""
+    """Train the network that localizes hands, on synthetic rooms. Requires the extra `train` on first use.
+
+    Ctrl-C saves a checkpoint; the same command resumes the training.
+    """
+    from handpose.training.distributed import training_device
     from handpose.training.localizer import train_localizer
 
-    train_localizer(run, steps, print_row, seed=seed)
+    device = training_device(device)
+    with activities(), stop_on_signal(f"{run}: stopping after this step") as signals:
+        done = train_localizer(run, steps, print_row, seed=seed, device=device, should_stop=lambda: bool(signals))
+    if done < steps:
+        note(f"{run}: stopped after step {done:,} of {steps:,}, saved; the same command continues")
+        raise typer.Exit(128 + signals[0])

@@ -14,6 +14,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import CAMERAS
 from handpose.geometry.layouts import NYU14
 from handpose.io.choices import Split
+from handpose.io.outputs import refuse_existing
 
 JOINTS = (0, 3, 6, 9, 12, 15, 18, 21, 24, 25, 27, 30, 31, 32)
 """Indices of the evaluated joints among all 36."""
@@ -32,6 +33,7 @@ TRAIN_CUBES = (250.0, 300.0)
 FRAMES = {"train": 72_757, "test": 8_252}
 """Number of frames in the published files."""
 
+_LABELS = "joint_data.mat"
 _ALL_JOINTS = 36
 _UP = np.array([1.0, -1.0, 1.0])  # the labels' y axis points up
 
@@ -48,7 +50,7 @@ def open_nyu(root: str | Path, split: Split, *, centers: str | Path = "refined")
         HandPoseError: The folder, the labels or the centers are invalid.
     """
     root = Path(root)
-    labels = find(root, (f"{split}/joint_data.mat", f"dataset/{split}/joint_data.mat"), f"NYU {split} data")
+    labels = find(root, (f"{split}/{_LABELS}", f"dataset/{split}/{_LABELS}"), f"NYU {split} data")
     stored = read_mat(labels, "joint_xyz")
     if stored.ndim != 4 or stored.shape[2:] != (_ALL_JOINTS, 3) or stored.size == 0:
         raise HandPoseError(f"{labels}: joint_xyz must be (views, frames, 36, 3), got {stored.shape}; copy it again")
@@ -78,7 +80,9 @@ def open_nyu(root: str | Path, split: Split, *, centers: str | Path = "refined")
     )
 
 
-def write_nyu(root: str | Path, split: Split, frames: Iterable[tuple[np.ndarray, np.ndarray]]) -> int:
+def write_nyu(
+    root: str | Path, split: Split, frames: Iterable[tuple[np.ndarray, np.ndarray]], *, force: bool = False
+) -> int:
     """Write frames as a split in the format of NYU, and return their number.
 
     There is only one view, and the joints that are not evaluated are 0. There are no refined centers, so open the
@@ -88,11 +92,13 @@ def write_nyu(root: str | Path, split: Split, frames: Iterable[tuple[np.ndarray,
         root: Folder in which `train` or `test` is created.
         split: `train` or `test`.
         frames: Depth (480, 640) in mm of the camera `nyu`, and joints (14, 3) in mm, camera frame (y down).
+        force: Whether an existing split may be overwritten.
 
     Raises:
-        HandPoseError: A frame has other shapes, or there are no frames.
+        HandPoseError: The split exists, a frame has other shapes, or there are no frames.
     """
     folder = Path(root) / split
+    refuse_existing(folder / _LABELS, force=force)
     folder.mkdir(parents=True, exist_ok=True)
     camera = CAMERAS["nyu"]
     joints = []
@@ -112,7 +118,7 @@ def write_nyu(root: str | Path, split: Split, frames: Iterable[tuple[np.ndarray,
     for name, values in (("joint_xyz", truth * _UP), ("joint_uvd", camera.project(truth))):
         arrays[name] = np.zeros((1, len(truth), _ALL_JOINTS, 3))
         arrays[name][0][:, JOINTS] = values
-    write_mat(folder / "joint_data.mat", arrays)
+    write_mat(folder / _LABELS, arrays)
     return len(truth)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from handpose.geometry.bones import bone_lengths
 from handpose.geometry.layouts import JointLayout
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.depth.units import DepthUnitWarning
+from handpose.io.progress import track
 from handpose.network.calibration import BAD_JOINT, Calibration, uncertainty_features
 from handpose.runtimes.select import load_runtime
 from handpose.synthetic.testset import synthetic_validation
@@ -24,16 +24,13 @@ _QUANTILES = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98)  # of the uncertainty, with a
 _MIN_ERROR = 0.5  # mm; without it, joints that are accurate by chance would dominate the fit of the logarithms
 
 
-def calibrate(
-    folder: Path, frames: int, device: str, *, on_frame: Callable[[int], None] = lambda frame: None
-) -> Calibration:
+def calibrate(folder: Path, frames: int, device: str) -> Calibration:
     """Calibrate the weights in a model folder, write the calibration into its `config.json`, and return it.
 
     Args:
         folder: Model folder.
         frames: Number of validation images.
         device: Device that runs the network.
-        on_frame: Called with the number of images so far, after each one.
 
     Raises:
         WeightsError: The folder contains no model, or the file cannot be written.
@@ -45,7 +42,8 @@ def calibrate(
     weights = dataclasses.replace(weights, config=config)
     estimator = HandPoseEstimator(load_runtime(weights, "auto", device), config, weights.name, weights.sha256)
     xyz, spread, truth = [], [], []
-    for number, (depth, camera, joints) in enumerate(synthetic_validation(estimator.layout, frames), 1):
+    images = synthetic_validation(estimator.layout, frames)
+    for depth, camera, joints in track(images, f"calibrating {weights.name}", frames):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DepthUnitWarning)  # the unit is known to be mm
             pose = estimator.predict(depth, camera=camera)
@@ -53,7 +51,6 @@ def calibrate(
             xyz.append(pose.xyz)
             spread.append(pose.spread)
             truth.append(joints)
-        on_frame(number)
     calibration = fit_calibration(np.array(xyz), np.array(spread), np.array(truth), estimator.layout)
     write_config(folder, dataclasses.replace(config, calibration=calibration))
     return calibration

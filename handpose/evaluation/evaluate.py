@@ -15,6 +15,7 @@ from handpose.evaluation.metrics import Evaluation
 from handpose.evaluation.on_real import predict_dataset
 from handpose.evaluation.report import Entry, Report
 from handpose.inference.estimator import HandPoseEstimator
+from handpose.io.outputs import refuse_existing
 from handpose.results.uvd import write_predictions
 
 _FRAMES_PER_SHAPE_IMAGE = 160  # the whole test set comes with 12 images of each named hand shape
@@ -27,6 +28,7 @@ def evaluate(
     frames: int = 2000,
     workers: int = 0,
     predictions: str | Path | None = None,
+    force: bool = False,
 ) -> Report:
     """Return the joint errors of one or more estimators on the same images.
 
@@ -38,10 +40,11 @@ def evaluate(
         workers: Number of processes that load images of a data set.
         predictions: File to write the joints of a single estimator to, `u v d` per joint, one frame per line; only
             with a data set.
+        force: Whether an existing file of predictions may be overwritten.
 
     Raises:
-        HandPoseError: The joint layouts differ, `predictions` cannot be written, or it is given with several estimators
-            or without a data set.
+        HandPoseError: The joint layouts differ, `predictions` exists or cannot be written, or it is given with several
+            estimators or without a data set.
     """
     estimators = [estimators] if isinstance(estimators, HandPoseEstimator) else [*estimators]
     layouts = {estimator.layout.name for estimator in estimators}
@@ -49,7 +52,7 @@ def evaluate(
         raise HandPoseError(f"models in one report must have the same joints, got {' and '.join(sorted(layouts))}")
     if dataset is not None:
         models = [(estimator.name, [estimator]) for estimator in estimators]
-        return evaluate_parts(models, [dataset], workers=workers, predictions=predictions)
+        return evaluate_parts(models, [dataset], workers=workers, predictions=predictions, force=force)
     if predictions is not None:
         raise HandPoseError("writing predictions requires a data set and a single model")
     return _on_synthetic(estimators, frames)
@@ -61,6 +64,7 @@ def evaluate_parts(
     *,
     workers: int = 0,
     predictions: str | Path | None = None,
+    force: bool = False,
 ) -> Report:
     """Return the joint errors over all frames of several data sets, each of which has its own estimator.
 
@@ -71,13 +75,16 @@ def evaluate_parts(
         datasets: Data sets of one kind, such as the test splits of all subjects.
         workers: Number of processes that load images.
         predictions: File to write the joints of a single model to, see `evaluate`.
+        force: Whether this file may be overwritten.
 
     Raises:
-        HandPoseError: A joint layout differs from that of the data sets, or `predictions` cannot be written or is given
-            with several models.
+        HandPoseError: A joint layout differs from that of the data sets, or `predictions` exists, cannot be written or
+            is given with several models.
     """
-    if predictions is not None and len(models) != 1:
-        raise HandPoseError("writing predictions requires a data set and a single model")
+    if predictions is not None:
+        if len(models) != 1:
+            raise HandPoseError("writing predictions requires a data set and a single model")
+        refuse_existing(predictions, force=force)
     datasets = [_with_joints_in_mm(dataset) for dataset in datasets]
     truth = np.concatenate([dataset.xyz for dataset in datasets])
     partial = any(isinstance(dataset, RecordDataset) for dataset in datasets)
@@ -100,6 +107,7 @@ def evaluate_parts(
                     for dataset, xyz in zip(datasets, parts, strict=True)
                     for i, joints in enumerate(xyz)
                 ),
+                force=True,
             )
     cubes = sorted({round(float(cube), 1) for dataset in datasets for cube in dataset.cubes})
     notes[f"cubes of {', '.join(map(str, cubes))} mm"] = None

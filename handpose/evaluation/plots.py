@@ -24,6 +24,8 @@ Evaluations = Mapping[str, Evaluation]
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
 _LINES = ("-", "--", "-.", ":")
 _HATCHES = ("", "////", "....", "xxxx")
+FIGURES = ("success_rate", "per_joint", "per_finger", "error_histogram")
+"""Names of the figures."""
 _MAX_LEGEND_INSIDE = 5  # more names would cover the curves
 _STYLE: dict[Any, Any] = {
     "font.size": 9.0,
@@ -52,7 +54,7 @@ def check_matplotlib() -> None:
 
 
 def draw_evaluations(evaluations: Evaluations, layout: JointLayout) -> dict[str, Figure]:
-    """Return the figures `success_rate`, `per_joint`, `per_finger` and `error_histogram`.
+    """Return the figures by the names in `FIGURES`.
 
     Args:
         evaluations: Evaluations by their names in the legends.
@@ -72,15 +74,15 @@ def draw_evaluations(evaluations: Evaluations, layout: JointLayout) -> dict[str,
     fingers = {name: np.append(list(e.per_finger(layout).values()), e.mean) for name, e in shown.items()}
     first = next(iter(evaluations.values()))
     curve_width = 6.0 if len(evaluations) <= _MAX_LEGEND_INSIDE else 9.0
-    plots: dict[str, tuple[float, Callable[[Axes], None]]] = {
-        "success_rate": (curve_width, lambda axes: _success_rate(axes, shown)),
-        "per_joint": (9.0, lambda axes: _bars(axes, joints, [*layout.joints, "mean"])),
-        "per_finger": (6.0, lambda axes: _bars(axes, fingers, [*first.per_finger(layout), "mean"])),
-        "error_histogram": (curve_width, lambda axes: _histogram(axes, shown)),
-    }
+    plots: list[tuple[float, Callable[[Axes], None]]] = [
+        (curve_width, lambda axes: _success_rate(axes, shown)),
+        (9.0, lambda axes: _bars(axes, joints, [*layout.joints, "mean"])),
+        (6.0, lambda axes: _bars(axes, fingers, [*first.per_finger(layout), "mean"])),
+        (curve_width, lambda axes: _histogram(axes, shown)),
+    ]
     figures = {}
     with mpl.rc_context(_STYLE):
-        for name, (width, draw) in plots.items():
+        for name, (width, draw) in zip(FIGURES, plots, strict=True):
             figures[name] = Figure(figsize=(width, 3.6))
             draw(figures[name].add_subplot())
     return figures

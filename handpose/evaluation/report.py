@@ -15,11 +15,12 @@ import numpy as np
 
 from handpose.errors import HandPoseError
 from handpose.evaluation.metrics import CURVE_LIMIT, Evaluation
-from handpose.evaluation.plots import check_matplotlib, draw_evaluations, save_figure
+from handpose.evaluation.plots import FIGURES, check_matplotlib, draw_evaluations, save_figure
 from handpose.evaluation.report_page import report_page
 from handpose.evaluation.report_tables import report_tables, text_of
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import JointLayout
+from handpose.io.outputs import refuse_existing
 from handpose.version import __version__
 
 _SUFFIXES = (".json", ".csv", ".html")
@@ -116,15 +117,17 @@ class Report:
             ],
         }
 
-    def write(self, path: str | Path) -> None:
+    def write(self, path: str | Path, *, force: bool = False) -> None:
         """Write the report as `.json`, `.csv` (one line per evaluation) or `.html` (a self-contained page).
 
+        An existing file is overwritten only with `force`.
+
         Raises:
-            HandPoseError: The extension is not supported, the file cannot be written, or `.html` is written without
-                matplotlib.
+            HandPoseError: The extension is not supported, the file exists or cannot be written, or `.html` is written
+                without matplotlib.
         """
         path = Path(path)
-        check_outputs([path], None)
+        check_outputs([path], None, force=force)
         suffix = path.suffix.lower()
         if suffix == ".json":
             text = json.dumps(self.to_dict(), indent=1) + "\n"
@@ -135,12 +138,15 @@ class Report:
         except OSError as error:
             raise HandPoseError(f"{path}: cannot be written ({error})") from None
 
-    def plot(self, folder: str | Path) -> list[Path]:
+    def plot(self, folder: str | Path, *, force: bool = False) -> list[Path]:
         """Write PNG plots of success rate, error per joint, error per finger and error histogram; return their paths.
 
+        Existing plots are overwritten only with `force`.
+
         Raises:
-            HandPoseError: matplotlib is not installed, or the folder cannot be written.
+            HandPoseError: matplotlib is not installed, a plot exists, or the folder cannot be written.
         """
+        check_outputs((), folder, force=force)
         paths = []
         try:
             for name, figure in draw_evaluations(self._evaluations, self.layout).items():
@@ -213,25 +219,29 @@ class Report:
         )
 
 
-def check_outputs(reports: Iterable[str | Path], plots: str | Path | None) -> None:
+def check_outputs(reports: Iterable[str | Path], plots: str | Path | None, *, force: bool) -> None:
     """Check before a long evaluation that its report can be written.
 
     Args:
         reports: Files of the report.
         plots: Folder for plots, if any.
+        force: Whether existing files may be overwritten.
 
     Raises:
-        HandPoseError: A file has an extension other than `.json`, `.csv` or `.html`, or matplotlib is required but
-            not installed.
+        HandPoseError: A file has an extension other than `.json`, `.csv` or `.html`, or exists, or matplotlib is
+            required but not installed.
     """
     for path in reports:
         suffix = Path(path).suffix.lower()
         if suffix not in _SUFFIXES:
             raise HandPoseError(f"a report must be a {', '.join(_SUFFIXES)} file, got {path}")
+        refuse_existing(path, force=force)
         if suffix == ".html":
             check_matplotlib()
     if plots is not None:
         check_matplotlib()
+        for name in FIGURES:
+            refuse_existing(Path(plots) / f"{name}.png", force=force)
 
 
 def _ranges(numbers: np.ndarray) -> str:

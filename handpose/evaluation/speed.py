@@ -24,6 +24,7 @@ from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.choices import BackendName, Precision
 from handpose.io.depth.read import read_depth
 from handpose.io.depth.units import DepthUnit
+from handpose.io.progress import track
 from handpose.runtimes.base import Runtime
 from handpose.runtimes.select import GRAPH_SUFFIXES, installed_backends
 
@@ -79,7 +80,13 @@ def benchmark(
     Raises:
         HandPoseError: The image shows no hand or cannot be read, or a backend cannot be used.
     """
-    names = backends or (["auto"] if Path(model).suffix in GRAPH_SUFFIXES else installed_backends())
+    names: Sequence[BackendName] = backends or (
+        ["auto"]
+        if Path(model).suffix in GRAPH_SUFFIXES
+        else installed_backends()
+        if device in ("auto", "cpu")
+        else ["torch"]  # the only backend for GPUs
+    )
     variants = [
         (name, precision)
         for name in names
@@ -88,7 +95,7 @@ def benchmark(
     ]
     settings = {"camera": camera, "unit": unit, "batch_sizes": batch_sizes, "repeats": repeats}
     report: dict[str, Any] = {"machine": machine(), "peak_memory_mb": {}, "timings": []}
-    for name, precision in variants:
+    for name, precision in track(variants, "measuring", len(variants)):
         # In one process, the idle threads of a runtime would slow down the others, and all would share their memory.
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
             timings, memory = process.submit(_measure_backend, name, precision, model, device, image, settings).result()

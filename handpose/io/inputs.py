@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from handpose.errors import HandPoseError
+from handpose.io.text import MAX_LABELS_BYTES, read_text
+from handpose.io.warn import warn
 
 TARS = (".tar", ".tar.gz", ".tgz")
 """Extensions of archives of frames in WebDataset's layout."""
@@ -40,7 +43,26 @@ def natural_key(path: str | Path) -> list[list[tuple[int, str]]]:
     ]
 
 
-def list_files(inputs: Iterable[str], suffixes: tuple[str, ...]) -> list[Path]:
+def expand_lists(inputs: Iterable[str], stdin: BinaryIO) -> Iterator[str]:
+    """Yield the inputs, with the lines of a list instead of `@FILE`, and the lines of `stdin` instead of `-`.
+
+    Empty lines are skipped. A file whose name starts with `@` is not a list.
+
+    Raises:
+        HandPoseError: A list cannot be read.
+    """
+    for text in inputs:
+        if text == "-":
+            lines = stdin.read(MAX_LABELS_BYTES).decode(errors="surrogateescape")
+        elif text.startswith("@") and not Path(text).exists():
+            lines = read_text(Path(text[1:]), MAX_LABELS_BYTES)
+        else:
+            yield text
+            continue
+        yield from filter(None, map(str.strip, lines.splitlines()))
+
+
+def list_files(inputs: Iterable[str], suffixes: tuple[str, ...], *, recursive: bool = False) -> list[Path]:
     """List the files that paths, folders and globs stand for, without duplicates.
 
     Files of a folder or a glob are sorted by name, with numbers compared by value.
@@ -48,9 +70,13 @@ def list_files(inputs: Iterable[str], suffixes: tuple[str, ...]) -> list[Path]:
     Args:
         inputs: Paths of files, which may not exist; folders, whose files with one of the extensions are listed; globs.
         suffixes: Extensions in lower case.
+        recursive: Include the subfolders of folders.
 
     Raises:
         HandPoseError: A folder contains no such file, a glob matches no file, or an input is empty.
+
+    Warns:
+        UserWarning: The subfolders of a folder contain such files, but are skipped.
     """
     files: dict[Path, None] = {}
     for text in inputs:
@@ -58,9 +84,7 @@ def list_files(inputs: Iterable[str], suffixes: tuple[str, ...]) -> list[Path]:
             raise HandPoseError("an input is empty; expected a file, a folder or a glob")
         path = Path(text)
         if path.is_dir():
-            matches = sorted((file for file in path.iterdir() if file.name.lower().endswith(suffixes)), key=natural_key)
-            if not matches:
-                raise HandPoseError(f"{path}: no depth files in this folder; expected {', '.join(suffixes)}")
+            matches = _files_of(path, suffixes, recursive)
         elif path.exists() or not glob.has_magic(text):
             matches = [path]
         else:
@@ -69,3 +93,22 @@ def list_files(inputs: Iterable[str], suffixes: tuple[str, ...]) -> list[Path]:
                 raise HandPoseError(f"{text}: no file matches")
         files |= dict.fromkeys(matches)
     return list(files)
+
+
+def _files_of(folder: Path, suffixes: tuple[str, ...], recursive: bool) -> list[Path]:
+    """List the files of a folder, and warn about subfolders that are skipped."""
+
+    def matches(path: Path) -> bool:
+        return path.name.lower().endswith(suffixes) and not path.is_dir()
+
+    found = filter(matches, folder.rglob("*") if recursive else folder.iterdir())
+    files = sorted(found, key=natural_key)
+    skipped = 0 if recursive else sum(any(map(matches, path.rglob("*"))) for path in folder.iterdir() if path.is_dir())
+    verb, them = ("s with depth files are", "them") if skipped > 1 else (" with depth files is", "it")
+    advice = f"{skipped} subfolder{verb} skipped; pass --recursive to include {them}"
+    if not files:
+        expected = f"no depth files in this folder; expected {', '.join(suffixes)}"
+        raise HandPoseError(f"{folder}: {advice if skipped else expected}")
+    if skipped:
+        warn(f"{folder}: {advice}")
+    return files

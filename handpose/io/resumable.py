@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -12,12 +11,11 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from handpose.errors import HandPoseError
 from handpose.io.atomic import write_all, write_atomically
 from handpose.io.inputs import file_of
-
-if sys.platform != "win32":
-    import fcntl
 
 WORK_PER_SYNC = 20.0
 """Sync interval as a multiple of the sync time: 20 limits the cost to 5%."""
@@ -52,9 +50,13 @@ class GrowingFile:
         self._end = self.failed = 0
         # The same types as those read from the manifest: JSON converts tuples to lists.
         current = json.loads(json.dumps({"settings": settings}))
-        self._file = FileIO(path, "a+")
+        self._lock = _lock(path)
         try:
-            self._lock()
+            self._file = FileIO(path, "a+")
+        except OSError:
+            self._lock.release()
+            raise
+        try:
             if resume and self._manifest_path.exists():
                 self._manifest_end = self._read_manifest(current["settings"])
             elif resume and path.stat().st_size:
@@ -68,6 +70,7 @@ class GrowingFile:
             self._manifest.truncate(self._manifest_end)
         except BaseException:
             self._file.close()
+            self._lock.release()
             raise
         self._next_sync = 0.0
         if self._end == 0:
@@ -106,8 +109,11 @@ class GrowingFile:
         Raises:
             OSError: The last frames may be missing from the manifest.
         """
-        with self._file, self._manifest:
-            self._sync()
+        try:
+            with self._file, self._manifest:
+                self._sync()
+        finally:
+            self._lock.release()
 
     def _sync(self) -> None:
         start = time.monotonic()
@@ -117,15 +123,6 @@ class GrowingFile:
         self._entries.clear()
         end = time.monotonic()
         self._next_sync = end + WORK_PER_SYNC * (end - start)
-
-    def _lock(self) -> None:
-        if sys.platform != "win32":  # on Windows, two jobs with the same output are not detected
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise HandPoseError(
-                    f"{self._path}: another process is writing to this file; wait for it or stop it"
-                ) from None
 
     def _read_manifest(self, settings: dict[str, Any]) -> int:
         """Restore the frames from the manifest, and return where its last complete line ends."""
@@ -178,6 +175,16 @@ def _check_settings(name: str, old: dict[str, Any], new: dict[str, Any]) -> None
                 f"{name}: was started with {key} {old.get(key)!r}, not {new.get(key)!r}; use the original settings, "
                 "another output, or --force to start over"
             )
+
+
+def _lock(path: Path) -> FileLock:
+    """Lock an output through a hidden file next to it, so that only one process writes to it."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise HandPoseError(f"{path}: another process is writing to this file; wait for it or stop it") from None
+    return lock
 
 
 def _append(file: FileIO, text: str, end: int) -> int:

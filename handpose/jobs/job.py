@@ -72,6 +72,7 @@ class PredictJob:
         force: Overwrite existing results.
         resume: Keep existing results and predict only the remaining frames.
         topic: Topic of the depth images, if a ROS bag contains several.
+        recursive: Include the subfolders of folders. Ignored on a cluster, which always includes them.
     """
 
     inputs: Sequence[str]
@@ -82,6 +83,7 @@ class PredictJob:
     force: bool = False
     resume: bool = False
     topic: str | None = None
+    recursive: bool = False
 
     def settings(self, estimator: HandPoseEstimator, **more: str | None) -> dict[str, Any]:
         """Return all settings that affect the records, as JSON values.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Container, Generator, Iterable, Iterator
+from collections.abc import Container, Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,14 +16,19 @@ from handpose.io.atomic import write_atomically
 from handpose.io.choices import Format
 from handpose.io.depth.read import SUFFIXES
 from handpose.io.inputs import file_of, frame_path, is_archive, list_files
+from handpose.io.outputs import refuse_existing
 from handpose.jobs.job import PredictJob
 from handpose.jobs.pipeline import FileResult, predict_files
 from handpose.localization.centers import read_centers
 from handpose.recordings.open import is_recording, open_recording
 from handpose.recordings.recording import Recording, StoredFrame
 from handpose.results.page import pose_page
-from handpose.results.records import FailedFrame
+from handpose.results.pose import HandPose
+from handpose.results.records import FailedFrame, Record
 from handpose.results.writers import open_writer
+
+_FILE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".svg", ".pdf", ".htm", ".html")
+"""Extensions that name a file and not a folder."""
 
 
 class LocalProgress(NamedTuple):
@@ -32,17 +38,17 @@ class LocalProgress(NamedTuple):
         done: Files with a record, including those of the job that was resumed.
         total: Files of the job.
         failed: Files whose record is an error.
-        error: Error of the last file, or empty.
+        records: Records of the last file, one per hand; empty before the first file.
     """
 
     done: int
     total: int
     failed: int
-    error: str = ""
+    records: Sequence[Record] = ()
 
 
 def predict_local(
-    job: PredictJob, *, format: Format, draw: Path | None = None, html: Path | None = None
+    job: PredictJob, *, format: Format | None, draw: Path | None = None, html: Path | None = None
 ) -> Generator[LocalProgress, None, None]:
     """Predict the files of a job, and yield its progress once after opening the output and after each record.
 
@@ -50,9 +56,9 @@ def predict_local(
 
     Args:
         job: Job to run.
-        format: Format of the records.
-        draw: Folder for pictures of the results.
-        html: Folder for web pages of the results, or the file of a single page.
+        format: Format of the records; None writes no records.
+        draw: Folder for pictures of the results, or the `.png` file of a single picture.
+        html: Folder for web pages of the results, or the `.html` file of a single page.
 
     Raises:
         HandPoseError: An input, the output or the model cannot be used.
@@ -84,11 +90,11 @@ def predict_local(
         with contextlib.closing(results):
             for result in results:
                 path = result.path.path if isinstance(result.path, StoredFrame) else result.path
-                _show(result, pictures.get(path), pages.get(path))
+                poses = _show(result, pictures.get(path), pages.get(path))
                 failed = FailedFrame(str(path), str(result.error), estimator.layout)
-                writer.write(path, result.poses or [failed])
-                error = "" if result.error is None else str(result.error)
-                progress = LocalProgress(progress.done + 1, len(files), writer.failed, error)
+                records: Sequence[Record] = poses or [failed]
+                writer.write(path, records)
+                progress = LocalProgress(progress.done + 1, len(files), writer.failed, records)
                 yield progress
 
 
@@ -103,7 +109,10 @@ def _local_inputs(job: PredictJob) -> list[Path | Recording]:
         if "://" in text or is_archive(text):
             raise HandPoseError(f"{text}: URLs, archives and tables are only read with --engine ray")
         is_bag = text != "" and is_recording(Path(text))  # which may be a folder
-        paths |= dict.fromkeys([Path(text)] if is_bag and Path(text).exists() else list_files([text], SUFFIXES))
+        files = (
+            [Path(text)] if is_bag and Path(text).exists() else list_files([text], SUFFIXES, recursive=job.recursive)
+        )
+        paths |= dict.fromkeys(files)
     query = job.options.query
     return [
         open_recording(path, topic=job.topic, camera=query.camera, unit=query.unit)
@@ -143,10 +152,12 @@ def _targets(files: list[Path], target: Path | None, suffix: str) -> dict[Path, 
     """Map each file to its picture or page; equal names from different folders are numbered."""
     if target is None:
         return {}
-    if target.suffix == ".html" == suffix:
+    if target.suffix.lower() == suffix and not target.is_dir():
         if len(files) > 1:
-            raise HandPoseError(f"{target}: is one page for {len(files)} inputs; pass a folder")
+            raise HandPoseError(f"{target}: is one file for {len(files)} inputs; pass a folder")
         return {files[0]: target}
+    if target.suffix.lower() in _FILE_SUFFIXES and not target.is_dir():
+        raise HandPoseError(f"{target}: expected a {suffix} file or a folder")
     targets: dict[Path, Path] = {}
     taken: set[Path] = set()
     for file in files:
@@ -165,15 +176,17 @@ def _check_targets(job: PredictJob, files: Iterable[Path], targets: Iterable[Pat
     for path in targets:
         if path is not None and path.resolve() in inputs:
             raise HandPoseError(f"{path}: is one of the inputs; results must go elsewhere")
-        if path is not None and path.exists() and not (job.force or job.resume):
-            resume = "" if job.output is None else ", or --resume to continue"
-            raise HandPoseError(f"{path}: already exists; pass --force to overwrite it{resume}")
+        if path is not None:
+            refuse_existing(path, force=job.force or job.resume, or_resume=job.output is not None)
 
 
-def _show(result: FileResult[Path | StoredFrame], picture: Path | None, page: Path | None) -> None:
-    """Write the picture and the page of a result; there is no page without a hand."""
+def _show(result: FileResult[Path | StoredFrame], picture: Path | None, page: Path | None) -> list[HandPose]:
+    """Write the picture and the page of a result, and return its poses, which name the picture.
+
+    There is no page without a hand.
+    """
     if result.pose is None or result.depth is None:
-        return
+        return [*result.poses]
     contents: dict[Path, bytes] = {}
     if picture is not None:
         drawing = None
@@ -189,3 +202,4 @@ def _show(result: FileResult[Path | StoredFrame], picture: Path | None, page: Pa
             write_atomically(path, content)
         except OSError as error:
             raise HandPoseError(f"{path}: cannot be written ({error})") from None
+    return [*result.poses] if picture is None else [replace(pose, picture=str(picture)) for pose in result.poses]

@@ -13,6 +13,7 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.geometry.layouts import JointLayout
 from handpose.inference.tracker import TrackedHand
+from handpose.io.outputs import refuse_existing
 from handpose.recordings.frame import DepthFrame
 from handpose.results.overlay import FINGER_COLORS
 
@@ -24,12 +25,15 @@ class RerunViewer:
 
     Args:
         path: Path of an `.rrd` file to write instead of opening the viewer.
+        force: Whether an existing file may be overwritten.
 
     Raises:
-        HandPoseError: Rerun is not installed, or its viewer cannot be started.
+        HandPoseError: Rerun is not installed, its viewer cannot be started, or the file exists.
     """
 
-    def __init__(self, path: str | Path | None = None) -> None:
+    def __init__(self, path: str | Path | None = None, *, force: bool = False) -> None:
+        if path is not None:
+            refuse_existing(path, force=force)
         try:
             import rerun as rr
             import rerun.blueprint as rrb

@@ -20,6 +20,7 @@ from handpose.geometry.camera import Camera
 from handpose.io.depth.png import read_png
 from handpose.io.depth.read import to_depth
 from handpose.io.inputs import frame_path
+from handpose.io.outputs import refuse_existing
 from handpose.io.ros.cdr import CdrReader, CdrWriter
 from handpose.io.ros.mcap import McapMessage, McapWriter, read_library, read_messages
 from handpose.io.ros.messages import with_header
@@ -41,11 +42,16 @@ class Recorder:
         path: The file.
         frames: Number of frames in the file.
 
+    Args:
+        path: The file.
+        force: Whether an existing file may be overwritten.
+
     Raises:
-        HandPoseError: The extension of the file is not `.mcap`.
+        HandPoseError: The extension of the file is not `.mcap`, or the file exists.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, force: bool = False) -> None:
+        refuse_existing(path, force=force)
         self.path, self.frames = Path(path), 0
         if self.path.suffix.lower() != ".mcap":
             raise HandPoseError(f"{path}: recordings are MCAP files; use a name that ends with .mcap")

@@ -13,7 +13,9 @@ from handpose.errors import HandPoseError
 from handpose.geometry.articulation import FingerState, finger_states, joint_angles
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import LAYOUTS, JointLayout
+from handpose.io.atomic import write_atomically
 from handpose.io.choices import Hand
+from handpose.io.outputs import refuse_existing
 from handpose.network.calibration import BAD_JOINT
 from handpose.results.overlay import draw_pose
 
@@ -54,6 +56,7 @@ class HandPose:
         warnings: Reasons why the joints may be wrong, such as an implausible camera; usually empty.
         time: Capture time in s, if the image is a frame of a recording.
         hand_index: Index of the hand among those in the image, nearest first.
+        picture: Path of the picture that shows the pose, or empty.
     """
 
     xyz: np.ndarray
@@ -71,6 +74,7 @@ class HandPose:
     warnings: tuple[PoseWarning, ...] = ()
     time: float | None = None
     hand_index: int = 0
+    picture: str = ""
 
     def __post_init__(self) -> None:
         if self.status not in _STATUSES or self.hand not in _HANDS:
@@ -120,7 +124,7 @@ class HandPose:
         return {} if self.status == "no_hand" else finger_states(self.xyz, self.layout)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the pose as JSON types; NaN becomes null."""
+        """Return the pose as JSON types; NaN becomes null. The key `picture` exists only if there is a picture."""
         return {
             "source": self.source,
             "status": self.status,
@@ -138,6 +142,7 @@ class HandPose:
             "camera": self.camera.to_dict(),
             "warnings": [warning._asdict() for warning in self.warnings],
             **({} if self.time is None else {"time_s": self.time}),
+            **({"picture": self.picture} if self.picture else {}),
         }
 
     @classmethod
@@ -169,13 +174,22 @@ class HandPose:
                 hand_index=int(values.get("hand_index", 0)),
                 warnings=tuple(PoseWarning(**warning) for warning in values.get("warnings", ())),
                 time=None if values.get("time_s") is None else float(values["time_s"]),
+                picture=str(values.get("picture") or ""),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise HandPoseError(f"not a hand pose record: {type(error).__name__} {str(error)[:100]}") from None
 
-    def save(self, path: str | Path) -> None:
-        """Write the record `to_dict` to a JSON file."""
-        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+    def save(self, path: str | Path, *, force: bool = False) -> None:
+        """Write the record `to_dict` to a JSON file; an existing file is overwritten only with `force`.
+
+        Raises:
+            HandPoseError: The file exists, or cannot be written.
+        """
+        refuse_existing(path, force=force)
+        try:
+            write_atomically(Path(path), (json.dumps(self.to_dict(), indent=2) + "\n").encode())
+        except OSError as error:
+            raise HandPoseError(f"{path}: cannot be written ({error})") from None
 
     def draw(self, depth: np.ndarray, *, onto: np.ndarray | None = None) -> np.ndarray:
         """Draw the skeleton on top of the depth image (H, W) in mm, and return a picture (H, W, 3) uint8 BGR.

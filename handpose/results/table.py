@@ -50,6 +50,7 @@ def table_schema() -> pa.Schema:
                 }
             ),
             "warnings": pa.list_(pa.struct({"code": pa.string(), "message": pa.string()})),
+            "picture": pa.string(),
             "reason": pa.string(),
         }
     )

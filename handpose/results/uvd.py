@@ -14,6 +14,7 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import CAMERAS, Camera
 from handpose.geometry.layouts import ICVL16, MSRA21, NYU14, JointLayout
+from handpose.io.outputs import refuse_existing
 from handpose.io.text import MAX_LABELS_BYTES, read_text
 
 EVALUATORS: dict[str, tuple[JointLayout, Camera]] = {
@@ -54,12 +55,15 @@ def read_ground_truth(path: str | Path, layout: JointLayout) -> np.ndarray:
     return uvz
 
 
-def write_predictions(path: str | Path, frames: Iterable[np.ndarray]) -> None:
+def write_predictions(path: str | Path, frames: Iterable[np.ndarray], *, force: bool = False) -> None:
     """Write joints `uvz` (J, 3) [px, px, mm] of each frame with three decimals; NaN marks missing predictions.
 
+    An existing file is overwritten only with `force`.
+
     Raises:
-        HandPoseError: the file cannot be written.
+        HandPoseError: the file exists, or cannot be written.
     """
+    refuse_existing(path, force=force)
     try:
         with Path(path).open("w", encoding="utf-8") as file:
             file.writelines(prediction_line(uvz) + "\n" for uvz in frames)

@@ -12,9 +12,12 @@ from typing import Any, Protocol
 from handpose.errors import HandPoseError
 from handpose.io.atomic import write_atomically
 from handpose.io.choices import Format
+from handpose.io.extras import require_extra
 from handpose.io.resumable import GrowingFile
 from handpose.results.formats import FILES, LINES
 from handpose.results.records import Record
+
+_BINARY = ("npz", "parquet")
 
 
 class RecordWriter(Protocol):
@@ -40,22 +43,25 @@ class RecordWriter(Protocol):
 
 @contextlib.contextmanager
 def open_writer(
-    format: Format, path: Path | None, settings: Mapping[str, Any], *, resume: bool = False
+    format: Format | None, path: Path | None, settings: Mapping[str, Any], *, resume: bool = False
 ) -> Iterator[RecordWriter]:
     """Open a writer, and complete its output on exit, even after an error.
 
     Args:
-        format: `jsonl`, `csv` and `uvd` files grow record by record, with a manifest next to them; `json` and `npz`
-            files are written atomically at the end.
+        format: `jsonl`, `csv` and `uvd` files grow record by record, with a manifest next to them; `json`, `npz` and
+            `parquet` files are written atomically at the end. None only counts the records.
         path: Output file, or None for stdout, which only supports text and has no manifest.
         settings: Settings that the records depend on; a resumed job must have the same.
         resume: Whether to continue an existing file.
 
     Raises:
-        HandPoseError: the output cannot be written, `npz` has no path, or the file cannot be resumed.
+        HandPoseError: the output cannot be written, a binary format has no path, the extra
+            `table` for `parquet` is not installed, or the file cannot be resumed.
     """
-    if format == "npz" and path is None:
-        raise HandPoseError("npz is a binary format; pass an output file with -o")
+    if format in _BINARY and path is None:
+        raise HandPoseError(f"{format} is a binary format; pass an output file with -o")
+    if format == "parquet":
+        require_extra("table", "writing Parquet")
     if path is not None and path.exists() and not path.is_file():
         raise HandPoseError(f"{path}: is not a regular file; omit -o to write to stdout")
     if resume and (path is None or format in FILES):
@@ -67,7 +73,9 @@ def open_writer(
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
         writer: RecordWriter
-        if format in FILES:
+        if format is None:
+            writer = _Counter()
+        elif format in FILES:
             writer = _AtomicWriter(FILES[format], path)
         elif path is None:
             writer = _StdoutWriter(*LINES[format])
@@ -82,18 +90,32 @@ def open_writer(
         raise HandPoseError(f"{path or 'stdout'}: cannot be written ({error}){advice}") from None
 
 
-class _StdoutWriter:
-    """Writes to stdout and flushes after each record, so that a pipe receives it immediately."""
+class _Counter:
+    """Counts the failed records, and writes nothing."""
 
-    def __init__(self, header: str, lines: Callable[[Record], str]) -> None:
-        self._lines, self.failed = lines, 0
-        sys.stdout.write(header)
+    def __init__(self) -> None:
+        self.failed = 0
 
     def holds(self, frame: Path) -> bool:
         return False
 
     def write(self, frame: Path, records: Sequence[Record]) -> None:
         self.failed += records[0].status == "error"
+
+    def close(self) -> None:
+        pass
+
+
+class _StdoutWriter(_Counter):
+    """Writes to stdout and flushes after each frame, so that a pipe receives it immediately."""
+
+    def __init__(self, header: str, lines: Callable[[Record], str]) -> None:
+        super().__init__()
+        self._lines = lines
+        sys.stdout.write(header)
+
+    def write(self, frame: Path, records: Sequence[Record]) -> None:
+        super().write(frame, records)
         sys.stdout.write("".join(map(self._lines, records)))
         sys.stdout.flush()
 
@@ -121,17 +143,15 @@ class _GrowingWriter:
         self._file.close()
 
 
-class _AtomicWriter:
+class _AtomicWriter(_Counter):
     def __init__(self, encode: Callable[[Sequence[Record]], bytes], path: Path | None) -> None:
-        self._encode, self._path, self._records, self.failed = encode, path, list[Record](), 0
+        super().__init__()
+        self._encode, self._path, self._records = encode, path, list[Record]()
         if path is not None:
             tempfile.TemporaryFile(dir=path.parent).close()  # fail now if the folder is not writable
 
-    def holds(self, frame: Path) -> bool:
-        return False
-
     def write(self, frame: Path, records: Sequence[Record]) -> None:
-        self.failed += records[0].status == "error"
+        super().write(frame, records)
         self._records += records
 
     def close(self) -> None:

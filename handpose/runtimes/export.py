@@ -21,6 +21,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.crop import PATCH
 from handpose.geometry.layouts import LAYOUTS
 from handpose.io.atomic import write_atomically
+from handpose.io.outputs import refuse_existing
 from handpose.localization.network import GRAPH_FILE, VIEW_STRIDE
 from handpose.localization.torch_runtime import LocalizerModel
 from handpose.network.config import JGRP2OConfig
@@ -59,7 +60,7 @@ class Exported:
     int8_error_mm: tuple[float, float] | None = None
 
 
-def export(weights: Weights, file: str | Path, *, int8: bool = False) -> Exported:
+def export(weights: Weights, file: str | Path, *, int8: bool = False, force: bool = False) -> Exported:
     """Export the pose network to a file, after comparing its joints with those of PyTorch.
 
     Args:
@@ -67,14 +68,16 @@ def export(weights: Weights, file: str | Path, *, int8: bool = False) -> Exporte
         file: `.onnx` file for ONNX Runtime (requires the extra `onnx`), or `.xml` file for OpenVINO (requires the extra
             `openvino`); OpenVINO also stores a `.bin` file next to it.
         int8: Quantize to 8 bits, calibrated on synthetic crops. Requires the extra `onnx`.
+        force: Whether an existing file may be overwritten.
 
     Raises:
-        HandPoseError: An extra is missing, the file cannot be written, or its joints differ from those of PyTorch. No
-            file is written.
+        HandPoseError: An extra is missing, the file exists or cannot be written, or its joints differ from those of
+            PyTorch. No file is written.
     """
     file = Path(file)
     if file.suffix not in _FORMATS:
         raise HandPoseError(f"{file}: expected a name that ends in {' or '.join(_FORMATS)}")
+    refuse_existing(file, force=force)
     write, load = _FORMATS[file.suffix]
     crops = synthetic_crops(weights.config) if int8 else None
     try:

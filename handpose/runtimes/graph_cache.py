@@ -61,7 +61,7 @@ def cached_graph(
     def make() -> None:
         from handpose.runtimes.export import export
 
-        exported = export(weights, file, int8=precision == "int8")
+        exported = export(weights, file, int8=precision == "int8", force=True)
         if exported.int8_error_mm is not None:
             before, after = exported.int8_error_mm
             _log.info(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from handpose.errors import HandPoseError
 from handpose.geometry.crop import PATCH
 from handpose.localization.network import VIEW_STRIDE
 from handpose.runtimes.base import Runtime, convert_out_of_memory
@@ -24,7 +23,7 @@ class TorchRuntime(Runtime):
 
     Args:
         weights: Weights of the pose network.
-        device: `auto` (a CUDA GPU if available), `cpu`, `cuda`, `cuda:1`, ...
+        device: `auto` (a CUDA GPU if available), `cpu`, `cuda`, `cuda:1`, ..., `mps`.
 
     Raises:
         HandPoseError: The device is not available.
@@ -34,7 +33,9 @@ class TorchRuntime(Runtime):
     def __init__(self, weights: Weights, device: str = "auto") -> None:
         import torch
 
-        target = _available_device(device)
+        from handpose.network.device import available_device
+
+        target = available_device(device)
         model = weights.load()
         with convert_out_of_memory():
             model = model.to(target, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -69,20 +70,6 @@ def _localizer(device: torch.device) -> _Frozen:
 
     model = LocalizerModel().eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return _Frozen(model, device, torch.zeros(1, 2, VIEW_STRIDE, VIEW_STRIDE))
-
-
-def _available_device(name: str) -> torch.device:
-    """Return the device of that name after checking that it can store a tensor."""
-    # Imported here, so that reading weights and depth images does not wait for torch.
-    import torch
-
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        return torch.zeros(1, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise HandPoseError(f"device {name!r} cannot be used ({reason}); use auto or cpu") from None
 
 
 class _Frozen:

@@ -106,12 +106,16 @@ PAPER_ERROR_MM = {
 }
 """Mean joint errors on NYU in the paper's Tables 1 to 4, mm."""
 
-Train = Callable[[Path, JGRP2OConfig, TrainingConfig, Callable[[dict[str, float]], None]], None]
-"""Function that trains a network in a folder and reports the metrics of every validation."""
+Train = Callable[[Path, JGRP2OConfig, TrainingConfig], int]
+"""Function that trains a network in a folder and returns the number of completed steps."""
 
 
-def run_variant(variant: Variant, folder: Path, layout: str, config: TrainingConfig, train: Train) -> dict[str, float]:
+def run_variant(
+    variant: Variant, folder: Path, layout: str, config: TrainingConfig, train: Train
+) -> dict[str, float] | None:
     """Train a variant, or resume its training, and return the metrics of its last validation.
+
+    If the training is stopped, None is returned.
 
     Args:
         variant: The variant.
@@ -122,7 +126,8 @@ def run_variant(variant: Variant, folder: Path, layout: str, config: TrainingCon
     """
     if not variant.offset_loss:
         config = dataclasses.replace(config, offset_weight=0.0)
-    train(folder / variant.name, variant.config(layout), config, lambda row: None)
+    if train(folder / variant.name, variant.config(layout), config) < config.steps:
+        return None
     return last_row(folder / variant.name)
 
 

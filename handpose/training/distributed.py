@@ -10,6 +10,16 @@ import torch
 from torch import Tensor
 
 from handpose.errors import HandPoseError
+from handpose.network.device import available_device
+
+
+def training_device(name: str) -> str:
+    """Return the device to train on; `auto` is a CUDA GPU if there is one, otherwise the CPU.
+
+    Raises:
+        HandPoseError: The device cannot be used, or is neither a CPU nor a CUDA GPU.
+    """
+    return str(available_device(name, ("cpu", "cuda")))
 
 
 @contextlib.contextmanager

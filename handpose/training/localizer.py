@@ -166,22 +166,36 @@ def _with_targets(rooms: Rooms, count: int) -> tuple[Tensor, ...]:
     return views.depth, on_hand & (cell_depth(views.depth) > 0), offsets
 
 
-def train_localizer(run: str | Path, steps: int, report: Callable[[dict[str, float]], None], *, seed: int = 0) -> None:
-    """Train the localization network and write `localizer.safetensors` into `run`; a run with a checkpoint is resumed.
+def train_localizer(
+    run: str | Path,
+    steps: int,
+    report: Callable[[dict[str, float]], None],
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    should_stop: Callable[[], bool] = lambda: False,
+) -> int:
+    """Train the localization network, and return the number of completed steps.
+
+    After the last step, `localizer.safetensors` is written into `run`. A run with a checkpoint is resumed.
 
     Args:
         run: Folder of the run.
         steps: Total number of steps, with 32 images each.
         report: Called with the metrics of every validation.
         seed: Seed of the initial weights and of all random samples.
+        device: Device of the network and of the renderer.
+        should_stop: Called after every step; if it returns True, the run is stopped and a checkpoint is saved.
 
     Raises:
         HandPoseError: The folder contains a run with other settings.
     """
     # The loss is a sum over 32 images, so the limit of the gradient is 5 per image.
     config = TrainingConfig(steps, learning_rate=0.01, clip=160.0, precision="float32", validate_every=250, seed=seed)
-    train(run, LocalizerTask(config), report)
-    write_localizer(run, Path(run) / "localizer.safetensors")
+    done = train(run, LocalizerTask(config, device), report, should_stop=should_stop)
+    if done == steps:
+        write_localizer(run, Path(run) / "localizer.safetensors")
+    return done
 
 
 def write_localizer(run: str | Path, file: str | Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from pathlib import Path
 
 from handpose.io.atomic import write_atomically
@@ -28,20 +27,21 @@ def last_row(run: Path) -> dict[str, float]:
         return {name: float(value) for name, value in list(csv.DictReader(stream))[-1].items()}
 
 
-def remove_later_rows(run: Path, step: int) -> None:
-    """Remove the rows after a checkpoint's step, which a killed process may have written, and incomplete rows."""
+def remove_later_rows(run: Path, step: int) -> int:
+    """Remove the rows after a checkpoint's step, which a killed process may have written, and a truncated row.
+
+    Returns:
+        The step of the last remaining row, or 0 if there is none.
+    """
     file = run / _FILE
     if not file.is_file():
-        return
-    with file.open(newline="") as stream:
-        reader = csv.DictReader(stream)
-        names, rows = reader.fieldnames or (), list(reader)
-    kept = [row for row in rows if (row["step"] or "").isdecimal() and int(row["step"]) <= step]
+        return 0
+    old = file.read_bytes().decode()
+    header, *rows = old[: old.rfind("\n") + 1].splitlines(keepends=True) or [""]
+    kept = [row for row in rows if (number := row.partition(",")[0]).isdecimal() and int(number) <= step]
+    new = "".join([header, *kept])
     if not kept:
         file.unlink()
-    elif len(kept) < len(rows):
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, names)
-        writer.writeheader()
-        writer.writerows(kept)
-        write_atomically(file, text.getvalue().encode())
+    elif new != old:
+        write_atomically(file, new.encode())
+    return int(kept[-1].partition(",")[0]) if kept else 0

@@ -106,11 +106,14 @@ class PoseTask:
         return {"mean_mm": float(labeled.mean()), "median_mm": float(labeled.median()), "success_20mm": float(within)}
 
 
-def write_model(run: str | Path, out: str | Path) -> None:
+def write_model(run: str | Path, out: str | Path, *, force: bool = False) -> None:
     """Write the averaged weights of a training run as a model folder, in float16.
 
+    A model in an existing folder is replaced only with `force`.
+
     Raises:
-        HandPoseError: The run has no checkpoint, or did not train the pose network.
+        HandPoseError: The run has no checkpoint, the folder contains a model, or the run did not train the
+            pose network.
     """
     run, out = Path(run), Path(out)
     state = load_state(run)
@@ -119,4 +122,4 @@ def write_model(run: str | Path, out: str | Path) -> None:
     config = JGRP2OConfig.from_dict(state["model"])
     tensors = load_part(run, "model")
     half = {name: value.half().numpy() for name, value in tensors.items() if not name.endswith("num_batches_tracked")}
-    write_folder(out, config, half)
+    write_folder(out, config, half, force=force)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from handpose.errors import HandPoseError
+from handpose.io.progress import report as report_progress
 from handpose.training.checkpoint import check_settings, load_part, load_state, save_checkpoint
 from handpose.training.config import TrainingConfig
 from handpose.training.distributed import Processes
@@ -21,6 +22,7 @@ from handpose.training.log import append_row, remove_later_rows
 from handpose.training.optimizers import Optimizers
 
 _STATISTICS_BATCHES, _STATISTICS_BATCH = 12, 64
+_LOSS_INTERVAL = 20  # steps that the loss of the progress report is averaged over
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -67,20 +69,24 @@ def train(
     *,
     max_minutes: float = math.inf,
     on_step: Callable[[int], None] = lambda step: None,
+    should_stop: Callable[[], bool] = lambda: False,
     compile: bool = False,
     sync_batchnorm: bool = False,
-) -> None:
-    """Train a network until its last step or the time limit, and save checkpoints.
+) -> int:
+    """Train a network until its last step or until it is stopped, and return the number of completed steps.
 
-    A run with a checkpoint is resumed. Within a `process_group`, each process computes its share of every batch, and
-    the first process validates and saves.
+    A checkpoint is saved before every validation and when the run is stopped. A run with a checkpoint is resumed.
+    Within a `process_group`, each process computes its share of every batch, and the first process validates and
+    saves.
 
     Args:
         run: Folder of the run.
         task: The network to train, with its data and its settings.
         report: Called with the metrics of every validation.
-        max_minutes: Stop this call after this many minutes and save a checkpoint.
+        max_minutes: Stop this call after this many minutes and save a checkpoint. A validation that has begun is
+            completed, and none is begun afterward.
         on_step: Called after every step with its number.
+        should_stop: Called after every step; if it returns True, the run is stopped and a checkpoint is saved.
         compile: Run the network through `torch.compile`.
         sync_batchnorm: Compute BatchNorm statistics over the crops of all processes; requires GPUs.
 
@@ -89,7 +95,7 @@ def train(
             processes, or `sync_batchnorm` is used without GPUs.
     """
     trainer = _Trainer(Path(run), task, compile=compile, sync_batchnorm=sync_batchnorm)
-    trainer.run(report, max_minutes, on_step)
+    return trainer.run(report, max_minutes, on_step, should_stop)
 
 
 class _Loss(nn.Module, Generic[Network]):
@@ -120,6 +126,8 @@ class _Trainer(Generic[Network]):
         self._averaged.load_state_dict(self._network.state_dict())
         self._optimizers = Optimizers(self._network, self._config)
         self._steps, self._seconds = 0, 0.0
+        self._losses: list[Tensor] = []  # of the steps since the last validation
+        self._validation_is_due = False
         self._resume()
         loss: nn.Module = _Loss(self._network, task)
         if sync_batchnorm:
@@ -128,28 +136,54 @@ class _Trainer(Generic[Network]):
             loss = DistributedDataParallel(loss)
         if compile:
             loss.compile()
-        self._loss = loss
+        self._loss, self._loss_text = loss, ""
 
     def run(
-        self, report: Callable[[dict[str, float]], None], max_minutes: float, on_step: Callable[[int], None]
-    ) -> None:
+        self,
+        report: Callable[[dict[str, float]], None],
+        max_minutes: float,
+        on_step: Callable[[int], None],
+        should_stop: Callable[[], bool],
+    ) -> int:
         self._run.mkdir(parents=True, exist_ok=True)
-        if self._processes.rank == 0:
-            remove_later_rows(self._run, self._steps)
+        last_row = remove_later_rows(self._run, self._steps) if self._processes.rank == 0 else 0
+        if self._validation_is_due:  # the process was killed after the checkpoint, and perhaps before the validation
+            if self._processes.broadcast(last_row == self._steps, self._device):
+                self._losses.clear()
+            else:
+                self._finish_interval(report)
         start, earlier = time.monotonic(), self._seconds
-        losses: list[Tensor] = []
         while self._steps < self._config.steps:
-            losses.append(self._step())
+            self._losses.append(self._step())
             on_step(self._steps)
+            self._report_progress()
             self._seconds = earlier + time.monotonic() - start
-            stop = self._processes.broadcast(self._seconds - earlier > 60.0 * max_minutes, self._device)
-            if stop or self._steps % self._config.validate_every == 0 or self._steps == self._config.steps:
-                loss = self._processes.mean(torch.stack(losses).mean())
-                losses.clear()
-                if self._processes.rank == 0:
-                    report(self._validate(float(loss)))
+            is_over = should_stop() or self._seconds - earlier > 60.0 * max_minutes
+            is_last = self._steps == self._config.steps
+            stop = self._processes.broadcast(is_over, self._device) and not is_last
+            self._validation_is_due = is_last or self._steps % self._config.validate_every == 0
+            if (stop or self._validation_is_due) and self._processes.rank == 0:
+                self._update_statistics()
+                self._save()
             if stop:
-                return
+                break
+            if self._validation_is_due:
+                self._finish_interval(report)
+        return self._steps
+
+    def _report_progress(self) -> None:
+        # Reading the loss of every step from a GPU would slow it down.
+        if self._device.type == "cpu" or self._steps % _LOSS_INTERVAL == 0:
+            self._loss_text = f"loss {float(torch.stack(self._losses[-_LOSS_INTERVAL:]).mean()):.4g}"
+        report_progress("training", self._steps, self._config.steps, self._loss_text)
+
+    def _finish_interval(self, report: Callable[[dict[str, float]], None]) -> None:
+        """Validate after the checkpoint of an interval of steps was saved."""
+        loss = self._processes.mean(torch.stack(self._losses).mean())
+        self._losses.clear()
+        self._validation_is_due = False
+        if self._processes.rank == 0:
+            report(self._validate(float(loss)))
 
     def _step(self) -> Tensor:
         """Train on one batch and return its mean loss per crop."""
@@ -175,8 +209,8 @@ class _Trainer(Generic[Network]):
         self._task.generator.manual_seed(int(words[0]) << 31 ^ int(words[1]))
 
     def _validate(self, loss: float) -> dict[str, float]:
-        """Validate the averaged weights, write the log and the checkpoint, and return the row of the log."""
-        self._update_statistics()
+        """Validate the averaged weights, write the row of the log, and return it."""
+        report_progress(f"validating after step {self._steps:,}")
         row = {
             "step": self._steps,
             "crops": self._steps * self._config.batch,
@@ -185,7 +219,6 @@ class _Trainer(Generic[Network]):
             **self._task.validate(self._averaged),
         }
         append_row(self._run, row)
-        self._save()
         return row
 
     @torch.no_grad()
@@ -219,6 +252,8 @@ class _Trainer(Generic[Network]):
             "config": self._config.to_dict(),
             "steps": self._steps,
             "seconds": self._seconds,
+            "losses": [float(loss) for loss in self._losses],
+            "validation_is_due": self._validation_is_due,
         }
         save_checkpoint(self._run, parts, state)
 
@@ -233,3 +268,5 @@ class _Trainer(Generic[Network]):
         self._averaged.load_state_dict(load_part(self._run, "model"))
         self._network.load_state_dict(load_part(self._run, "training"))
         self._optimizers.restore(load_part(self._run, "optimizer"))
+        self._losses = [torch.tensor(loss, device=self._device) for loss in state.get("losses", ())]
+        self._validation_is_due = state.get("validation_is_due", False)

@@ -16,6 +16,7 @@ from safetensors.numpy import save
 
 from handpose.errors import WeightsError
 from handpose.io.atomic import write_atomically
+from handpose.io.outputs import refuse_existing
 from handpose.io.text import MAX_SETTINGS_BYTES
 from handpose.network.config import JGRP2OConfig
 
@@ -131,15 +132,17 @@ def read_config(path: Path) -> JGRP2OConfig:
         raise WeightsError(f"{path}: {error}; copy the model folder again") from None
 
 
-def write_folder(folder: Path, config: JGRP2OConfig, tensors: Mapping[str, np.ndarray]) -> None:
-    """Write a model folder. An existing folder keeps its other files.
+def write_folder(folder: Path, config: JGRP2OConfig, tensors: Mapping[str, np.ndarray], *, force: bool = False) -> None:
+    """Write a model folder. A model in an existing folder is replaced only with `force`; other files are kept.
 
     The configuration and the tensors always belong together: if writing is interrupted, the folder is unchanged, absent
     or incomplete.
 
     Raises:
+        HandPoseError: The folder contains a model.
         WeightsError: The folder cannot be written.
     """
+    refuse_existing(folder / CONFIG_FILE, force=force)
     partial = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

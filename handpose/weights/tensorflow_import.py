@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from handpose.errors import WeightsError
+from handpose.io.outputs import refuse_existing
 from handpose.network.config import JGRP2OConfig
 from handpose.weights.folder import write_folder
 from handpose.weights.tensorflow_bundle import read_variables
@@ -121,20 +122,21 @@ def state_dict(variables: dict[str, np.ndarray], layout: str) -> dict[str, np.nd
     return {name: np.ascontiguousarray(value) for name, value in tensors.items()}
 
 
-def convert(prefix: str | Path, out: str | Path, layout: str) -> None:
+def convert(prefix: str | Path, out: str | Path, layout: str, *, force: bool = False) -> None:
     """Write an original checkpoint as a model folder.
 
     Args:
         prefix: Path of the checkpoint without `.index` or `.data-00000-of-00001`.
         out: Model folder to create.
         layout: Name of the joint layout that the checkpoint was trained for: `nyu`, `icvl` or `msra`.
+        force: Whether a model in an existing folder may be replaced.
 
     Raises:
-        WeightsError: `out` exists or cannot be written, or the checkpoint is damaged, has another layout, or belongs to
-            another network.
+        HandPoseError: `out` exists.
+        WeightsError: `out` cannot be written, or the checkpoint is damaged, has another layout, or belongs to another
+            network.
     """
     out = Path(out)
-    if out.exists():
-        raise WeightsError(f"{out}: already exists; choose a new folder")
+    refuse_existing(out, force=force)
     config = JGRP2OConfig(layout, cube=_ORIGINAL_CUBE.get(layout, 250.0), uv_scale=_ORIGINAL_UV_SCALE)
-    write_folder(out, config, state_dict(read_variables(prefix), layout))
+    write_folder(out, config, state_dict(read_variables(prefix), layout), force=force)

@@ -18,8 +18,9 @@ def test_a_graph_is_exported_once_per_weights(
     content = exported(".onnx").read_bytes()
     exports = []
 
-    def export(weights: object, file: Path, *, int8: bool) -> Exported:
+    def export(weights: object, file: Path, *, int8: bool, force: bool) -> Exported:
         assert int8
+        assert force
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
         exports.append(file)
@@ -61,7 +62,7 @@ def test_a_graph_is_exported_again_only_for_other_versions(
 ) -> None:
     exports: list[Path] = []
 
-    def export(weights: object, file: Path, *, int8: bool) -> Exported:
+    def export(weights: object, file: Path, *, int8: bool, force: bool) -> Exported:
         file.touch()
         exports.append(file)
         return Exported(file)

@@ -1,0 +1,23 @@
+"""The one rule for existing outputs: they are only replaced on request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from handpose.errors import HandPoseError
+
+
+def refuse_existing(path: str | Path, *, force: bool, or_resume: bool = False) -> None:
+    """Reject an output file that already exists.
+
+    Args:
+        path: The output.
+        force: Whether it may be overwritten.
+        or_resume: Whether the message offers to resume the job that wrote the file.
+
+    Raises:
+        HandPoseError: The file exists and may not be overwritten.
+    """
+    if not force and Path(path).exists():
+        resume = ", or --resume to continue" if or_resume else ""
+        raise HandPoseError(f"{path}: already exists; pass --force to overwrite it{resume} (in Python, force=True)")
