@@ -186,8 +186,8 @@ class HandTracker:
             poses = self._classify(seen, depth, query)
         poses = self._estimator.checked(poses, depth, query)
         tracks = {
-            id: self._track(id, pose, seen[id].evidence, tracked.get(id), time)
-            for (id, pose) in zip(seen, poses, strict=True)
+            id: self._track(id, replace(pose, hand_index=index), seen[id].evidence, tracked.get(id), time)
+            for index, (id, pose) in enumerate(zip(seen, poses, strict=True))
         }
         self._tracks, self._time = lost | tracks, time
         return [track.hand for track in tracks.values()]

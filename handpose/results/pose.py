@@ -55,7 +55,7 @@ class HandPose:
         source: Path of the image, or empty.
         warnings: Reasons why the joints may be wrong, such as an implausible camera; usually empty.
         time: Capture time in s, if the image is a frame of a recording.
-        hand_index: Index of the hand among those in the image, nearest first.
+        hand_index: Index of the hand among those in the image: nearest first, or by the id of the track.
         picture: Path of the picture that shows the pose, or empty.
     """
 

@@ -214,7 +214,8 @@ def test_all_hands_of_a_frame_are_predicted_in_one_call() -> None:
     assert estimator.calls == [1, 1, 1, 1]
     estimator.hands = [at(-200.0), at(200.0)]
     for step in range(4, 7):
-        assert len(tracker.update(NOTHING, CAMERA, step / 30)) == 2
+        hands = tracker.update(NOTHING, CAMERA, step / 30)
+        assert [(hand.id, hand.pose.hand_index) for hand in hands] == [(0, 0), (1, 1)]
     assert estimator.calls[4:] == [2, 2, 2]
 
 
