@@ -35,6 +35,7 @@ _OTHER_HAND = 0.7  # ratio of expected errors below which the other hand is the 
 _OTHER_HAND_MM = 8.0  # maximum expected error of this other hand
 _UNCERTAIN_MM = 12.0  # expected error above which an image may have been read wrongly
 _UNIT_MM = 15.0  # maximum expected error in the likely unit: images in the correct unit are above 21 in all others
+_SIMILAR = 1.4  # ratio of two units that may both fit hands of people
 _DISPARITY_MM = 7.0  # maximum expected error of a converted disparity image: converted depth is above 7.8
 _MAX_KEYS = 1000  # of a memory, so that it cannot grow for ever
 
@@ -79,18 +80,23 @@ class Memory:
             predict: Predicts another version of an image.
             predict_crops: Predicts the other hand.
         """
-        found = [self._reason(pose, image, predict) for pose, image in zip(poses, images, strict=True)]
         due = [
             i
             for i, (pose, image) in enumerate(zip(poses, images, strict=True))
-            if pose.status == "ok" and image.query.hand != "auto" and self._is_due(("hand", image.query.hand))
+            if pose.status != "no_hand" and image.query.hand != "auto" and self._is_due(("hand", image.query.hand))
         ]
         others = predict_crops([_of_other_hand(poses[i], images[i]) for i in due], [images[i] for i in due])
-        for i, other in zip(due, others, strict=True):
-            if is_other_hand(poses[i], other) and other.error_mm.mean() < _OTHER_HAND_MM:
-                text = f"looks like a {other.hand} hand; check the hand, and whether the image is mirrored"
-                found[i] += (PoseWarning("mirrored", text),)
-        return found
+        mirrored = {
+            i: PoseWarning(
+                "mirrored", f"looks like a {other.hand} hand; check the hand, and whether the image is mirrored"
+            )
+            for i, other in zip(due, others, strict=True)
+            if is_other_hand(poses[i], other) and other.error_mm.mean() < _OTHER_HAND_MM
+        }
+        return [
+            (mirrored[i],) if i in mirrored else self._reason(pose, image, predict)
+            for i, (pose, image) in enumerate(zip(poses, images, strict=True))
+        ]
 
     def _reason(self, pose: HandPose, image: Candidates, predict: Predict) -> tuple[PoseWarning, ...]:
         """Return the reason of a doubtful pose: that of earlier images, or a new one."""
@@ -191,10 +197,16 @@ def _find_reason(depth: np.ndarray, query: Query, pose: HandPose, predict: Predi
     if is_interpolated(depth):
         return INTERPOLATED
     units = other_units(depth, query, predict)
-    if units and _is_clearer(min(one.error for one in units), pose, _UNIT_MM):
+    # The unit is not blamed for an error that a slightly larger or smaller hand explains, too.
+    different = [one.error for one in units if not 1 / _SIMILAR < _ratio(one.unit, query.unit) < _SIMILAR]
+    if different and _is_clearer(min(different), pose, _UNIT_MM):
         names = " or ".join(str(one.unit) for one in units)
         return PoseWarning("unit", f"read as {query.unit}, but a hand would be found with unit {names}; check the unit")
     return DISPARITY if is_disparity(depth, query, pose, predict) else None
+
+
+def _ratio(unit: DepthUnit, other: DepthUnit) -> float:
+    return millimeters_per_unit(unit) / millimeters_per_unit(other)
 
 
 def _is_doubtful(pose: HandPose, depth: np.ndarray) -> bool:

@@ -1,0 +1,212 @@
+"""Inputs that give joints which look right but are wrong: each has a warning, and good inputs have none."""
+
+from __future__ import annotations
+
+import csv
+import json
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from handpose import (
+    AssumedCameraWarning,
+    Camera,
+    DepthUnitWarning,
+    HandPose,
+    HandPoseEstimator,
+    HandTracker,
+    InputWarning,
+    predict_files,
+)
+from handpose.inference.candidates import Candidates
+from handpose.inference.check_camera import camera_warnings
+from handpose.inference.check_image import Memory
+from handpose.inference.check_pose import hand_warnings
+from handpose.inference.query import Query
+from handpose.io.depth.units import LikelyUnitWarning
+from handpose.io.warn import kind
+from handpose.live.session import open_paced, run_session
+from tests.helpers.command import run
+from tests.helpers.paths import EXAMPLES, SHARED
+
+CAMERA = Camera.parse(str(EXAMPLES / "sr305" / "camera.json"))
+FX, FY, CX, CY = CAMERA.fx, CAMERA.fy, CAMERA.cx, CAMERA.cy
+UNSIZED = Camera(FX, FY, CX, CY)
+STORED = cv2.imread(str(EXAMPLES / "sr305" / "open.png"), cv2.IMREAD_UNCHANGED)
+PINCH = cv2.imread(str(EXAMPLES / "sr305" / "pinch.png"), cv2.IMREAD_UNCHANGED)
+UNIT = 0.125
+LEFT, TOP, SIDE = 209, 158, 220
+CROP = STORED[TOP : TOP + SIDE, LEFT : LEFT + SIDE]
+MM = STORED * UNIT
+DISPARITY = np.where(STORED > 0, np.rint(837_000 / np.maximum(MM, 1)), 0).astype(np.uint16)
+ENLARGED = cv2.resize(STORED.astype(np.float32), (1280, 960), interpolation=cv2.INTER_LINEAR)
+
+
+@pytest.fixture
+def estimator(loaded: HandPoseEstimator) -> HandPoseEstimator:
+    return loaded.for_new_job()
+
+
+@pytest.fixture(scope="module")
+def loaded() -> HandPoseEstimator:
+    return HandPoseEstimator.from_pretrained("msra", device="cpu", local_files_only=True)
+
+
+def codes(pose: HandPose) -> list[str]:
+    return [warning.code for warning in pose.warnings]
+
+
+def good_images() -> Iterator[tuple[Path, Camera, float]]:
+    for name in ("open", "thumb", "down"):
+        yield EXAMPLES / f"{name}.png", Camera.parse(str(EXAMPLES / "camera.json")), 1.0
+    for path in [*sorted((EXAMPLES / "sr305").glob("*.png")), *sorted((SHARED / "frames" / "sr305").glob("*.png"))]:
+        yield path, CAMERA, UNIT
+
+
+def test_good_images_have_no_warnings(loaded: HandPoseEstimator) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for path, camera, unit in good_images():
+            pose = loaded.for_new_job().predict(path, camera=camera, unit=unit)
+            assert pose.warnings == (), path
+
+
+@pytest.mark.parametrize(
+    ("image", "arguments", "expected"),
+    [
+        (CROP, {"camera": Camera(FX, FY, CX - LEFT, CY - TOP)}, {}),
+        (CROP, {"camera": UNSIZED}, {"principal_point": "a crop shifts cx and cy"}),
+        (STORED, {"camera": Camera(2 * FX, 2 * FY, 2 * CX, 2 * CY)}, {"principal_point": "about 1255 x 971"}),
+        (STORED[::2, ::2], {"camera": UNSIZED}, {"principal_point": "about 627 x 486"}),
+        (STORED, {"camera": Camera(FX, CX, FY, CY)}, {"focal_lengths": "fx, fy, cx, cy", "principal_point": "far"}),
+        (STORED, {"camera": Camera(640, 480, FX, FY)}, {"focal_lengths": "fx, fy, cx, cy", "principal_point": "far"}),
+        (np.rot90(STORED), {"camera": UNSIZED}, {"principal_point": "rotation by 90 degrees"}),
+        (np.rot90(STORED), {"camera": Camera(FY, FX, CY, 639 - CX)}, {}),
+        (STORED, {"camera": None}, {"camera_assumed": "67 degrees"}),
+        (STORED, {"unit": 0.2}, {"unit": "read as 0.2, but a hand would be found with unit 0.125"}),
+        (STORED, {"unit": 0.25}, {"unit": "with unit 0.125"}),
+        (STORED, {"unit": "mm"}, {"unit": "with unit 0.125"}),
+        (DISPARITY, {"unit": "mm"}, {"disparity": "looks like disparity"}),
+        (ENLARGED, {"camera": CAMERA.resize(1280, 960)}, {"interpolated": "nearest neighbors"}),
+        (PINCH[:, ::-1], {}, {"mirrored": "looks like a left hand"}),
+        (PINCH[:, ::-1], {"hand": "auto"}, {}),
+        (PINCH[:, ::-1], {"hand": "left"}, {}),
+    ],
+)
+def test_each_implausible_input_has_its_warning(
+    estimator: HandPoseEstimator, image: np.ndarray, arguments: dict[str, Any], expected: dict[str, str]
+) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pose = estimator.predict(image, **({"camera": CAMERA, "unit": UNIT} | arguments))
+    found = {code: message for code, message in pose.warnings if code not in ("range", "hand_size") or not expected}
+    assert found.keys() == expected.keys()
+    for code, text in expected.items():
+        assert text in found[code]
+        assert "\n" not in found[code]
+    assert all(issubclass(warning.category, InputWarning) for warning in caught)
+    assert {message for _, message in pose.warnings} <= {str(warning.message) for warning in caught}
+
+
+def test_a_hand_of_implausible_location_or_size(estimator: HandPoseEstimator) -> None:
+    pose = estimator.predict(STORED, camera=CAMERA, unit=UNIT)
+    query, calibration = Query(CAMERA), estimator.config.calibration
+    assert calibration is not None
+    given = Query(CAMERA, center=pose.center)
+    for changed, its_query, expected in (
+        (pose, query, []),
+        (replace(pose, center=pose.center * (1, 1, 2.1)), query, ["range"]),
+        (replace(pose, center=pose.center * (1, 1, 0.2)), query, ["range"]),
+        (replace(pose, xyz=pose.xyz * 0.5), query, ["hand_size"]),
+        (replace(pose, xyz=pose.xyz * 1.5), query, ["hand_size"]),
+        (replace(pose, xyz=pose.xyz * 1.5, error_mm=pose.error_mm + 20), query, []),  # the size is uncertain
+        (pose, given, []),
+        (replace(pose, center=pose.center + 60), given, ["center_far"]),
+        (replace(pose, center=pose.center + 60), query, []),  # localized, not given
+    ):
+        (found,) = hand_warnings([changed], [its_query], calibration)
+        assert [code for code, _ in found] == expected
+
+
+def test_an_image_size_confirms_a_crop_but_not_another_resolution() -> None:
+    def found(given: Camera, width: int = 640, height: int = 480) -> list[str]:
+        return [code for code, _ in camera_warnings(given, given.for_image(width, height))]
+
+    assert found(UNSIZED) == found(CAMERA) == []
+    assert found(Camera(FX, FY, 300, -40, 100, 100), 100, 100) == []
+    assert found(Camera(FX, FY, 300, -40), 100, 100) == ["principal_point"]
+    assert found(Camera(2 * FX, 2 * FY, 2 * CX, 2 * CY, 640, 480)) == ["principal_point"]
+    assert found(Camera(FX, FY, 50, 50), 100, 100) == []  # a crop has a narrow field of view
+    assert found(Camera(4760, 4760, 320, 240)) == ["field_of_view"]
+    assert found(Camera(47.6, 47.6, 320, 240, 640, 480)) == ["field_of_view"]
+
+
+def test_a_job_issues_each_kind_of_warning_once_but_every_result_has_it(
+    estimator: HandPoseEstimator, tmp_path: Path
+) -> None:
+    files = [tmp_path / f"{number}.png" for number in range(5)]
+    for number, file in enumerate(files):
+        cv2.imwrite(str(file), STORED + np.uint16(number))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        results = list(predict_files(estimator, files, Query(unit="mm"), batch_size=2))
+    assert [one.category for one in caught] == [DepthUnitWarning, AssumedCameraWarning]
+    for result in results:
+        assert result.pose is not None
+        assert codes(result.pose) == ["camera_assumed", "unit"]
+    assert kind("a.png: at 4,000 mm", DepthUnitWarning) == kind("read as mm", LikelyUnitWarning)
+    assert kind("one", InputWarning) != kind("other", InputWarning)
+
+
+def test_doubtful_images_are_examined_more_and_more_rarely(estimator: HandPoseEstimator) -> None:
+    empty = np.zeros((48, 64), np.float32)
+    image = Candidates(Query(), Camera.assumed(64, 48), depth=empty)
+    (pose,) = estimator.poses([image])
+    memory, tried = Memory(), []
+    for number in range(1, 101):
+        memory.reasons([pose], [image], lambda depth, query, n=number: tried.append(n) or pose, lambda *_: [])
+    assert sorted(set(tried)) == [1, 2, 4, 8, 16, 32, 64]
+
+
+def test_the_tracker_reads_any_unit_and_warns_about_a_wrong_one(loaded: HandPoseEstimator) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (hand,) = HandTracker(loaded.for_new_job()).update(STORED, CAMERA, 0.0, unit=UNIT)
+        assert HandTracker(loaded.for_new_job()).update(np.full((480, 640), 3000.0), CAMERA, 0.0) == []
+    assert np.allclose(hand.pose.xyz, loaded.predict(STORED, camera=CAMERA, unit=UNIT).xyz, atol=20.0)
+    for max_hands in (1, 2):
+        with pytest.warns(DepthUnitWarning, match=r"read as mm, but a hand would be found with unit 0\.125"):
+            assert HandTracker(loaded.for_new_job(), max_hands=max_hands).update(STORED, CAMERA, 0.0) == []
+
+
+def test_a_tracked_hand_has_the_warnings_of_its_camera(estimator: HandPoseEstimator, tmp_path: Path) -> None:
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), CROP)
+    tracker = HandTracker(estimator)
+    with pytest.warns(InputWarning, match="the principal point 314, 243 is far"):
+        frames = list(run_session(open_paced(str(tmp_path), camera=UNSIZED, unit=UNIT), tracker))
+    assert [codes(hand.pose) for frame in frames for hand in frame.hands] == [["principal_point"]] * 3
+
+
+def test_the_command_prints_each_warning_once_and_records_it(tmp_path: Path) -> None:
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), CROP)
+    camera = f"{FX},{FY},{CX},{CY}"
+    code, out, err = run("predict", tmp_path, "-c", camera, "--unit", UNIT)
+    assert code == 0
+    assert [line.split(";")[0] for line in err.splitlines()] == [
+        "warning: the principal point 314, 243 is far from the center of this 220 x 220 image"
+    ]
+    records = [json.loads(line) for line in out.splitlines()]
+    assert [[one["code"] for one in record["warnings"]] for record in records] == [["principal_point"]] * 3
+    code, out, _ = run("predict", tmp_path, "-c", camera, "--unit", UNIT, "--format", "csv")
+    assert {row["warnings"] for row in csv.DictReader(out.splitlines())} == {"principal_point"}
+    run("predict", tmp_path, "-c", camera, "--unit", UNIT, "-o", tmp_path / "out.npz")
+    with np.load(tmp_path / "out.npz") as arrays:
+        assert arrays["warnings"].tolist() == ["principal_point"] * 3
