@@ -51,6 +51,7 @@ def parse_unit(text: str) -> DepthUnit:
 
 
 _PLAUSIBLE_MM = (80.0, 2500.0)  # distance of the nearest surface in an image with a hand
+_TOO_NEAR_MM = 200.0  # distance that most of an image exceeds unless its unit is too small
 _COMMON_UNITS = {"mm": 1.0, "m": 1000.0, "0.125": 0.125, "0.25": 0.25, "0.1": 0.1, "10": 10.0}
 
 
@@ -82,6 +83,8 @@ def distance_problem(depth: np.ndarray, factor: float, *, integers: bool = True)
         return ""
     near = float(np.partition(values, len(values) // 50)[len(values) // 50])  # 2% are nearer
     if _PLAUSIBLE_MM[0] <= near <= _PLAUSIBLE_MM[1]:
+        return ""
+    if near < _PLAUSIBLE_MM[0] and np.percentile(values, 90) > _TOO_NEAR_MM:  # only an object in front of the scene
         return ""
     likely = [
         text
