@@ -44,6 +44,15 @@ def live(
     view: Annotated[
         bool, typer.Option("--view", help="Show frames and hands in Rerun. Requires the extra `view`.")
     ] = False,
+    mcap: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the hands to this MCAP file, as coordinate frames and poses of ROS 2."
+        ),
+    ] = None,
+    udp: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Also send each line of JSON to this address by UDP.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="JSON lines.", show_default="stdout")
     ] = None,
@@ -77,6 +86,7 @@ def live(
     """
     from handpose.inference.estimator import HandPoseEstimator
     from handpose.inference.tracker import HandTracker
+    from handpose.live.outputs import open_outputs
     from handpose.live.rerun_viewer import RerunViewer
     from handpose.live.session import open_paced, run_session
     from handpose.live.statistics import Statistics
@@ -84,7 +94,7 @@ def live(
 
     if view:
         require_extra("view", "--view")
-    for path in (record, output):
+    for path in (record, mcap, output):
         if path is not None and path.resolve() == Path(source).resolve():
             raise HandPoseError(f"{path}: is the source; results must go elsewhere")
         if path is not None:
@@ -109,12 +119,15 @@ def live(
         recorder = None if record is None else stack.enter_context(contextlib.closing(Recorder(record, force=force)))
         viewer = stack.enter_context(contextlib.closing(RerunViewer())) if view else None
         results = None if output is None else stack.enter_context(_open_output(output))
+        others = [stack.enter_context(contextlib.closing(other)) for other in open_outputs(mcap, udp)]
         session = run_session(arrivals, tracker, recorder=recorder, viewer=viewer, max_frames=frames)
         total, recent = Statistics(), Statistics()
         try:
             for arrival, hands in stack.enter_context(contextlib.closing(session)):
                 for tracked in hands:
                     print(json.dumps(tracked.to_dict()), file=results, flush=results is None)
+                for other in others:
+                    other.write(arrival.frame.time, hands)
                 total.add(arrival)
                 recent.add(arrival)
                 if recent.seconds > _STATISTICS_INTERVAL_S:

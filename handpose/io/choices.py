@@ -16,4 +16,4 @@ Views = Literal[1, 2, 4]
 Optimizer = Literal["muon", "adam"]
 OnError = Literal["raise", "skip"]
 """What happens when an image cannot be read or predicted: an error is raised, or it is left out with a warning."""
-Format = Literal["jsonl", "json", "csv", "npz", "uvd", "parquet"]
+Format = Literal["jsonl", "json", "csv", "npz", "uvd", "parquet", "mcap"]

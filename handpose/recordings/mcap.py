@@ -1,7 +1,7 @@
 """The package's own recordings: MCAP files with the raw depth values of a camera, readable up to the last frame.
 
-The messages of a frame are written at once, its image last, so that a frame is complete if its image is. The exact time
-and the unit have topics of their own, because ROS counts nanoseconds and knows no unit.
+The messages of a frame are one chunk of the file, its image last. The exact time and the unit have topics of their own,
+because ROS counts nanoseconds and knows no unit.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from handpose.io.inputs import frame_path
 from handpose.io.outputs import refuse_existing
 from handpose.io.ros.cdr import CdrReader, CdrWriter
 from handpose.io.ros.mcap import McapMessage, McapWriter, read_library, read_messages
-from handpose.io.ros.messages import with_header
 from handpose.recordings.frame import DepthFrame
 from handpose.recordings.recording import Recording, StoredFrame
 
@@ -78,24 +77,24 @@ class Recorder:
             raise HandPoseError(
                 f"{self.path}: a recording contains the frames of one camera; this frame is from {frame.camera}"
             )
-        image = with_header(frame.time, _FRAME_ID).text("16UC1; compressedDepth png")
+        image = CdrWriter().header(frame.time, _FRAME_ID).text("16UC1; compressedDepth png")
         image.octets(_COMPRESSION_HEADER + cv2.imencode(".png", stored, _PNG_OPTIONS)[1].tobytes())
         try:
             if self._writer is None or self._file is None:
                 self._file = self.path.open("wb")
                 self._writer = McapWriter(self._file, _LIBRARY)
                 self._number(_UNIT, frame.time, frame.unit)
-            self._writer.write(_INFO, "sensor_msgs/msg/CameraInfo", frame.time, _camera_info(frame))
+            self._writer.add(_INFO, "sensor_msgs/msg/CameraInfo", frame.time, _camera_info(frame))
             self._number(_TIME, frame.time, frame.time)
-            self._writer.write(_IMAGE, "sensor_msgs/msg/CompressedImage", frame.time, image.message())
-            self._file.flush()
+            self._writer.add(_IMAGE, "sensor_msgs/msg/CompressedImage", frame.time, image.message())
+            self._writer.flush()
         except OSError as error:
             raise HandPoseError(f"{self.path}: cannot be written ({error})") from None
         self.frames += 1
 
     def _number(self, topic: str, time: float, value: float) -> None:
         assert self._writer is not None
-        self._writer.write(topic, "std_msgs/msg/Float64", time, CdrWriter().numbers("d", value).message())
+        self._writer.add(topic, "std_msgs/msg/Float64", time, CdrWriter().numbers("d", value).message())
 
     def close(self) -> None:
         """Complete the file.
@@ -169,7 +168,7 @@ def _decode(name: str, messages: dict[str, bytes], camera: Camera | None) -> Dep
 def _camera_info(frame: DepthFrame) -> bytes:
     camera = frame.camera
     k = (camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0)
-    message = with_header(frame.time, _FRAME_ID).numbers("I", int(camera.height), int(camera.width))
+    message = CdrWriter().header(frame.time, _FRAME_ID).numbers("I", int(camera.height), int(camera.width))
     message.text("plumb_bob").numbers("I", 5).numbers("d", *[0.0] * 5).numbers("d", *k)
     message.numbers("d", 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0).numbers(
         "d", *k[:3], 0.0, *k[3:6], 0.0, *k[6:], 0.0

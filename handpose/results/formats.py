@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from handpose.results.mcap import mcap_bytes
 from handpose.results.pose import HandPose
 from handpose.results.records import FailedFrame, Record
 from handpose.results.uvd import prediction_line
@@ -119,5 +120,6 @@ FILES: dict[str, Callable[[Sequence[Record]], bytes]] = {
     "json": json_bytes,
     "npz": npz_bytes,
     "parquet": parquet_bytes,
+    "mcap": mcap_bytes,
 }
 """Formats that are written at the end."""

@@ -17,7 +17,7 @@ from handpose.io.resumable import GrowingFile
 from handpose.results.formats import FILES, LINES
 from handpose.results.records import Record
 
-_BINARY = ("npz", "parquet")
+_BINARY = ("npz", "parquet", "mcap")
 
 
 class RecordWriter(Protocol):
@@ -48,8 +48,8 @@ def open_writer(
     """Open a writer, and complete its output on exit, even after an error.
 
     Args:
-        format: `jsonl`, `csv` and `uvd` files grow record by record, with a manifest next to them; `json`, `npz` and
-            `parquet` files are written atomically at the end. None only counts the records.
+        format: `jsonl`, `csv` and `uvd` files grow record by record, with a manifest next to them; `json`, `npz`,
+            `parquet` and `mcap` files are written atomically at the end. None only counts the records.
         path: Output file, or None for stdout, which only supports text and has no manifest.
         settings: Settings that the records depend on; a resumed job must have the same.
         resume: Whether to continue an existing file.

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -71,6 +72,20 @@ def test_a_bad_frame_is_skipped_and_a_repeated_warning_is_printed_once(tmp_path:
     assert err.count("too near or far for a hand") == 1
 
 
+def test_hands_are_sent_by_udp_and_written_to_mcap(tmp_path: Path, run: Run) -> None:
+    reader = pytest.importorskip("mcap.reader")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(10)
+        address = f"127.0.0.1:{receiver.getsockname()[1]}"
+        code, out, _ = run("live", STREAM, "--frames", 4, "--udp", address, "--mcap", tmp_path / "a.mcap")
+        assert code == 0
+        assert "".join(receiver.recv(65536).decode() for _ in range(4)) == out
+    with (tmp_path / "a.mcap").open("rb") as file:
+        times = [one[2].log_time for one in reader.make_reader(file).iter_messages(topics=["/hand_0"])]
+    assert times == [round(record["time_s"] * 1e9) for record in records(out)]
+
+
 class FakeRealSense(SimpleNamespace):
     """A camera that yields the frames of the example until it is disconnected."""
 
@@ -138,6 +153,9 @@ def test_without_a_camera_nothing_is_written(tmp_path: Path, run: Run, monkeypat
         ([STREAM, "-o", "no/such/file"], "cannot be written"),
         ([STREAM, "--unit", "cm"], "unit must be mm, m, nyu"),
         ([STREAM, "--max-hands", "0"], "max-hands"),
+        ([STREAM, "--udp", "9999"], "expected HOST:PORT"),
+        ([STREAM, "--mcap", "no/such/file"], "cannot be written"),
+        ([STREAM, "--record", "a.hpr"], "use a name that ends with .mcap"),
     ],
 )
 def test_usage_errors_are_one_line_and_exit_code_2(run: Run, arguments: list[object], message: str) -> None:

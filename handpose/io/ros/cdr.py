@@ -30,6 +30,15 @@ class CdrWriter:
         self._data += value
         return self
 
+    def header(self, seconds: float, frame: str) -> CdrWriter:
+        """Append a `std_msgs/Header`.
+
+        Args:
+            seconds: Time stamp in s.
+            frame: Coordinate frame.
+        """
+        return self.numbers("I", *divmod(max(0, round(seconds * 1e9)), 1_000_000_000)).text(frame)
+
     def message(self) -> bytes:
         """Return the message."""
         return _HEADER + bytes(self._data)

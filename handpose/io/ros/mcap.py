@@ -1,31 +1,33 @@
-"""MCAP files (https://mcap.dev/spec) with ROS 2 messages, without chunks: a message is readable once it is written."""
+"""MCAP files (https://mcap.dev/spec) with ROS 2 messages: a chunk per frame, which is readable once it is written."""
 
 from __future__ import annotations
 
 import struct
+import zlib
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from handpose.io.ros.messages import definition
 
 MAGIC = b"\x89MCAP0\r\n"
-_HEADER, _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _DATA_END = 1, 2, 3, 4, 5, 15
+_HEADER, _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE = 1, 2, 3, 4, 5
+_CHUNK, _MESSAGE_INDEX, _CHUNK_INDEX, _STATISTICS, _DATA_END = 6, 7, 8, 11, 15
 _RECORD = struct.Struct("<BQ")
 _MESSAGE_HEADER = struct.Struct("<HIQQ")
+_CHUNK_HEADER = struct.Struct("<QQQIIQ")  # times, size, checksum, length of the name of no compression, size
 
 
 class McapMessage(NamedTuple):
-    """A message, and where its record starts in the file.
+    """A message.
 
     Attributes:
         topic: Topic of the message.
         data: The message in CDR.
-        offset: Offset of the record in bytes.
     """
 
     topic: str
     data: bytes
-    offset: int
 
 
 class McapWriter:
@@ -40,14 +42,17 @@ class McapWriter:
     """
 
     def __init__(self, file: BinaryIO, library: str) -> None:
-        self._file = file
+        self._file, self._size = file, 0
         self._schemas: dict[str, int] = {}
         self._channels: dict[str, int] = {}
-        self._sequence = 0
-        file.write(MAGIC + _record(_HEADER, _text("ros2") + _text(library)))
+        self._counts: dict[int, int] = defaultdict(int)
+        self._definitions = self._chunk = b""
+        self._times: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        self._chunks: list[tuple[int, int, bytes]] = []
+        self._append(MAGIC + _record(_HEADER, _text("ros2") + _text(library)))
 
-    def write(self, topic: str, kind: str, seconds: float, data: bytes) -> None:
-        """Append a message.
+    def add(self, topic: str, kind: str, seconds: float, data: bytes) -> None:
+        """Add a message to the current chunk.
 
         Args:
             topic: Topic of the message.
@@ -55,23 +60,60 @@ class McapWriter:
             seconds: Time of the message in s.
             data: The message in CDR.
         """
-        records = b""
+        definitions = b""
         if topic not in self._channels:
             if kind not in self._schemas:
                 self._schemas[kind] = len(self._schemas) + 1
                 schema = _text(kind) + _text("ros2msg") + _text(definition(kind))
-                records += _record(_SCHEMA, struct.pack("<H", self._schemas[kind]) + schema)
+                definitions += _record(_SCHEMA, struct.pack("<H", self._schemas[kind]) + schema)
             self._channels[topic] = len(self._channels) + 1
             channel = _text(topic) + _text("cdr") + struct.pack("<I", 0)
-            records += _record(_CHANNEL, struct.pack("<HH", self._channels[topic], self._schemas[kind]) + channel)
-        time = max(0, round(seconds * 1e9))
-        header = _MESSAGE_HEADER.pack(self._channels[topic], self._sequence, time, time)
-        self._sequence = (self._sequence + 1) % (1 << 32)
-        self._file.write(records + _record(_MESSAGE, header + data))
+            definitions += _record(_CHANNEL, struct.pack("<HH", self._channels[topic], self._schemas[kind]) + channel)
+        self._definitions += definitions
+        self._chunk += definitions
+        id_, time = self._channels[topic], max(0, round(seconds * 1e9))
+        self._times[id_].append((time, len(self._chunk)))
+        header = _MESSAGE_HEADER.pack(id_, self._counts[id_] % (1 << 32), time, time)
+        self._chunk += _record(_MESSAGE, header + data)
+        self._counts[id_] += 1
+
+    def flush(self) -> None:
+        """Write the current chunk, unless it is empty, and start another one."""
+        if not self._times:
+            return
+        times = [time for entries in self._times.values() for time, _ in entries]
+        size = len(self._chunk)
+        header = _CHUNK_HEADER.pack(min(times), max(times), size, zlib.crc32(self._chunk), 0, size)
+        chunk = _record(_CHUNK, header + self._chunk)
+        offsets, index = b"", b""
+        for id_, entries in self._times.items():
+            offsets += struct.pack("<HQ", id_, self._size + len(chunk) + len(index))
+            index += _record(_MESSAGE_INDEX, struct.pack("<HI", id_, 16 * len(entries)) + _pairs("<QQ", entries))
+        place = struct.pack("<QQQQ", min(times), max(times), self._size, len(chunk))
+        place += struct.pack("<I", len(offsets)) + offsets + struct.pack("<QIQQ", len(index), 0, size, size)
+        self._append(chunk + index)
+        self._file.flush()
+        self._chunks.append((min(times), max(times), _record(_CHUNK_INDEX, place)))
+        self._chunk = b""
+        self._times.clear()
 
     def close(self) -> None:
-        """Write the end of the file, without closing it."""
-        self._file.write(_record(_DATA_END, bytes(4)) + _record(_FOOTER, bytes(20)) + MAGIC)
+        """Write the current chunk and the index, without closing the file."""
+        self.flush()
+        self._append(_record(_DATA_END, bytes(4)))
+        summary = self._size
+        start, end = min((one[0] for one in self._chunks), default=0), max((one[1] for one in self._chunks), default=0)
+        counts = _pairs("<HQ", list(self._counts.items()))
+        parts = len(self._schemas), len(self._channels), 0, 0, len(self._chunks)
+        numbers = struct.pack("<QHIIIIQQI", sum(self._counts.values()), *parts, start, end, len(counts))
+        index = b"".join(record for _, _, record in self._chunks)
+        self._append(self._definitions + index + _record(_STATISTICS, numbers + counts))
+        self._append(_record(_FOOTER, struct.pack("<QQI", summary, 0, 0)) + MAGIC)
+        self._file.flush()
+
+    def _append(self, data: bytes) -> None:
+        self._file.write(data)
+        self._size += len(data)
 
 
 def read_library(file: BinaryIO) -> str | None:
@@ -87,13 +129,13 @@ def read_library(file: BinaryIO) -> str | None:
 
 
 def read_messages(file: BinaryIO) -> Iterator[McapMessage]:
-    """Yield the messages of a file without chunks, up to the last complete one.
+    """Yield the messages of a file without compression, up to the last complete chunk.
 
     Args:
-        file: The file, after its header.
+        file: The file.
 
     Raises:
-        ValueError: The file is damaged.
+        ValueError: The file is damaged or compressed.
     """
     topics: dict[int, str] = {}
     end = file.seek(0, 2)
@@ -102,21 +144,29 @@ def read_messages(file: BinaryIO) -> Iterator[McapMessage]:
         kind, size = _RECORD.unpack(head)
         if kind in (_DATA_END, _FOOTER) or at + _RECORD.size + size > end:
             return
-        if kind in (_CHANNEL, _MESSAGE):
-            content = file.read(size)
-            try:
-                if kind == _CHANNEL:
-                    topics[struct.unpack_from("<H", content)[0]] = _split(content[4:])[0]
-                else:
-                    channel = _MESSAGE_HEADER.unpack_from(content)[0]
-                    yield McapMessage(topics[channel], content[_MESSAGE_HEADER.size :], at)
-            except (struct.error, KeyError):
-                raise ValueError("a record is damaged") from None
+        try:
+            if kind == _CHUNK:
+                *_, compression, _ = _CHUNK_HEADER.unpack(file.read(_CHUNK_HEADER.size))
+                if compression:
+                    raise ValueError("its chunks are compressed")
+                size = _CHUNK_HEADER.size  # its content is a sequence of records
+            elif kind == _CHANNEL:
+                content = file.read(size)
+                topics[struct.unpack_from("<H", content)[0]] = _split(content[4:])[0]
+            elif kind == _MESSAGE:
+                content = file.read(size)
+                yield McapMessage(topics[_MESSAGE_HEADER.unpack_from(content)[0]], content[_MESSAGE_HEADER.size :])
+        except (struct.error, KeyError):
+            raise ValueError("a record is damaged") from None
         at = file.seek(at + _RECORD.size + size)
 
 
 def _record(kind: int, content: bytes) -> bytes:
     return _RECORD.pack(kind, len(content)) + content
+
+
+def _pairs(code: str, pairs: list[tuple[int, int]]) -> bytes:
+    return b"".join(struct.pack(code, *pair) for pair in pairs)
 
 
 def _text(value: str) -> bytes:

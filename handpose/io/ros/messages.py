@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from handpose.io.ros.cdr import CdrWriter
-
 _FIELDS = {
     "builtin_interfaces/msg/Time": ("int32 sec", "uint32 nanosec"),
     "std_msgs/msg/Header": ("builtin_interfaces/Time stamp", "string frame_id"),
@@ -42,14 +40,3 @@ def definition(kind: str) -> str:
     parts = ["".join(f"{field}\n" for field in _FIELDS[one]) for one in kinds]
     titles = [f"MSG: {one.replace('/msg/', '/')}\n" for one in kinds[1:]]
     return parts[0] + "".join(f"{'=' * 80}\n{title}{part}" for title, part in zip(titles, parts[1:], strict=True))
-
-
-def with_header(seconds: float, frame: str) -> CdrWriter:
-    """Start a message with a `std_msgs/Header`.
-
-    Args:
-        seconds: Time stamp in s.
-        frame: Coordinate frame.
-    """
-    whole, rest = divmod(max(0, round(seconds * 1e9)), 1_000_000_000)
-    return CdrWriter().numbers("I", whole, rest).text(frame)
