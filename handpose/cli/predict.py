@@ -64,7 +64,9 @@ def predict(
     ] = None,
     format: Annotated[
         Format | None,
-        typer.Option(metavar="FORMAT", help="jsonl, json, csv, npz, uvd or parquet.", show_default="extension of FILE"),
+        typer.Option(
+            metavar="FORMAT", help="jsonl, json, csv, npz, uvd, parquet or mcap.", show_default="extension of FILE"
+        ),
     ] = None,
     as_json: Json = False,
     draw: Annotated[Path | None, typer.Option(metavar="FOLDER|FILE.png", help="Write pictures of the results.")] = None,

@@ -7,7 +7,7 @@ from typing import Literal
 
 from handpose.errors import HandPoseError
 
-Extra = Literal["train", "tensorboard", "plot", "onnx", "openvino", "table", "view", "demo", "ray"]
+Extra = Literal["train", "tensorboard", "plot", "onnx", "openvino", "table", "view", "demo", "ray", "ros"]
 _MODULES: dict[Extra, tuple[str, ...]] = {
     "train": ("anny",),
     "tensorboard": ("tensorboard",),
@@ -18,6 +18,7 @@ _MODULES: dict[Extra, tuple[str, ...]] = {
     "view": ("rerun",),
     "demo": ("gradio",),
     "ray": ("ray", "pyarrow"),
+    "ros": ("rosbags",),
 }
 
 

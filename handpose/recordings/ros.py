@@ -25,6 +25,7 @@ from handpose.io.depth.limits import check_size
 from handpose.io.depth.png import read_png
 from handpose.io.depth.read import to_depth
 from handpose.io.depth.units import DepthUnit, millimeters_per_unit
+from handpose.io.extras import require_extra
 from handpose.io.inputs import frame_path
 from handpose.recordings.frame import DepthFrame
 from handpose.recordings.recording import Recording, StoredFrame
@@ -89,11 +90,8 @@ class _Stream:
 
 @contextmanager
 def _open_bag(path: Path) -> Iterator[Any]:
-    try:
-        highlevel = importlib.import_module("rosbags.highlevel")
-        typesys = importlib.import_module("rosbags.typesys")
-    except ImportError:
-        raise HandPoseError(f"{path}: reading ROS bags requires rosbags: pip install 'handpose[ros]'") from None
+    require_extra("ros", f"{path}: reading a ROS bag")
+    highlevel, typesys = (importlib.import_module(f"rosbags.{name}") for name in ("highlevel", "typesys"))
     store = typesys.get_typestore(typesys.Stores.ROS2_HUMBLE)
     try:
         with highlevel.AnyReader([path], default_typestore=store) as bag:
