@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # `as` marks names as public for type checkers
     from handpose.geometry.camera import CAMERAS as CAMERAS
     from handpose.geometry.camera import Camera as Camera
     from handpose.geometry.crop import HandCrop as HandCrop
+    from handpose.geometry.distortion import Distortion as Distortion
     from handpose.geometry.layouts import ICVL16 as ICVL16
     from handpose.geometry.layouts import LAYOUTS as LAYOUTS
     from handpose.geometry.layouts import MSRA21 as MSRA21
@@ -73,6 +74,7 @@ _NAMES = {
     "evaluation.report": ("Report",),
     "geometry.camera": ("CAMERAS", "Camera"),
     "geometry.crop": ("HandCrop",),
+    "geometry.distortion": ("Distortion",),
     "geometry.layouts": ("ICVL16", "LAYOUTS", "MSRA21", "NYU14", "JointLayout"),
     "inference.diagnosis": ("check_frame",),
     "inference.estimator": ("HandPoseEstimator",),

@@ -1,21 +1,23 @@
-"""Pinhole cameras: intrinsics and the image size that they apply to."""
+"""Cameras: intrinsics, the image size that they apply to, and the distortion of the lens."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from handpose.errors import HandPoseError
-from handpose.io.text import MAX_SETTINGS_BYTES, read_text
+from handpose.geometry import camera_files
+from handpose.geometry.distortion import COEFFICIENTS, Distortion
 
+_NUMBERS = ("fx", "fy", "cx", "cy", "width", "height")
+_COUNTS = (4, 6, *(6 + count for count in COEFFICIENTS["brown_conrady"]))  # of numbers in the text of a camera
 _MAX_PX = 1e9  # larger values (and focal lengths below the inverse) lead to numerical errors
 
 
@@ -42,12 +44,13 @@ class _Pinhole:
 
 @dataclass(frozen=True)
 class Camera(_Pinhole):
-    """Pinhole intrinsics in pixels; x right, y down, z forward; the center of the top left pixel is (0, 0).
+    """Intrinsics in pixels; x right, y down, z forward; the center of the top left pixel is (0, 0).
 
     Attributes:
         fx, fy: Focal lengths.
         cx, cy: Principal point.
         width, height: Image size that the intrinsics apply to; 0 if unknown, which fits images of any size.
+        distortion: Distortion of the lens; None if there is none, as in rectified images.
     """
 
     fx: float
@@ -56,16 +59,19 @@ class Camera(_Pinhole):
     cy: float
     width: float = 0
     height: float = 0
+    distortion: Distortion | None = None
 
     def __post_init__(self) -> None:
         fields = vars(self)
-        for name, given in fields.items():  # numpy scalars cannot be written as JSON
+        for name in _NUMBERS:  # numpy scalars cannot be written as JSON
             try:
-                value = float(given)
+                value = float(fields[name])
             except (TypeError, ValueError, OverflowError):
                 value = math.nan
             fields[name] = int(value) if name in ("width", "height") and value.is_integer() else value
-        values = tuple(fields.values())
+        if not (self.distortion is None or isinstance(self.distortion, Distortion)):
+            raise HandPoseError(f"distortion must be a handpose.Distortion or None, got {self.distortion!r:.60}")
+        values = tuple(fields.values())[:-1]
         if not all(abs(value) <= _MAX_PX for value in values) or min(self.fx, self.fy) < 1 / _MAX_PX:
             raise HandPoseError(
                 f"a camera requires finite numbers and focal lengths above 0, got fx,fy,cx,cy = {values[:4]}"
@@ -73,16 +79,33 @@ class Camera(_Pinhole):
         if self.width < 0 or self.height < 0:
             raise HandPoseError(f"the image size of a camera must not be negative, got {self.width} x {self.height}")
 
+    def project(self, xyz: np.ndarray) -> np.ndarray:
+        """Project points `xyz` (..., 3) in mm, camera frame, to pixels and depth `uvz` (..., 3) [px, px, mm]."""
+        uvz = super().project(xyz)
+        if self.distortion is not None:
+            focal, center = (self.fx, self.fy), (self.cx, self.cy)
+            uvz[..., :2] = self.distortion.distort((uvz[..., :2] - center) / focal) * focal + center
+        return uvz
+
+    def unproject(self, uvz: np.ndarray) -> np.ndarray:
+        """Return the points `xyz` (..., 3) in mm, camera frame, of pixels and depths `uvz` (..., 3) [px, px, mm]."""
+        if self.distortion is not None:
+            uvz = np.array(uvz, dtype=np.float64)
+            focal, center = (self.fx, self.fy), (self.cx, self.cy)
+            uvz[..., :2] = self.distortion.undistort((uvz[..., :2] - center) / focal) * focal + center
+        return super().unproject(uvz)
+
     def crop(self, x: float, y: float, width: float, height: float) -> Camera:
         """Return the camera of an image window with first column `x` and first row `y` (may be fractions)."""
-        return Camera(self.fx, self.fy, self.cx - x, self.cy - y, width, height)
+        return Camera(self.fx, self.fy, self.cx - x, self.cy - y, width, height, self.distortion)
 
     def resize(self, width: float, height: float) -> Camera:
         """Return the camera of the same view at another resolution."""
         if not (self.width and self.height):
             raise HandPoseError("resizing a camera requires its image size; pass width and height")
         sx, sy = width / self.width, height / self.height
-        return Camera(self.fx * sx, self.fy * sy, (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5, width, height)
+        cx, cy = (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5
+        return Camera(self.fx * sx, self.fy * sy, cx, cy, width, height, self.distortion)
 
     def for_image(self, width: int, height: int) -> Camera:
         """Return this camera scaled to an image of the given size.
@@ -105,17 +128,19 @@ class Camera(_Pinhole):
             "pass the intrinsics of this stream (a crop shifts cx and cy, a rotation swaps the axes)"
         )
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the fields by name."""
-        return dataclasses.asdict(self)
+        lens = None if self.distortion is None else self.distortion.to_dict()
+        return {name: getattr(self, name) for name in _NUMBERS} | {"distortion": lens}
 
     @classmethod
     def from_dict(cls, values: object) -> Camera:
-        """Create a camera from the fields `fx, fy, cx, cy` and, if known, `width, height`."""
+        """Create a camera from the dictionary that `to_dict` returns; width and height may be missing."""
         given: dict[str, Any] = values if isinstance(values, dict) else {}
+        lens = given.get("distortion")
         try:
-            numbers = {field.name: given[field.name] for field in dataclasses.fields(cls) if field.name in given}
-            return cls(**{name: _number(value) for name, value in numbers.items()})
+            numbers = {name: _number(given[name]) for name in _NUMBERS if name in given}
+            return cls(**numbers, distortion=None if lens is None else Distortion.from_dict(lens))
         except TypeError:
             raise HandPoseError(
                 "a camera requires the numbers fx, fy, cx, cy and, if known, width, height; got "
@@ -133,29 +158,61 @@ class Camera(_Pinhole):
         """Parse a camera from text.
 
         Args:
-            text: A preset (`icvl`, `nyu`, `msra`); the numbers `fx,fy,cx,cy` or `fx,fy,cx,cy,width,height`; a JSON
-                file with these names; or a ROS `camera_info` YAML file (only its `K` is used, so images must be
-                rectified).
+            text: A preset (`icvl`, `nyu`, `msra`); the numbers `fx,fy,cx,cy`, `fx,fy,cx,cy,width,height`, or these six
+                and OpenCV's 4 to 14 distortion coefficients; or a camera file (.json, .yaml, .yml, .txt) of this
+                package, RealSense, Open3D, ROS, OpenCV or Kalibr.
 
         Raises:
-            HandPoseError: the text has another format, or the file does not contain a camera.
+            HandPoseError: the text has another format, or the file does not contain exactly one camera.
         """
         if text in CAMERAS:
             return CAMERAS[text]
         parts = text.split(",")
-        if len(parts) in (4, 6):
+        if len(parts) in _COUNTS:
             try:
-                return cls(*(float(part) for part in parts))
+                numbers = [float(part) for part in parts]
             except ValueError:
-                pass
+                numbers = []
+            if numbers:
+                lens = Distortion("brown_conrady", tuple(numbers[6:])) if any(numbers[6:]) else None
+                return cls(**dict(zip(_NUMBERS, numbers, strict=False)), distortion=lens)
         path = Path(text)
-        if path.suffix.lower() in (".json", ".yaml", ".yml"):
-            content = read_text(path, MAX_SETTINGS_BYTES)
-            return _from_json(path, content) if path.suffix.lower() == ".json" else _from_ros(path, content)
+        if path.suffix.lower() in camera_files.SUFFIXES:
+            return _checked(path, camera_files.read_intrinsics(path))
         raise HandPoseError(
-            f"camera must be one of {', '.join(CAMERAS)}, or fx,fy,cx,cy[,width,height], or a .json or ROS .yaml file; "
-            f"got {text!r}"
+            f"camera must be one of {', '.join(CAMERAS)}, or fx,fy,cx,cy[,width,height[,k1,k2,p1,p2,...]], or a file "
+            f"({', '.join(camera_files.SUFFIXES)}); got {text!r}"
         )
+
+    @classmethod
+    def of(cls, camera: CameraLike) -> Camera:
+        """Return the camera that an argument `camera` stands for.
+
+        Args:
+            camera: A camera; text or a path as for `parse`; a 3 x 3 matrix; `(fx, fy, cx, cy)` or
+                `(fx, fy, cx, cy, width, height)`; a dictionary with the names of a camera file; or the intrinsics
+                object of a camera's SDK, such as `pyrealsense2.intrinsics`.
+
+        Raises:
+            HandPoseError: it is none of these.
+        """
+        if isinstance(camera, Camera):
+            return camera
+        if isinstance(camera, (str, PathLike)):
+            return cls.parse(str(camera))
+        if isinstance(camera, (Sequence, np.ndarray)) and np.shape(camera) == (6,):
+            return cls(*camera)
+        try:
+            return cls(*camera_files.intrinsics_of(camera))
+        except HandPoseError as error:
+            raise HandPoseError(
+                "camera must be a handpose.Camera, a name or file, a 3 x 3 matrix, (fx, fy, cx, cy) or the intrinsics "
+                f"of an SDK: {error}"
+            ) from None
+
+
+CameraLike = Camera | str | PathLike[str] | Mapping[str, Any] | Sequence[Any] | np.ndarray | Any
+"""Everything that an argument `camera` accepts; see `Camera.of`."""
 
 
 class Cameras(_Pinhole):
@@ -168,6 +225,21 @@ class Cameras(_Pinhole):
     def __init__(self, cameras: Sequence[Camera]) -> None:
         intrinsics = np.array([(camera.fx, camera.fy, camera.cx, camera.cy) for camera in cameras])
         self.fx, self.fy, self.cx, self.cy = intrinsics.T[..., None]
+        self._distorted = [(i, camera) for i, camera in enumerate(cameras) if camera.distortion is not None]
+
+    def project(self, xyz: np.ndarray) -> np.ndarray:
+        """Project points `xyz` (N, J, 3) in mm, camera frame, to pixels and depth `uvz` (N, J, 3) [px, px, mm]."""
+        uvz = super().project(xyz)
+        for i, camera in self._distorted:
+            uvz[i] = camera.project(xyz[i])
+        return uvz
+
+    def unproject(self, uvz: np.ndarray) -> np.ndarray:
+        """Return the points `xyz` (N, J, 3) in mm, camera frame, of pixels and depths `uvz` (N, J, 3)."""
+        xyz = super().unproject(uvz)
+        for i, camera in self._distorted:
+            xyz[i] = camera.unproject(uvz[i])
+        return xyz
 
 
 CAMERAS = {
@@ -184,37 +256,8 @@ def _number(value: object) -> float:
     return value
 
 
-def _from_json(path: Path, content: str) -> Camera:
+def _checked(path: Path, intrinsics: camera_files.Intrinsics) -> Camera:
     try:
-        values = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise HandPoseError(f"{path}: not JSON ({error})") from None
-    if not isinstance(values, dict):
-        raise HandPoseError(f"{path}: expected an object with fx, fy, cx, cy, got {type(values).__name__}")
-    try:
-        return Camera.from_dict(values)
+        return Camera(*intrinsics)
     except HandPoseError as error:
         raise HandPoseError(f"{path}: {error}") from None
-
-
-# A camera_info message is flat with fixed keys: `K` (ROS 1), `k` (ROS 2) or camera_calibration's
-# `camera_matrix: {rows, cols, data}` contain nine numbers, row by row, in either of YAML's list styles.
-# All repetitions are bounded or unambiguous, so no file causes long backtracking.
-_ROS_MATRIX = re.compile(
-    r"^[ \t]*(?:[Kk][ \t]*:|camera_matrix[ \t]*:.{,200}?data[ \t]*:)((?:[\s,\[\]-]*[\d.eE+-]+){9})", re.M | re.S
-)
-# Only at the start of a line: the size of the image, not that of its `roi`.
-_ROS_SIZE = re.compile(r"^(?:image_)?(width|height)\s*:\s*(\d+)\b", re.M)
-
-
-def _from_ros(path: Path, content: str) -> Camera:
-    matrix = _ROS_MATRIX.search(content)
-    size = dict(_ROS_SIZE.findall(content))
-    if matrix is None or set(size) != {"width", "height"}:
-        raise HandPoseError(f"{path}: expected a ROS camera_info with width, height and K (or camera_matrix)")
-    try:
-        k = [float(number) for number in re.findall(r"(?<![\d.eE])-?\d[\d.]*(?:[eE][+-]?\d+)?", matrix.group(1))]
-        return Camera(k[0], k[4], k[2], k[5], float(size["width"]), float(size["height"]))
-    except (HandPoseError, IndexError, ValueError):
-        got = " ".join(matrix.group(1).split())[:100]
-        raise HandPoseError(f"{path}: K must be the nine numbers of a calibrated camera, got {got}") from None

@@ -9,6 +9,7 @@ import numpy as np
 
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
+from handpose.geometry.rectification import rectify
 from handpose.geometry.sampling import sample_depth
 
 PATCH = 96
@@ -55,7 +56,7 @@ class HandCrop:
             HandPoseError: the center is not a point in front of the camera, or the camera does not fit the image.
         """
         center = check_cube(center, cube)
-        camera = camera.for_image(depth.shape[1], depth.shape[0])
+        depth, camera = rectify(depth, camera.for_image(depth.shape[1], depth.shape[0]))
         view = patch_camera(camera, center, cube)
 
         # Each patch pixel samples the nearest pixel: averages across a silhouette would invent surfaces.

@@ -9,6 +9,7 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.crop import HandCrop
+from handpose.geometry.rectification import rectify
 from handpose.inference.query import Query
 from handpose.io.choices import HandOrAuto
 from handpose.localization.centers import center_in_box
@@ -57,19 +58,20 @@ def find_candidates(depth: np.ndarray, query: Query, source: str, cube: float, v
         HandPoseError: the query does not match the image.
     """
     camera = query.camera_for(depth)
+    image, pinhole = rectify(depth, camera)
     if query.center is None and query.box is None:
-        centers, areas = hand_candidates(depth, camera, _MAX_LOCATIONS, votes)
+        centers, areas = hand_candidates(image, pinhole, _MAX_LOCATIONS, votes)
         likely = areas >= _MIN_AREA_RATIO * areas.max(initial=0.0)
         crops, per_crop = [], []
         for center, area in zip(centers[likely], areas[likely].tolist(), strict=True):
-            mirrored = _crops(depth, camera, center, query, cube)
+            mirrored = _crops(image, pinhole, center, query, cube)
             crops += mirrored
             per_crop += [area] * len(mirrored)
         return Candidates(query, camera, source, 0, tuple(crops), tuple(per_crop), depth)
     given = query.center if query.box is None else center_in_box(depth, camera, query.box)
     if given is None or np.isnan(given).all():
         return Candidates(query, camera, source)
-    crops = _crops(depth, camera, np.asarray(given), query, cube)
+    crops = _crops(image, pinhole, np.asarray(given), query, cube)
     # Without any surface in the cube, the network would return arbitrary joints.
     if not (np.abs(crops[0].patch) < 1.0).any():
         return Candidates(query, camera, source)
@@ -89,9 +91,10 @@ def find_hands(
     if query.center is not None or query.box is not None:
         raise HandPoseError("a hand center or a box is that of one hand; omit it to find several hands")
     camera = query.camera_for(depth)
+    image, pinhole = rectify(depth, camera)
     hands = []
-    for index, center in enumerate(nearest_first(*hand_candidates(depth, camera, max_hands, votes))):
-        crops = _crops(depth, camera, center, query, cube)
+    for index, center in enumerate(nearest_first(*hand_candidates(image, pinhole, max_hands, votes))):
+        crops = _crops(image, pinhole, center, query, cube)
         hands.append(Candidates(query, camera, source, index, tuple(crops), (1.0,) * len(crops)))
     return hands or [Candidates(query, camera, source, depth=depth)]
 

@@ -13,7 +13,7 @@ from typing import get_args, overload
 import numpy as np
 
 from handpose.errors import HandPoseError
-from handpose.geometry.camera import Camera
+from handpose.geometry.camera import Camera, CameraLike
 from handpose.geometry.crop import PATCH, HandCrop
 from handpose.geometry.layouts import JointLayout
 from handpose.inference.candidates import Candidates, find_candidates, find_hands
@@ -102,13 +102,13 @@ class HandPoseEstimator:
     # fmt: off
     @overload
     def predict(
-        self, image: DepthImage, *, camera: Camera | None = None, center: Center | None = None, box: Box | None = None,
-        hand: HandOrAuto = "right", unit: DepthUnit = "mm",
+        self, image: DepthImage, *, camera: CameraLike | None = None, center: Center | None = None,
+        box: Box | None = None, hand: HandOrAuto = "right", unit: DepthUnit = "mm",
     ) -> HandPose: ...
 
     @overload
     def predict(
-        self, image: list[DepthImage], *, camera: Camera | None = None, center: Center | None = None,
+        self, image: list[DepthImage], *, camera: CameraLike | None = None, center: Center | None = None,
         box: Box | None = None, hand: HandOrAuto = "right", unit: DepthUnit = "mm", on_error: OnError = "raise",
     ) -> list[HandPose]: ...
     # fmt: on
@@ -117,7 +117,7 @@ class HandPoseEstimator:
         self,
         image: DepthImage | list[DepthImage],
         *,
-        camera: Camera | None = None,
+        camera: CameraLike | None = None,
         center: Center | None = None,
         box: Box | None = None,
         hand: HandOrAuto = "right",
@@ -128,7 +128,9 @@ class HandPoseEstimator:
 
         Args:
             image: A depth file, an array (H, W), or a list of these.
-            camera: Intrinsics of the images. Without them, a usual field of view is assumed, with a warning.
+            camera: Intrinsics of the images: a `Camera`, a name or file as for `handpose predict`, a 3 x 3 matrix,
+                `(fx, fy, cx, cy)`, or the intrinsics object of a camera's SDK. Without them, a usual field of view is
+                assumed, with a warning.
             center: (3,) hand center in mm, camera frame, or (N, 3) for a list of N images; NaN for an image without a
                 hand. By default, the hand is localized in the image.
             box: x, y, width and height in px of a box around the hand, instead of `center`.
@@ -157,7 +159,7 @@ class HandPoseEstimator:
         self,
         images: Sequence[DepthImage],
         *,
-        camera: Camera | None = None,
+        camera: CameraLike | None = None,
         center: Center | None = None,
         box: Box | None = None,
         hand: HandOrAuto = "right",
@@ -173,7 +175,7 @@ class HandPoseEstimator:
         image: DepthImage,
         *,
         max_hands: int = 2,
-        camera: Camera | None = None,
+        camera: CameraLike | None = None,
         hand: HandOrAuto = "right",
         unit: DepthUnit = "mm",
     ) -> list[HandPose]:
@@ -190,7 +192,7 @@ class HandPoseEstimator:
         self,
         images: Iterable[DepthImage],
         *,
-        camera: Camera | None = None,
+        camera: CameraLike | None = None,
         hand: HandOrAuto = "right",
         unit: DepthUnit = "mm",
         on_error: OnError = "raise",

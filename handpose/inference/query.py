@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from handpose.errors import HandPoseError
-from handpose.geometry.camera import Camera
+from handpose.geometry.camera import Camera, CameraLike
+from handpose.geometry.rectification import is_distorted
 from handpose.inference.check_camera import camera_warnings
 from handpose.io.choices import HandOrAuto
 from handpose.io.depth.read import read_depth, to_depth
@@ -43,6 +44,17 @@ class Query:
     hand: HandOrAuto = "right"
     unit: DepthUnit = "mm"
 
+    if TYPE_CHECKING:  # `camera` is converted below
+
+        def __init__(
+            self,
+            camera: CameraLike | None = None,
+            center: Sequence[float] | np.ndarray | None = None,
+            box: Box | None = None,
+            hand: HandOrAuto = "right",
+            unit: DepthUnit = "mm",
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         if self.center is not None and self.box is not None:
             raise HandPoseError("pass either the hand center or a box, not both")
@@ -53,10 +65,8 @@ class Query:
         if self.hand not in get_args(HandOrAuto):
             raise HandPoseError(f"hand must be right, left or auto, got {self.hand!r}")
         millimeters_per_unit(self.unit)
-        if self.camera is not None and not isinstance(self.camera, Camera):
-            raise HandPoseError(
-                f"camera must be a handpose.Camera, got {self.camera!r}; Camera.parse reads names and files"
-            )
+        if self.camera is not None:
+            object.__setattr__(self, "camera", Camera.of(self.camera))
 
     def per_image(self, images: int) -> list[Query]:
         """Return one query for each of several images: each has its own center if `center` is (N, 3)."""
@@ -83,6 +93,8 @@ class Query:
     def camera_for(self, depth: np.ndarray) -> Camera:
         """Return the camera of a depth image (H, W): an assumed one if none is given.
 
+        A distortion that moves no pixel by more than half a pixel is dropped.
+
         Warns:
             AssumedCameraWarning: no camera is given.
             InputWarning: the camera is implausible.
@@ -92,7 +104,7 @@ class Query:
         camera = Camera.assumed(width, height) if given is None else given.for_image(width, height)
         for warning in camera_warnings(given, camera):
             warn(warning.message, AssumedCameraWarning if given is None else InputWarning)
-        return camera
+        return camera if camera.distortion is None or is_distorted(camera) else replace(camera, distortion=None)
 
 
 def _numbers(values: object) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
 
 from handpose.errors import HandPoseError
@@ -14,7 +15,7 @@ MAX_LABELS_BYTES = 1 << 29
 
 
 def read_text(path: Path, max_bytes: int) -> str:
-    """Read a UTF-8 file of at most `max_bytes` bytes, without its byte order mark.
+    """Read a UTF-8 file of at most `max_bytes` bytes, or a UTF-16 file with a byte order mark; the mark is removed.
 
     Raises:
         HandPoseError: The file cannot be read, is too large, or is not text.
@@ -24,7 +25,7 @@ def read_text(path: Path, max_bytes: int) -> str:
             data = file.read(max_bytes + 1)
         if len(data) > max_bytes:
             raise HandPoseError(f"{path}: expected a text file of at most {max_bytes} bytes, got more")
-        return data.decode("utf-8-sig")
+        return data.decode("utf-16" if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
     except FileNotFoundError:
         raise HandPoseError(f"{path}: no such file; expected a text file") from None
     except (OSError, ValueError) as error:

@@ -12,6 +12,7 @@ import numpy as np
 
 from handpose.errors import HandPoseError
 from handpose.geometry.layouts import JointLayout
+from handpose.geometry.rectification import rectify
 from handpose.inference.tracker import TrackedHand
 from handpose.io.outputs import refuse_existing
 from handpose.recordings.frame import DepthFrame
@@ -58,9 +59,10 @@ class RerunViewer:
         self._start: float | None = None
 
     def show(self, frame: DepthFrame, hands: Sequence[TrackedHand]) -> None:
-        """Add a frame and its hands."""
+        """Add a frame, without the distortion of its lens, and its hands."""
         rr, stream = self._rr, self._stream
-        camera = frame.camera.for_image(frame.depth.shape[1], frame.depth.shape[0])
+        depth, camera = rectify(frame.depth, frame.camera.for_image(frame.depth.shape[1], frame.depth.shape[0]))
+        frame = frame._replace(depth=depth, camera=camera)
         self._start = frame.time if self._start is None else self._start
         stream.set_time("time", duration=frame.time - self._start)
         stream.log(

@@ -13,6 +13,7 @@ import numpy as np
 
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
+from handpose.geometry.rectification import rectify
 from handpose.localization.network import (
     CELL,
     CELL_VALUES,
@@ -86,7 +87,7 @@ def hand_candidates(
     """
     if depth.ndim != 2:
         raise HandPoseError(f"depth must be (H, W) in mm, got {depth.shape}; read files with handpose.read_depth")
-    view, points = coarse_view(depth, camera.for_image(depth.shape[1], depth.shape[0]))
+    view, points = coarse_view(*rectify(depth, camera.for_image(depth.shape[1], depth.shape[0])))
     values = cell_values(network(coarse_channels(view))[0]).reshape(-1, CELL_VALUES)
     points = points.reshape(-1, 3)
     probability = 1.0 / (1.0 + np.exp(-values[:, 0]))

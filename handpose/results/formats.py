@@ -97,6 +97,7 @@ def npz_bytes(records: Sequence[Record]) -> bytes:
         cube_mm=column(lambda pose: pose.cube, np.nan),
         joints=np.array(joints),
         camera=column(lambda pose: [pose.camera.fx, pose.camera.fy, pose.camera.cx, pose.camera.cy], [np.nan] * 4),
+        distortion=column(lambda pose: json.dumps(pose.camera.to_dict()["distortion"]), "null"),
         warnings=column(_codes, ""),
     )
     return data.getvalue()

@@ -47,6 +47,7 @@ def table_schema() -> pa.Schema:
                 {
                     **dict.fromkeys(("fx", "fy", "cx", "cy"), pa.float64()),
                     **dict.fromkeys(("width", "height"), pa.int64()),
+                    "distortion": pa.struct({"model": pa.string(), "coefficients": numbers}),
                 }
             ),
             "warnings": pa.list_(pa.struct({"code": pa.string(), "message": pa.string()})),

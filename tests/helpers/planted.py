@@ -257,7 +257,7 @@ def _labels() -> Iterator[Planted]:
         ("centres", 2, ""),
     ):
         yield Planted(fault, name, (b"2\n" if name == "msra labels" else b"") + lines(2, numbers, first), "expected")
-        yield Planted(fault, name, b"\xff\xfe\0\1", "cannot be read as text")
+        yield Planted(fault, name, b"\xff\xfd\0\1", "cannot be read as text")
     yield Planted(fault, "icvl labels", lines(3, 48, "a" * 5000 + "/a.png "), None)  # a frame without its file
     for array, message in (
         (np.full((1, 2, 36, 3), np.nan), "not finite"),
@@ -290,7 +290,7 @@ def _labels() -> Iterator[Planted]:
         b"camera_matrix: data: - - - - - - - -\n" * 1700,
         bytes(70_000),
     ):
-        yield Planted(fault, "camera yaml", text, "camera_info|nine numbers|at most 65536 bytes")
+        yield Planted(fault, "camera yaml", text, "not YAML|expected|cannot be read as text|at most 65536 bytes")
 
     fault = "camera with bad numbers"
     for number in (
@@ -299,7 +299,7 @@ def _labels() -> Iterator[Planted]:
         "NaN",
         "Infinity",
         "1e999",
-        '"476"',
+        '"wide"',
         "null",
         "true",
         "1e-300",
@@ -307,12 +307,16 @@ def _labels() -> Iterator[Planted]:
         "1" * 4000,
     ):
         content = f'{{"fx": {number}, "fy": 475.5, "cx": 313.0, "cy": 242.5}}'.encode()
-        yield Planted(fault, "camera json", content, "camera requires|not JSON")
+        yield Planted(fault, "camera json", content, "camera requires|expected a number|not JSON")
         row = f"width: 640\nheight: 480\nK: [{number}, 0.0, 313.6, 0.0, 475.5, 242.7, 0.0, 0.0, 1.0]\n".encode()
-        yield Planted(fault, "camera yaml", row, "nine numbers|expected a ROS camera_info")
+        yield Planted(
+            fault, "camera yaml", row, "calibrated camera|expected a number|camera requires|negative|not YAML"
+        )
     for size in ("-5", "9" * 5000, "1e3x"):
         row = f"width: {size}\nheight: 480\nK: [476.0, 0.0, 313.6, 0.0, 475.5, 242.7, 0.0, 0.0, 1.0]\n".encode()
-        yield Planted(fault, "camera yaml", row, "nine numbers|expected a ROS camera_info")
+        yield Planted(
+            fault, "camera yaml", row, "calibrated camera|expected a number|camera requires|negative|not YAML"
+        )
 
 
 def _models() -> Iterator[Planted]:

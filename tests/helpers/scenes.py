@@ -5,6 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from handpose.geometry.camera import Camera
+from handpose.geometry.distortion import Distortion
+
+AZURE_KINECT = Camera(
+    *(503.927643, 503.978729, 332.064270, 325.880615, 640, 576),
+    distortion=Distortion(
+        "brown_conrady", (3.130577, 2.324939, 0.000081, -0.000051, 0.130416, 3.458652, 3.350115, 0.662942)
+    ),
+)
+"""The depth camera of an Azure Kinect in its narrow mode, as its owner published it."""
 
 
 def render_balls(camera: Camera, balls: list[tuple[np.ndarray, float]]) -> np.ndarray:

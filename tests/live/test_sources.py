@@ -21,6 +21,7 @@ from handpose.recordings.frame import DepthFrame, Source
 from tests.helpers.paths import EXAMPLES
 
 STORED = np.random.default_rng(0).integers(0, 9000, (480, 640), dtype=np.uint16)
+NO_LENS = dict.fromkeys(("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2"), 0.0)
 LENS = {"fx": 475.5, "fy": 476.5, "width": 640, "height": 480}
 
 
@@ -73,7 +74,10 @@ class FakeOrbbec(SimpleNamespace):
     def __init__(self, *, plugged: bool, count: int) -> None:
         super().__init__(stopped=False)
         fake = self
-        profile = SimpleNamespace(get_intrinsic=lambda: SimpleNamespace(cx=320.5, cy=239.5, **LENS))
+        profile = SimpleNamespace(
+            get_intrinsic=lambda: SimpleNamespace(cx=320.5, cy=239.5, **LENS),
+            get_distortion=lambda: SimpleNamespace(model="OBCameraDistortionModel.NONE", **NO_LENS),
+        )
 
         def frame(number: int) -> SimpleNamespace:
             return SimpleNamespace(

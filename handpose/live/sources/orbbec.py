@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from handpose.errors import HandPoseError, SourceLostError
 from handpose.geometry.camera import Camera
+from handpose.geometry.camera_files import distortion_of
 from handpose.io.depth.read import to_depth
 from handpose.live.sources.sdk import load_sdk
 from handpose.recordings.frame import DepthFrame, Source
@@ -32,8 +35,7 @@ def frames() -> Source:
             f"no Orbbec camera can be opened ({error}); connect one to a USB 3 port, and close programs that use it"
         ) from None
     try:
-        lens = profile.get_intrinsic()
-        camera = Camera(lens.fx, lens.fy, lens.cx, lens.cy, lens.width, lens.height)
+        camera = replace(Camera.of(profile.get_intrinsic()), distortion=distortion_of(profile.get_distortion()))
         while True:
             try:
                 frameset = pipeline.wait_for_frames(_TIMEOUT_MS)

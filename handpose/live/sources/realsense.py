@@ -31,7 +31,7 @@ def frames() -> Source:
         ) from None
     try:
         lens = profile.get_stream(rs.stream.depth).as_video_stream_profile().get_intrinsics()
-        camera = Camera(lens.fx, lens.fy, lens.ppx, lens.ppy, lens.width, lens.height)
+        camera = Camera.of(lens)
         while True:
             try:
                 image = pipeline.wait_for_frames(_TIMEOUT_MS).get_depth_frame()
