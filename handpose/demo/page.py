@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-from handpose.demo.show import ASSUMED, Shown, show_hand
+from handpose.demo.show import ASSUMED, Shown, show_hands
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import CAMERAS, Camera
 from handpose.io.choices import HandOrAuto, Precision
@@ -31,7 +31,7 @@ _UNITS = (
     ("0.25 mm (L515)", "0.25"),
     ("NYU's two-byte PNG", "nyu"),
 )
-_COLUMNS = ("joint", "x mm", "y mm", "z mm", "u px", "v px", "expected error mm")
+_COLUMNS = ("hand", "joint", "x mm", "y mm", "z mm", "u px", "v px", "expected error mm")
 _UPLOADS_KEPT_S = 3600
 STYLE = """
 .gradio-container { max-width: 1360px !important; }
@@ -39,7 +39,8 @@ STYLE = """
 #examples .grid-container { grid-template-columns: repeat(4, 1fr); }
 #examples .caption-label { font-size: .7rem; padding: 0 .3rem; }
 #downloads a { margin-right: 1rem; }
-#viewer iframe { width: 100%; height: 340px; border: 0; border-radius: 8px; display: block; }
+#viewer .prose { display: flex; gap: 8px; }
+#viewer iframe { flex: 1; min-width: 0; height: 340px; border: 0; border-radius: 8px; display: block; }
 #viewer .html-container, #status .html-container, #downloads .html-container { padding: 0; }
 #status p { margin: 0 0 .4rem; font-size: 1.05rem; }
 #status .warning { color: #b45309; }
@@ -84,8 +85,8 @@ def make_page(models: Sequence[str], precision: Precision = "float32") -> gr.Blo
             with gr.Column(scale=3, min_width=320):
                 outputs = _outputs()
 
-        def show(path: str | None, camera: str, unit: str, model: str, hand: HandOrAuto) -> Shown:
-            return show_hand(path, camera, unit, model, hand, precision)
+        def show(path: str | None, camera: str, unit: str, model: str, hand: HandOrAuto, max_hands: int) -> Shown:
+            return show_hands(path, camera, unit, model, hand, max_hands, precision=precision)
 
         changes = [image.clear, *(option.input for option in inputs[1:])]
         gr.on([page.load, *changes], show, inputs, outputs, show_progress="hidden")
@@ -132,7 +133,7 @@ def _image_inputs(examples: Sequence[_Example]) -> tuple[gr.File, gr.Gallery]:
 
 
 def _option_inputs(first: _Example, cameras: Sequence[str], models: Sequence[str]) -> list[Any]:
-    """Create the inputs for camera, unit, model and hand, in the order of `show_hand`'s arguments."""
+    """Create the inputs for camera, unit, model, hand and their number, in the order of `show_hands`'s arguments."""
     return [
         gr.Dropdown(
             [*cameras, *CAMERAS, ASSUMED],
@@ -150,6 +151,7 @@ def _option_inputs(first: _Example, cameras: Sequence[str], models: Sequence[str
         ),
         gr.Dropdown(list(models), value=models[0], label="Model"),
         gr.Radio(list(get_args(HandOrAuto)), value="right", label="Hand"),
+        gr.Radio([1, 2], value=1, label="Number of hands"),
     ]
 
 
@@ -171,5 +173,5 @@ def _outputs() -> list[Any]:
     with gr.Tab("Table"):
         table = gr.Dataframe(headers=list(_COLUMNS), interactive=False, max_height=400)
     with gr.Tab("JSON"):
-        record = gr.JSON(show_label=False, max_height=400)
-    return [status, overlay, viewer, downloads, table, record]
+        records = gr.JSON(show_label=False, max_height=400)
+    return [status, overlay, viewer, downloads, table, records]

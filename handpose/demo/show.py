@@ -7,6 +7,7 @@ import html
 import json
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -34,10 +35,10 @@ class Shown(NamedTuple):
     Attributes:
         status: Result, warnings and errors as HTML.
         overlay: (H, W, 3) uint8 RGB picture of the skeleton over the depth image, if the image could be read.
-        viewer: 3D view of the hand as HTML.
-        downloads: Links to the record, the picture and the 3D view as files, as HTML.
+        viewer: 3D view of each hand as HTML.
+        downloads: Links to the records, the picture and the 3D views as files, as HTML.
         rows: Rows of the table, one per joint.
-        record: `HandPose.to_dict` of the pose.
+        records: `HandPose.to_dict` of each pose.
     """
 
     status: str
@@ -45,13 +46,20 @@ class Shown(NamedTuple):
     viewer: str = ""
     downloads: str = ""
     rows: list[list[str | float]] | None = None
-    record: dict[str, Any] | None = None
+    records: list[dict[str, Any]] | None = None
 
 
-def show_hand(
-    path: str | None, camera: str, unit: str, model: str, hand: HandOrAuto, precision: Precision = "float32"
+def show_hands(
+    path: str | None,
+    camera: str,
+    unit: str,
+    model: str,
+    hand: HandOrAuto,
+    max_hands: int = 1,
+    *,
+    precision: Precision = "float32",
 ) -> Shown:
-    """Predict the hand in a depth image, and return the outputs of the page.
+    """Predict the hands in a depth image, and return the outputs of the page.
 
     Args:
         path: Path of the depth image, None if none is chosen.
@@ -59,6 +67,7 @@ def show_hand(
         unit: `mm`, `m`, `nyu` or millimeters per stored unit.
         model: Model, as in `HandPoseEstimator.from_pretrained`.
         hand: Which hand the image shows.
+        max_hands: Maximum number of hands.
         precision: Precision of the network.
     """
     if path is None:
@@ -67,23 +76,35 @@ def show_hand(
         warnings.simplefilter("always", UserWarning)
         try:
             query = Query(camera_of(camera), hand=hand, unit=parse_unit(unit))
-            pose, depth = _predict(Path(path), query, estimator_of(model, precision))
+            poses, depth = _predict(Path(path), query, estimator_of(model, precision), max_hands)
         except HandPoseError as error:
             return Shown(message_html(str(error).replace(path, Path(path).name), "warning"))
     notes = "".join(message_html(str(warning.message).replace(path, Path(path).name), "warning") for warning in caught)
-    overlay = pose.draw(depth)[..., ::-1]
-    if pose.status == "no_hand":
+    picture = None
+    for pose in poses:
+        picture = pose.draw(depth, onto=picture)
+    assert picture is not None
+    overlay, records = picture[..., ::-1], [pose.to_dict() for pose in poses]
+    if poses[0].status == "no_hand":
         advice = "No hand was found. Show the whole hand at a distance of 15 to 120 cm, and check unit and camera."
-        return Shown(message_html(advice, "warning") + notes, overlay, record=pose.to_dict())
-    result = f"A {pose.hand} hand, {pose.xyz[:, 2].mean():.0f} mm from the camera. Status: {pose.status}."
-    page = pose_page(pose, depth)
-    viewer = f'<iframe title="The hand in 3D" sandbox="allow-scripts" srcdoc="{html.escape(page)}"></iframe>'
-    downloads = _downloads_html(
-        Path(path).stem, pose.to_dict(), cv2.imencode(".png", overlay[..., ::-1])[1].tobytes(), page
-    )
+        return Shown(message_html(advice, "warning") + notes, overlay, records=records)
+    results = [
+        f"A {pose.hand} hand, {pose.xyz[:, 2].mean():.0f} mm from the camera. Status: {pose.status}." for pose in poses
+    ]
+    pages = [pose_page(pose, depth) for pose in poses]
+    viewers = [
+        f'<iframe title="The {pose.hand} hand in 3D" sandbox="allow-scripts" srcdoc="{html.escape(page)}"></iframe>'
+        for pose, page in zip(poses, pages, strict=True)
+    ]
+    downloads = _downloads_html(Path(path).stem, records, cv2.imencode(".png", picture)[1].tobytes(), pages)
+    rows = [row for pose in poses for row in _rows(pose)]
+    return Shown("".join(map(message_html, results)) + notes, overlay, "".join(viewers), downloads, rows, records)
+
+
+def _rows(pose: HandPose) -> list[list[str | float]]:
+    """Return for each joint: hand, name, x, y, z in mm, u, v in px and the expected error in mm."""
     numbers = np.column_stack([pose.xyz, pose.uvz[:, :2], pose.error_mm]).round(1).tolist()
-    rows = [[joint, *row] for joint, row in zip(pose.layout.joints, numbers, strict=True)]
-    return Shown(message_html(result) + notes, overlay, viewer, downloads, rows, pose.to_dict())
+    return [[pose.hand, joint, *row] for joint, row in zip(pose.layout.joints, numbers, strict=True)]
 
 
 def message_html(text: str, kind: str = "") -> str:
@@ -91,13 +112,16 @@ def message_html(text: str, kind: str = "") -> str:
     return f'<p role="status" class="{kind}">{html.escape(text)}</p>'
 
 
-def _downloads_html(stem: str, record: dict[str, Any], png: bytes, page: str) -> str:
+def _downloads_html(stem: str, records: Sequence[dict[str, Any]], png: bytes, pages: Sequence[str]) -> str:
     """Return links that contain the files themselves, so that none is stored on the server."""
-    files = (
-        ("JSON", f"{stem}.json", "application/json", json.dumps(record, indent=2).encode()),
+    files = [
+        ("JSON", f"{stem}.json", "application/json", json.dumps(records, indent=2).encode()),
         ("PNG", f"{stem}.png", "image/png", png),
-        ("HTML", f"{stem}.html", "text/html", page.encode()),
-    )
+        *(
+            ("HTML", f"{stem}{'' if index == 0 else f'-{index + 1}'}.html", "text/html", page.encode())
+            for index, page in enumerate(pages)
+        ),
+    ]
     links = [
         f'<a download="{html.escape(name)}" href="data:{kind};base64,{base64.b64encode(data).decode()}">{title}</a>'
         for title, name, kind, data in files
@@ -105,11 +129,13 @@ def _downloads_html(stem: str, record: dict[str, Any], png: bytes, page: str) ->
     return f"<p>Download: {' '.join(links)}</p>"
 
 
-def _predict(path: Path, query: Query, estimator: HandPoseEstimator) -> tuple[HandPose, np.ndarray]:
-    (result,) = predict_files(estimator.for_new_job(), [path], query, keep_depth=True)
-    if result.pose is None or result.depth is None:
+def _predict(
+    path: Path, query: Query, estimator: HandPoseEstimator, max_hands: int
+) -> tuple[list[HandPose], np.ndarray]:
+    (result,) = predict_files(estimator.for_new_job(), [path], query, max_hands=max_hands, keep_depth=True)
+    if not result.poses or result.depth is None:
         raise HandPoseError(f"{result.error}")
-    return replace(result.pose, source=path.name), result.depth
+    return [replace(pose, source=path.name) for pose in result.poses], result.depth
 
 
 @lru_cache(maxsize=4)

@@ -25,15 +25,27 @@ OPEN = str(EXAMPLES / "open.png")
 
 
 def test_the_page_shows_the_prediction_of_the_library() -> None:
-    from handpose.demo.show import show_hand
+    from handpose.demo.show import show_hands
 
-    shown = show_hand(OPEN, NUMBERS, "mm", "msra", "right")
+    shown = show_hands(OPEN, NUMBERS, "mm", "msra", "right")
     pose = HandPoseEstimator.from_pretrained("msra").predict(OPEN, camera=Camera.parse(NUMBERS))
     assert f"A right hand, {pose.xyz[:, 2].mean():.0f} mm from the camera" in shown.status
     assert shown.overlay.shape == (480, 640, 3)
-    assert shown.record == pose.to_dict() | {"source": "open.png"}
-    assert [row[0] for row in shown.rows] == list(pose.layout.joints)
-    assert np.allclose([row[1:4] for row in shown.rows], pose.xyz, atol=0.051)
+    assert shown.records == [pose.to_dict() | {"source": "open.png"}]
+    assert [row[1] for row in shown.rows] == list(pose.layout.joints)
+    assert np.allclose([row[2:5] for row in shown.rows], pose.xyz, atol=0.051)
+
+
+def test_all_hands_are_shown(tmp_path: Path) -> None:
+    from handpose.demo.show import show_hands
+
+    depth = cv2.imread(OPEN, cv2.IMREAD_UNCHANGED)
+    cv2.imwrite(str(tmp_path / "two.png"), np.hstack([depth, depth[:, ::-1]]))
+    shown = show_hands(str(tmp_path / "two.png"), "476,476,639.5,239.5", "mm", "msra", "auto", 2)
+    assert sorted(record["hand"] for record in shown.records) == ["left", "right"]
+    assert {row[0] for row in shown.rows} == {"left", "right"}
+    assert (shown.viewer.count("<iframe"), shown.downloads.count("<a download")) == (2, 4)
+    assert shown.status.count("Status: ok") == 2
 
 
 @pytest.mark.parametrize(
@@ -50,9 +62,9 @@ def test_the_page_shows_the_prediction_of_the_library() -> None:
     ],
 )
 def test_errors_are_shown(path: str | None, camera: str, unit: str, sentence: str) -> None:
-    from handpose.demo.show import show_hand
+    from handpose.demo.show import show_hands
 
-    shown = show_hand(path, camera, unit, "msra", "right")
+    shown = show_hands(path, camera, unit, "msra", "right")
     assert sentence in shown.status
     assert 'class="warning"' in shown.status
     assert str(EXAMPLES) not in shown.status  # the paths of uploads are private
@@ -60,9 +72,9 @@ def test_errors_are_shown(path: str | None, camera: str, unit: str, sentence: st
 
 
 def test_an_assumed_camera_is_reported() -> None:
-    from handpose.demo.show import ASSUMED, show_hand
+    from handpose.demo.show import ASSUMED, show_hands
 
-    shown = show_hand(OPEN, ASSUMED, "mm", "msra", "right")
+    shown = show_hands(OPEN, ASSUMED, "mm", "msra", "right")
     assert "assuming a field of view of 67 degrees" in shown.status
     assert len(shown.rows) == 21
 
@@ -91,7 +103,7 @@ def test_without_gradio_the_error_names_the_extra() -> None:
         "import sys; sys.modules['gradio'] = None; sys.argv = ['', 'demo']; import handpose.cli.main as c; c.main()"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (2, "error: the demo requires Gradio: pip install 'handpose[demo]'\n")
+    assert (done.returncode, done.stderr) == (2, "error: handpose demo requires gradio: pip install 'handpose[demo]'\n")
 
 
 @contextmanager
@@ -194,7 +206,7 @@ def test_it_fits_a_phone_and_the_results_can_be_downloaded() -> None:
             box = page.locator(item).bounding_box()
             assert box["x"] >= 0
             assert 300 <= box["width"] <= 390 - box["x"]
-        for title, start in (("JSON", b"{"), ("PNG", b"\x89PNG"), ("HTML", b"<!doctype html>")):
+        for title, start in (("JSON", b"["), ("PNG", b"\x89PNG"), ("HTML", b"<!doctype html>")):
             with page.expect_download() as download:
                 page.get_by_role("link", name=title).click()
             assert download.value.suggested_filename == f"open.{title.lower()}"
