@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from handpose.cli.ablate import ablate
+from handpose.cli.adapt import adapt
 from handpose.cli.benchmark import benchmark
 from handpose.cli.calibrate import calibrate
 from handpose.cli.check import check
@@ -16,6 +17,8 @@ from handpose.cli.console import say, set_verbosity
 from handpose.cli.demo import demo
 from handpose.cli.evaluate import evaluate
 from handpose.cli.export import export
+from handpose.cli.finetune import finetune
+from handpose.cli.import_labels import import_labels
 from handpose.cli.live import live
 from handpose.cli.models import convert, download, models, publish
 from handpose.cli.predict import predict
@@ -34,6 +37,7 @@ for command in (
     *(predict, live, check, demo),
     *(models, download, publish, convert),
     *(export, benchmark),
+    *(finetune, adapt, import_labels),
     *(train, evaluate, calibrate, ablate, train_localizer),
 ):
     app.command(cls=Command, context_settings=HELP)(with_verbosity(command))

@@ -14,6 +14,7 @@ from handpose.io.choices import DatasetName, Split
 
 if TYPE_CHECKING:
     from handpose.datasets.dataset import HandDataset
+    from handpose.datasets.records import RecordDataset
     from handpose.geometry import camera as cameras
     from handpose.io.depth.units import DepthUnit
 
@@ -40,6 +41,13 @@ TestShare = Annotated[
     float, typer.Option(metavar="SHARE", min=0.0, max=0.9, help="Share of records that are the test split.")
 ]
 Workers = Annotated[int, typer.Option(metavar="N", min=0, help="Processes that load images.")]
+Start = Annotated[
+    str | None, typer.Option(metavar="MODEL", help="Initial weights (default: the built-in ones of the layout).")
+]
+TuningSteps = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Training steps (default: by the number of frames).")
+]
+TuningMinutes = Annotated[float, typer.Option(metavar="MINUTES", help="Stop the training after this time.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 
@@ -107,3 +115,18 @@ def open_data(
     for index, reason in sorted(dataset.damaged.items()):
         say(f"warning: {dataset.files[index]} is excluded: {reason}")
     return dataset
+
+
+def prepare_records(dataset: RecordDataset, model: Path, *, unchecked: bool = False) -> RecordDataset:
+    """Return the records with a hand center and plausible labels, and log those that are left out."""
+    from handpose.adaptation.label_check import check_labels
+    from handpose.inference.estimator import HandPoseEstimator
+
+    say(f"hand centers: {dataset.centers}")
+    checked = dataset.localized()
+    if not unchecked:
+        checked = check_labels(checked, HandPoseEstimator.from_pretrained(model))
+    for index, reason in sorted(checked.damaged.items()):
+        if index not in dataset.damaged:
+            say(f"warning: {checked.files[index]} is excluded: {reason}")
+    return checked

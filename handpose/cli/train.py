@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from handpose.cli.console import activities, is_first_process, note, print_row
-from handpose.cli.options import Centers, Data, Device, Force, Root, Subject, TestShare, Workers, open_data, subjects_of
+from handpose.cli.options import (
+    Centers,
+    Data,
+    Device,
+    Force,
+    Root,
+    Subject,
+    TestShare,
+    Workers,
+    open_data,
+    prepare_records,
+    subjects_of,
+)
 from handpose.cli.signals import stop_on_signal
 from handpose.errors import HandPoseError
 from handpose.io.choices import LayoutName, Optimizer
@@ -25,7 +37,7 @@ _Recipe = Literal["rendered", "paper"]
 
 def train(
     run: Annotated[Path, typer.Argument(metavar="FOLDER", help="Training run; resumed if it exists.")],
-    data: Annotated[Data, typer.Option(metavar="DATA", help="synthetic, icvl, nyu or msra.")] = "synthetic",
+    data: Annotated[Data, typer.Option(metavar="DATA", help="synthetic, icvl, nyu, msra or records.")] = "synthetic",
     root: Root = None,
     layout: Annotated[LayoutName, typer.Option(help="Joint layout of the synthetic hands.")] = "msra",
     centers: Centers = "refined",
@@ -117,8 +129,7 @@ def train(
             dataset = open_data(data, root, "train", centers, subject, test_share=test_share)
             model = JGRP2OConfig(dataset.layout.name, cube=float(dataset.cubes.max()))
             share = (0.02 if recipe == "rendered" else 0.0) if validation is None else validation
-            if share > 0.0:
-                dataset, held_out = dataset.hold_out(share)
+            dataset, held_out = _prepare(dataset, share)
         config = _training_config(dataset, recipe, optimizer, changes, seed)
         with contextlib.ExitStack() as stack:
             if dataset is None:
@@ -198,6 +209,16 @@ def _result(run: Path, model: Path | None, done: int, total: int) -> str:
     if model is None:
         return f"{run}: wrote the checkpoint; run the same command with -o FOLDER to write a model folder"
     return f"{model}: wrote the model folder; use it with handpose predict IMAGE -m {model}"
+
+
+def _prepare(dataset: HandDataset, validation: float) -> tuple[HandDataset, HandDataset | None]:
+    """Return the frames to train on, after a check of their labels if they are records, and those for validation."""
+    from handpose.datasets.records import RecordDataset
+    from handpose.weights.resolve import find_weights
+
+    if isinstance(dataset, RecordDataset):
+        dataset = prepare_records(dataset, find_weights(dataset.layout.name).model_file.parent)
+    return dataset.hold_out(validation) if validation > 0.0 else (dataset, None)
 
 
 def _training_config(

@@ -42,6 +42,11 @@ class Move:
         moved: np.ndarray = self.scale * (np.asarray(xyz, dtype=np.float64) @ self._rotation(center).T)
         return moved
 
+    def points_back(self, xyz: np.ndarray, center: np.ndarray) -> np.ndarray:
+        """Return the points (..., 3) that were moved to `xyz`, in mm: the inverse of `points`."""
+        original: np.ndarray = np.asarray(xyz, dtype=np.float64) @ self._rotation(center) / self.scale
+        return original
+
     def center(self, center: np.ndarray) -> np.ndarray:
         """Return the center (3,) of the moved cube, mm."""
         moved: np.ndarray = self.scale * np.asarray(center, dtype=np.float64) - np.array(self.shift)

@@ -21,10 +21,16 @@ def append_row(run: Path, row: dict[str, float]) -> None:
         writer.writerow(row)
 
 
+def read_rows(run: Path) -> list[dict[str, float]]:
+    """Return the complete rows of the log of a run."""
+    with (run / _FILE).open(newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if None not in row.values()]
+        return [{name: float(value) for name, value in row.items()} for row in rows]
+
+
 def last_row(run: Path) -> dict[str, float]:
     """Return the last row of the log of a run."""
-    with (run / _FILE).open(newline="") as stream:
-        return {name: float(value) for name, value in list(csv.DictReader(stream))[-1].items()}
+    return read_rows(run)[-1]
 
 
 def remove_later_rows(run: Path, step: int) -> int:

@@ -1,0 +1,1 @@
+"""Improves weights for your own camera: fine-tuning with labels, and adaptation without."""

@@ -1,0 +1,100 @@
+"""Adaptation of weights to a camera without labels: a student learns what an accurate, slow teacher predicts."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors.numpy import load_file
+
+from handpose.adaptation.finetune import HELD_OUT, Measure, Tuned, forgetting, load_both, write_card
+from handpose.adaptation.gains import unlabeled_measures
+from handpose.adaptation.teacher import Frames, label_frames
+from handpose.adaptation.tuning import MAX_FORGETTING_MM, tune, tuning_config, tuning_task
+from handpose.datasets.records import open_records
+from handpose.errors import HandPoseError
+from handpose.evaluation.calibrate import calibrate
+from handpose.inference.estimator import HandPoseEstimator
+from handpose.weights.folder import Weights, write_folder
+
+LABELS_FILE = "labels.jsonl"
+"""File of the teacher's labels in the folder of a run."""
+
+_CALIBRATION_IMAGES = 400
+_MIN_GAIN = 0.02  # of the agreement under views, as a ratio
+_MAX_LOSS = 0.05  # of every other measure
+
+
+def adapt(
+    run: Path,
+    frames: Frames,
+    start: Weights,
+    *,
+    steps: int | None = None,
+    device: str = "cpu",
+    max_minutes: float = math.inf,
+    report: Callable[[dict[str, float]], None] = lambda row: None,
+    on_step: Callable[[int], None] = lambda step: None,
+) -> Tuned:
+    """Train weights on what they predict themselves from four views, and keep the result only if it is better.
+
+    An interrupted run is resumed by the same call.
+
+    Args:
+        run: Folder of the run; it contains the teacher's labels, and the model folder `model`.
+        frames: Frames of the camera.
+        start: Calibrated weights to start from.
+        steps: Total number of steps; by default, it depends on the number of frames.
+        device: Device of the network.
+        max_minutes: Stop the training after this many minutes, and measure its result.
+        report: Called with the metrics of every validation, in which errors are distances from the teacher.
+        on_step: Called after every step with its number.
+
+    Raises:
+        HandPoseError: The weights are not calibrated, the teacher is certain about too few frames, or the run was
+            started with other settings.
+    """
+    if start.config.calibration is None:
+        raise HandPoseError(f"{start.name} is not calibrated, so its certain poses are unknown; run handpose calibrate")
+    run.mkdir(parents=True, exist_ok=True)
+    labels = run / LABELS_FILE
+    if not labels.is_file():
+        teacher = HandPoseEstimator.from_pretrained(start.model_file.parent, device=device, views=4)
+        label_frames(frames, teacher, labels)
+    dataset = open_records(labels, "train")
+    training, held_out = dataset.hold_out(HELD_OUT)
+    config = tuning_config(len(training.usable), steps)
+    with tuning_task(start, config, training, held_out, device=device, noise=True) as task:
+        best = tune(run, task, report, max_minutes=max_minutes, on_step=on_step)
+    result = Tuned(len(training), len(held_out), None, ())
+    if best is None:
+        return result
+    folder = run / "model"
+    write_folder(folder, best.weights.config, load_file(best.weights.model_file))
+    before, after = load_both(start, folder, device)
+    gained = unlabeled_measures(before, after, held_out)
+    result = dataclasses.replace(result, measures=(*gained, forgetting(before, after)))
+    if not is_better(result.measures):
+        shutil.rmtree(folder)
+        return result
+    calibrate(folder, _CALIBRATION_IMAGES, device)
+    result = dataclasses.replace(result, model=folder)
+    write_card(folder, start, result, f"adapted to a camera with {len(training)} frames without labels")
+    return result
+
+
+def is_better(measures: tuple[Measure, ...]) -> bool:
+    """Return whether views agree better, no other measure is clearly worse, and little is forgotten.
+
+    Args:
+        measures: Agreement under views first, and the error on synthetic test images last.
+    """
+    agreement, *others, synthetic = measures
+    return (
+        agreement.after < (1.0 - _MIN_GAIN) * agreement.before
+        and all(other.after < (1.0 + _MAX_LOSS) * other.before for other in others)
+        and synthetic.after < synthetic.before + MAX_FORGETTING_MM
+    )

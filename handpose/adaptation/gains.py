@@ -1,0 +1,86 @@
+"""What weights gain on frames without labels, by measures that need none."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from handpose.adaptation.finetune import Measure
+from handpose.datasets.records import RecordDataset
+from handpose.geometry.bones import bone_lengths
+from handpose.geometry.crop import HandCrop
+from handpose.inference.estimator import HandPoseEstimator
+from handpose.training.augmentation import Move
+
+_MOVES = tuple(
+    Move(degrees, scale, shift)
+    for degrees, scale, shift in (
+        (0.0, 1.0, (0.0, 0.0, 0.0)),
+        (90.0, 0.95, (8.0, -6.0, 5.0)),
+        (180.0, 1.05, (-8.0, 6.0, -5.0)),
+        (270.0, 1.0, (5.0, 8.0, 0.0)),
+    )
+)
+_MAX_STEP_MM = 40.0  # mean distance between the joints of neighboring frames, above which they are no sequence
+
+
+def unlabeled_measures(
+    before: HandPoseEstimator, after: HandPoseEstimator, frames: RecordDataset
+) -> tuple[Measure, ...]:
+    """Return agreement under views, bone-length constancy and jitter of both estimators on the same frames.
+
+    Args:
+        before: Weights at the start.
+        after: New weights.
+        frames: Frames with known centers, in the order of their sequences; their labels are not used.
+    """
+    first, second = (_views(estimator, frames) for estimator in (before, after))
+    names = (
+        "disagreement of four views in mm",
+        "variation of the bone lengths in percent",
+        "jitter between neighboring frames in mm",
+    )
+    values = [
+        (_disagreement(views), _bone_variation(views, frames), _jitter(views, first, frames))
+        for views in (first, second)
+    ]
+    return tuple(Measure(name, *pair) for name, *pair in zip(names, *values, strict=True) if np.isfinite(pair).all())
+
+
+def _views(estimator: HandPoseEstimator, frames: RecordDataset) -> np.ndarray:
+    """Return the joints (N, K, J, 3) in mm that are predicted from K views of each frame, moved back."""
+    results = []
+    for i in frames.usable.tolist():
+        frame = frames[i].as_right()
+        if frame.center is None:
+            continue
+        center = frame.center
+        crops: list[HandCrop] = [move.cut(frame.depth, frame.camera, center, frame.cube) for move in _MOVES]
+        predicted = estimator.predict_crops(crops)
+        results.append([move.points_back(xyz, center) for move, xyz in zip(_MOVES, predicted, strict=True)])
+    return np.array(results)
+
+
+def _disagreement(views: np.ndarray) -> float:
+    """Return the mean distance between the joints of a view and their mean over all views, mm."""
+    return float(np.linalg.norm(views - views.mean(axis=1, keepdims=True), axis=-1).mean())
+
+
+def _bone_variation(views: np.ndarray, frames: RecordDataset) -> float:
+    """Return the median over the bones of the standard deviation of their length, relative to it, in percent."""
+    lengths = bone_lengths(views[:, 0], frames.layout)
+    return float(100.0 * np.median(lengths.std(axis=0) / lengths.mean(axis=0)))
+
+
+def _jitter(views: np.ndarray, reference: np.ndarray, frames: RecordDataset) -> float:
+    """Return the mean distance of a joint to the middle of its positions in the frames before and after; NaN if none.
+
+    The frames that are neighbors are those of the reference, so that all estimators are measured on the same ones.
+    """
+    names = np.array([frames.sequences[i] for i in frames.usable])[: len(views)]
+    steps = np.linalg.norm(np.diff(reference[:, 0], axis=0), axis=-1).mean(axis=1)
+    near = (steps < _MAX_STEP_MM) & (names[1:] == names[:-1])
+    middle = np.flatnonzero(near[1:] & near[:-1]) + 1
+    if not len(middle):
+        return np.nan
+    joints = views[:, 0]
+    return float(np.linalg.norm(joints[middle] - (joints[middle - 1] + joints[middle + 1]) / 2, axis=-1).mean())

@@ -1,0 +1,215 @@
+"""Finds systematic errors in labels before a training starts: swapped axes, other units, orders of joints or hands."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from handpose.datasets.dataset import LabeledFrame
+from handpose.datasets.records import RecordDataset
+from handpose.errors import HandPoseError
+from handpose.geometry.bones import bone_deviation
+from handpose.geometry.camera import Camera
+from handpose.inference.estimator import HandPoseEstimator
+from handpose.io.choices import Hand
+from handpose.io.depth.units import DepthUnitWarning
+
+_FRAMES = 24  # that are compared with predictions
+_BEHIND_MM = (-15.0, 60.0)  # of a joint behind the surface at its pixel
+_ON_SURFACE = 0.6  # share of joints that lie there if the labels are correct; the fingers of a fist hide each other
+_OFF_SURFACE = 0.35  # share below which labels are wrong, even if it is unknown why
+_CLEARLY_BETTER = 0.25  # difference between two shares
+_AGREES_MM = 25.0  # error of a prediction below which it confirms a label
+_MUCH_SMALLER = 0.6  # ratio of two errors
+_SIZES = (0.6, 1.6)  # of hands, relative to an average one
+_MAX_DEVIATION = 0.4  # of bone lengths, as a logarithm
+
+Change = Callable[[np.ndarray, Camera], np.ndarray]
+"""Maps labels uvz (J, 3) to what they would be without a certain mistake."""
+
+
+def _in_mm(change: Callable[[np.ndarray], np.ndarray]) -> Change:
+    """Return the change of uvz that is this change of xyz."""
+    return lambda uvz, camera: camera.project(_in_front(change(camera.unproject(uvz))))
+
+
+def _scaled(factor: float) -> Change:
+    """Return the change of a length unit, which does not move joints in the image."""
+    return lambda uvz, _: uvz * [1.0, 1.0, factor]
+
+
+def _in_front(xyz: np.ndarray) -> np.ndarray:
+    return np.where(xyz[:, 2:] > 0, xyz, np.nan)
+
+
+_MISTAKES: dict[str, Change] = {
+    "the labels seem to be in meters; multiply xyz_mm, or the depths in uvz, by 1000": _scaled(1000.0),
+    "the labels seem to be in centimeters; multiply xyz_mm, or the depths in uvz, by 10": _scaled(10.0),
+    "x and y seem to be swapped": _in_mm(lambda xyz: xyz[:, [1, 0, 2]]),
+    "u and v seem to be swapped": lambda uvz, _: uvz[:, [1, 0, 2]],
+    "y seems to point up; it must point down": _in_mm(lambda xyz: xyz * [1.0, -1.0, 1.0]),
+    "x seems to point left; it must point right": _in_mm(lambda xyz: xyz * [-1.0, 1.0, 1.0]),
+    "xyz_mm seems to contain pixels and depths; name it uvz": lambda uvz, camera: camera.unproject(uvz),
+    "uvz seems to contain x, y, z in mm; name it xyz_mm": lambda uvz, camera: camera.project(_in_front(uvz)),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """A frame, its labels uvz (J, 3), and the joints xyz (J, 3) that are predicted for its hand and the other one."""
+
+    frame: LabeledFrame
+    uvz: np.ndarray
+    predicted: np.ndarray
+    as_other_hand: np.ndarray
+
+    def on_surface(self, uvz: np.ndarray) -> np.ndarray:
+        """Return for the labeled joints whether they lie just behind the surface, or on the hand if z is unknown."""
+        uvz = uvz[np.isfinite(self.uvz[:, :2]).all(axis=1)]
+        height, width = self.frame.depth.shape
+        columns, rows = (np.nan_to_num(uvz[:, axis], nan=-1.0).round().clip(-1, 1e6).astype(int) for axis in (0, 1))
+        inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+        surface = np.full(len(uvz), np.nan)
+        surface[inside] = self.frame.depth[rows[inside], columns[inside]]
+        surface[surface <= 0] = np.nan
+        behind = uvz[:, 2] - surface
+        with np.errstate(invalid="ignore"):
+            if self.frame.center is not None:  # where the depth is not labeled, any surface of the hand will do
+                near = np.abs(surface - self.frame.center[2]) < self.frame.cube / 2
+                behind = np.where(np.isnan(uvz[:, 2]) & near, 0.0, behind)
+            found: np.ndarray = (behind > _BEHIND_MM[0]) & (behind < _BEHIND_MM[1])
+        return found
+
+    def errors(self, uvz: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+        """Return the distances (J,) between labels and predictions in mm, NaN if unknown."""
+        distances: np.ndarray = np.linalg.norm(self.frame.camera.unproject(uvz) - predicted, axis=1)
+        return distances
+
+
+def check_labels(dataset: RecordDataset, estimator: HandPoseEstimator) -> RecordDataset:
+    """Return the data set without the frames whose labels do not lie on the depth surface.
+
+    Args:
+        dataset: Labeled frames with known centers, see `RecordDataset.localized`.
+        estimator: Estimator with the same layout, whose predictions labels are compared with.
+
+    Raises:
+        HandPoseError: The labels have a systematic error; the message names it.
+    """
+    usable = dataset.usable
+    chosen = usable[np.unique(np.linspace(0, len(usable) - 1, min(_FRAMES, len(usable))).astype(int))]
+    samples = [_sample(dataset, int(i), estimator) for i in chosen]
+    if not samples:
+        raise HandPoseError(f"{dataset.root}: none of the {len(dataset)} records can be used")
+    problem = _by_surface(samples) or _by_prediction(samples, dataset) or _by_bones(dataset, estimator)
+    if problem is not None:
+        raise HandPoseError(f"{dataset.root}: the labels are wrong: {problem}")
+    damaged = dict(dataset.damaged)
+    for i in usable.tolist():
+        frame = dataset[i]
+        sample = _Sample(frame, dataset.uvz[i], frame.xyz, frame.xyz)
+        if sample.on_surface(sample.uvz).mean() < _OFF_SURFACE:
+            damaged[i] = "its labels do not lie on the depth surface"
+    return replace(dataset, damaged=damaged)
+
+
+def _sample(dataset: RecordDataset, i: int, estimator: HandPoseEstimator) -> _Sample:
+    frame = dataset[i]
+    other: Hand = "left" if frame.hand == "right" else "right"
+
+    def predict(hand: Hand) -> np.ndarray:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DepthUnitWarning)  # the unit is known
+            return estimator.predict(frame.depth, camera=frame.camera, center=frame.center, hand=hand).xyz
+
+    return _Sample(frame, dataset.uvz[i], predict(frame.hand), predict(other))
+
+
+def _changed(sample: _Sample, change: Change) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        return change(sample.uvz, sample.frame.camera)
+
+
+def _by_surface(samples: list[_Sample]) -> str | None:
+    """Name the mistake without which the labels would lie on the surface."""
+
+    def share(change: Change) -> float:
+        return float(np.concatenate([sample.on_surface(_changed(sample, change)) for sample in samples]).mean())
+
+    given = share(lambda uvz, _: uvz)
+    if given >= _ON_SURFACE:
+        return None
+    shares = {text: share(change) for text, change in _MISTAKES.items()}
+    best = max(shares, key=shares.__getitem__)
+    if shares[best] >= max(_ON_SURFACE, given + _CLEARLY_BETTER):
+        return f"{best} ({given:.0%} of the joints lie on the depth surface, {shares[best]:.0%} after this change)"
+    if given < _OFF_SURFACE:
+        return (
+            f"only {given:.0%} of the joints lie on the depth surface; check the camera, the unit of the depth files, "
+            "and whether each record has the right source"
+        )
+    return None
+
+
+def _by_prediction(samples: list[_Sample], dataset: RecordDataset) -> str | None:
+    """Name the mistake without which the labels would be close to the predictions."""
+
+    def error(change: Change) -> float:
+        return _mean([sample.errors(_changed(sample, change), sample.predicted) for sample in samples])
+
+    samples = [sample for sample in samples if np.isfinite([sample.predicted, sample.as_other_hand]).all()]
+    given = error(lambda uvz, _: uvz) if samples else np.nan
+    if not given > _AGREES_MM:  # also if no label has a depth
+        return None
+    other_hand = _mean([sample.errors(sample.uvz, sample.as_other_hand) for sample in samples])
+    errors = {text: error(change) for text, change in _MISTAKES.items()}
+    errors["hand seems to be wrong: the images show the other hand"] = other_hand
+    order, text = _order(samples, dataset)
+    errors[text] = order
+    best = min(errors, key=lambda text: np.nan_to_num(errors[text], nan=np.inf))
+    if errors[best] < _MUCH_SMALLER * given:
+        return f"{best} (they are {given:.0f} mm from the predictions, and {errors[best]:.0f} mm after this change)"
+    return None
+
+
+def _order(samples: list[_Sample], dataset: RecordDataset) -> tuple[float, str]:
+    """Return the error after the best reordering of the joints, in mm, and its description."""
+    joints = dataset.layout.joints
+    xyz = np.stack([sample.frame.camera.unproject(sample.uvz) for sample in samples])
+    predicted = np.stack([sample.predicted for sample in samples])
+    labeled = np.flatnonzero(np.isfinite(xyz).all(axis=2).any(axis=0))
+    distances = np.stack(
+        [np.nanmean(np.linalg.norm(xyz[:, i, None] - predicted, axis=-1), axis=0) for i in labeled.tolist()]
+    )
+    assigned: dict[int, int] = {}
+    remaining = distances.copy()
+    for _ in labeled:
+        row, column = np.unravel_index(np.nanargmin(remaining), remaining.shape)
+        assigned[int(labeled[row])] = int(column)
+        remaining[row], remaining[:, column] = np.inf, np.inf
+    error = float(np.mean([distances[row, assigned[int(i)]] for row, i in enumerate(labeled)]))
+    moved = [f"{joints[i]} lies at {joints[at]}" for i, at in sorted(assigned.items()) if i != at]
+    return error, f"the joints seem to be in another order: {', '.join(moved[:4])}" + " ..." * (len(moved) > 4)
+
+
+def _by_bones(dataset: RecordDataset, estimator: HandPoseEstimator) -> str | None:
+    """Name bones that no hand has."""
+    calibration = estimator.config.calibration
+    complete = dataset.xyz[np.isfinite(dataset.xyz).all(axis=(1, 2))]
+    if calibration is None or not len(complete):
+        return None
+    size, deviation = bone_deviation(complete, calibration.bones_mm, dataset.layout)
+    if not _SIZES[0] < float(np.median(size)) < _SIZES[1]:
+        return f"the hand is {np.median(size):.2g} times as large as an average one; check the unit and the camera"
+    if float(np.median(deviation)) > _MAX_DEVIATION:
+        return "the bone lengths are not those of a hand; check the order of the joints"
+    return None
+
+
+def _mean(errors: list[np.ndarray]) -> float:
+    values = np.concatenate(errors)
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if values.size else np.nan

@@ -1,0 +1,182 @@
+"""Training that starts from good weights, is stopped early, and keeps the best weights if they are better."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from handpose.datasets.dataset import HandDataset
+from handpose.errors import HandPoseError
+from handpose.network.model import JGRP2O
+from handpose.training.checkpoint import load_state
+from handpose.training.config import TrainingConfig
+from handpose.training.log import read_rows
+from handpose.training.mixed_crops import MixedCrops
+from handpose.training.on_real import dataset_task
+from handpose.training.on_synthetic import synthetic_task
+from handpose.training.pose_task import PoseTask, write_model
+from handpose.training.trainer import train
+from handpose.weights.folder import Weights, read_folder
+
+MAX_FORGETTING_MM = 0.3
+"""Increase of the error on synthetic crops above which weights are not kept."""
+
+_SYNTHETIC_SHARE = 0.5
+_BATCH = 32
+_STEPS_PER_FRAME, _MIN_STEPS, _MAX_STEPS = 4, 400, 2000
+_VALIDATIONS, _PATIENCE = 10, 4  # of the whole training; without an improvement, until it is stopped
+_SYNTHETIC_CROPS = 300  # for validation
+
+
+def tuning_config(frames: int, steps: int | None = None, seed: int = 1) -> TrainingConfig:
+    """Return the settings that suit this number of training frames."""
+    steps = min(max(_STEPS_PER_FRAME * frames, _MIN_STEPS), _MAX_STEPS) if steps is None else steps
+    return TrainingConfig(
+        steps,
+        batch=_BATCH,
+        optimizer="adam",
+        learning_rate=3e-4,
+        average=0.99,
+        validate_every=max(1, steps // _VALIDATIONS),
+        seed=seed,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class TuningTask(PoseTask):
+    """The task of training on real and synthetic crops.
+
+    Attributes:
+        synthetic: Synthetic patches (N, 1, 96, 96) and joints (N, J, 3) for validation, both normalized.
+    """
+
+    synthetic: tuple[Tensor, Tensor] | None = None
+
+    def validate(self, network: JGRP2O) -> dict[str, float]:
+        """Return the metrics on the held-out frames, and `synthetic_mm`, the mean error on synthetic crops in mm."""
+        metrics = super().validate(network)
+        others = dataclasses.replace(self, validation=self.synthetic, synthetic=None)
+        return {**metrics, "synthetic_mm": PoseTask.validate(others, network)["mean_mm"]}
+
+
+@contextmanager
+def tuning_task(
+    start: Weights,
+    config: TrainingConfig,
+    dataset: HandDataset,
+    held_out: HandDataset,
+    *,
+    device: str = "cpu",
+    workers: int = 0,
+    noise: bool = False,
+) -> Iterator[TuningTask]:
+    """Provide the task of tuning weights on a data set, and stop its worker processes afterward.
+
+    Args:
+        start: The weights.
+        config: Training settings.
+        dataset: Frames to train on.
+        held_out: Frames for validation.
+        device: Device of the network.
+        workers: Number of processes that load images.
+        noise: Whether half of the crops get the noise of a simulated sensor.
+
+    Raises:
+        HandPoseError: The joint layouts differ, or no frame is usable.
+    """
+    # The calibration belongs to the weights at the start.
+    network = dataclasses.replace(start.config, calibration=None)
+    with dataset_task(network, config, dataset, device, held_out=held_out, workers=workers, start=start) as real:
+        rendered = synthetic_task(network, config)
+        if rendered.validation is None:
+            raise HandPoseError("the synthetic crops have no validation")
+        patches, truth = (part[:_SYNTHETIC_CROPS].to(device) for part in rendered.validation)
+        source = MixedCrops(real.source, rendered.source, _SYNTHETIC_SHARE, noise=noise)  # type: ignore[arg-type]
+        yield TuningTask(
+            network, config, source, real.validation, device, real.start, source.seek, synthetic=(patches, truth)
+        )
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best weights of a run.
+
+    Attributes:
+        weights: The weights.
+        before: Metrics of the weights at the start.
+        after: Metrics of these weights.
+    """
+
+    weights: Weights
+    before: dict[str, float]
+    after: dict[str, float]
+
+
+class _StalledError(Exception):
+    """The error on the held-out frames has not decreased for a while."""
+
+
+def tune(
+    run: Path,
+    task: TuningTask,
+    report: Callable[[dict[str, float]], None],
+    *,
+    max_minutes: float = math.inf,
+    on_step: Callable[[int], None] = lambda step: None,
+) -> Best | None:
+    """Train until the error on the held-out frames no longer decreases, and return the best weights.
+
+    Weights that are worse on synthetic crops than at the start, by more than `MAX_FORGETTING_MM`, do not count. A run
+    that was killed at any moment is resumed, and returns the same weights as without the interruption.
+
+    Args:
+        run: Folder of the run.
+        task: The task.
+        report: Called with the metrics of the weights at the start, and with those of every validation.
+        max_minutes: Stop this call after this many minutes.
+        on_step: Called after every step with its number.
+
+    Returns:
+        The best weights, or None if none are better than those at the start.
+    """
+    start = {"step": 0.0, **task.validate(task.build().to(task.device).eval())}
+    best = run / "best"
+    state = load_state(run)
+    rows = [] if state is None else [row for row in read_rows(run) if row["step"] <= state["steps"]]
+
+    def error(row: dict[str, float]) -> float:
+        kept = row["synthetic_mm"] <= start["synthetic_mm"] + MAX_FORGETTING_MM
+        return row["mean_mm"] if kept else math.inf
+
+    def best_row() -> dict[str, float]:
+        return min([start, *rows], key=error)
+
+    def keep_best() -> None:
+        if rows and best_row() is rows[-1]:
+            write_model(run, best)
+
+    def is_stalled() -> bool:
+        validations = int(rows[-1]["step"] - best_row()["step"]) // task.config.validate_every if rows else 0
+        return validations >= _PATIENCE
+
+    def on_row(row: dict[str, float]) -> None:
+        rows.append(row)
+        report(row)
+        keep_best()
+        if is_stalled():
+            raise _StalledError
+
+    report(start)
+    keep_best()
+    if not is_stalled():
+        try:
+            train(run, task, on_row, max_minutes=max_minutes, on_step=on_step)
+        except _StalledError:
+            pass
+    return None if best_row() is start else Best(read_folder(best, best.name), start, best_row())

@@ -1,0 +1,101 @@
+"""Training that starts from weights and keeps only what is better."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from handpose.adaptation.tuning import TuningTask, tune
+from handpose.network.model import JGRP2O
+from handpose.training.config import TrainingConfig
+from tests.helpers.training import MODEL, Balls, ignore
+
+
+def tuning(steps: int, *, validation: Balls | None = None, forgets: bool = False, every: int = 10) -> TuningTask:
+    """A task on balls. Its synthetic crops may agree exactly with the network at the start."""
+    config = TrainingConfig(
+        steps, batch=8, optimizer="adam", learning_rate=3e-3, average=0.0, validate_every=every, precision="float32"
+    )
+    torch.manual_seed(0)
+    start = JGRP2O(MODEL).eval()
+    patches, truth = Balls(3).batch(16)
+    if forgets:
+        with torch.no_grad():
+            truth = start(patches)[0]
+    held_out = (validation or Balls(2)).batch(32)
+    return TuningTask(MODEL, config, Balls(1), held_out, start=start.state_dict(), synthetic=(patches, truth))
+
+
+class Shifted(Balls):
+    """Crops whose labels contradict those of the training crops: the more a network learns, the worse it becomes."""
+
+    def batch(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        patches, _ = super().batch(count)
+        torch.manual_seed(0)
+        with torch.no_grad():
+            return patches, JGRP2O(MODEL).eval()(patches)[0]
+
+
+def tensors_of(run: Path) -> bytes:
+    return (run / "best/model.safetensors").read_bytes()
+
+
+def test_the_best_weights_are_kept(tmp_path: Path) -> None:
+    rows: list[dict[str, float]] = []
+    best = tune(tmp_path, tuning(60), rows.append)
+    assert best is not None
+    assert best.before == rows[0]
+    assert best.after == min(rows, key=lambda row: row["mean_mm"])
+    assert best.after["mean_mm"] < 0.8 * best.before["mean_mm"]
+    task = tuning(60)
+    measured = task.validate(best.weights.load())
+    assert measured["mean_mm"] == pytest.approx(best.after["mean_mm"], abs=0.05)  # weights are stored as float16
+
+
+@pytest.mark.parametrize("stage", [1, 3])
+def test_a_run_that_is_killed_returns_the_same_weights(tmp_path: Path, stage: int) -> None:
+    """It is killed after a checkpoint was saved, before its weights were kept."""
+
+    class Killed(BaseException):
+        pass
+
+    seen: list[dict[str, float]] = []
+
+    def kill(row: dict[str, float]) -> None:
+        seen.append(row)
+        if len(seen) == stage + 1:
+            raise Killed
+
+    expected = tune(tmp_path / "uninterrupted", tuning(40), ignore)
+    with pytest.raises(Killed):
+        tune(tmp_path / "killed", tuning(40), kill)
+    resumed = tune(tmp_path / "killed", tuning(40), ignore)
+    again = tune(tmp_path / "killed", tuning(40), ignore)
+    assert expected is not None
+    assert resumed is not None
+    assert again is not None
+    for result in (resumed, again):
+        assert result.before == expected.before
+        assert {k: v for k, v in result.after.items() if k != "minutes"} == pytest.approx(
+            {k: v for k, v in expected.after.items() if k != "minutes"}
+        )
+    assert tensors_of(tmp_path / "killed") == tensors_of(tmp_path / "uninterrupted")
+
+
+def test_without_an_improvement_training_stops_and_nothing_is_kept(tmp_path: Path) -> None:
+    rows: list[dict[str, float]] = []
+    assert tune(tmp_path, tuning(100, validation=Shifted(2), every=2), rows.append) is None
+    assert [row["step"] for row in rows] == [0, 2, 4, 6, 8]
+    assert not (tmp_path / "best").exists()
+    rows.clear()
+    assert tune(tmp_path, tuning(100, validation=Shifted(2), every=2), rows.append) is None
+    assert [row["step"] for row in rows] == [0]
+
+
+def test_weights_that_forget_do_not_count(tmp_path: Path) -> None:
+    rows: list[dict[str, float]] = []
+    assert tune(tmp_path, tuning(40, forgets=True), rows.append) is None
+    assert rows[-1]["mean_mm"] < rows[0]["mean_mm"]
+    assert rows[-1]["synthetic_mm"] > rows[0]["synthetic_mm"] + 0.3
