@@ -30,7 +30,8 @@ MAX_FORGETTING_MM = 0.3
 _SYNTHETIC_SHARE = 0.5
 _BATCH = 32
 _STEPS_PER_FRAME, _MIN_STEPS, _MAX_STEPS = 4, 400, 2000
-_VALIDATIONS, _PATIENCE = 10, 4  # of the whole training; without an improvement, until it is stopped
+_VALIDATIONS, _MIN_INTERVAL = 10, 50  # of the whole training, and steps between them
+_PATIENCE = 4  # validations without an improvement, until the training is stopped
 _SYNTHETIC_CROPS = 300  # for validation
 
 
@@ -43,7 +44,7 @@ def tuning_config(frames: int, steps: int | None = None, seed: int = 1) -> Train
         optimizer="adam",
         learning_rate=3e-4,
         average=0.99,
-        validate_every=max(1, steps // _VALIDATIONS),
+        validate_every=max(_MIN_INTERVAL, steps // _VALIDATIONS),
         seed=seed,
     )
 
