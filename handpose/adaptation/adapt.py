@@ -37,7 +37,6 @@ def adapt(
     device: str = "cpu",
     max_minutes: float = math.inf,
     report: Callable[[dict[str, float]], None] = lambda row: None,
-    on_step: Callable[[int], None] = lambda step: None,
 ) -> Tuned:
     """Train weights on what they predict themselves from four views, and keep the result only if it is better.
 
@@ -51,7 +50,6 @@ def adapt(
         device: Device of the network.
         max_minutes: Stop the training after this many minutes, and measure its result.
         report: Called with the metrics of every validation, in which errors are distances from the teacher.
-        on_step: Called after every step with its number.
 
     Raises:
         HandPoseError: The weights are not calibrated, the teacher is certain about too few frames, or the run was
@@ -68,7 +66,7 @@ def adapt(
     training, held_out = dataset.hold_out(HELD_OUT)
     config = tuning_config(len(training.usable), steps)
     with tuning_task(start, config, training, held_out, device=device, noise=True) as task:
-        best = tune(run, task, report, max_minutes=max_minutes, on_step=on_step)
+        best = tune(run, task, report, max_minutes=max_minutes)
     result = Tuned(len(training), len(held_out), None, ())
     if best is None:
         return result

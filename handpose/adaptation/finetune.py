@@ -89,7 +89,6 @@ def finetune(
     device: str = "cpu",
     max_minutes: float = math.inf,
     report: Callable[[dict[str, float]], None] = lambda row: None,
-    on_step: Callable[[int], None] = lambda step: None,
 ) -> Tuned:
     """Train weights on labeled frames and on synthetic crops, and measure the result on held-out frames.
 
@@ -103,7 +102,6 @@ def finetune(
         device: Device of the network.
         max_minutes: Stop the training after this many minutes, and measure its result.
         report: Called with the metrics of every validation.
-        on_step: Called after every step with its number.
 
     Raises:
         HandPoseError: There are too few frames, the layouts differ, or the run was started with other settings.
@@ -111,7 +109,7 @@ def finetune(
     training, held_out = dataset.hold_out(HELD_OUT)
     config = tuning_config(len(training.usable), steps)
     with tuning_task(start, config, training, held_out, device=device) as task:
-        best = tune(run, task, report, max_minutes=max_minutes, on_step=on_step)
+        best = tune(run, task, report, max_minutes=max_minutes)
     if best is None:
         return Tuned(len(training), len(held_out), None, ())
     folder = run / "model"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from handpose.io.atomic import write_atomically
 from handpose.io.choices import Hand
 from handpose.io.depth.read import read_depth
 from handpose.io.depth.units import DepthUnit, DepthUnitWarning
+from handpose.io.progress import track
 from handpose.io.warn import warn_skipped
 from handpose.results.pose import HandPose
 
@@ -43,25 +44,19 @@ class Frames:
     hand: Hand = "right"
 
 
-def label_frames(
-    frames: Frames,
-    teacher: HandPoseEstimator,
-    out: Path,
-    on_frame: Callable[[int], None] = lambda frame: None,
-) -> int:
+def label_frames(frames: Frames, teacher: HandPoseEstimator, out: Path) -> int:
     """Predict the poses of frames, write the certain ones as records, and return their number.
 
     Args:
         frames: The frames.
         teacher: The estimator; with four views, it is the most accurate.
         out: File of records to write.
-        on_frame: Called with the number of frames so far, after each one.
 
     Raises:
         HandPoseError: No pose is certain.
     """
     poses: dict[Path, HandPose] = {}
-    for number, file in enumerate(frames.files, 1):
+    for file in track(frames.files, "labeling frames", len(frames.files)):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DepthUnitWarning)  # the unit is known
@@ -72,7 +67,6 @@ def label_frames(
         else:
             if pose.status == "ok":
                 poses[file] = pose
-        on_frame(number)
     if not poses:
         raise HandPoseError(f"the teacher is certain about none of the {len(frames.files)} frames; check the camera")
     errors = {file: float(pose.error_mm.mean()) for file, pose in poses.items()}

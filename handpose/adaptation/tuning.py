@@ -129,7 +129,6 @@ def tune(
     report: Callable[[dict[str, float]], None],
     *,
     max_minutes: float = math.inf,
-    on_step: Callable[[int], None] = lambda step: None,
 ) -> Best | None:
     """Train until the error on the held-out frames no longer decreases, and return the best weights.
 
@@ -141,7 +140,6 @@ def tune(
         task: The task.
         report: Called with the metrics of the weights at the start, and with those of every validation.
         max_minutes: Stop this call after this many minutes.
-        on_step: Called after every step with its number.
 
     Returns:
         The best weights, or None if none are better than those at the start.
@@ -160,7 +158,7 @@ def tune(
 
     def keep_best() -> None:
         if rows and best_row() is rows[-1]:
-            write_model(run, best)
+            write_model(run, best, force=True)
 
     def is_stalled() -> bool:
         validations = int(rows[-1]["step"] - best_row()["step"]) // task.config.validate_every if rows else 0
@@ -174,10 +172,11 @@ def tune(
             raise _StalledError
 
     report(start)
-    keep_best()
+    if state is not None and rows and rows[-1]["step"] == state["steps"]:
+        keep_best()  # the process may have been killed before
     if not is_stalled():
         try:
-            train(run, task, on_row, max_minutes=max_minutes, on_step=on_step)
+            train(run, task, on_row, max_minutes=max_minutes)
         except _StalledError:
             pass
     return None if best_row() is start else Best(read_folder(best, best.name), start, best_row())

@@ -3,68 +3,64 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from handpose.cli.console import note_first_generation, print_row, progress, say, warnings_as_lines
+from handpose.cli.console import activities, print_row, show, warnings_as_lines
 from handpose.cli.options import Device, Json, Start, TuningMinutes, TuningSteps, Unit, parse_unit
 from handpose.io.choices import Hand
 
 
 def adapt(
     frames: Annotated[
-        list[str], typer.Argument(help="Depth files, folders or globs, in the order of their recording.")
-    ],
-    run: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Folder of the run, which is resumed if it exists; the model is written to model in it.",
-        ),
+        list[str], typer.Argument(metavar="FRAMES...", help="Depth files, folders or globs, in the order of recording.")
     ],
     camera: Annotated[
         str,
         typer.Option(
-            "--camera", "-c", help="icvl, nyu, msra, fx,fy,cx,cy[,width,height], or a .json or ROS .yaml file."
+            "--camera", "-c", metavar="CAMERA", help="icvl, nyu, msra, fx,fy,cx,cy[,width,height], .json, .yaml."
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="Training run; resumed if it exists. The model is FOLDER/model."
         ),
     ],
     unit: Unit = "mm",
     hand: Annotated[Hand, typer.Option(help="Which hand the images show.")] = "right",
     start: Start = None,
     steps: TuningSteps = None,
-    max_minutes: TuningMinutes = float("inf"),
+    max_minutes: TuningMinutes = None,
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Adapt weights to a camera, with frames that have no labels. Requires the extra `train` on first use.
+    """Adapt a model to your camera with frames that have no labels.
 
-    The weights label the frames in their most accurate mode, and are trained on the labels that they are certain about.
-    The result is kept only if it is better by measures that need no labels, and forgets nothing.
+    The model labels the frames in its most accurate mode, and is trained on the labels that it is certain about. The
+    result is kept only if it is better by measures that need no labels, and has forgotten nothing. Requires the extra
+    `train` on first use. The same command resumes an interrupted training.
     """
     from handpose.adaptation.adapt import adapt
     from handpose.adaptation.teacher import Frames
-    from handpose.adaptation.tuning import tuning_config
     from handpose.geometry.camera import Camera
     from handpose.io.depth.read import SUFFIXES
     from handpose.io.inputs import list_files
     from handpose.weights.resolve import find_weights
 
-    intrinsics = Camera.parse(camera)
-    files = list_files(frames, SUFFIXES)
-    note_first_generation("hand.npz")
-    say(f"labeling {len(files)} frames with four views")
-    with warnings_as_lines(), progress(tuning_config(len(files), steps).steps) as on_step:
+    images = Frames(list_files(frames, SUFFIXES), Camera.parse(camera), parse_unit(unit), hand)
+    minutes = math.inf if max_minutes is None else max_minutes
+    with warnings_as_lines(), activities():
         result = adapt(
-            run,
-            Frames(files, intrinsics, parse_unit(unit), hand),
+            output,
+            images,
             find_weights(start or "msra"),
             steps=steps,
             device=device,
-            max_minutes=max_minutes,
+            max_minutes=minutes,
             report=print_row,
-            on_step=on_step,
         )
-    typer.echo(json.dumps(result.to_dict()) if as_json else "\n".join(result.lines()))
+    show(json.dumps(result.to_dict()) if as_json else "\n".join(result.lines()))

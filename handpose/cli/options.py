@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from handpose.cli.console import say
+from handpose.cli.console import note, say
 from handpose.errors import HandPoseError
 from handpose.io import choices
 from handpose.io.choices import DatasetName, Split
@@ -47,7 +47,7 @@ Start = Annotated[
 TuningSteps = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Training steps (default: by the number of frames).")
 ]
-TuningMinutes = Annotated[float, typer.Option(metavar="MINUTES", help="Stop the training after this time.")]
+TuningMinutes = Annotated[float | None, typer.Option(metavar="MINUTES", help="Stop the training after this time.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 
@@ -122,7 +122,7 @@ def prepare_records(dataset: RecordDataset, model: Path, *, unchecked: bool = Fa
     from handpose.adaptation.label_check import check_labels
     from handpose.inference.estimator import HandPoseEstimator
 
-    say(f"hand centers: {dataset.centers}")
+    note(f"hand centers: {dataset.centers}")
     checked = dataset.localized()
     if not unchecked:
         checked = check_labels(checked, HandPoseEstimator.from_pretrained(model))
