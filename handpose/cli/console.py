@@ -31,7 +31,6 @@ def set_verbosity(verbosity: Verbosity) -> None:
     log.setLevel({"quiet": logging.WARNING, "normal": logging.INFO, "verbose": logging.DEBUG}[verbosity])
     if not any(isinstance(handler, _Lines) for handler in log.handlers):
         log.addHandler(_Lines())
-        log.propagate = False
 
 
 class _Lines(logging.Handler):
@@ -55,14 +54,6 @@ def note(line: str) -> None:
 def show(line: str) -> None:
     """Print a result on stdout."""
     _echo(line, err=False)
-
-
-class Lines(logging.Handler):
-    """Prints log messages as lines."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print one message."""
-        say(record.getMessage())
 
 
 def print_row(row: dict[str, float]) -> None:

@@ -52,9 +52,7 @@ def evaluate(
     root: Root = None,
     frames: Annotated[int, typer.Option(metavar="N", min=1, help="Number of synthetic images, at most 2,000.")] = 2000,
     centers: Centers = "refined",
-    cube: Annotated[
-        float | None, typer.Option(metavar="MM", help="Side of all cubes.", show_default="by the data set")
-    ] = None,
+    cube: Annotated[float | None, typer.Option(metavar="MM", help="Side of all cubes.", show_default="by data")] = None,
     protocol: Annotated[
         Literal["paper"] | None,
         typer.Option(metavar="paper", help="NYU in cubes of 250 mm, and all subjects of MSRA."),

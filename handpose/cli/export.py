@@ -33,7 +33,7 @@ def export(
 
     Checks that the exported network predicts the same joints.
 
-    Requires the extra `onnx` or `openvino`; --int8 requires `onnx`, and on first use `train`.
+    Requires the extra `onnx` or `openvino`; --int8 requires `onnx`.
     """
     out = one_output(output, positional, "-o FILE.onnx or -o FILE.xml")
     suffixes = [_SUFFIXES[format]] if format else [*_SUFFIXES.values()]

@@ -61,7 +61,7 @@ def live(
     unit: Unit = "mm",
     topic: Topic = None,
     fps: Annotated[
-        float, typer.Option(metavar="FPS", min=0.1, help="Frame rate of a folder or of the synthetic hand.")
+        float, typer.Option(metavar="FPS", min=0.1, help="Frame rate of a folder or synthetic hand.")
     ] = 30.0,
     real_time: Annotated[
         bool,

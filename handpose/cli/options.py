@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Model = Annotated[
     str,
-    typer.Option("--model", "-m", metavar="MODEL", help="Built-in model, folder, exported file, or OWNER/REPO."),
+    typer.Option("--model", "-m", metavar="MODEL", help="Name, folder, exported file, or OWNER/REPO."),
 ]
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")]
 Backend = Annotated[str, typer.Option(metavar="BACKEND", help="auto, torch, onnxruntime or openvino.")]
@@ -37,9 +37,7 @@ BatchSize = Annotated[int, typer.Option(metavar="N", min=1, help="Batch size of 
 Root = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Folder of the data set, or .jsonl file of records.")]
 Centers = Annotated[str, typer.Option(metavar="CENTERS", help="refined, truth, localize, or a folder.")]
 Subject = Annotated[str | None, typer.Option(metavar="N|all", help="MSRA's test subject, 0 to 8, or all in turn.")]
-TestShare = Annotated[
-    float, typer.Option(metavar="SHARE", min=0.0, max=0.9, help="Share of records that are the test split.")
-]
+TestShare = Annotated[float, typer.Option(metavar="SHARE", min=0.0, max=0.9, help="Share of the records to test on.")]
 Workers = Annotated[int, typer.Option(metavar="N", min=0, help="Processes that load images.")]
 Start = Annotated[
     str | None, typer.Option(metavar="MODEL", help="Initial weights (default: the built-in ones of the layout).")

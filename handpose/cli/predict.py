@@ -37,7 +37,7 @@ from handpose.jobs.job import PredictJob, PredictOptions
 def predict(
     inputs: Annotated[
         list[str],
-        typer.Argument(metavar="INPUT", help="Files, folders, globs or recordings; @FILE or - for a list of them."),
+        typer.Argument(metavar="INPUT", help="Files, folders, globs, recordings; @FILE or - for a list."),
     ],
     model: Model = "msra",
     camera: Camera = None,
@@ -47,9 +47,7 @@ def predict(
         HandOrAuto,
         typer.Option(help="Which hand the image shows; auto is slower."),
     ] = "right",
-    max_hands: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Maximum number of hands per image; one record each.")
-    ] = 1,
+    max_hands: Annotated[int, typer.Option(metavar="N", min=1, help="Maximum number of hands per image.")] = 1,
     center: Annotated[
         str | None,
         typer.Option(metavar="X,Y,Z|FILE", help="Hand center in mm (y down), or a file with one per image."),
@@ -64,9 +62,7 @@ def predict(
     ] = None,
     format: Annotated[
         Format | None,
-        typer.Option(
-            metavar="FORMAT", help="jsonl, json, csv, npz, uvd, parquet or mcap.", show_default="extension of FILE"
-        ),
+        typer.Option(metavar="FORMAT", help="jsonl, json, csv, npz, uvd, parquet, mcap.", show_default="by extension"),
     ] = None,
     as_json: Json = False,
     draw: Annotated[Path | None, typer.Option(metavar="FOLDER|FILE.png", help="Write pictures of the results.")] = None,

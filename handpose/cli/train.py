@@ -68,7 +68,7 @@ def train(
     validation: Annotated[
         float | None,
         typer.Option(
-            metavar="SHARE", min=0.0, max=0.5, help="Share of the frames for validation.", show_default="by the recipe"
+            metavar="SHARE", min=0.0, max=0.5, help="Share of frames for validation.", show_default="by recipe"
         ),
     ] = None,
     validate_every: Annotated[

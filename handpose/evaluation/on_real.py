@@ -9,6 +9,7 @@ from handpose.datasets.dataset import HandDataset
 from handpose.errors import HandPoseError
 from handpose.geometry.crop import HandCrop
 from handpose.inference.estimator import HandPoseEstimator
+from handpose.io.progress import track
 from handpose.io.warn import warn
 
 _BATCH = 64  # crops
@@ -40,7 +41,7 @@ def predict_dataset(estimator: HandPoseEstimator, dataset: HandDataset, workers:
             indices.clear()
             crops.clear()
 
-    for item in read_crops(dataset, workers=workers):
+    for item in track(read_crops(dataset, workers=workers), f"evaluating {estimator.name}", len(dataset)):
         if item.crop is None:
             warn(f"{dataset.files[item.index]} has no prediction: {item.problem or 'no crop'}")
             continue

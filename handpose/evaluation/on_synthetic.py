@@ -10,6 +10,7 @@ import numpy as np
 from handpose.evaluation.metrics import Evaluation
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.depth.units import DepthUnitWarning
+from handpose.io.progress import track
 from handpose.synthetic.testset import synthetic_testset
 
 
@@ -28,7 +29,8 @@ class SyntheticResult(NamedTuple):
 def evaluate_synthetic(estimator: HandPoseEstimator, frames: int) -> SyntheticResult:
     """Return the joint errors on the first `frames` synthetic test images."""
     localized, given, truth = [], [], []
-    for depth, camera, xyz in synthetic_testset(estimator.layout, frames):
+    images = synthetic_testset(estimator.layout, frames)
+    for depth, camera, xyz in track(images, f"evaluating {estimator.name}", frames):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DepthUnitWarning)  # the unit is known to be mm
             localized.append(estimator.predict(depth, camera=camera).xyz)

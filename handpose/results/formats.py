@@ -103,13 +103,6 @@ def npz_bytes(records: Sequence[Record]) -> bytes:
     return data.getvalue()
 
 
-def parquet_bytes(records: Sequence[Record]) -> bytes:
-    """Return a Parquet file with one row per record. Requires the extra `table`."""
-    from handpose.results.table import encode_parquet, to_table
-
-    return encode_parquet(to_table(records))
-
-
 LINES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "jsonl": ("", _json_line),
     "csv": (",".join(CSV_COLUMNS) + "\n", _csv_rows),
@@ -120,7 +113,6 @@ LINES: dict[str, tuple[str, Callable[[Record], str]]] = {
 FILES: dict[str, Callable[[Sequence[Record]], bytes]] = {
     "json": json_bytes,
     "npz": npz_bytes,
-    "parquet": parquet_bytes,
     "mcap": mcap_bytes,
 }
 """Formats that are written at the end."""

@@ -16,8 +16,13 @@ from handpose.io.extras import require_extra
 from handpose.io.resumable import GrowingFile
 from handpose.results.formats import FILES, LINES
 from handpose.results.records import Record
+from handpose.results.table import encode_parquet, to_table
 
 _BINARY = ("npz", "parquet", "mcap")
+_FILES: dict[str, Callable[[Sequence[Record]], bytes]] = {
+    **FILES,
+    "parquet": lambda records: encode_parquet(to_table(records)),
+}
 
 
 class RecordWriter(Protocol):
@@ -64,7 +69,7 @@ def open_writer(
         require_extra("table", "writing Parquet")
     if path is not None and path.exists() and not path.is_file():
         raise HandPoseError(f"{path}: is not a regular file; omit -o to write to stdout")
-    if resume and (path is None or format in FILES):
+    if resume and (path is None or format in _FILES):
         raise HandPoseError(
             "only jsonl, csv and uvd with -o can be resumed, because the other formats are written at the end"
         )
@@ -75,8 +80,8 @@ def open_writer(
         writer: RecordWriter
         if format is None:
             writer = _Counter()
-        elif format in FILES:
-            writer = _AtomicWriter(FILES[format], path)
+        elif format in _FILES:
+            writer = _AtomicWriter(_FILES[format], path)
         elif path is None:
             writer = _StdoutWriter(*LINES[format])
         else:

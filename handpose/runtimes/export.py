@@ -22,6 +22,7 @@ from handpose.geometry.crop import PATCH
 from handpose.geometry.layouts import LAYOUTS
 from handpose.io.atomic import write_atomically
 from handpose.io.outputs import refuse_existing
+from handpose.io.progress import report
 from handpose.localization.network import GRAPH_FILE, VIEW_STRIDE
 from handpose.localization.torch_runtime import LocalizerModel
 from handpose.network.config import JGRP2OConfig
@@ -84,8 +85,10 @@ def export(weights: Weights, file: str | Path, *, int8: bool = False, force: boo
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent, prefix=".export-") as folder:
             partial = Path(folder) / file.name
+            report("exporting and quantizing the network" if int8 else "exporting the network")
             write(weights, partial, None if crops is None else crops[0][:CALIBRATION_CROPS])
             runtime = load(partial)
+            report("comparing the exported network with PyTorch")
             exported = _compare(weights, runtime, file, crops)
             del runtime  # Windows cannot move open files
             # The main file is moved last: once it exists, the export is complete.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ import torch
 from handpose.errors import HandPoseError
 from handpose.io.atomic import write_atomically
 from handpose.io.cache import cache_folder, cached
+from handpose.io.progress import track
 from handpose.synthetic.hand_model import HandModel
 from handpose.synthetic.skeleton import BONE_INDEX, BONES, FINGER_NAMES
 
@@ -87,7 +90,13 @@ def compile_hand(
     except ImportError:
         raise HandPoseError("generating the hand model requires anny: pip install 'handpose[train]'") from None
 
-    with contextlib.redirect_stdout(sys.stderr):  # warp, a dependency of anny, prints messages
+    with contextlib.suppress(ImportError):
+        import warp
+
+        # A dependency of anny, which would print a banner; the name of the setting depends on its version.
+        for name, value in (("quiet", True), ("log_level", logging.WARNING)):
+            setattr(warp.config, name, value)
+    with contextlib.redirect_stdout(sys.stderr):
         model = Anny(local_changes=_LOCAL_CHANGES, phenotypes="all", phenotype_blendshapes="original")
         mesh = _cut_mesh(model)
         points, axes = _sample_shapes(model, mesh, phenotypes, shapes, seed)
@@ -146,7 +155,7 @@ def _sample_shapes(
     names = list(model.bone_labels)
     bones = [names.index(_ANNY_BONES[bone]) for bone in BONES]
     meshes, heads, all_axes = [], [], []
-    for start in range(0, shapes, _CHUNK):
+    for start in track(range(0, shapes, _CHUNK), "generating hand shapes", math.ceil(shapes / _CHUNK)):
         posed = _sample_bodies(model, phenotypes, min(_CHUNK, shapes - start), rng)
         vertices = posed["rest_vertices"][:, mesh.used].numpy() * 1000.0
         meshes.append(np.concatenate([vertices, vertices[:, mesh.rim].mean(1, keepdims=True)], axis=1))

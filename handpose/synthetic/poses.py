@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import itertools
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from handpose.io.atomic import write_atomically
 from handpose.io.cache import cached
+from handpose.io.progress import track
 from handpose.synthetic.contacts import Contacts, draw_closings, draw_pinches, resolve_contacts
 from handpose.synthetic.hand_file import default_hand_file
 from handpose.synthetic.hand_model import HandModel
@@ -118,7 +120,8 @@ def training_poses(hand: HandModel) -> Tensor:
 
 def _in_chunks(draw: Draw, hand: HandModel, count: int, seed: int, chunk: int = 512) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.cat([draw(hand, min(chunk, count - start), generator) for start in range(0, count, chunk)])
+    starts = track(range(0, count, chunk), "generating poses", math.ceil(count / chunk))
+    return torch.cat([draw(hand, min(chunk, count - start), generator) for start in starts])
 
 
 def _usual_poses(hand: HandModel, count: int, generator: torch.Generator) -> Tensor:

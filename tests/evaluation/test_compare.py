@@ -90,7 +90,7 @@ def test_errors_about_wrong_files_state_both_counts(tmp_path: Path) -> None:
     write_predictions(file, frames(4, 14))
     with pytest.raises(HandPoseError, match=rf"a.txt: expected 5 frames .*{truth}, got 4; write nan"):
         compare_files("nyu", truth, [file])
-    write_predictions(file, frames(5, 16))
+    write_predictions(file, frames(5, 16), force=True)
     with pytest.raises(
         HandPoseError, match=r"a.txt:1: expected 14 joints \(42 .* got 48 numbers; these may be the joints of icvl$"
     ):

@@ -40,7 +40,7 @@ def test_a_damaged_graph_in_the_cache_is_exported_again(
     content = exported(".onnx").read_bytes()
     monkeypatch.setenv("HANDPOSE_CACHE", str(tmp_path))
 
-    def export(weights: object, file: Path, *, int8: bool) -> Exported:
+    def export(weights: object, file: Path, *, int8: bool, force: bool) -> Exported:
         file.write_bytes(content)
         return Exported(file)
 

@@ -217,7 +217,7 @@ def test_weights_of_another_layout_are_rejected(tmp_path: Path) -> None:
     [
         (("train", "RUN", "--data", "nyu"), "requires --root"),
         (("train", "RUN"), "--steps is required"),
-        (("evaluate", "--predictions", "x.txt"), "requires --ground-truth FILE and --dataset"),
+        (("evaluate", "--predictions", "x.txt"), "requires --ground-truth FILE and --data"),
     ],
 )
 def test_missing_options_are_reported(words: tuple[str, ...], message: str) -> None:
