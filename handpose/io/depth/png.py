@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 import zlib
 
@@ -55,7 +56,7 @@ def read_png(name: str, data: bytes, nyu: bool) -> np.ndarray:
             raise DepthReadError(f"{name}: a row of the PNG has an unknown filter; copy or record it again")
         start += rows * length
     # Other chunks are dropped: they could change the decoded values, and libpng prints messages about them.
-    image = decode_pixels(data[:_PNG_HEADER] + _png_chunk(b"IDAT", zlib.compress(pixels, 0)) + _png_chunk(b"IEND", b""))
+    image = decode_pixels(_uncompressed(data[:_PNG_HEADER], pixels))
     if image is None:
         raise DepthReadError(f"{name}: the PNG does not decode; copy or record it again")
     if nyu:
@@ -83,7 +84,7 @@ def _png_pixels(name: str, data: bytes, expected: int) -> bytes:
             elif kind[:1].isupper() and kind not in (b"IHDR", b"PLTE", b"IEND"):
                 raise DepthReadError(f"{name}: contains an unknown critical PNG chunk {kind!r}")
             at += 12 + length
-        pixels = stream.decompress(b"".join(packed), expected + 1)
+        pixels = stream.decompress(packed[0] if len(packed) == 1 else b"".join(packed), expected + 1)
     except (struct.error, zlib.error):
         raise DepthReadError(f"{name}: the PNG is truncated or damaged; copy or record it again") from None
     if len(pixels) != expected or not stream.eof:
@@ -93,5 +94,22 @@ def _png_pixels(name: str, data: bytes, expected: int) -> bytes:
     return pixels
 
 
-def _png_chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))
+_MAX_BLOCK = 0xFFFF  # bytes of a block that is stored without compression
+
+
+def _uncompressed(header: bytes, pixels: bytes) -> bytes:
+    """Return a PNG of filtered rows that OpenCV decodes without decompressing them a second time.
+
+    `zlib.compress(pixels, 0)` would produce the same stream, but copies the rows three more times.
+    """
+    view = memoryview(pixels)
+    stream: list[bytes | memoryview] = [b"\x78\x01"]  # the header of a zlib stream
+    for start in range(0, len(pixels), _MAX_BLOCK):
+        block = view[start : start + _MAX_BLOCK]
+        last = start + _MAX_BLOCK >= len(pixels)
+        stream += [struct.pack("<BHH", last, len(block), len(block) ^ 0xFFFF), block]
+    stream.append(struct.pack(">I", zlib.adler32(pixels)))
+    crc = functools.reduce(lambda crc, part: zlib.crc32(part, crc), stream, zlib.crc32(b"IDAT"))
+    length = sum(map(len, stream))
+    end = struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND"))
+    return b"".join([header, struct.pack(">I4s", length, b"IDAT"), *stream, struct.pack(">I", crc), end])
