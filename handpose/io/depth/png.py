@@ -23,6 +23,8 @@ def decode_pixels(data: bytes) -> np.ndarray | None:
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER = 33  # bytes: the magic number and the first chunk
+_END = struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND"))
+_MAX_BLOCK = 0xFFFF  # bytes of a block of a zlib stream that is not compressed
 _PASSES = {  # per interlace method: first column and row of each pass, and the steps to the next column and row
     0: [(0, 0, 1, 1)],
     1: [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)],
@@ -49,14 +51,7 @@ def _png_header(name: str, head: bytes, nyu: bool) -> list[tuple[int, int]]:
 def read_png(name: str, data: bytes, nyu: bool) -> np.ndarray:
     """Read the values (H, W) of a 16-bit PNG, or of a PNG in NYU's two-byte coding."""
     passes = _png_header(name, data[:_PNG_HEADER], nyu)
-    pixels = _png_pixels(name, data, sum(rows * length for rows, length in passes))
-    start = 0
-    for rows, length in passes:
-        if max(pixels[start : start + rows * length : length]) > 4:
-            raise DepthReadError(f"{name}: a row of the PNG has an unknown filter; copy or record it again")
-        start += rows * length
-    # Other chunks are dropped: they could change the decoded values, and libpng prints messages about them.
-    image = decode_pixels(_uncompressed(data[:_PNG_HEADER], pixels))
+    image = decode_pixels(_unpack(name, data[:_PNG_HEADER], _png_stream(name, data), passes))
     if image is None:
         raise DepthReadError(f"{name}: the PNG does not decode; copy or record it again")
     if nyu:
@@ -65,13 +60,12 @@ def read_png(name: str, data: bytes, nyu: bool) -> np.ndarray:
     return image
 
 
-def _png_pixels(name: str, data: bytes, expected: int) -> bytes:
-    """Return the filtered rows, after checking the length and checksum of every chunk and the number of bytes.
+def _png_stream(name: str, data: bytes) -> bytes:
+    """Return the compressed rows, after checking the length and checksum of every chunk.
 
     libpng returns incomplete images from damaged files and only prints a message.
     """
     at, kind, packed = 8, b"", []
-    stream = zlib.decompressobj()
     try:
         while kind != b"IEND":
             length, kind = struct.unpack_from(">I4s", data, at)
@@ -84,32 +78,48 @@ def _png_pixels(name: str, data: bytes, expected: int) -> bytes:
             elif kind[:1].isupper() and kind not in (b"IHDR", b"PLTE", b"IEND"):
                 raise DepthReadError(f"{name}: contains an unknown critical PNG chunk {kind!r}")
             at += 12 + length
-        pixels = stream.decompress(packed[0] if len(packed) == 1 else b"".join(packed), expected + 1)
-    except (struct.error, zlib.error):
-        raise DepthReadError(f"{name}: the PNG is truncated or damaged; copy or record it again") from None
-    if len(pixels) != expected or not stream.eof:
-        raise DepthReadError(
-            f"{name}: the PNG contains a different number of pixels than its header declares; copy or record it again"
-        )
-    return pixels
+    except struct.error:
+        raise _damaged(name) from None
+    return b"".join(packed)
 
 
-_MAX_BLOCK = 0xFFFF  # bytes of a block that is stored without compression
+def _unpack(name: str, header: bytes, packed: bytes, passes: list[tuple[int, int]]) -> bytes:
+    """Return a PNG with the same rows, which OpenCV decodes without decompressing them a second time.
 
-
-def _uncompressed(header: bytes, pixels: bytes) -> bytes:
-    """Return a PNG of filtered rows that OpenCV decodes without decompressing them a second time.
-
-    `zlib.compress(pixels, 0)` would produce the same stream, but copies the rows three more times.
+    Their number and their filters are checked. Other chunks are dropped: they could change the decoded values, and
+    libpng prints messages about them. Decompressing in blocks needs little memory; more would be returned to the system
+    after every file, and getting it back takes longer than decompressing.
     """
-    view = memoryview(pixels)
-    stream: list[bytes | memoryview] = [b"\x78\x01"]  # the header of a zlib stream
-    for start in range(0, len(pixels), _MAX_BLOCK):
-        block = view[start : start + _MAX_BLOCK]
-        last = start + _MAX_BLOCK >= len(pixels)
-        stream += [struct.pack("<BHH", last, len(block), len(block) ^ 0xFFFF), block]
-    stream.append(struct.pack(">I", zlib.adler32(pixels)))
-    crc = functools.reduce(lambda crc, part: zlib.crc32(part, crc), stream, zlib.crc32(b"IDAT"))
-    length = sum(map(len, stream))
-    end = struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND"))
-    return b"".join([header, struct.pack(">I4s", length, b"IDAT"), *stream, struct.pack(">I", crc), end])
+    stream, rest = zlib.decompressobj(), packed
+    parts: list[bytes] = [b"\x78\x01"]  # the header of a zlib stream
+    try:
+        for rows, length in passes:
+            for start in range(0, rows * length, _MAX_BLOCK):
+                size = min(_MAX_BLOCK, rows * length - start)
+                block = stream.decompress(rest, size)
+                rest = stream.unconsumed_tail
+                if len(block) != size:
+                    raise _other_count(name)
+                if max(block[-start % length :: length], default=0) > 4:
+                    raise DepthReadError(f"{name}: a row of the PNG has an unknown filter; copy or record it again")
+                parts += [struct.pack("<BHH", 0, size, size ^ 0xFFFF), block]
+        if stream.decompress(rest, 1) or not stream.eof:
+            raise _other_count(name)
+    except zlib.error:
+        raise _damaged(name) from None
+    end = len(packed) - len(stream.unused_data)
+    checksum = packed[end - 4 : end]  # of the rows, so it is still valid
+    parts += [struct.pack("<BHH", 1, 0, 0xFFFF), checksum]  # the last block is empty
+    crc = functools.reduce(lambda crc, part: zlib.crc32(part, crc), parts, zlib.crc32(b"IDAT"))
+    body = struct.pack(">I4s", sum(map(len, parts)), b"IDAT")
+    return b"".join([header, body, *parts, struct.pack(">I", crc), _END])
+
+
+def _damaged(name: str) -> DepthReadError:
+    return DepthReadError(f"{name}: the PNG is truncated or damaged; copy or record it again")
+
+
+def _other_count(name: str) -> DepthReadError:
+    return DepthReadError(
+        f"{name}: the PNG contains a different number of pixels than its header declares; copy or record it again"
+    )

@@ -114,9 +114,10 @@ def to_depth(array: np.ndarray, unit: DepthUnit = "mm") -> np.ndarray:
         )
     factor = millimeters_per_unit(unit)
     with np.errstate(over="ignore", invalid="ignore"):
-        depth = np.ascontiguousarray(array, dtype=np.float32)
-        if factor != 1.0:
-            depth = depth * np.float32(factor)
+        if factor == 1.0:
+            depth = np.ascontiguousarray(array, dtype=np.float32)
+        else:
+            depth = np.multiply(array, np.float32(factor), dtype=np.float32, casting="unsafe", order="C")
         # Comparisons with NaN are false.
         valid = array.dtype.kind == "u" or (depth.min() >= 0 and depth.max() < np.inf)
         if not valid:
