@@ -11,7 +11,7 @@ from handpose.geometry.crop import HandCrop
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.training.augmentation import Move
 
-_MOVES = tuple(
+VIEWS = tuple(
     Move(degrees, scale, shift)
     for degrees, scale, shift in (
         (0.0, 1.0, (0.0, 0.0, 0.0)),
@@ -20,6 +20,8 @@ _MOVES = tuple(
         (270.0, 1.0, (5.0, 8.0, 0.0)),
     )
 )
+"""Views of a frame that are compared: in-plane rotations, with changes of scale and position."""
+
 _MAX_STEP_MM = 40.0  # mean distance between the joints of neighboring frames, above which they are no sequence
 
 
@@ -54,9 +56,9 @@ def _views(estimator: HandPoseEstimator, frames: RecordDataset) -> np.ndarray:
         if frame.center is None:
             continue
         center = frame.center
-        crops: list[HandCrop] = [move.cut(frame.depth, frame.camera, center, frame.cube) for move in _MOVES]
+        crops: list[HandCrop] = [move.cut(frame.depth, frame.camera, center, frame.cube) for move in VIEWS]
         predicted = estimator.predict_crops(crops)
-        results.append([move.points_back(xyz, center) for move, xyz in zip(_MOVES, predicted, strict=True)])
+        results.append([move.points_back(xyz, center) for move, xyz in zip(VIEWS, predicted, strict=True)])
     return np.array(results)
 
 

@@ -1,0 +1,79 @@
+"""Labels of other tools become records."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from handpose.cli.main import app
+from handpose.datasets.records import RecordDataset, open_records
+from handpose.geometry.camera import CAMERAS
+from handpose.geometry.layouts import MSRA21
+from handpose.results.uvd import write_predictions
+from tests.helpers.datasets import joints, picture, png16
+
+
+def convert(tmp_path: Path, labels: Path, *options: str) -> RecordDataset:
+    out = tmp_path / "labels.jsonl"
+    words = ["import-labels", str(labels), str(tmp_path / "frames"), "-c", "msra", "-o", str(out), *options]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.stderr
+    return open_records(out, "train")
+
+
+@pytest.fixture
+def truth(tmp_path: Path) -> list[np.ndarray]:
+    truth = [joints(21, i) for i in range(3)]
+    for i, xyz in enumerate(truth):
+        png16(tmp_path / f"frames/frame_{9 + i}.png", picture("msra", xyz))
+    return truth
+
+
+def test_the_standard_text_format(tmp_path: Path, truth: list[np.ndarray]) -> None:
+    uvz = CAMERAS["msra"].project(np.array(truth))
+    uvz[1, 4, 2] = np.nan
+    write_predictions(tmp_path / "labels.txt", uvz)
+    dataset = convert(tmp_path, tmp_path / "labels.txt", "--hand", "left", "--unit", "0.5")
+    assert [Path(file).name for file in dataset.files] == ["frame_9.png", "frame_10.png", "frame_11.png"]
+    assert np.allclose(dataset.xyz[[0, 2]], [truth[0], truth[2]], atol=0.002)
+    assert np.flatnonzero(np.isnan(dataset.xyz[1]).any(1)).tolist() == [4]
+    assert np.isfinite(dataset.uvz[1, 4, :2]).all()
+    assert (set(dataset.hands), set(dataset.units)) == ({"left"}, {0.5})
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_coco_keypoints(tmp_path: Path, truth: list[np.ndarray], named: bool) -> None:
+    """With names, the keypoints are in reverse order, and one of them is no joint."""
+    images = [{"id": 7 + i, "file_name": f"frame_{9 + i}.png"} for i in range(3)]
+    annotations = []
+    for i in (2, 0):
+        points = [[u, v, 2] for u, v, _ in CAMERAS["msra"].project(truth[i]).tolist()]
+        points[5] = [0, 0, 0]
+        if named:
+            points = [*points[::-1], [1, 1, 2]]
+        annotations.append({"image_id": 7 + i, "keypoints": [number for point in points for number in point]})
+    names = [*MSRA21.joints[::-1], "elbow"] if named else []
+    file = tmp_path / "labels.json"
+    file.write_text(json.dumps({"images": images, "annotations": annotations, "categories": [{"keypoints": names}]}))
+    dataset = convert(tmp_path, file)
+    assert [Path(path).name for path in dataset.files] == ["frame_11.png", "frame_9.png"]
+    assert np.isnan(dataset.xyz).all()
+    known = np.isfinite(dataset.uvz[..., 0])
+    assert np.flatnonzero(~known[0]).tolist() == [5]
+    expected = CAMERAS["msra"].project(truth[0])[known[1], :2]
+    assert np.allclose(dataset.uvz[1][known[1], :2], expected, atol=0.001)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{}", "not a COCO file"), ('{"images": [], "annotations": [], "categories": [{"keypoints": ["a"]}]}', "none of")],
+)
+def test_invalid_files_are_rejected(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "x.json").write_text(text)
+    words = ["import-labels", str(tmp_path / "x.json"), str(tmp_path), "-c", "msra", "-o", str(tmp_path / "o.jsonl")]
+    done = CliRunner().invoke(app, words)
+    assert message in str(done.exception)
