@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # `as` marks names as public for type checkers
     from handpose.geometry.camera import Camera as Camera
     from handpose.geometry.crop import HandCrop as HandCrop
     from handpose.geometry.distortion import Distortion as Distortion
+    from handpose.geometry.hand_frames import read_extrinsics as read_extrinsics
+    from handpose.geometry.joint_orders import Keypoints as Keypoints
     from handpose.geometry.layouts import ICVL16 as ICVL16
     from handpose.geometry.layouts import LAYOUTS as LAYOUTS
     from handpose.geometry.layouts import MSRA21 as MSRA21
@@ -75,6 +77,8 @@ _NAMES = {
     "geometry.camera": ("CAMERAS", "Camera"),
     "geometry.crop": ("HandCrop",),
     "geometry.distortion": ("Distortion",),
+    "geometry.hand_frames": ("read_extrinsics",),
+    "geometry.joint_orders": ("Keypoints",),
     "geometry.layouts": ("ICVL16", "LAYOUTS", "MSRA21", "NYU14", "JointLayout"),
     "inference.diagnosis": ("check_frame",),
     "inference.estimator": ("HandPoseEstimator",),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
@@ -58,3 +59,31 @@ def test_every_script_is_run() -> None:
     here = Path(__file__).read_text()
     scripts = {path.name for path in EXAMPLES.glob("*.py") if not path.name.startswith("render_")}
     assert all(name in here for name in scripts)
+
+
+def write_robot(folder: Path) -> None:
+    """Write a hand with two joints per finger and the links of the Allegro hand."""
+    parts, limit = ['<link name="wrist"/>'], '<limit lower="0" upper="1.6" effort="1" velocity="1"/>'
+    for number, y in ((3, 0.04), (7, 0.0), (11, -0.04), (15, 0.06)):
+        chain = ("wrist", f"knuckle_{number}", f"link_{number}.0", f"link_{number}.0_tip")
+        parts += [f'<link name="{link}"/>' for link in chain[1:]]
+        for i, (parent, child) in enumerate(itertools.pairwise(chain)):
+            kind, origin = "fixed" if i == 2 else "revolute", f"0 {y if i == 0 else 0} {0.1 if i == 0 else 0.07}"
+            parts.append(
+                f'<joint name="{child}_joint" type="{kind}"><parent link="{parent}"/><child link="{child}"/>'
+                f'<origin xyz="{origin}"/><axis xyz="0 1 0"/>{limit}</joint>'
+            )
+    (folder / "allegro_hand").mkdir()
+    robot = "".join(parts)
+    (folder / "allegro_hand" / "allegro_hand_right.urdf").write_text(f'<robot name="hand">{robot}</robot>')
+
+
+def test_a_robot_hand(tmp_path: Path) -> None:
+    pytest.importorskip("dex_retargeting")
+    write_robot(tmp_path)
+    header, *rows = (line.split() for line in run("robot_hand.py", tmp_path, cwd=tmp_path).splitlines())
+    assert len(rows) == 45
+    angles = dict(zip(header[2:], zip(*(map(float, row[1:]) for row in rows), strict=True), strict=True))
+    # In the recording, the fingers bend while the thumb remains extended.
+    assert len(angles) == 8
+    assert max(max(values) for values in angles.values()) > 0.5

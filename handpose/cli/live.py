@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Annotated
 
@@ -14,13 +15,17 @@ from handpose.cli.options import (
     Backend,
     Camera,
     Device,
+    Extrinsics,
     Force,
+    Joints,
+    Meters,
     Model,
     Precision,
     Topic,
     Unit,
     Views,
     parse_camera,
+    parse_keypoints,
     parse_unit,
 )
 from handpose.cli.signals import exit_on_broken_pipe
@@ -56,6 +61,9 @@ def live(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="JSON lines.", show_default="stdout")
     ] = None,
+    joints: Joints = None,
+    meters: Meters = False,
+    extrinsics: Extrinsics = None,
     frames: Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after this many frames.")] = None,
     camera: Camera = None,
     unit: Unit = "mm",
@@ -91,6 +99,7 @@ def live(
     from handpose.live.session import open_paced, run_session
     from handpose.live.statistics import Statistics
     from handpose.recordings.mcap import Recorder
+    from handpose.results.keypoint_records import keypoint_adder
 
     if view:
         require_extra("view", "--view")
@@ -115,6 +124,7 @@ def live(
                 precision=precision,
                 views=views,  # type: ignore[arg-type] # checked there
             )
+        add_keypoints = keypoint_adder(parse_keypoints(joints, meters, extrinsics), estimator.layout)
         tracker = HandTracker(estimator, max_hands=max_hands, hand=hand)
         recorder = None if record is None else stack.enter_context(contextlib.closing(Recorder(record, force=force)))
         viewer = stack.enter_context(contextlib.closing(RerunViewer())) if view else None
@@ -123,7 +133,8 @@ def live(
         session = run_session(arrivals, tracker, recorder=recorder, viewer=viewer, max_frames=frames)
         total, recent = Statistics(), Statistics()
         try:
-            for arrival, hands in stack.enter_context(contextlib.closing(session)):
+            for arrival, tracks in stack.enter_context(contextlib.closing(session)):
+                hands = [replace(each, pose=add_keypoints(each.pose)) for each in tracks]
                 for tracked in hands:
                     print(json.dumps(tracked.to_dict()), file=results, flush=results is None)
                 for other in others:

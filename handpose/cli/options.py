@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from handpose.datasets.records import RecordDataset
     from handpose.geometry import camera as cameras
     from handpose.io.depth.units import DepthUnit
+    from handpose.results.keypoint_records import KeypointFormat
 
 Model = Annotated[
     str,
@@ -32,6 +33,11 @@ Topic = Annotated[str | None, typer.Option(metavar="TOPIC", help="Topic of the d
 Unit = Annotated[str, typer.Option(metavar="UNIT", help="mm, m, millimeters per unit, or nyu.")]
 Views = Annotated[int, typer.Option(metavar="1|2|4", help="Rotated copies to average over: slower, better.")]
 Precision = Annotated[choices.Precision, typer.Option(help="int8 is faster and slightly less accurate.")]
+Joints = Annotated[choices.JointOrder | None, typer.Option(help="Add `keypoints` in the order of another program.")]
+Meters = Annotated[bool, typer.Option("--meters", help="Add `keypoints` in meters.")]
+Extrinsics = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Add `keypoints` in another frame: camera pose, 4 x 4, meters.")
+]
 Data = Literal["synthetic", DatasetName]
 BatchSize = Annotated[int, typer.Option(metavar="N", min=1, help="Batch size of the network.")]
 Root = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Folder of the data set, or .jsonl file of records.")]
@@ -62,6 +68,16 @@ def parse_unit(text: str) -> DepthUnit:
     from handpose.io.depth import units
 
     return units.parse_unit(text)
+
+
+def parse_keypoints(joints: choices.JointOrder | None, meters: bool, extrinsics: Path | None) -> KeypointFormat | None:
+    """Parse `--joints`, `--meters` and `--extrinsics`; None if no option is given."""
+    if joints is None and not meters and extrinsics is None:
+        return None
+    from handpose.geometry.hand_frames import read_extrinsics
+    from handpose.results.keypoint_records import KeypointFormat
+
+    return KeypointFormat(joints, "m" if meters else "mm", None if extrinsics is None else read_extrinsics(extrinsics))
 
 
 def parse_numbers(text: str, count: int, what: str) -> tuple[float, ...]:

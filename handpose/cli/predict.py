@@ -14,14 +14,18 @@ from handpose.cli.options import (
     BatchSize,
     Camera,
     Device,
+    Extrinsics,
     Force,
+    Joints,
     Json,
+    Meters,
     Model,
     Precision,
     Topic,
     Unit,
     Views,
     parse_camera,
+    parse_keypoints,
     parse_numbers,
     parse_unit,
 )
@@ -65,6 +69,9 @@ def predict(
         typer.Option(metavar="FORMAT", help="jsonl, json, csv, npz, uvd, parquet, mcap.", show_default="by extension"),
     ] = None,
     as_json: Json = False,
+    joints: Joints = None,
+    meters: Meters = False,
+    extrinsics: Extrinsics = None,
     draw: Annotated[Path | None, typer.Option(metavar="FOLDER|FILE.png", help="Write pictures of the results.")] = None,
     html: Annotated[
         Path | None,
@@ -134,17 +141,24 @@ def predict(
         resume=resume,
         topic=topic,
         recursive=recursive,
+        keypoints=parse_keypoints(joints, meters, extrinsics),
     )
     with warnings_as_lines():
         if on_cluster:
-            if format or draw or html or as_json:
-                raise HandPoseError("--engine ray writes Parquet to -o, without --format, --json, --draw and --html")
+            if format or draw or html or as_json or job.keypoints:
+                raise HandPoseError(
+                    "--engine ray writes Parquet to -o, without --format, --json, --draw, --html, --joints, --meters "
+                    "and --extrinsics"
+                )
             require_extra("ray", "--engine ray")
             run_on_cluster(job, address, workers)
         else:
             if address or workers:
                 raise HandPoseError("--address and --workers require --engine ray")
-            run_local(job, format or _format_of(output, as_json), draw, html)
+            format = format or _format_of(output, as_json or job.keypoints is not None)
+            if job.keypoints and format not in ("jsonl", "json"):
+                raise HandPoseError(f"--joints, --meters and --extrinsics require jsonl or json, got {format}")
+            run_local(job, format, draw, html)
 
 
 def _format_of(output: str | None, as_json: bool) -> Format | None:

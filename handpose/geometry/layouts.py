@@ -8,6 +8,10 @@ import numpy as np
 
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 
+# MSRA names the thumb's joints like those of the other fingers. Anatomically, they are CMC, MCP, IP and tip;
+# `thumb_mcp` remains the name of the first one.
+_ALIASES = {("msra", "thumb_cmc"): "thumb_mcp", ("msra", "thumb_ip"): "thumb_dip"}
+
 
 @dataclass(frozen=True)
 class JointLayout:
@@ -38,6 +42,17 @@ class JointLayout:
             finger: [i for i, joint in enumerate(self.joints) if joint.startswith(finger + "_")] for finger in FINGERS
         }
         return {finger: tuple(sorted(indices, key=self.depth)) for finger, indices in members.items()}
+
+    def index(self, joint: str) -> int:
+        """Return the index of a joint, given its name or its alias (msra: `thumb_cmc`, `thumb_ip`).
+
+        Raises:
+            KeyError: The layout does not contain the joint.
+        """
+        name = _ALIASES.get((self.name, joint), joint)
+        if name not in self.joints:
+            raise KeyError(f"{joint!r} is not a joint of the {self.name} layout: {', '.join(self.joints)}")
+        return self.joints.index(name)
 
     def depth(self, joint: int) -> int:
         """Return the number of bones between `joint` and the root."""

@@ -17,3 +17,8 @@ Optimizer = Literal["muon", "adam"]
 OnError = Literal["raise", "skip"]
 """What happens when an image cannot be read or predicted: an error is raised, or it is left out with a warning."""
 Format = Literal["jsonl", "json", "csv", "npz", "uvd", "parquet", "mcap"]
+JointOrder = Literal["mediapipe", "openpose", "mano", "openxr"]
+"""Joint orders of other programs: MediaPipe's and OpenPose's 21, smplx's 16 joints and 5 tips of MANO, OpenXR's 26."""
+LengthUnit = Literal["mm", "m"]
+Frame = Literal["camera", "wrist", "operator"]
+"""Frames of keypoints: that of the camera, of the wrist, or of dex-retargeting."""

@@ -14,6 +14,24 @@ MAX_LABELS_BYTES = 1 << 29
 """Maximum size in bytes of a file with the labels of a data set."""
 
 
+def read_bytes(path: Path, max_bytes: int) -> bytes:
+    """Read a file of at most `max_bytes` bytes.
+
+    Raises:
+        HandPoseError: The file cannot be read, or is too large.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(max_bytes + 1)
+    except FileNotFoundError:
+        raise HandPoseError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise HandPoseError(f"{path}: cannot be read ({error})") from None
+    if len(data) > max_bytes:
+        raise HandPoseError(f"{path}: expected a file of at most {max_bytes} bytes, got more")
+    return data
+
+
 def read_text(path: Path, max_bytes: int) -> str:
     """Read a UTF-8 file of at most `max_bytes` bytes, or a UTF-16 file with a byte order mark; the mark is removed.
 
@@ -21,12 +39,7 @@ def read_text(path: Path, max_bytes: int) -> str:
         HandPoseError: The file cannot be read, is too large, or is not text.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(max_bytes + 1)
-        if len(data) > max_bytes:
-            raise HandPoseError(f"{path}: expected a text file of at most {max_bytes} bytes, got more")
+        data = read_bytes(path, max_bytes)
         return data.decode("utf-16" if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
-    except FileNotFoundError:
-        raise HandPoseError(f"{path}: no such file; expected a text file") from None
-    except (OSError, ValueError) as error:
+    except UnicodeError as error:
         raise HandPoseError(f"{path}: cannot be read as text ({error})") from None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from handpose.inference.estimator import HandPoseEstimator
     from handpose.inference.query import Query
     from handpose.io.choices import BackendName, Precision, Views
+    from handpose.results.keypoint_records import KeypointFormat
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class PredictJob:
         resume: Keep existing results and predict only the remaining frames.
         topic: Topic of the depth images, if a ROS bag contains several.
         recursive: Include the subfolders of folders. Ignored on a cluster, which always includes them.
+        keypoints: Format of the field `keypoints` of the records; None for records without it.
     """
 
     inputs: Sequence[str]
@@ -84,6 +86,7 @@ class PredictJob:
     resume: bool = False
     topic: str | None = None
     recursive: bool = False
+    keypoints: KeypointFormat | None = None
 
     def settings(self, estimator: HandPoseEstimator, **more: str | None) -> dict[str, Any]:
         """Return all settings that affect the records, as JSON values.
@@ -106,6 +109,7 @@ class PredictJob:
             "max_hands": self.options.max_hands,
             "center": [center, self.y_up],
             "box": query.box,
+            "keypoints": self.keypoints and self.keypoints.settings(),
             "topic": self.topic,
             **more,
         }

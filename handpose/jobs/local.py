@@ -22,6 +22,7 @@ from handpose.jobs.pipeline import FileResult, predict_files
 from handpose.localization.centers import read_centers
 from handpose.recordings.open import is_recording, open_recording
 from handpose.recordings.recording import Recording, StoredFrame
+from handpose.results.keypoint_records import keypoint_adder
 from handpose.results.page import pose_page
 from handpose.results.pose import HandPose
 from handpose.results.records import FailedFrame, Record
@@ -73,6 +74,7 @@ def predict_local(
     _check_targets(job, map(file_of, files), [output, *pictures.values(), *pages.values()])
 
     estimator = job.options.load_estimator()
+    add_keypoints = keypoint_adder(job.keypoints, estimator.layout)
     settings = job.settings(estimator, format=format, draw=_text(draw), html=_text(html))
     with open_writer(format, output, settings, resume=job.resume) as writer:
         remaining = [i for i, file in enumerate(files) if not writer.holds(file)]
@@ -92,7 +94,7 @@ def predict_local(
                 path = result.path.path if isinstance(result.path, StoredFrame) else result.path
                 poses = _show(result, pictures.get(path), pages.get(path))
                 failed = FailedFrame(str(path), str(result.error), estimator.layout)
-                records: Sequence[Record] = poses or [failed]
+                records: Sequence[Record] = [*map(add_keypoints, poses)] or [failed]
                 writer.write(path, records)
                 progress = LocalProgress(progress.done + 1, len(files), writer.failed, records)
                 yield progress

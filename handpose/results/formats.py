@@ -11,33 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from handpose.results.joint_rows import CSV_COLUMNS, joint_rows, warning_codes
 from handpose.results.mcap import mcap_bytes
 from handpose.results.pose import HandPose
 from handpose.results.records import FailedFrame, Record
 from handpose.results.uvd import prediction_line
 
-CSV_COLUMNS = (
-    *("source", "status", "model", "layout", "hand", "joint"),
-    *("x_mm", "y_mm", "z_mm", "u", "v", "spread_x_mm", "spread_y_mm", "spread_z_mm", "error_mm", "reason", "warnings"),
-    "hand_index",
-)
-"""Columns of the CSV format and of data frames."""
-
 
 def _json_line(record: Record) -> str:
     return json.dumps(record.to_dict()) + "\n"
-
-
-def joint_rows(record: Record) -> list[tuple[Any, ...]]:
-    """Return one row of `CSV_COLUMNS` per joint, or one row with the reason of a failure and None for all numbers."""
-    if isinstance(record, FailedFrame):
-        return [(record.source, record.status, "", "", "", "", *[None] * 9, record.reason, "", None)]
-    shared = (record.source, record.status, record.model, record.layout.name, record.hand)
-    numbers = np.column_stack([record.xyz, record.uvz[:, :2], record.spread, record.error_mm])
-    return [
-        (*shared, joint, *row, "", _codes(record), record.hand_index)
-        for joint, row in zip(record.layout.joints, numbers.tolist(), strict=True)
-    ]
 
 
 def _csv_rows(record: Record) -> str:
@@ -53,11 +35,6 @@ def _csv_cells(row: tuple[Any, ...]) -> Iterator[Any]:
             yield "" if math.isnan(cell) else f"{cell:.2f}"
         else:
             yield "" if cell is None else cell
-
-
-def _codes(pose: HandPose) -> str:
-    """Return the codes of the warnings, separated by spaces."""
-    return " ".join(warning.code for warning in pose.warnings)
 
 
 def _uvd_line(record: Record) -> str:
@@ -98,7 +75,7 @@ def npz_bytes(records: Sequence[Record]) -> bytes:
         joints=np.array(joints),
         camera=column(lambda pose: [pose.camera.fx, pose.camera.fy, pose.camera.cx, pose.camera.cy], [np.nan] * 4),
         distortion=column(lambda pose: json.dumps(pose.camera.to_dict()["distortion"]), "null"),
-        warnings=column(_codes, ""),
+        warnings=column(warning_codes, ""),
     )
     return data.getvalue()
 

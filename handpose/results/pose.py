@@ -12,15 +12,18 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.geometry.articulation import FingerState, finger_states, joint_angles
 from handpose.geometry.camera import Camera
+from handpose.geometry.hand_frames import operator_frame, to_frame, wrist_frame
+from handpose.geometry.joint_orders import Keypoints, reorder
 from handpose.geometry.layouts import LAYOUTS, JointLayout
 from handpose.io.atomic import write_atomically
-from handpose.io.choices import Hand
+from handpose.io.choices import Frame, Hand, JointOrder, LengthUnit
 from handpose.io.outputs import refuse_existing
 from handpose.network.calibration import BAD_JOINT
 from handpose.results.overlay import draw_pose
 
 Status = Literal["ok", "low_confidence", "no_hand"]
-_HANDS, _STATUSES = get_args(Hand), get_args(Status)
+_HANDS, _STATUSES, _FRAMES = get_args(Hand), get_args(Status), get_args(Frame)
+_UNITS = {"mm": 1.0, "m": 1000.0}
 
 
 class PoseWarning(NamedTuple):
@@ -106,11 +109,44 @@ class HandPose:
 
     def __getitem__(self, joint: str) -> np.ndarray:
         """Return xyz (3,) of a joint, given its name."""
-        if joint not in self.layout.joints:
-            raise KeyError(
-                f"{joint!r} is not a joint of the {self.layout.name} layout: {', '.join(self.layout.joints)}"
-            )
-        return self.xyz[self.layout.joints.index(joint)]  # type: ignore[no-any-return]
+        return self.xyz[self.layout.index(joint)]  # type: ignore[no-any-return]
+
+    def keypoints(
+        self, order: JointOrder | None = None, *, unit: LengthUnit = "mm", frame: Frame = "camera"
+    ) -> Keypoints:
+        """Return the joints in the order, unit and frame of another program.
+
+        Joints that the weights do not predict, such as the palm and the metacarpals of OpenXR, are NaN.
+
+        Args:
+            order: `mediapipe` and `openpose` have 21 joints, `mano` has 21 in the order of smplx, with the fingertips
+                last, and `openxr` has 26. By default, the joints of the layout in their own order.
+            unit: `mm` or `m`.
+            frame: `camera`; `wrist`, the frame of `wrist()`; or `operator`, the frame that dex-retargeting expects.
+
+        Raises:
+            HandPoseError: The order, unit or frame is unknown, or the layout does not determine the frame.
+        """
+        if frame not in _FRAMES:
+            raise HandPoseError(f"the frame must be one of {_FRAMES}, got {frame!r:.40}")
+        xyz = self.xyz
+        if frame != "camera":
+            hand_frame = wrist_frame if frame == "wrist" else operator_frame
+            xyz = to_frame(xyz, hand_frame(xyz, self.layout, self.hand))
+        return reorder(xyz / _millimeters(unit), self.layout, order)
+
+    def wrist(self, unit: LengthUnit = "mm") -> np.ndarray:
+        """Return the pose (4, 4) of the wrist in the camera frame, from the wrist and the knuckles; NaN without a hand.
+
+        It converts points from the frame of the wrist to the camera frame. x points from the wrist to the middle
+        knuckle, y to the left of a hand with its palm down, and z out of the back of the hand.
+
+        Raises:
+            HandPoseError: The unit is unknown, or the layout does not contain the wrist and the knuckles.
+        """
+        frame = wrist_frame(self.xyz, self.layout, self.hand)
+        frame[:3, 3] /= _millimeters(unit)
+        return frame
 
     def angles(self) -> dict[str, float]:
         """Return the flexion angle of each finger joint in degrees, by joint name; empty if there is no hand.
@@ -199,6 +235,13 @@ class HandPose:
         """
         near = self.center[2] - self.cube / 2
         return draw_pose(depth, self.uvz, self.layout, near=near, uncertain=self.error_mm > BAD_JOINT, onto=onto)
+
+
+def _millimeters(unit: LengthUnit) -> float:
+    """Return the number of millimeters in a unit."""
+    if unit not in _UNITS:
+        raise HandPoseError(f"the unit must be one of {', '.join(_UNITS)}, got {unit!r:.40}")
+    return _UNITS[unit]
 
 
 def _to_list(array: np.ndarray, digits: int) -> list[Any]:

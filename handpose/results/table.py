@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from handpose.errors import HandPoseError
-from handpose.results.formats import CSV_COLUMNS, joint_rows
+from handpose.results.joint_rows import CSV_COLUMNS, joint_rows
 from handpose.results.records import Record
 
 if TYPE_CHECKING:
