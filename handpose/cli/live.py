@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Annotated
@@ -40,7 +41,8 @@ _STATISTICS_INTERVAL_S = 5.0
 
 def live(
     source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="realsense, orbbec, synthetic, a folder, or a recording.")
+        str,
+        typer.Argument(metavar="SOURCE", help="realsense or orbbec[:SERIAL], synthetic, a folder, or a recording."),
     ],
     model: Model = "msra",
     hand: Annotated[HandOrAuto, typer.Option(help="Which hands the frames show; auto classifies each.")] = "right",
@@ -68,9 +70,16 @@ def live(
     camera: Camera = None,
     unit: Unit = "mm",
     topic: Topic = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="WxH", help="Size of a camera's images, such as 848x480.", show_default="640x480"),
+    ] = None,
     fps: Annotated[
-        float, typer.Option(metavar="FPS", min=0.1, help="Frame rate of a folder or synthetic hand.")
-    ] = 30.0,
+        float | None,
+        typer.Option(
+            metavar="FPS", min=0.1, help="Frame rate of a camera, a folder or the synthetic hand.", show_default="30"
+        ),
+    ] = None,
     real_time: Annotated[
         bool,
         typer.Option(
@@ -109,7 +118,13 @@ def live(
         if path is not None:
             refuse_existing(path, force=force)
     arrivals = open_paced(
-        source, camera=parse_camera(camera), unit=parse_unit(unit), fps=fps, real_time=real_time, topic=topic
+        source,
+        camera=parse_camera(camera),
+        unit=parse_unit(unit),
+        fps=fps,
+        real_time=real_time,
+        topic=topic,
+        size=_parse_size(size),
     )
 
     lost: SourceLostError | None = None
@@ -153,6 +168,15 @@ def live(
         say(f"error: {lost}")
     if lost is not None or warnings[SkippedFrameWarning]:
         raise typer.Exit(1)
+
+
+def _parse_size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"([1-9]\d*)[xX]([1-9]\d*)", text)
+    if match is None:
+        raise typer.BadParameter(f"expected --size WxH, such as 848x480, got {text!r}")
+    return int(match[1]), int(match[2])
 
 
 def _open_output(path: Path) -> IO[str]:

@@ -11,6 +11,7 @@ from handpose.cli.ablate import ablate
 from handpose.cli.adapt import adapt
 from handpose.cli.benchmark import benchmark
 from handpose.cli.calibrate import calibrate
+from handpose.cli.cameras import cameras
 from handpose.cli.check import check
 from handpose.cli.command import HELP, Command, with_verbosity
 from handpose.cli.console import say, set_verbosity
@@ -34,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # prints errors as plain lines
 )
 for command in (
-    *(predict, live, check, demo),
+    *(predict, live, cameras, check, demo),
     *(models, download, publish, convert),
     *(export, benchmark),
     *(finetune, adapt, import_labels),

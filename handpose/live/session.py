@@ -14,7 +14,8 @@ from handpose.io.depth.units import DepthUnit
 from handpose.io.warn import warn_skipped
 from handpose.live.pacing import Arrival, all_frames, in_real_time, newest_frame
 from handpose.live.rerun_viewer import RerunViewer
-from handpose.live.sources.catalog import LIVE_SOURCES, open_source
+from handpose.live.sources.catalog import is_camera, open_source
+from handpose.live.sources.sdk import Size
 from handpose.recordings.mcap import Recorder
 
 
@@ -30,9 +31,10 @@ def open_paced(
     *,
     camera: Camera | None = None,
     unit: DepthUnit = "mm",
-    fps: float = 30.0,
+    fps: float | None = None,
     real_time: bool = False,
     topic: str | None = None,
+    size: Size | None = None,
 ) -> Generator[Arrival, None, None]:
     """Open a source; older frames of cameras are dropped, and all frames of other sources are kept.
 
@@ -40,15 +42,16 @@ def open_paced(
         name: Name of the source, as for `open_source`.
         camera: Intrinsics, as for `open_source`.
         unit: Unit of the depth values, as for `open_source`.
-        fps: Frame rate of a folder or of the synthetic hand.
+        fps: Frames per second, as for `open_source`.
         real_time: Play folders, recordings and synthetic hands in real time, dropping frames like a camera.
         topic: Topic of the depth images, as for `open_source`.
+        size: Width and height of a camera's images, as for `open_source`.
 
     Raises:
         HandPoseError: The source does not exist.
     """
-    source = open_source(name, camera=camera, unit=unit, fps=fps, topic=topic)
-    if name in LIVE_SOURCES:
+    source = open_source(name, camera=camera, unit=unit, fps=fps, topic=topic, size=size)
+    if is_camera(name):
         return newest_frame(source)
     return newest_frame(in_real_time(source)) if real_time else all_frames(source)
 

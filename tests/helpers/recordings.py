@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from handpose import Camera
 from handpose.recordings.frame import Source
@@ -94,3 +98,29 @@ def bag_images() -> np.ndarray:
     depths = [frame.depth for frame in islice(frames(EXAMPLES / "hand.hpr"), 3)]
     finer = [np.where(depth > 0, depth * 8 + rng.integers(0, 8, depth.shape), 0) for depth in depths]
     return np.array(finer).astype(np.uint16)
+
+
+def plug(monkeypatch: pytest.MonkeyPatch, rs: Any, *cameras: SoftwareCamera) -> threading.Event:
+    """Connect software cameras, and return an event that a source sets when it is about to start one."""
+    starting, queue = threading.Event(), rs.frame_queue
+
+    def frame_queue(size: int) -> Any:
+        starting.set()
+        return queue(size)
+
+    devices = [camera.device for camera in cameras]
+    monkeypatch.setattr(rs, "context", lambda: SimpleNamespace(query_devices=lambda: devices))
+    monkeypatch.setattr(rs, "frame_queue", frame_queue)
+    return starting
+
+
+def send_when_started(camera: SoftwareCamera, starting: threading.Event, images: Sequence[np.ndarray]) -> None:
+    """Send images, 10 per second, after the source has started the camera."""
+
+    def send() -> None:
+        starting.wait(60)
+        for number, image in enumerate(images):
+            time.sleep(0.1)
+            camera.send(image, 1.0 + number / 10)
+
+    threading.Thread(target=send, daemon=True).start()

@@ -7,15 +7,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
+from handpose import Camera
 from handpose.cli.main import main
 from tests.helpers.paths import EXAMPLES
-from tests.helpers.recordings import frames
+from tests.helpers.recordings import SoftwareCamera, frames, plug, send_when_started
 
 STREAM = EXAMPLES / "hand.hpr"
 
@@ -86,47 +86,16 @@ def test_hands_are_sent_by_udp_and_written_to_mcap(tmp_path: Path, run: Run) -> 
     assert times == [round(record["time_s"] * 1e9) for record in records(out)]
 
 
-class FakeRealSense(SimpleNamespace):
-    """A camera that yields the frames of the example until it is disconnected."""
-
-    def __init__(self, count: int) -> None:
-        stored = iter(list(itertools.islice(frames(STREAM), count)))
-        lens = SimpleNamespace(fx=210.0, fy=210.0, ppx=111.5, ppy=85.5, width=224, height=172)
-        stream = SimpleNamespace(as_video_stream_profile=lambda: SimpleNamespace(get_intrinsics=lambda: lens))
-
-        class Pipeline:
-            def start(self, config: object) -> SimpleNamespace:
-                if count == 0:
-                    raise RuntimeError("No device connected")
-                return SimpleNamespace(get_stream=lambda kind: stream)
-
-            def wait_for_frames(self, timeout_ms: int) -> SimpleNamespace:
-                frame = next(stored, None)
-                if frame is None:
-                    raise RuntimeError("Device disconnected")
-                depth = SimpleNamespace(
-                    get_units=lambda: 0.001,
-                    get_data=lambda: frame.depth.astype(np.uint16),
-                    get_timestamp=lambda: 1000.0 * frame.time,
-                )
-                return SimpleNamespace(get_depth_frame=lambda: depth)
-
-            def stop(self) -> None:
-                pass
-
-        super().__init__(
-            pipeline=Pipeline,
-            config=lambda: SimpleNamespace(enable_stream=lambda *a: None),
-            stream=SimpleNamespace(depth="depth"),
-            format=SimpleNamespace(z16="z16"),
-        )
-
-
 def test_frames_before_a_lost_camera_are_kept(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pyrealsense2", FakeRealSense(4))
-    code, out, err = run("live", "realsense", "--record", tmp_path / "a.mcap", "-o", tmp_path / "a.jsonl")
+    rs = pytest.importorskip("pyrealsense2")
+    images = [frame.depth.astype(np.uint16) for frame in itertools.islice(frames(STREAM), 4)]
+    software = SoftwareCamera(rs, unit=1.0, camera=Camera(210.0, 210.0, 111.5, 85.5, 224, 172))
+    send_when_started(software, plug(monkeypatch, rs, software), images)
+    code, out, err = run(
+        "live", "realsense", "--size", "224x172", "--record", tmp_path / "a.mcap", "-o", tmp_path / "a.jsonl"
+    )
     assert (code, out) == (1, "")
-    assert err.splitlines()[-1] == "error: the RealSense camera was lost (Device disconnected)"
+    assert err.splitlines()[-1] == "error: the RealSense camera was lost (Frame did not arrive in time!)"
     kept = list(frames(tmp_path / "a.mcap"))
     lines = records((tmp_path / "a.jsonl").read_text())
     assert 1 <= len(kept) <= 4  # older frames may have been dropped
@@ -136,10 +105,10 @@ def test_frames_before_a_lost_camera_are_kept(tmp_path: Path, run: Run, monkeypa
 
 
 def test_without_a_camera_nothing_is_written(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pyrealsense2", FakeRealSense(0))
+    plug(monkeypatch, pytest.importorskip("pyrealsense2"))
     code, out, err = run("live", "realsense", "--record", tmp_path / "a.mcap")
     assert (code, out) == (2, "")
-    assert "no RealSense camera can be opened (No device connected); connect one" in err
+    assert "no RealSense camera is connected; connect one" in err
     assert not (tmp_path / "a.mcap").exists()
 
 
@@ -153,6 +122,7 @@ def test_without_a_camera_nothing_is_written(tmp_path: Path, run: Run, monkeypat
         ([STREAM, "-o", "no/such/file"], "cannot be written"),
         ([STREAM, "--unit", "cm"], "unit must be mm, m, nyu"),
         ([STREAM, "--max-hands", "0"], "max-hands"),
+        ([STREAM, "--size", "848"], "expected --size WxH"),
         ([STREAM, "--udp", "9999"], "expected HOST:PORT"),
         ([STREAM, "--mcap", "no/such/file"], "cannot be written"),
         ([STREAM, "--record", "a.hpr"], "use a name that ends with .mcap"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 import threading
 from pathlib import Path
@@ -23,46 +22,6 @@ from tests.helpers.paths import EXAMPLES
 STORED = np.random.default_rng(0).integers(0, 9000, (480, 640), dtype=np.uint16)
 NO_LENS = dict.fromkeys(("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2"), 0.0)
 LENS = {"fx": 475.5, "fy": 476.5, "width": 640, "height": 480}
-
-
-class FakeRealSense(SimpleNamespace):
-    """pyrealsense2: frames of 0.125 mm, then the RuntimeError of a missing frame."""
-
-    def __init__(self, *, plugged: bool, count: int) -> None:
-        super().__init__(stopped=False)
-        fake = self
-
-        def frame(number: int) -> SimpleNamespace:
-            return SimpleNamespace(
-                get_depth_frame=lambda: SimpleNamespace(
-                    get_units=lambda: float(np.float32(0.000125)),
-                    get_data=lambda: STORED,
-                    get_timestamp=lambda: 1000.0 + number * 33.0,
-                )
-            )
-
-        class Pipeline:
-            def start(self, config: list) -> SimpleNamespace:
-                if not plugged:
-                    raise RuntimeError("No device connected")
-                assert config.added == [("depth", 640, 480, "z16", 30)]
-                video = SimpleNamespace(get_intrinsics=lambda: SimpleNamespace(ppx=320.5, ppy=239.5, **LENS))
-                stream = SimpleNamespace(as_video_stream_profile=lambda: video)
-                return SimpleNamespace(get_stream=lambda kind: {"depth": stream}[kind])
-
-            def wait_for_frames(self, timeout_ms: int) -> SimpleNamespace:
-                if (number := next(numbers)) >= count:
-                    raise RuntimeError(f"Frame didn't arrive within {timeout_ms}")
-                return frame(number)
-
-            def stop(self) -> None:
-                fake.stopped = True
-
-        numbers = itertools.count()
-        config: list = []
-        self.pipeline = Pipeline
-        self.config = lambda: SimpleNamespace(enable_stream=lambda *a: config.append(a), added=config)
-        self.stream, self.format = SimpleNamespace(depth="depth"), SimpleNamespace(z16="z16")
 
 
 class FakeOrbbec(SimpleNamespace):
@@ -117,7 +76,6 @@ class FakeOrbbec(SimpleNamespace):
 
 
 DEVICES = [
-    ("realsense", "pyrealsense2", "pyrealsense2", FakeRealSense, 0.125),
     ("orbbec", "pyorbbecsdk", "pyorbbecsdk2", FakeOrbbec, 0.8),
 ]
 

@@ -9,6 +9,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.io.depth.units import DepthUnit
 from handpose.live.sources.folder import frames as folder_frames
+from handpose.live.sources.sdk import ConnectedCamera, Size
 from handpose.recordings.frame import Source
 from handpose.recordings.open import is_recording, open_recording, recorded_frames
 
@@ -16,33 +17,65 @@ LIVE_SOURCES = ("realsense", "orbbec")
 """Cameras: sources that do not wait for the consumer."""
 
 
+_DEFAULT_FPS = 30.0
+
+
+def is_camera(name: str) -> bool:
+    """Return whether the name of a source is that of a camera: `realsense`, `realsense:SERIAL`, ..."""
+    return name.partition(":")[0] in LIVE_SOURCES
+
+
+def list_cameras() -> tuple[list[ConnectedCamera], list[str]]:
+    """Return the connected cameras, and why those of other manufacturers cannot be listed."""
+    found, problems = list[ConnectedCamera](), list[str]()
+    for name in LIVE_SOURCES:
+        try:
+            found += importlib.import_module(f"handpose.live.sources.{name}").cameras()
+        except HandPoseError as error:
+            problems.append(str(error))
+    return found, problems
+
+
 def open_source(
-    name: str, *, camera: Camera | None = None, unit: DepthUnit = "mm", fps: float = 30.0, topic: str | None = None
+    name: str,
+    *,
+    camera: Camera | None = None,
+    unit: DepthUnit = "mm",
+    fps: float | None = None,
+    topic: str | None = None,
+    size: Size | None = None,
 ) -> Source:
     """Open a source of depth frames.
 
     Args:
-        name: `realsense`, `orbbec`, `synthetic`, a folder of depth files, or a recording.
+        name: `realsense` or `orbbec`, optionally followed by `:` and the serial number of the camera; `synthetic`; a
+            folder of depth files; or a recording.
         camera: Intrinsics of a folder's images, or instead of those of a recording.
         unit: Unit of the depth values of a folder, or of a ROS bag that does not state it.
-        fps: Frame rate of a folder or of the synthetic hand, in frames per second.
+        fps: Frames per second of a camera, a folder or the synthetic hand; 30 by default.
         topic: Topic of the depth images, if a ROS bag contains several.
+        size: Width and height of a camera's images; by default 640 x 480 for `realsense`, and the camera's default for
+            `orbbec`.
 
     Raises:
         HandPoseError: There is no such source, or a folder was passed without a camera. Errors of the source itself
             are raised when the first frame is requested.
     """
-    if name in LIVE_SOURCES:
-        return importlib.import_module(f"handpose.live.sources.{name}").frames()  # type: ignore[no-any-return]
+    if is_camera(name):
+        kind, _, serial = name.partition(":")
+        module = importlib.import_module(f"handpose.live.sources.{kind}")
+        return module.frames(serial=serial or None, size=size, fps=fps)  # type: ignore[no-any-return]
+    if size is not None:
+        raise HandPoseError(f"{name}: only cameras have a choice of sizes; omit the size")
     if name == "synthetic":
         from handpose.live.sources.synthetic import frames  # imports torch
 
-        return frames(fps=fps)
+        return frames(fps=fps or _DEFAULT_FPS)
     path = Path(name)
     if path.is_dir() and not is_recording(path):
         if camera is None:
             raise HandPoseError(f"{path}: the frames of a folder need a camera; pass it with --camera")
-        return folder_frames(path, camera, unit=unit, fps=fps)
+        return folder_frames(path, camera, unit=unit, fps=fps or _DEFAULT_FPS)
     if path.exists():
         return recorded_frames(open_recording(path, topic=topic, camera=camera, unit=unit))
     raise HandPoseError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -10,24 +11,29 @@ from handpose.errors import HandPoseError, SourceLostError
 from handpose.geometry.camera import Camera
 from handpose.geometry.camera_files import distortion_of
 from handpose.io.depth.read import to_depth
-from handpose.live.sources.sdk import load_sdk
+from handpose.live.sources.sdk import ConnectedCamera, Size, load_sdk
 from handpose.recordings.frame import DepthFrame, Source
 
 _TIMEOUT_MS = 3000
 
 
-def frames() -> Source:
-    """Yield the depth frames of the first Orbbec camera, in its default size and frame rate.
+def frames(*, serial: str | None = None, size: Size | None = None, fps: float | None = None) -> Source:
+    """Yield the depth frames of an Orbbec camera.
+
+    Args:
+        serial: Serial number of the camera; the first camera by default.
+        size: Width and height of the images; the camera's default by default.
+        fps: Frames per second; the camera's default by default.
 
     Raises:
-        HandPoseError: `pyorbbecsdk2` is not installed, or no camera is connected.
+        HandPoseError: `pyorbbecsdk2` is not installed, no camera is connected, or it has no such stream.
         SourceLostError: The connection to the camera was lost.
     """
-    ob = load_sdk("pyorbbecsdk", "pyorbbecsdk2", "an Orbbec camera")
+    ob = _load()
     failures = (RuntimeError, ob.OBError)
     try:
-        pipeline, config = ob.Pipeline(), ob.Config()
-        profile = pipeline.get_stream_profile_list(ob.OBSensorType.DEPTH_SENSOR).get_default_video_stream_profile()
+        pipeline, config = _pipeline(ob, serial), ob.Config()
+        profile = _profile(ob, pipeline, size, fps)
         config.enable_stream(profile)
         pipeline.start(config)
     except failures as error:
@@ -51,3 +57,36 @@ def frames() -> Source:
             yield DepthFrame(to_depth(stored, unit), camera, image.get_timestamp_us() / 1e6, unit)
     finally:
         pipeline.stop()
+
+
+def cameras() -> list[ConnectedCamera]:
+    """List the connected cameras.
+
+    Raises:
+        HandPoseError: `pyorbbecsdk2` is not installed.
+    """
+    devices = _load().Context().query_devices()
+    return [
+        ConnectedCamera(
+            f"orbbec:{devices.get_device_serial_number_by_index(i)}", devices.get_device_name_by_index(i), ()
+        )
+        for i in range(devices.get_count())
+    ]
+
+
+def _load() -> Any:
+    return load_sdk("pyorbbecsdk", "pyorbbecsdk2", "an Orbbec camera")
+
+
+def _pipeline(ob: Any, serial: str | None) -> Any:
+    if serial is None:
+        return ob.Pipeline()
+    return ob.Pipeline(ob.Context().query_devices().get_device_by_serial_number(serial))
+
+
+def _profile(ob: Any, pipeline: Any, size: Size | None, fps: float | None) -> Any:
+    profiles = pipeline.get_stream_profile_list(ob.OBSensorType.DEPTH_SENSOR)
+    if size is None and fps is None:
+        return profiles.get_default_video_stream_profile()
+    width, height = size or (0, 0)  # any
+    return profiles.get_video_stream_profile(width, height, ob.OBFormat.Y16, int(fps or 0))

@@ -1,13 +1,30 @@
-"""Import of camera manufacturers' packages."""
+"""What the sources of cameras share: the import of manufacturers' packages, and the description of a camera."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 from handpose.errors import HandPoseError
+
+Size = tuple[int, int]
+"""Width and height of an image in px."""
+
+
+class ConnectedCamera(NamedTuple):
+    """A camera that is connected to this machine.
+
+    Attributes:
+        name: Name of the source, such as `realsense:123456789`.
+        model: The manufacturer's name of the camera.
+        streams: Width, height and frames per second of its depth streams.
+    """
+
+    name: str
+    model: str
+    streams: tuple[tuple[int, int, float], ...]
 
 
 def load_sdk(module: str, package: str, device: str) -> Any:
