@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from handpose.adaptation.finetune import HELD_OUT, Measure, Tuned, forgetting, load_both, write_card
 from handpose.adaptation.gains import unlabeled_measures
 from handpose.adaptation.teacher import Frames, label_frames
-from handpose.adaptation.tuning import MAX_FORGETTING_MM, tune, tuning_config, tuning_task
+from handpose.adaptation.tuning import MAX_FORGETTING_MM, claim, digest, tune, tuning_config, tuning_task
 from handpose.datasets.records import open_records
 from handpose.errors import HandPoseError
 from handpose.evaluation.calibrate import calibrate
@@ -53,11 +53,21 @@ def adapt(
 
     Raises:
         HandPoseError: The weights are not calibrated, the teacher is certain about too few frames, or the run was
-            started with other settings.
+            started with other frames or settings.
     """
     if start.config.calibration is None:
         raise HandPoseError(f"{start.name} is not calibrated, so its certain poses are unknown; run handpose calibrate")
-    run.mkdir(parents=True, exist_ok=True)
+    claim(
+        run,
+        {
+            "start": start.sha256,
+            "frames": len(frames.files),
+            "files": digest(*map(str, frames.files)),
+            "camera": frames.camera.to_dict(),
+            "unit": frames.unit,
+            "hand": frames.hand,
+        },
+    )
     labels = run / LABELS_FILE
     if not labels.is_file():
         teacher = HandPoseEstimator.from_pretrained(start.model_file.parent, device=device, views=4)

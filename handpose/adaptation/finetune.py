@@ -11,8 +11,9 @@ from typing import Any
 
 from safetensors.numpy import load_file
 
-from handpose.adaptation.tuning import tune, tuning_config, tuning_task
+from handpose.adaptation.tuning import claim, digest, tune, tuning_config, tuning_task
 from handpose.datasets.dataset import HandDataset
+from handpose.datasets.records import RecordDataset
 from handpose.evaluation.calibrate import calibrate
 from handpose.evaluation.on_synthetic import evaluate_synthetic
 from handpose.inference.estimator import HandPoseEstimator
@@ -104,8 +105,11 @@ def finetune(
         report: Called with the metrics of every validation.
 
     Raises:
-        HandPoseError: There are too few frames, the layouts differ, or the run was started with other settings.
+        HandPoseError: There are too few frames, the layouts differ, or the run was started with other frames or
+            settings.
     """
+    labels = dataset.uvz if isinstance(dataset, RecordDataset) else dataset.xyz
+    claim(run, {"start": start.sha256, "frames": len(dataset), "labels": digest(*dataset.files, labels.tobytes())})
     training, held_out = dataset.hold_out(HELD_OUT)
     config = tuning_config(len(training.usable), steps)
     with tuning_task(start, config, training, held_out, device=device) as task:

@@ -15,7 +15,7 @@ from handpose.geometry.bones import bone_deviation
 from handpose.geometry.camera import Camera
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.choices import Hand
-from handpose.io.depth.units import DepthUnitWarning
+from handpose.io.warn import InputWarning
 
 _FRAMES = 24  # that are compared with predictions
 _BEHIND_MM = (-15.0, 60.0)  # of a joint behind the surface at its pixel
@@ -122,7 +122,7 @@ def _sample(dataset: RecordDataset, i: int, estimator: HandPoseEstimator) -> _Sa
 
     def predict(hand: Hand) -> np.ndarray:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DepthUnitWarning)  # the unit is known
+            warnings.simplefilter("ignore", InputWarning)  # one of the two hands is wrong
             return estimator.predict(frame.depth, camera=frame.camera, center=frame.center, hand=hand).xyz
 
     return _Sample(frame, dataset.uvz[i], predict(frame.hand), predict(other))

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from handpose.datasets.dataset import HandDataset
 from handpose.errors import HandPoseError
+from handpose.io.atomic import write_atomically
+from handpose.io.text import MAX_SETTINGS_BYTES, read_text
 from handpose.network.model import JGRP2O
-from handpose.training.checkpoint import load_state
+from handpose.training.checkpoint import check_settings, load_state
 from handpose.training.config import TrainingConfig
 from handpose.training.log import read_rows
 from handpose.training.mixed_crops import MixedCrops
@@ -27,6 +32,7 @@ from handpose.weights.folder import Weights, read_folder
 MAX_FORGETTING_MM = 0.3
 """Increase of the error on synthetic crops above which weights are not kept."""
 
+_INPUTS_FILE = "inputs.json"
 _SYNTHETIC_SHARE = 0.5
 _BATCH = 32
 _STEPS_PER_FRAME, _MIN_STEPS, _MAX_STEPS = 4, 400, 2000
@@ -47,6 +53,33 @@ def tuning_config(frames: int, steps: int | None = None, seed: int = 1) -> Train
         validate_every=max(_MIN_INTERVAL, steps // _VALIDATIONS),
         seed=seed,
     )
+
+
+def claim(run: Path, inputs: Mapping[str, Any]) -> None:
+    """Record what a run is trained on, and reject resuming it with anything else.
+
+    Args:
+        run: Folder of the run, which is created.
+        inputs: Everything besides the settings that determines the result, as JSON types.
+
+    Raises:
+        HandPoseError: The run was started with other inputs.
+    """
+    file = run / _INPUTS_FILE
+    if file.is_file():
+        check_settings(run, json.loads(read_text(file, MAX_SETTINGS_BYTES)), inputs)
+        return
+    run.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, json.dumps(inputs).encode())
+
+
+def digest(*parts: str | bytes) -> str:
+    """Return a short fingerprint of texts and bytes."""
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(part.encode() if isinstance(part, str) else part)
+        total.update(b"\0")
+    return total.hexdigest()[:16]
 
 
 @dataclass(frozen=True, eq=False)

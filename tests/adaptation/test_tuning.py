@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from handpose.adaptation.tuning import TuningTask, tune
+from handpose.adaptation.tuning import TuningTask, claim, digest, tune
+from handpose.errors import HandPoseError
 from handpose.network.model import JGRP2O
 from handpose.training.config import TrainingConfig
 from tests.helpers.training import MODEL, Balls, ignore
@@ -99,3 +100,11 @@ def test_weights_that_forget_do_not_count(tmp_path: Path) -> None:
     assert tune(tmp_path, tuning(40, forgets=True), rows.append) is None
     assert rows[-1]["mean_mm"] < rows[0]["mean_mm"]
     assert rows[-1]["synthetic_mm"] > rows[0]["synthetic_mm"] + 0.3
+
+
+def test_a_run_is_not_resumed_with_other_frames(tmp_path: Path) -> None:
+    for _ in range(2):
+        claim(tmp_path / "run", {"frames": 3, "labels": digest("a", b"b")})
+    with pytest.raises(HandPoseError, match=r"with frames 3.*, not frames 4"):
+        claim(tmp_path / "run", {"frames": 4, "labels": digest("ab", b"")})
+    assert digest("a", b"b") != digest("ab", b"")
