@@ -19,7 +19,7 @@ from handpose.training.ablations import VARIANTS, paper_tables, run_variant
 from handpose.training.checkpoint import load_state
 from handpose.training.config import TrainingConfig
 from handpose.training.trainer import train
-from tests.helpers.training import Balls, task
+from tests.helpers.training import Balls, ignore, task
 
 # DHM has two maps per joint instead of three, so it has 1.36 M parameters; the paper states 1.37 M.
 SIZED = [name for name, variant in VARIANTS.items() if variant.paper_parameters and name != "heatmap"]
@@ -156,8 +156,8 @@ def test_invalid_combinations_are_rejected() -> None:
 
 
 def test_trained_variants_fill_the_tables(tmp_path: Path) -> None:
-    def train_small(run, model, config, report) -> None:
-        train(run, task(config, model=JGRP2OConfig(**(model.to_dict() | {"features": 8}))), report)
+    def train_small(run, model, config) -> int:
+        return train(run, task(config, model=JGRP2OConfig(**(model.to_dict() | {"features": 8}))), ignore)
 
     config = TrainingConfig(2, batch=4, validate_every=2)
     results = {
