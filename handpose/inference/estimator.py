@@ -155,6 +155,11 @@ class HandPoseEstimator:
             )
         return self.predict_batch([image], camera=camera, center=center, box=box, hand=hand, unit=unit)[0]
 
+    __call__ = predict
+
+    def __repr__(self) -> str:
+        return f"HandPoseEstimator({self.name}, {len(self.layout)} joints)"
+
     def predict_batch(
         self,
         images: Sequence[DepthImage],

@@ -24,6 +24,7 @@ from handpose.recordings.open import is_recording, open_recording
 from handpose.recordings.recording import Recording, StoredFrame
 from handpose.results.keypoint_records import keypoint_adder
 from handpose.results.page import pose_page
+from handpose.results.picture import draw_hands
 from handpose.results.pose import HandPose
 from handpose.results.records import FailedFrame, Record
 from handpose.results.writers import open_writer
@@ -191,11 +192,7 @@ def _show(result: FileResult[Path | StoredFrame], picture: Path | None, page: Pa
         return [*result.poses]
     contents: dict[Path, bytes] = {}
     if picture is not None:
-        drawing = None
-        for pose in result.poses:
-            drawing = pose.draw(result.depth, onto=drawing)
-        assert drawing is not None
-        contents[picture] = cv2.imencode(".png", drawing)[1].tobytes()
+        contents[picture] = cv2.imencode(".png", draw_hands(result.depth, result.poses))[1].tobytes()
     if page is not None and result.pose.status != "no_hand":
         contents[page] = pose_page(result.pose, result.depth).encode()
     for path, content in contents.items():

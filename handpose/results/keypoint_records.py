@@ -59,7 +59,7 @@ class KeypointFormat:
         }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _PoseWithKeypoints(HandPose):
     format: KeypointFormat = KeypointFormat()
 

@@ -51,6 +51,7 @@ def draw_pose(
     near: float = float("nan"),
     uncertain: np.ndarray | None = None,
     onto: np.ndarray | None = None,
+    thickness: int | None = None,
 ) -> np.ndarray:
     """Draw the skeleton on top of the depth image.
 
@@ -61,6 +62,7 @@ def draw_pose(
         near: Depth of the brightest color, as in `depth_picture`.
         uncertain: (J,) bool, joints to draw as hollow circles; by default none.
         onto: (H, W, 3) uint8 BGR, a picture to draw on instead of the depth image.
+        thickness: Width of the bones in px; by default, it grows with the hand.
 
     Returns:
         (H, W, 3) uint8 BGR.
@@ -70,7 +72,7 @@ def draw_pose(
     if not known.any():
         return picture
     extent = np.ptp(uvz[known, :2], axis=0).max()
-    thickness = int(np.clip(extent / 70.0, 1, 6))
+    thickness = thickness or int(np.clip(extent / 70.0, 1, 6))
     colors = joint_colors(layout)
     points = np.where(known[:, None], uvz[:, :2] * (1 << _SUBPIXEL), 0).round().astype(int)
     order = np.argsort(-np.where(known, uvz[:, 2], np.inf))  # from far to near, so that near joints cover far ones

@@ -38,7 +38,7 @@ class PoseWarning(NamedTuple):
     message: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class HandPose:
     """The joints of one hand.
 
@@ -106,6 +106,10 @@ class HandPose:
         """Return the result for an image without a hand: all values are NaN."""
         nan = np.full((len(layout), 3), np.nan)
         return cls(nan, nan, nan, nan[:, 0], layout, "no_hand", hand, nan[0], cube, camera, model, source)
+
+    def __repr__(self) -> str:
+        found = "no hand" if self.status == "no_hand" else f"{self.hand} hand at {self.center[2]:.0f} mm, {self.status}"
+        return f"HandPose({found}, {len(self.layout)} {self.layout.name} joints)"
 
     def __getitem__(self, joint: str) -> np.ndarray:
         """Return xyz (3,) of a joint, given its name."""
@@ -214,6 +218,10 @@ class HandPose:
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise HandPoseError(f"not a hand pose record: {type(error).__name__} {str(error)[:100]}") from None
+
+    def to_json(self) -> str:
+        """Return the record `to_dict` as one line of JSON."""
+        return json.dumps(self.to_dict())
 
     def save(self, path: str | Path, *, force: bool = False) -> None:
         """Write the record `to_dict` to a JSON file; an existing file is overwritten only with `force`.

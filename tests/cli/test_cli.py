@@ -118,7 +118,7 @@ def test_pictures_are_drawn_and_overwriting_requires_force(tmp_path: Path) -> No
     arguments = ["predict", OPEN, other, *CAMERA, "--draw", tmp_path / "pictures", "-o", tmp_path / "out.jsonl"]
     assert run(*arguments)[0] == 0
     for name in ("open.png", "open-2.png"):
-        assert cv2.imread(str(tmp_path / "pictures" / name)).shape == (480, 640, 3)
+        assert cv2.imread(str(tmp_path / "pictures" / name)).shape == (960, 1280, 3)
     before = (tmp_path / "out.jsonl").read_bytes()
     code, _, err = run(*arguments)
     assert code == 2

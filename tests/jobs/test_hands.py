@@ -55,8 +55,10 @@ def test_each_hand_has_a_record_with_its_index_and_side(images: list[Path], tmp_
     # The picture shows both skeletons.
     picture = cv2.imread(str(tmp_path / "pictures" / "both.png"))
     for record in records[:2]:
+        scale = picture.shape[1] / record["camera"]["width"]
         for u, v, _ in record["uvz"]:
-            assert np.ptp(picture[round(v), round(u)].astype(int)) > 20 or picture[round(v), round(u)].min() > 200
+            pixel = picture[int((v + 0.5) * scale), int((u + 0.5) * scale)].astype(int)
+            assert np.ptp(pixel) > 20 or pixel.min() > 200
     # A resumed job keeps all records of an image.
     before = out.read_text()
     assert predict(*images, *BOTH, "-o", out, "--draw", tmp_path / "pictures", "--resume").exit_code == 0
