@@ -30,6 +30,7 @@ _UNITS = (
     ("0.125 mm (SR300, SR305)", "0.125"),
     ("0.25 mm (L515)", "0.25"),
     ("NYU's two-byte PNG", "nyu"),
+    ("HO-3D's two-byte PNG", "ho3d"),
 )
 _COLUMNS = ("hand", "joint", "x mm", "y mm", "z mm", "u px", "v px", "expected error mm")
 _UPLOADS_KEPT_S = 3600

@@ -133,7 +133,7 @@ def other_units(depth: np.ndarray, query: Query, predict: Predict) -> list[Other
         query: What is known about the image.
         predict: Predicts the image in another unit.
     """
-    if query.unit == "nyu":
+    if query.unit in ("nyu", "ho3d"):
         return []
     factor = millimeters_per_unit(query.unit)
     found = []

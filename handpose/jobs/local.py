@@ -14,11 +14,12 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.io.atomic import write_atomically
 from handpose.io.choices import Format
-from handpose.io.depth.read import SUFFIXES
+from handpose.io.depth.read import SUFFIXES, read_bytes
+from handpose.io.depth.stacks import count_frames, split_frames
 from handpose.io.inputs import file_of, frame_path, is_archive, list_files
 from handpose.io.outputs import refuse_existing
 from handpose.jobs.job import PredictJob
-from handpose.jobs.pipeline import FileResult, predict_files
+from handpose.jobs.pipeline import FetchedFile, FileResult, predict_files
 from handpose.localization.centers import read_centers
 from handpose.recordings.open import is_recording, open_recording
 from handpose.recordings.recording import Recording, StoredFrame
@@ -31,6 +32,8 @@ from handpose.results.writers import open_writer
 
 _FILE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".svg", ".pdf", ".htm", ".html")
 """Extensions that name a file and not a folder."""
+
+_Input = Path | FetchedFile | StoredFrame
 
 
 class LocalProgress(NamedTuple):
@@ -92,7 +95,7 @@ def predict_local(
         )
         with contextlib.closing(results):
             for result in results:
-                path = result.path.path if isinstance(result.path, StoredFrame) else result.path
+                path = _path_of(result.path)
                 poses = _show(result, pictures.get(path), pages.get(path))
                 failed = FailedFrame(str(path), str(result.error), estimator.layout)
                 records: Sequence[Record] = [*map(add_keypoints, poses)] or [failed]
@@ -127,16 +130,34 @@ def _local_inputs(job: PredictJob) -> list[Path | Recording]:
 
 def _frames(each: Path | Recording) -> list[Path]:
     """Return the paths of an input's frames."""
-    return [each] if isinstance(each, Path) else [frame_path(each.path, number) for number in range(each.count())]
+    if isinstance(each, Recording):
+        return [frame_path(each.path, number) for number in range(each.count())]
+    count = count_frames(each)
+    return [each] if count == 1 else [frame_path(each, number) for number in range(count)]
 
 
-def _read_inputs(inputs: Iterable[Path | Recording], wanted: Container[Path]) -> Iterator[Path | StoredFrame]:
+def _read_inputs(inputs: Iterable[Path | Recording], wanted: Container[Path]) -> Iterator[_Input]:
     """Yield the files and frames that are wanted."""
     for each in inputs:
-        frames = [each] if isinstance(each, Path) else each.read()
+        frames = each.read() if isinstance(each, Recording) else _read_file(each)
         for frame in frames:
-            if (frame.path if isinstance(frame, StoredFrame) else frame) in wanted:
+            if _path_of(frame) in wanted:
                 yield frame
+
+
+def _read_file(path: Path) -> Iterator[Path | FetchedFile]:
+    """Yield a depth file, or its frames if there are several."""
+    if count_frames(path) == 1:
+        yield path
+        return
+    for frame in split_frames(str(path), read_bytes(path, str(path))):
+        yield FetchedFile(*frame)
+
+
+def _path_of(frame: _Input) -> Path:
+    if isinstance(frame, StoredFrame):
+        return frame.path
+    return Path(frame.name) if isinstance(frame, FetchedFile) else frame
 
 
 def _centers(job: PredictJob, files: int) -> np.ndarray | None:
@@ -183,7 +204,7 @@ def _check_targets(job: PredictJob, files: Iterable[Path], targets: Iterable[Pat
             refuse_existing(path, force=job.force or job.resume, or_resume=job.output is not None)
 
 
-def _show(result: FileResult[Path | StoredFrame], picture: Path | None, page: Path | None) -> list[HandPose]:
+def _show(result: FileResult[_Input], picture: Path | None, page: Path | None) -> list[HandPose]:
     """Write the picture and the page of a result, and return its poses, which name the picture.
 
     There is no page without a hand.

@@ -161,7 +161,7 @@ def _decode(name: str, messages: dict[str, bytes], camera: Camera | None) -> Dep
         data = image.octets()[len(_COMPRESSION_HEADER) :].tobytes()
     except (KeyError, ValueError, HandPoseError) as error:
         raise DepthReadError(f"{name}: is damaged ({error}); copy the recording again") from None
-    depth = to_depth(read_png(name, data, nyu=False), unit)
+    depth = to_depth(read_png(name, data, coding=None), unit)
     return DepthFrame(depth, camera.for_image(depth.shape[1], depth.shape[0]), time, unit)
 
 

@@ -224,7 +224,7 @@ def _stored_values(name: str, message: Any, unit: float) -> tuple[np.ndarray, fl
     if len(data) < _COMPRESSION_HEADER.size:
         raise DepthReadError(f"{name}: the compressed image is truncated")
     _, a, b = _COMPRESSION_HEADER.unpack_from(data)
-    stored = read_png(name, data[_COMPRESSION_HEADER.size :], nyu=False)
+    stored = read_png(name, data[_COMPRESSION_HEADER.size :], coding=None)
     if not message.format.startswith("32FC1"):
         return stored, unit
     with np.errstate(divide="ignore", invalid="ignore"):  # the inverse of the depth in m was quantized

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +43,7 @@ def download_file(
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # the client reads it when it is imported
     from huggingface_hub import hf_hub_download
 
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it prints two lines per retry; errors are raised
     source = f"{repo_id}@{revision}" if revision else repo_id
     damaged = ""
     for _ in range(2):

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from handpose.errors import DepthReadError
+from handpose.io.depth.units import Coding
 
 MAX_PIXELS = 50_000_000
 """Maximum number of pixels. Larger images are rejected before memory is allocated."""
 
 MAX_FILE_BYTES = 1 << 30
 """Maximum size of a depth file, in bytes."""
+
+
+MAX_FRAMES = 100_000
+"""Maximum number of frames in a depth file."""
 
 
 def check_size(name: str, height: int, width: int) -> None:
@@ -28,19 +33,29 @@ def not_depth(name: str, description: str) -> DepthReadError:
     """Return the error for a file that contains a picture instead of depth."""
     return DepthReadError(
         f"{name}: is {description}, which cannot store millimeters; expected one 16-bit channel. Save the "
-        "raw depth of the camera (for NYU's two-byte coding, pass unit nyu)"
+        "raw depth of the camera"
     )
 
 
-def reject_nyu(name: str, nyu: bool) -> None:
-    """Reject the unit `nyu` for formats other than PNG.
+def reject_coding(name: str, coding: Coding | None) -> None:
+    """Reject the units `nyu` and `ho3d` for formats other than PNG.
 
     Args:
         name: Name of the file in error messages.
-        nyu: Whether the unit is `nyu`.
+        coding: The unit, if it is one of these.
 
     Raises:
-        DepthReadError: The unit is `nyu`.
+        DepthReadError: The unit is one of these.
     """
-    if nyu:
-        raise DepthReadError(f"{name}: unit nyu is a coding of PNG files; pass the unit of the values of this file")
+    if coding:
+        raise DepthReadError(
+            f"{name}: unit {coding} is a coding of PNG files; pass the unit of the values of this file"
+        )
+
+
+def several_frames(name: str, count: int) -> DepthReadError:
+    """Return the error for a file with several frames where one is expected."""
+    return DepthReadError(
+        f"{name}: contains {count} frames, but one is expected here; handpose predict and a folder of handpose live "
+        "read them all, and in Python a list of arrays (H, W) can be passed"
+    )

@@ -7,19 +7,27 @@ import struct
 import numpy as np
 
 from handpose.errors import DepthReadError
-from handpose.io.depth.limits import check_size, reject_nyu
+from handpose.io.depth.limits import check_size, reject_coding
+from handpose.io.depth.units import Coding
+
+_MAX_SIDE = 1 << 15  # px: raw values exceed it in most files, since the header has 32-bit numbers
 
 
-def read_msra(name: str, data: bytes, nyu: bool) -> np.ndarray:
+def read_msra(name: str, data: bytes, coding: Coding | None) -> np.ndarray:
     """Read the depth (H, W) in mm of an MSRA file.
 
     The file contains six int32 (width and height of the image; left, top, right and bottom of a window), and the depth
     in the window as float32.
     """
-    reject_nyu(name, nyu)
+    reject_coding(name, coding)
     if len(data) < 24:
         raise DepthReadError(f"{name}: expected MSRA's 24-byte header, got {len(data)} bytes")
     width, height, left, top, right, bottom = struct.unpack_from("<6i", data)
+    if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
+        raise DepthReadError(
+            f"{name}: does not start with MSRA's header; if it contains raw values, convert it: "
+            "numpy.save('depth.npy', numpy.fromfile('depth.bin', 'uint16').reshape(height, width))"
+        )
     check_size(name, height, width)
     if not (0 <= left <= right <= width and 0 <= top <= bottom <= height):
         raise DepthReadError(

@@ -11,6 +11,7 @@ import numpy as np
 
 from handpose.errors import DepthReadError
 from handpose.io.depth.limits import check_size, not_depth
+from handpose.io.depth.units import Coding
 
 
 def decode_pixels(data: bytes) -> np.ndarray | None:
@@ -31,33 +32,51 @@ _PASSES = {  # per interlace method: first column and row of each pass, and the 
 }
 
 
-def _png_header(name: str, head: bytes, nyu: bool) -> list[tuple[int, int]]:
+def _png_header(name: str, head: bytes, coding: Coding | None) -> list[tuple[int, int]]:
     """Check that the file is a depth image, and return the rows and the bytes per row of each pass."""
     if len(head) < _PNG_HEADER or head[:8] != _PNG_MAGIC or head[8:16] != b"\0\0\0\rIHDR":
         raise DepthReadError(f"{name}: expected a PNG, got {len(head)} bytes of another format or a truncated file")
     width, height, bits, color, compression, filtering, interlace = struct.unpack(">II5B", head[16:29])
     check_size(name, height, width)
-    if nyu and (bits, color) != (8, 2):
-        raise DepthReadError(f"{name}: NYU's coding is an 8-bit RGB PNG, got {bits}-bit, color type {color}")
-    if not nyu and (bits, color) != (16, 0):
+    if coding and (bits, color) != (8, 2):
+        raise DepthReadError(
+            f"{name}: unit {coding} is a coding of 8-bit RGB PNGs, got {bits}-bit, color type {color}; pass the unit "
+            "of the values of this file"
+        )
+    if not coding and (bits, color) != (16, 0):
         kind = {0: "gray", 2: "RGB", 3: "palette", 4: "gray with alpha", 6: "RGBA"}.get(color, "unknown")
+        if (bits, color) == (8, 2):
+            raise DepthReadError(
+                f"{name}: is an 8-bit RGB PNG; expected one 16-bit channel. If it has two bytes per value, pass unit "
+                "nyu (data set NYU) or ho3d (data set HO-3D); a picture of depth in colors cannot be used"
+            )
         raise not_depth(name, f"{'an' if bits == 8 else 'a'} {bits}-bit {kind} PNG")
     if (compression, filtering) != (0, 0) or interlace not in _PASSES:
         raise DepthReadError(f"{name}: the PNG's header is damaged; copy or record it again")
     sizes = [(-((y - height) // dy), -((x - width) // dx)) for x, y, dx, dy in _PASSES[interlace]]
-    return [(rows, 1 + columns * (3 if nyu else 2)) for rows, columns in sizes if rows > 0 and columns > 0]
+    return [(rows, 1 + columns * (3 if coding else 2)) for rows, columns in sizes if rows > 0 and columns > 0]
 
 
-def read_png(name: str, data: bytes, nyu: bool) -> np.ndarray:
-    """Read the values (H, W) of a 16-bit PNG, or of a PNG in NYU's two-byte coding."""
-    passes = _png_header(name, data[:_PNG_HEADER], nyu)
+def read_png(name: str, data: bytes, coding: Coding | None) -> np.ndarray:
+    """Read the values (H, W) of a 16-bit PNG, or of a PNG with two bytes per value."""
+    passes = _png_header(name, data[:_PNG_HEADER], coding)
     image = decode_pixels(_unpack(name, data[:_PNG_HEADER], _png_stream(name, data), passes))
     if image is None:
         raise DepthReadError(f"{name}: the PNG does not decode; copy or record it again")
-    if nyu:
-        coded: np.ndarray = image[..., 1].astype(np.uint16) * 256 + image[..., 0]  # green, blue
-        return coded
-    return image
+    return _decode_bytes(name, image, coding) if coding else image
+
+
+def _decode_bytes(name: str, image: np.ndarray, coding: Coding) -> np.ndarray:
+    """Return the values of a color image (H, W, 3), blue first: the high byte is green, the low byte blue or red."""
+    low, other = (0, 2) if coding == "nyu" else (2, 0)
+    if not image[..., low].any() and image[..., other].any():
+        right = "ho3d, if it is of HO-3D" if coding == "nyu" else "nyu, if it is of NYU"
+        raise DepthReadError(
+            f"{name}: the channel of the low byte in unit {coding} is empty, and the bytes are in another channel; "
+            f"pass unit {right}, or swap red and blue, which OpenCV and other programs order differently"
+        )
+    values: np.ndarray = image[..., 1].astype(np.uint16) * 256 + image[..., low]
+    return values
 
 
 def _png_stream(name: str, data: bytes) -> bytes:

@@ -13,6 +13,7 @@ from handpose.io.depth.npy import read_npy, read_npz
 from handpose.io.depth.png import read_png
 from handpose.io.depth.tiff import read_tiff
 from handpose.io.depth.units import DepthUnit, millimeters_per_unit, warn_about_unit
+from handpose.io.inputs import file_of
 
 SUFFIXES = (".png", ".tif", ".tiff", ".npy", ".npz", ".bin")
 """Extensions of the files that `read_depth` reads."""
@@ -24,7 +25,7 @@ def read_depth(path: str | Path, unit: DepthUnit = "mm") -> np.ndarray:
     """Read a depth image.
 
     Formats: PNG and TIFF with 16-bit integers, TIFF with 32-bit floats, `.npy`, `.npz` (one array, or one named
-    `depth`), MSRA's `.bin`, and NYU's two-byte PNG if `unit="nyu"`.
+    `depth`), MSRA's `.bin`, and PNGs with two bytes per value if the unit is `nyu` or `ho3d`.
 
     Args:
         path: Depth file.
@@ -34,8 +35,8 @@ def read_depth(path: str | Path, unit: DepthUnit = "mm") -> np.ndarray:
         Depth (H, W) float32 in mm. It is 0 where the stored value is 0, NaN, infinite or negative.
 
     Raises:
-        DepthReadError: The file does not exist, is damaged or too large, or does not contain depth. 8-bit and color
-            images are rejected, since they cannot store millimeters.
+        DepthReadError: The file does not exist, is damaged or too large, does not contain depth, or contains several
+            frames. 8-bit and color images are rejected, since they cannot store millimeters.
 
     Warns:
         DepthUnitWarning: In this unit, the nearest surface is not at the distance of a hand.
@@ -86,8 +87,9 @@ def decode_depth(data: bytes, name: str, unit: DepthUnit = "mm") -> np.ndarray:
     factor = millimeters_per_unit(unit)
     if len(data) > MAX_FILE_BYTES:
         raise DepthReadError(f"{name}: {len(data)} bytes; the maximum is {MAX_FILE_BYTES}")
-    suffix = Path(name).suffix.lower() or next((_MAGIC[head] for head in _MAGIC if data.startswith(head)), "")
-    stored = _READERS[_check_suffix(name, suffix)](name, data, unit == "nyu")
+    suffix = "" if file_of(Path(name)) != Path(name) else Path(name).suffix.lower()
+    suffix = suffix or next((_MAGIC[head] for head in _MAGIC if data.startswith(head)), "")
+    stored = _READERS[_check_suffix(name, suffix)](name, data, unit if unit in ("nyu", "ho3d") else None)
     depth = to_depth(stored, factor)
     warn_about_unit(depth, factor, Path(name).name, integers=stored.dtype.kind in "ui")
     return depth
@@ -110,7 +112,7 @@ def to_depth(array: np.ndarray, unit: DepthUnit = "mm") -> np.ndarray:
     if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "uif" or array.dtype.itemsize == 1:
         raise HandPoseError(
             f"depth must be (H, W) numbers of 16 bits or more, got {array.shape} {array.dtype}; "
-            "read files with handpose.read_depth"
+            + ("pass several frames as a list of arrays" if array.ndim > 2 else "read files with handpose.read_depth")
         )
     factor = millimeters_per_unit(unit)
     with np.errstate(over="ignore", invalid="ignore"):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import struct
 import threading
+from collections.abc import Iterator
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 
 from handpose.errors import DepthReadError
-from handpose.io.depth.limits import check_size, not_depth, reject_nyu
+from handpose.io.depth.limits import MAX_FRAMES, check_size, not_depth, reject_coding, several_frames
 from handpose.io.depth.png import decode_pixels
+from handpose.io.depth.units import Coding
 
 _TIFF_TYPES = {1: "B", 3: "H", 4: "I"}
 _WIDTH, _HEIGHT, _BITS, _SAMPLES, _FORMAT = 256, 257, 258, 277, 339
@@ -18,6 +21,7 @@ _STRIPS, _STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES = 273, 279
 _READ_TAGS = {_WIDTH, _HEIGHT, _BITS, _SAMPLES, _FORMAT, _STRIPS, _STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILES}
 _READ_TAGS |= {_TILE_BYTES}
 _MAX_STRIPS = 1 << 20
+_PAGE_KIND, _NO_IMAGE = 254, 0b101  # tag; a reduced copy of another page, or a mask
 
 _LOG_LEVEL = threading.Lock()  # OpenCV has one log level for all threads
 
@@ -68,9 +72,54 @@ def _tiff_header(name: str, data: bytes) -> tuple[int, int, np.dtype]:
     return height, width, np.dtype(dtype)
 
 
-def read_tiff(name: str, data: bytes, nyu: bool) -> np.ndarray:
+def read_tiff(name: str, data: bytes, coding: Coding | None) -> np.ndarray:
     """Read the values (H, W) of a TIFF with 16-bit integers or 32-bit floats."""
-    reject_nyu(name, nyu)
+    reject_coding(name, coding)
+    if (pages := len(_pages(data))) > 1:
+        raise several_frames(name, pages)
+    return _read_first(name, data)
+
+
+def count_tiff(name: str, file: BinaryIO) -> int:
+    """Return the number of pages of a TIFF."""
+    return max(1, len(_pages(file.read())))
+
+
+def tiff_frames(name: str, file: BinaryIO) -> Iterator[np.ndarray]:
+    """Yield the pages (H, W) of a TIFF."""
+    data = bytearray(file.read())
+    for page in _pages(data):
+        struct.pack_into("<I" if data[:2] == b"II" else ">I", data, 4, page)
+        yield _read_first(name, bytes(data))
+
+
+def _pages(data: bytes | bytearray) -> list[int]:
+    """Return where the pages of a TIFF start, without reduced copies and masks; none where it is damaged."""
+    order = "<" if data[:2] == b"II" else ">"
+    pages: list[int] = []
+    try:
+        (at,) = struct.unpack_from(order + "I", data, 4)
+        seen = set[int]()
+        while at and at not in seen and len(pages) <= MAX_FRAMES:
+            seen.add(at)
+            (entries,) = struct.unpack_from(order + "H", data, at)
+            end = at + 2 + 12 * entries
+            (following,) = struct.unpack_from(order + "I", data, end)
+            kinds = [
+                struct.unpack_from(order + "I", data, entry + 8)[0]
+                for entry in range(at + 2, end, 12)
+                if struct.unpack_from(order + "H", data, entry)[0] == _PAGE_KIND
+            ]
+            if not (kinds and kinds[0] & _NO_IMAGE):
+                pages.append(at)
+            at = following
+    except struct.error:
+        pass
+    return pages
+
+
+def _read_first(name: str, data: bytes) -> np.ndarray:
+    """Read the first page."""
     height, width, dtype = _tiff_header(name, data)
     with _LOG_LEVEL:  # OpenCV would print messages about damaged files, which raise an error below
         level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

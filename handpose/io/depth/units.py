@@ -9,8 +9,14 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.io.warn import InputWarning, warn
 
-DepthUnit = Literal["mm", "m", "nyu"] | float
-"""Unit of stored values: `mm`, `m`, millimeters per stored unit, or `nyu` (NYU's color PNG, depth = G*256 + B)."""
+DepthUnit = Literal["mm", "m", "nyu", "ho3d"] | float
+"""Unit of stored values: `mm`, `m`, millimeters per stored unit, or a color PNG with two bytes per value: `nyu` (mm,
+G*256 + B) or `ho3d` (0.125 mm, G*256 + R)."""
+
+Coding = Literal["nyu", "ho3d"]
+"""A unit that is also a coding of the values in a color PNG."""
+
+_HO3D_MM = 0.12498664727900177  # as the authors of HO-3D state it
 
 
 class DepthUnitWarning(InputWarning):
@@ -31,13 +37,15 @@ def millimeters_per_unit(unit: DepthUnit) -> float:
         return 1.0
     if unit == "m":
         return 1000.0
+    if unit == "ho3d":
+        return _HO3D_MM
     if isinstance(unit, (int, float)) and not isinstance(unit, bool) and 1e-6 <= unit <= 1e6:
         return float(unit)
-    raise HandPoseError(f"unit must be mm, m, nyu or a number of millimeters per stored unit, got {unit!r}")
+    raise HandPoseError(f"unit must be mm, m, nyu, ho3d or a number of millimeters per stored unit, got {unit!r}")
 
 
 def parse_unit(text: str) -> DepthUnit:
-    """Parse `mm`, `m`, `nyu` or a number of millimeters per stored unit.
+    """Parse `mm`, `m`, `nyu`, `ho3d` or a number of millimeters per stored unit.
 
     Raises:
         HandPoseError: The text is none of these.

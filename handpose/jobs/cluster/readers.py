@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from handpose.errors import DepthReadError
 from handpose.io.depth.limits import MAX_FILE_BYTES
 from handpose.io.depth.read import SUFFIXES, read_bytes
+from handpose.io.depth.stacks import split_frames
 from handpose.io.inputs import PARQUET, is_archive
 from handpose.jobs.cluster.shards import InputFile, Shard
 from handpose.jobs.pipeline import FetchedFile
@@ -30,7 +31,7 @@ def read_shard(shard: Shard, batch_size: int) -> Iterator[list[FetchedFile]]:
     """
     piece: list[FetchedFile] = []
     size = 0
-    for file in _frames(shard):
+    for file in _single_frames(shard):
         piece.append(file)
         size += len(file.data)
         if len(piece) % batch_size == 0 and (len(piece) >= _PIECE_FILES or size >= _PIECE_BYTES):
@@ -38,6 +39,16 @@ def read_shard(shard: Shard, batch_size: int) -> Iterator[list[FetchedFile]]:
             piece, size = [], 0
     if piece:
         yield piece
+
+
+def _single_frames(shard: Shard) -> Iterator[FetchedFile]:
+    """Yield the files of a shard, those with several frames as one file per frame."""
+    for file in _frames(shard):
+        if file.reason:
+            yield file
+        else:
+            for frame in split_frames(file.name, file.data):
+                yield FetchedFile(*frame)
 
 
 def _frames(shard: Shard) -> Iterator[FetchedFile]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from handpose.errors import HandPoseError
+from handpose.errors import DepthReadError, HandPoseError
 from handpose.geometry.camera import Camera
-from handpose.io.depth.read import SUFFIXES, read_depth
+from handpose.io.depth.read import SUFFIXES, decode_depth, read_bytes
+from handpose.io.depth.stacks import EncodedFrame, split_frames
 from handpose.io.depth.units import DepthUnit, millimeters_per_unit
 from handpose.io.inputs import natural_key
 from handpose.io.warn import warn_skipped
@@ -31,11 +33,22 @@ def frames(folder: str | Path, camera: Camera, *, unit: DepthUnit = "mm", fps: f
     files = sorted((file for file in Path(folder).iterdir() if file.suffix.lower() in SUFFIXES), key=natural_key)
     if not files:
         raise HandPoseError(f"{folder}: no depth files in this folder; expected {', '.join(SUFFIXES)}")
-    for number, file in enumerate(files):
+    for number, (name, data, reason) in enumerate(frame for file in files for frame in _frames_of(file)):
         try:
-            depth = read_depth(file, unit)
+            if reason:
+                raise DepthReadError(reason)
+            depth = decode_depth(data, name, unit)
             fitted = camera.for_image(depth.shape[1], depth.shape[0])
         except HandPoseError as error:
-            warn_skipped(str(file), error)
+            warn_skipped(name, error)
             continue
         yield DepthFrame(depth, fitted if camera.width else camera, number / fps, millimeters_per_unit(unit))
+
+
+def _frames_of(file: Path) -> Iterator[EncodedFrame]:
+    try:
+        data = read_bytes(file, str(file))
+    except DepthReadError as error:
+        yield EncodedFrame(str(file), b"", str(error))
+    else:
+        yield from split_frames(str(file), data)
