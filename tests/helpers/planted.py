@@ -113,7 +113,7 @@ def _depth() -> Iterator[Planted]:
     for bits, colour in ((8, 0), (8, 2), (16, 2), (8, 3), (16, 4), (16, 6), (1, 0), (77, 99)):
         yield Planted(fault, "png", png(ROWS, bits=bits, colour=colour), "16-bit channel")
         if (bits, colour) != (8, 2):
-            yield Planted(fault, "nyu png", png(ROWS, bits=bits, colour=colour), "NYU's coding is")
+            yield Planted(fault, "nyu png", png(ROWS, bits=bits, colour=colour), "is a coding of 8-bit RGB PNGs")
     for tags, message in (
         ({258: (3, 8)}, "8 bits"),
         ({258: (3, 64), 339: (3, 3)}, "64 bits"),

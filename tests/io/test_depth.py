@@ -109,7 +109,9 @@ class TestRejected:
         self.assert_rejected(tmp_path, "b.png", cv2.imencode(".png", color)[1].tobytes(), "16-bit RGB PNG")
         self.assert_rejected(tmp_path, "c.tif", cv2.imencode(".tif", gray)[1].tobytes(), "1 channels, 8 bits")
         self.assert_rejected(tmp_path, "d.tif", cv2.imencode(".tif", color)[1].tobytes(), "3 channels")
-        self.assert_rejected(tmp_path, "e.png", cv2.imencode(".png", DEPTH)[1].tobytes(), "is a coding of 8-bit RGB PNGs", unit="nyu")
+        self.assert_rejected(
+            tmp_path, "e.png", cv2.imencode(".png", DEPTH)[1].tobytes(), "is a coding of 8-bit RGB PNGs", unit="nyu"
+        )
         self.assert_rejected(tmp_path, "f.jpg", b"", "not a depth format")
 
     def test_missing_files_and_folders(self, tmp_path) -> None:

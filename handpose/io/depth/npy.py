@@ -92,7 +92,9 @@ def _npy_header(name: str, head: bytes) -> tuple[np.dtype, tuple[int, int, int],
     descr, fortran, shape = (pattern.search(text) for pattern in _NPY_VALUES)
     declared = tuple(map(int, re.findall(rb"\d+", shape[1]))) if shape else ()
     if start > len(head) or not (descr and fortran and shape):
-        raise DepthReadError(f"{name}: its header is damaged, or it does not contain numbers; expected (H, W) depth")
+        raise DepthReadError(
+            f"{name}: its header is damaged, or it does not contain numbers; expected an (H, W) array of numbers"
+        )
     dtype = np.dtype(descr[1].decode())
     if dtype.itemsize == 1:
         raise not_depth(name, f"an array of {dtype}")
