@@ -178,9 +178,13 @@ def _camera(info: Any, topic: str, path: Path, *, rectified: bool) -> Camera:
     k, d, p = (np.array(getattr(info, name if hasattr(info, name) else name.upper())) for name in "kdp")
     if info.roi.x_offset or info.roi.y_offset:
         raise HandPoseError(f"{path}: the images are a window of the camera's image; pass its intrinsics with --camera")
-    fx, fy, cx, cy = (p[0], p[5], p[2], p[6]) if rectified and np.any(d) else (k[0], k[4], k[2], k[5])
+    values = {"width": info.width, "height": info.height}
+    if rectified and np.any(d):
+        values |= {"fx": p[0], "fy": p[5], "cx": p[2], "cy": p[6]}
+    else:
+        values |= {"K": k.reshape(3, 3).tolist(), "D": d.tolist(), "distortion_model": info.distortion_model}
     try:
-        return Camera(fx, fy, cx, cy, info.width, info.height)
+        return Camera.of(values)
     except HandPoseError as error:
         raise HandPoseError(f"{path}: {topic}: {error}; pass the intrinsics with --camera") from None
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import struct
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from handpose import Camera, HandPoseError, Recorder, SkippedFrameWarning
+from handpose import Camera, Distortion, HandPoseError, Recorder, SkippedFrameWarning
 from handpose.io.depth.read import to_depth
 from handpose.recordings.frame import DepthFrame
 from handpose.recordings.open import open_recording, recorded_frames
@@ -45,6 +46,22 @@ def test_replayed_frames_are_bitwise_identical(tmp_path: Path, unit: float) -> N
         assert one.depth.tobytes() == other.depth.tobytes()
         assert other.depth.dtype == np.float32
         assert (one.camera, one.time, one.unit) == (other.camera, other.time, other.unit)
+
+
+@pytest.mark.parametrize(
+    "lens",
+    [
+        Distortion("brown_conrady", (0.1, -0.05, 0.001, 0.002, 0.01)),
+        Distortion("brown_conrady", (0.1, -0.05, 0.001, 0.002, 0.01, 0.2, 0.03, 0.004)),
+        Distortion("inverse_brown_conrady", (0.1, -0.05, 0.001, 0.002, 0.01)),
+        Distortion("kannala_brandt", (0.1, -0.05, 0.001, 0.002)),
+    ],
+)
+def test_the_distortion_is_recorded(tmp_path: Path, lens: Distortion) -> None:
+    camera = dataclasses.replace(CAMERA, distortion=lens)
+    record(tmp_path / "a.mcap", [random_frames(1.0, 1)[0]._replace(camera=camera)])
+    (frame,) = read(tmp_path / "a.mcap")
+    assert frame.camera == camera
 
 
 def test_other_programs_read_the_file(tmp_path: Path) -> None:

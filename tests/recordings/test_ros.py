@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from handpose import Camera, HandPoseError
+from handpose import Camera, Distortion, HandPoseError
 from handpose.errors import DepthReadError
 from handpose.recordings.open import open_recording
 from tests.helpers.recordings import LENS, frames, play_realsense, record_realsense
@@ -196,6 +197,14 @@ def test_rectified_images_have_the_camera_of_the_rectification(tmp_path: Path) -
         bag.image(DEPTH, 1.0, "16UC1", IMAGES[0])
     (frame,) = frames(tmp_path / "a")
     assert frame.camera == Camera(250.0, 251.0, 150.0, 110.0, 320, 240)
+
+
+def test_the_distortion_of_raw_images_is_read(tmp_path: Path) -> None:
+    with Bag(tmp_path / "a", ".db3") as bag:
+        bag.info(INFO, LENS, d=(0.1, 0.0, 0.0, 0.0, 0.0))
+        bag.image("/camera/depth/image_raw", 1.0, "16UC1", IMAGES[0])
+    (frame,) = frames(tmp_path / "a")
+    assert frame.camera == replace(LENS, distortion=Distortion("brown_conrady", (0.1, 0.0, 0.0, 0.0)))
 
 
 def test_damaged_frames_are_named_and_do_not_affect_the_others(tmp_path: Path) -> None:
