@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from handpose.cli.main import app
-from handpose.errors import WeightsError
+from handpose.errors import HandPoseError, WeightsError
 from handpose.network.config import JGRP2OConfig
 from handpose.network.losses import pose_loss
 from handpose.network.model import JGRP2O, StackOutput, pixel_grid
@@ -180,4 +180,4 @@ def test_the_list_is_printed_as_text_and_as_json() -> None:
     assert {row["name"]: row["parameters"] for row in rows}["attention"] == 1_415_076
     text = CliRunner().invoke(app, ["ablate", "--list", "--only", "heatmap"]).stdout
     assert text.startswith("heatmap        1,360,064  paper 1.37M")
-    assert CliRunner().invoke(app, ["ablate", "--only", "nothing"]).exit_code == 2
+    assert isinstance(CliRunner().invoke(app, ["ablate", "--only", "nothing"]).exception, HandPoseError)
