@@ -127,8 +127,8 @@ def _depth() -> Iterator[Planted]:
         np.zeros((3, 4), "c8"),
         np.array([["a"]]),
     ):
-        yield Planted(fault, "npy", npy(array), "array of numbers|16-bit")
-        yield Planted(fault, "npz", npz(npy(array)), "array of numbers|16-bit")
+        yield Planted(fault, "npy", npy(array), "array of numbers|16-bit|or \\(N, H, W\\)")
+        yield Planted(fault, "npz", npz(npy(array)), "array of numbers|16-bit|or \\(N, H, W\\)")
 
     fault = "nothing there"
     for name in ("png", "nyu png", "tiff", "npy", "npz", "msra bin", "camera json", "camera yaml", "config"):
@@ -138,7 +138,7 @@ def _depth() -> Iterator[Planted]:
     yield Planted(fault, "png", png(b"", 0, 0), "0 x 0 px")
     yield Planted(fault, "tiff", tiff({256: (4, 0)}), "0 x 12 px")
     yield Planted(fault, "npy", header((0, 5)), "5 x 0 px")
-    yield Planted(fault, "msra bin", msra(DEPTH[:0], (0, 0, 0, 0, 0, 0)), "0 x 0 px")
+    yield Planted(fault, "msra bin", msra(DEPTH[:0], (0, 0, 0, 0, 0, 0)), "0 x 0 px|MSRA's header")
 
     fault = "absurd size"
     yield Planted(fault, "png", png(b"", 2**31 - 1, 2**31 - 1), "2147483647 x 2147483647 px")
@@ -227,7 +227,7 @@ def _depth() -> Iterator[Planted]:
         *((-16, -12, 3, 2, 9, 10), (16, 12, -3, 2, 3, 10), (1 << 30, 1 << 30, 0, 0, 4, 4), (0, 12, 0, 2, 0, 10)),
         *((16, 12, -(1 << 31), -(1 << 31), (1 << 31) - 1, (1 << 31) - 1), (7_000, 7_000, 0, 0, 7_000, 7_000)),
     ):
-        yield Planted(fault, "msra bin", msra(window, numbers), "is not inside|declares|px; expected")
+        yield Planted(fault, "msra bin", msra(window, numbers), "is not inside|declares|px; expected|MSRA's header")
 
 
 def _labels() -> Iterator[Planted]:
