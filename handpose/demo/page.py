@@ -92,11 +92,11 @@ def make_page(models: Sequence[str], precision: Precision = "float32") -> gr.Blo
         changes = [image.clear, *(option.input for option in inputs[1:])]
         gr.on([page.load, *changes], show, inputs, outputs, show_progress="hidden")
 
-        def forget_example(camera: str) -> str:
-            return ASSUMED if camera in cameras else camera
+        def forget_example(camera: str, unit: str) -> tuple[str, str]:
+            return (ASSUMED, "mm") if camera in cameras else (camera, unit)
 
         # An uploaded image is from another camera than the examples.
-        image.upload(forget_example, inputs[1], inputs[1], show_progress="hidden").then(
+        image.upload(forget_example, inputs[1:3], inputs[1:3], show_progress="hidden").then(
             show, inputs, outputs, show_progress="hidden"
         )
 

@@ -86,9 +86,9 @@ def test_an_upload_replaces_the_camera_of_the_examples_but_no_other() -> None:
     page = make_page(["msra"])
     (file,) = (block for block in page.blocks.values() if block.get_block_name() == "file")
     (uploaded,) = (event for event in page.fns.values() if (file._id, "upload") in event.targets)
-    assert [block.label for block in uploaded.outputs] == ["Camera"]
-    assert uploaded.fn(NUMBERS) == ASSUMED
-    assert uploaded.fn("500,500,320,240") == "500,500,320,240"
+    assert [block.label for block in uploaded.outputs] == ["Camera", "Unit"]
+    assert uploaded.fn(NUMBERS, "0.125") == (ASSUMED, "mm")
+    assert uploaded.fn("500,500,320,240", "0.125") == ("500,500,320,240", "0.125")
 
 
 def test_a_port_in_use_is_reported() -> None:
