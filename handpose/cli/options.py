@@ -27,10 +27,12 @@ Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cu
 Backend = Annotated[str, typer.Option(metavar="BACKEND", help="auto, torch, onnxruntime or openvino.")]
 Camera = Annotated[
     str | None,
-    typer.Option("--camera", "-c", metavar="CAMERA", help="icvl, nyu, msra, fx,fy,cx,cy[,width,height], .json, .yaml."),
+    typer.Option(
+        "--camera", "-c", metavar="CAMERA", help="icvl, nyu, msra, fx,fy,cx,cy[,width,height], .json, .yaml, .txt."
+    ),
 ]
 Topic = Annotated[str | None, typer.Option(metavar="TOPIC", help="Topic of the depth images in a ROS bag.")]
-Unit = Annotated[str, typer.Option(metavar="UNIT", help="mm, m, millimeters per unit, or nyu.")]
+Unit = Annotated[str, typer.Option(metavar="UNIT", help="mm, m, millimeters per unit, nyu or ho3d.")]
 Views = Annotated[int, typer.Option(metavar="1|2|4", help="Rotated copies to average over: slower, better.")]
 Precision = Annotated[choices.Precision, typer.Option(help="int8 is faster and slightly less accurate.")]
 Joints = Annotated[choices.JointOrder | None, typer.Option(help="Add `keypoints` in the order of another program.")]
