@@ -13,7 +13,7 @@ import numpy as np
 
 from handpose import CAMERAS, Camera
 from handpose.evaluation.metrics import Evaluation
-from handpose.results.uvd import EVALUATORS, read_ground_truth, read_predictions, write_predictions
+from handpose.geometry.uvd import EVALUATORS, read_ground_truth, read_predictions, write_predictions
 
 FILES = {"nyu": ("v2v_posenet", "point_to_point", "deepprior_pp"), "icvl": ("v2v_posenet", "handpointnet")}
 PARTS = {"nyu": 2440, "icvl": 702}  # number of frames of NYU's first test subject and of ICVL's first test sequence

@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # `as` marks names as public for type checkers
     from handpose.geometry.layouts import MSRA21 as MSRA21
     from handpose.geometry.layouts import NYU14 as NYU14
     from handpose.geometry.layouts import JointLayout as JointLayout
+    from handpose.geometry.uvd import write_predictions as write_predictions
     from handpose.inference.diagnosis import check_frame as check_frame
     from handpose.inference.estimator import HandPoseEstimator as HandPoseEstimator
     from handpose.inference.query import AssumedCameraWarning as AssumedCameraWarning
@@ -58,7 +59,6 @@ if TYPE_CHECKING:  # `as` marks names as public for type checkers
     from handpose.results.pose import PoseWarning as PoseWarning
     from handpose.results.table import to_dataframe as to_dataframe
     from handpose.results.table import to_table as to_table
-    from handpose.results.uvd import write_predictions as write_predictions
     from handpose.training.config import TrainingConfig as TrainingConfig
     from handpose.training.on_synthetic import synthetic_task as synthetic_task
     from handpose.training.pose_task import write_model as write_model
@@ -100,7 +100,7 @@ _NAMES = {
     "results.page": ("pose_page",),
     "results.pose": ("HandPose", "PoseWarning"),
     "results.table": ("to_dataframe", "to_table"),
-    "results.uvd": ("write_predictions",),
+    "geometry.uvd": ("write_predictions",),
     "training.config": ("TrainingConfig",),
     "training.on_synthetic": ("synthetic_task",),
     "training.pose_task": ("write_model",),

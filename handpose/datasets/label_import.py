@@ -12,10 +12,10 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import LAYOUTS, JointLayout
+from handpose.geometry.uvd import read_predictions
 from handpose.io.choices import Hand, LayoutName
 from handpose.io.depth.units import DepthUnit
 from handpose.io.text import MAX_LABELS_BYTES, read_text
-from handpose.results.uvd import read_predictions
 
 
 def records_from_uvd(

@@ -8,7 +8,7 @@ from pathlib import Path
 from handpose.errors import HandPoseError
 from handpose.evaluation.metrics import Evaluation
 from handpose.evaluation.report import Entry, Report
-from handpose.results.uvd import EVALUATORS, read_ground_truth, read_predictions
+from handpose.geometry.uvd import EVALUATORS, read_ground_truth, read_predictions
 
 
 def compare_files(dataset: str, ground_truth: str | Path, predictions: Sequence[str | Path]) -> Report:

@@ -14,9 +14,9 @@ from handpose.errors import HandPoseError
 from handpose.evaluation.metrics import Evaluation
 from handpose.evaluation.on_real import predict_dataset
 from handpose.evaluation.report import Entry, Report
+from handpose.geometry.uvd import write_predictions
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.outputs import refuse_existing
-from handpose.results.uvd import write_predictions
 
 _FRAMES_PER_SHAPE_IMAGE = 160  # the whole test set comes with 12 images of each named hand shape
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from handpose.geometry.uvd import prediction_line
 from handpose.results.joint_rows import CSV_COLUMNS, joint_rows, warning_codes
 from handpose.results.mcap import mcap_bytes
 from handpose.results.pose import HandPose
 from handpose.results.records import FailedFrame, Record
-from handpose.results.uvd import prediction_line
 
 
 def _json_line(record: Record) -> str:
@@ -38,7 +38,7 @@ def _csv_cells(row: tuple[Any, ...]) -> Iterator[Any]:
 
 
 def _uvd_line(record: Record) -> str:
-    """Return the line that `handpose.results.uvd` reads; a failed frame is a line of `nan`."""
+    """Return the line that `handpose.geometry.uvd` reads; a failed frame is a line of `nan`."""
     missing = np.full((len(record.layout), 3), np.nan)
     return prediction_line(missing if isinstance(record, FailedFrame) else record.uvz) + "\n"
 

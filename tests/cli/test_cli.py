@@ -13,7 +13,7 @@ from handpose import HandPose, HandPoseError
 from handpose.cli import main as cli
 from handpose.errors import DeviceMemoryError
 from handpose.geometry.layouts import MSRA21
-from handpose.results.uvd import read_predictions
+from handpose.geometry.uvd import read_predictions
 from tests.helpers.command import CAMERA, OPEN, run
 from tests.helpers.paths import EXAMPLES, SHARED
 

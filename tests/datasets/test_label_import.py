@@ -13,7 +13,7 @@ from handpose.cli.main import app
 from handpose.datasets.records import RecordDataset, open_records
 from handpose.geometry.camera import CAMERAS
 from handpose.geometry.layouts import MSRA21
-from handpose.results.uvd import write_predictions
+from handpose.geometry.uvd import write_predictions
 from tests.helpers.datasets import joints, picture, png16
 
 

@@ -9,7 +9,7 @@ from handpose.errors import HandPoseError
 from handpose.evaluation.compare import compare_files
 from handpose.evaluation.metrics import Evaluation
 from handpose.geometry.layouts import ICVL16, NYU14
-from handpose.results.uvd import EVALUATORS, read_ground_truth, read_predictions, write_predictions
+from handpose.geometry.uvd import EVALUATORS, read_ground_truth, read_predictions, write_predictions
 from tests.helpers.paths import SHARED
 
 

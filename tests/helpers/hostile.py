@@ -32,12 +32,12 @@ from handpose.datasets.matfile import write_mat
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import LAYOUTS, NYU14
+from handpose.geometry.uvd import read_predictions
 from handpose.io.depth.read import read_depth
 from handpose.io.depth.units import DepthUnitWarning
 from handpose.localization.centers import read_centers
 from handpose.network.config import JGRP2OConfig
 from handpose.results.pose import HandPose
-from handpose.results.uvd import read_predictions
 from handpose.weights.resolve import find_weights
 from handpose.weights.tensorflow_bundle import crc32c, read_variables
 

@@ -16,10 +16,10 @@ from handpose.cli.main import app
 from handpose.errors import DeviceMemoryError, HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import NYU14
+from handpose.geometry.uvd import read_predictions
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import Query
 from handpose.jobs.pipeline import predict_files
-from handpose.results.uvd import read_predictions
 from handpose.runtimes.base import Runtime
 from handpose.runtimes.select import load_runtime
 from handpose.weights.resolve import find_weights
