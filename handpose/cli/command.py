@@ -20,8 +20,17 @@ _FORMER = {"train": {"--batch": "--batch-size"}, "evaluate": {"--dataset": "--da
 """Former names of options, which are still accepted, by command."""
 
 
+WINDOW = "window"
+"""The value of `--view` without a value."""
+
+
+def _is_view(following: list[str]) -> bool:
+    """Return whether the argument that follows `--view` is its value."""
+    return any(argument.endswith(".rrd") or argument.startswith("rerun") for argument in following)
+
+
 class Command(TyperCommand):
-    """A command that accepts the former names of its options."""
+    """A command that accepts the former names of its options, and `--view` with and without a value."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments, with former names replaced."""
@@ -31,6 +40,8 @@ class Command(TyperCommand):
                 break
             name, equals, value = argument.partition("=")
             args[number] = f"{names.get(name, name)}{equals}{value}"
+            if self.name == "live" and argument == "--view" and not _is_view(args[number + 1 : number + 2]):
+                args[number] = f"--view={WINDOW}"
         return super().parse_args(ctx, args)
 
 

@@ -7,10 +7,11 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
+from handpose.cli.command import WINDOW
 from handpose.cli.console import activities, print_row, say, warnings_as_lines
 from handpose.cli.options import (
     Backend,
@@ -36,6 +37,9 @@ from handpose.io.extras import require_extra
 from handpose.io.outputs import refuse_existing
 from handpose.io.warn import SkippedFrameWarning
 
+if TYPE_CHECKING:
+    from handpose.live.rerun_viewer import RerunViewer
+
 _STATISTICS_INTERVAL_S = 5.0
 
 
@@ -49,8 +53,14 @@ def live(
     max_hands: Annotated[int, typer.Option(metavar="N", min=1, help="Maximum number of hands to track.")] = 1,
     record: Annotated[Path | None, typer.Option(metavar="FILE", help="Record the processed frames.")] = None,
     view: Annotated[
-        bool, typer.Option("--view", help="Show frames and hands in Rerun. Requires the extra `view`.")
-    ] = False,
+        str | None,
+        typer.Option(
+            "--view",
+            metavar="[FILE.rrd|URL]",
+            help="Show frames and hands in Rerun, write its file, or send to a viewer at rerun+http://HOST:9876/proxy. "
+            "Requires the extra `view`.",
+        ),
+    ] = None,
     mcap: Annotated[
         Path | None,
         typer.Option(
@@ -104,13 +114,12 @@ def live(
     from handpose.inference.estimator import HandPoseEstimator
     from handpose.inference.tracker import HandTracker
     from handpose.live.outputs import open_outputs
-    from handpose.live.rerun_viewer import RerunViewer
     from handpose.live.session import open_paced, run_session
     from handpose.live.statistics import Statistics
     from handpose.recordings.mcap import Recorder
     from handpose.results.keypoint_records import keypoint_adder
 
-    if view:
+    if view is not None:
         require_extra("view", "--view")
     for path in (record, mcap, output):
         if path is not None and path.resolve() == Path(source).resolve():
@@ -142,7 +151,7 @@ def live(
         add_keypoints = keypoint_adder(parse_keypoints(joints, meters, extrinsics), estimator.layout)
         tracker = HandTracker(estimator, max_hands=max_hands, hand=hand)
         recorder = None if record is None else stack.enter_context(contextlib.closing(Recorder(record, force=force)))
-        viewer = stack.enter_context(contextlib.closing(RerunViewer())) if view else None
+        viewer = None if view is None else stack.enter_context(contextlib.closing(_open_viewer(view, force)))
         results = None if output is None else stack.enter_context(_open_output(output))
         others = [stack.enter_context(contextlib.closing(other)) for other in open_outputs(mcap, udp)]
         session = run_session(arrivals, tracker, recorder=recorder, viewer=viewer, max_frames=frames)
@@ -177,6 +186,14 @@ def _parse_size(text: str | None) -> tuple[int, int] | None:
     if match is None:
         raise typer.BadParameter(f"expected --size WxH, such as 848x480, got {text!r}")
     return int(match[1]), int(match[2])
+
+
+def _open_viewer(view: str, force: bool) -> RerunViewer:
+    from handpose.live.rerun_viewer import ADDRESS, RerunViewer
+
+    if view != WINDOW and not view.endswith(".rrd") and not view.startswith(ADDRESS):
+        raise HandPoseError(f"--view {view}: expected a file that ends with .rrd, or rerun+http://HOST:9876/proxy")
+    return RerunViewer(None if view == WINDOW else view, force=force)
 
 
 def _open_output(path: Path) -> IO[str]:

@@ -18,6 +18,9 @@ from handpose.io.outputs import refuse_existing
 from handpose.recordings.frame import DepthFrame
 from handpose.results.overlay import FINGER_COLORS
 
+ADDRESS = ("rerun+http://", "rerun+https://", "rerun://")
+"""Starts of the addresses of running viewers."""
+
 _PALM_COLOR = (235, 235, 235)
 
 
@@ -25,7 +28,8 @@ class RerunViewer:
     """Show frames and hands in Rerun, with distances in meters, as Rerun's cameras require.
 
     Args:
-        path: Path of an `.rrd` file to write instead of opening the viewer.
+        path: Path of an `.rrd` file to write instead of opening the viewer, or the address of a viewer that is running
+            on this or another machine, such as `rerun+http://HOST:9876/proxy`.
         force: Whether an existing file may be overwritten.
 
     Raises:
@@ -33,7 +37,8 @@ class RerunViewer:
     """
 
     def __init__(self, path: str | Path | None = None, *, force: bool = False) -> None:
-        if path is not None:
+        is_address = str(path).startswith(ADDRESS)
+        if path is not None and not is_address:
             refuse_existing(path, force=force)
         try:
             import rerun as rr
@@ -43,13 +48,18 @@ class RerunViewer:
         self._rr: Any = rr
         self._stream = rr.RecordingStream("handpose")
         if path is None and sys.platform == "linux" and not (os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}):
-            raise HandPoseError("Rerun requires a display, but none is available; omit --view")
+            raise HandPoseError(
+                "Rerun requires a display, but none is available; pass --view FILE.rrd, or --view "
+                "rerun+http://HOST:9876/proxy for a viewer that is running on another machine"
+            )
         try:
             if path is None:
                 self._stream.spawn()
+            elif is_address:
+                self._stream.connect_grpc(str(path))
             else:
                 self._stream.save(path)
-        except (RuntimeError, OSError) as error:
+        except (RuntimeError, OSError, ValueError) as error:
             raise HandPoseError(f"Rerun cannot be opened ({error})") from None
         series = [rrb.TimeSeriesView(origin=name, name=name) for name in ("speed_mm_s", "spread_mm")]
         flat = rrb.Vertical(rrb.Spatial2DView(origin="camera", name="depth"), *series)

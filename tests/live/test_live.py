@@ -5,6 +5,7 @@ import json
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -167,6 +168,40 @@ def test_the_viewer_requires_a_display(run: Run, monkeypatch: pytest.MonkeyPatch
     code, _, err = run("live", STREAM, "--view")
     assert code == 2
     assert "Rerun requires a display, but none is available" in err
+
+
+def test_view_writes_a_file_or_sends_to_a_viewer_that_is_running(tmp_path: Path, run: Run) -> None:
+    chunk = pytest.importorskip("rerun.chunk")
+    code, out, _ = run("live", STREAM, "--frames", 2, "--view", tmp_path / "a.rrd")
+    assert code == 0
+    assert len(records(out)) == 2
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    rerun = Path(sys.executable).with_name("rerun")
+    command = [rerun, "--serve-grpc", "--bind", "127.0.0.1", "--port", str(port), "--save", tmp_path / "b.rrd"]
+    viewer = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for_port(port)
+        code, same, _ = run("live", STREAM, "--frames", 2, "--view", f"rerun+http://127.0.0.1:{port}/proxy")
+        assert (code, same) == (0, out)
+        time.sleep(1.0)  # until the viewer has written what it received
+    finally:
+        viewer.terminate()
+        viewer.wait(10)
+    for name in ("a.rrd", "b.rrd"):
+        assert "/hand/0/joints" in {part.entity_path for part in chunk.RrdReader(tmp_path / name).stream()}
+    code, _, err = run("live", STREAM, "--view", tmp_path / "a.rrd")
+    assert (code, "already exists" in err) == (2, True)
+
+
+def wait_for_port(port: int) -> None:
+    for _ in range(100):
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise AssertionError("the viewer does not listen")
 
 
 def test_rerun_receives_image_camera_skeleton_and_time_series(tmp_path: Path) -> None:
