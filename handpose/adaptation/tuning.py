@@ -50,6 +50,8 @@ def tuning_config(frames: int, steps: int | None = None, seed: int = 1) -> Train
         optimizer="adam",
         learning_rate=3e-4,
         average=0.99,
+        # The statistics of batches in which half of the crops are real would change those of synthetic crops at once.
+        frozen_statistics=True,
         validate_every=max(_MIN_INTERVAL, steps // _VALIDATIONS),
         seed=seed,
     )

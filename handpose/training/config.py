@@ -31,6 +31,7 @@ class TrainingConfig:
         clip: Maximum norm of the gradient.
         precision: Precision of the convolutions.
         average: Decay per step of the moving average of the weights, which is validated and saved; 0 disables it.
+        frozen_statistics: Whether BatchNorm keeps using the statistics of the initial weights instead of a batch's own.
         validate_every: Steps between validations, each of which saves a checkpoint.
         seed: Seed of the initial weights and of all random samples.
     """
@@ -47,6 +48,7 @@ class TrainingConfig:
     clip: float = 200.0
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     average: float = 0.998
+    frozen_statistics: bool = False
     validate_every: int = 500
     seed: int = 0
 
@@ -76,6 +78,8 @@ class TrainingConfig:
         irrelevant = {"validate_every", "steps" if self.schedule == "exponential" else "epoch"}
         if self.optimizer == "adam":
             irrelevant.add("adam_rate")
+        if not self.frozen_statistics:  # older checkpoints lack it
+            irrelevant.add("frozen_statistics")
         return {name: value for name, value in self.to_dict().items() if name not in irrelevant}
 
 

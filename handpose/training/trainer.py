@@ -110,6 +110,10 @@ class _Loss(nn.Module, Generic[Network]):
         return self._task.loss(self.network, *batch)
 
 
+def _norms(network: nn.Module) -> list[nn.BatchNorm2d]:
+    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
 class _Trainer(Generic[Network]):
     """A training run in progress. For the arguments, see `train`."""
 
@@ -191,6 +195,9 @@ class _Trainer(Generic[Network]):
         self._task.seek(self._steps * self._config.batch + self._processes.rank * self._share)
         batch = self._task.batch(self._share)
         self._loss.train()
+        if self._config.frozen_statistics:
+            for norm in _norms(self._network):
+                norm.eval()
         loss: Tensor = self._loss(*batch)
         # Gradients are averaged over the processes, but the loss is a sum over the batch.
         (self._processes.count * loss).backward()  # type: ignore[no-untyped-call]
@@ -228,7 +235,10 @@ class _Trainer(Generic[Network]):
             self._averaged.load_state_dict(self._network.state_dict())
             self._averaged.eval()
             return
-        norms = [module for module in self._averaged.modules() if isinstance(module, nn.BatchNorm2d)]
+        if self._config.frozen_statistics:
+            self._averaged.eval()
+            return
+        norms = _norms(self._averaged)
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
             norm.reset_running_stats()

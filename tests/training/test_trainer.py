@@ -233,6 +233,27 @@ def test_muon_trains_hidden_kernels_and_adam_all_other_parameters(tmp_path: Path
         assert torch.linalg.matrix_norm(step - scale * orthogonalize(matrix)) < 0.2 * torch.linalg.matrix_norm(step)
 
 
+def test_frozen_statistics_are_those_of_the_initial_weights(tmp_path: Path) -> None:
+    """The loss of the first step is that of the network in inference mode, and the statistics never change."""
+    torch.manual_seed(3)
+    start = JGRP2O(SMALL)
+    start(Balls(4).batch(32)[0])  # in training mode, so that the statistics differ from the default ones
+    settings = dataclasses.replace(config(3, "adam"), frozen_statistics=True, precision="float32", validate_every=1)
+    own = dataclasses.replace(task(settings, model=SMALL), start=start.state_dict())
+    rows: list[dict[str, float]] = []
+    train(tmp_path, own, rows.append)
+    words = np.random.SeedSequence((settings.seed, 0, 0)).generate_state(2)
+    own.generator.manual_seed(int(words[0]) << 31 ^ int(words[1]))
+    patches, uvz = own.batch(settings.batch)
+    expected = pose_loss(start.eval().stack_outputs(patches), uvz, patches) / settings.batch
+    assert rows[0]["loss"] == pytest.approx(float(expected.detach()), rel=1e-4)
+    after = load_part(tmp_path, "model")
+    names = [name for name in after if name.endswith(("running_mean", "running_var"))]
+    assert names
+    assert all(torch.equal(after[name], start.state_dict()[name]) for name in names)
+    assert not torch.equal(after["stem.conv.weight"], start.state_dict()["stem.conv.weight"])
+
+
 def test_weights_of_another_layout_start_a_training() -> None:
     torch.manual_seed(0)
     old = JGRP2O(JGRP2OConfig("msra", features=16)).eval()
