@@ -23,7 +23,7 @@ FRAMES, SEED = 45, 1
 
 def main() -> None:
     folder = Path(__file__).parent
-    recorder = Recorder(folder / "hand.hpr")
+    recorder = Recorder(folder / "hand.mcap")
     truth = []
     for depth, xyz, time in itertools.islice(animate(MSRA21, camera=CAMERA, seed=SEED), FRAMES):
         recorder.write(DepthFrame(depth, CAMERA, time))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -87,3 +88,8 @@ def test_a_robot_hand(tmp_path: Path) -> None:
     # In the recording, the fingers bend while the thumb remains extended.
     assert len(angles) == 8
     assert max(max(values) for values in angles.values()) > 0.5
+
+
+def test_the_ros2_node_is_a_node() -> None:
+    node = pytest.importorskip("rclpy.node", reason="ROS 2 is not installed")
+    assert issubclass(runpy.run_path(str(EXAMPLES / "ros2_node.py"))["HandNode"], node.Node)

@@ -1,0 +1,55 @@
+"""A ROS 2 node that tracks a hand in a depth stream, and publishes its joints. It has not been tested with ROS.
+
+    python examples/ros2_node.py --ros-args -r image:=/camera/depth/image_rect_raw \\
+        -r camera_info:=/camera/depth/camera_info
+
+Subscribes to `image` (sensor_msgs/Image, 16UC1 in mm or 32FC1 in m) and `camera_info`, and publishes `hand`
+(geometry_msgs/PoseArray, in meters in the frame of the image).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import rclpy
+from geometry_msgs.msg import Pose, PoseArray
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, Image
+
+from handpose import Camera, HandPoseEstimator, HandTracker
+
+TYPES = {"16UC1": ("u2", 1.0), "32FC1": ("f4", 1000.0)}
+
+
+class HandNode(Node):
+    def __init__(self) -> None:
+        super().__init__("handpose")
+        self.tracker = HandTracker(HandPoseEstimator.from_pretrained("msra"))
+        self.camera: Camera | None = None
+        self.hand = self.create_publisher(PoseArray, "hand", 1)
+        self.create_subscription(CameraInfo, "camera_info", self.on_info, qos_profile_sensor_data)
+        self.create_subscription(Image, "image", self.on_image, qos_profile_sensor_data)
+
+    def on_info(self, info: CameraInfo) -> None:
+        self.camera = Camera(info.k[0], info.k[4], info.k[2], info.k[5], info.width, info.height)
+
+    def on_image(self, image: Image) -> None:
+        if self.camera is None or image.encoding not in TYPES:
+            return
+        kind, unit = TYPES[image.encoding]
+        dtype = np.dtype((">" if image.is_bigendian else "<") + kind)
+        rows = np.frombuffer(image.data, dtype).reshape(image.height, image.step // dtype.itemsize)
+        depth = np.nan_to_num(rows[:, : image.width].astype(np.float32)) * np.float32(unit)
+        seconds = image.header.stamp.sec + image.header.stamp.nanosec / 1e9
+        for hand in self.tracker.update(depth, self.camera, seconds):
+            message = PoseArray(header=image.header)
+            for x, y, z in hand.pose.xyz / 1000.0:
+                pose = Pose()
+                pose.position.x, pose.position.y, pose.position.z = float(x), float(y), float(z)
+                message.poses.append(pose)
+            self.hand.publish(message)
+
+
+if __name__ == "__main__":
+    rclpy.init()
+    rclpy.spin(HandNode())
