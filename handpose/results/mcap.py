@@ -8,8 +8,10 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import BinaryIO
 
+import cv2
 import numpy as np
 
+from handpose.errors import HandPoseError
 from handpose.io.ros.cdr import CdrWriter
 from handpose.io.ros.mcap import McapWriter
 from handpose.results.pose import HandPose
@@ -25,7 +27,7 @@ class HandMcapWriter:
 
     Every frame is a message on `/tf` with a coordinate frame per joint, such as `hand_0/wrist`, and one on `/hand_0`
     with the joints of hand 0 as `geometry_msgs/PoseArray`. Their names are on `/hand_0/joint_names`. The coordinate
-    frames of joints have the axes of the camera frame.
+    frame of the wrist is that of `HandPose.wrist`; those of the other joints have the axes of the camera frame.
 
     Args:
         file: An empty file. Every frame is complete in it before `write` returns.
@@ -82,8 +84,20 @@ def _transforms(seconds: float, hands: Sequence[tuple[int, HandPose]]) -> bytes:
     message = CdrWriter().numbers("I", sum(len(pose.layout) for _, pose in hands))
     for id_, pose in hands:
         for name, xyz in zip(pose.layout.joints, _meters(pose), strict=True):
-            message.header(seconds, CAMERA_FRAME).text(f"hand_{id_}/{name}").numbers("d", *xyz, *_NO_ROTATION)
+            message.header(seconds, CAMERA_FRAME).text(f"hand_{id_}/{name}").numbers("d", *xyz, *_rotation(pose, name))
     return message.message()
+
+
+def _rotation(pose: HandPose, joint: str) -> tuple[float, ...]:
+    """Return the quaternion x, y, z, w of a joint: the hand's orientation for the wrist, otherwise no rotation."""
+    if joint != "wrist":
+        return _NO_ROTATION
+    try:
+        axis = cv2.Rodrigues(pose.wrist()[:3, :3])[0].reshape(3)  # its length is the angle
+    except HandPoseError:  # the layout has no knuckles
+        return _NO_ROTATION
+    angle = float(np.linalg.norm(axis))
+    return (*(np.sinc(angle / 2 / np.pi) / 2 * axis), np.cos(angle / 2))
 
 
 def _pose_array(seconds: float, pose: HandPose) -> bytes:

@@ -65,7 +65,15 @@ def test_joints_are_coordinate_frames_and_poses_in_meters(tmp_path: Path) -> Non
     for each in both:
         assert each.header.frame_id == "camera_depth_optical_frame"
         assert (each.header.stamp.sec, each.header.stamp.nanosec) == (12, 500_000_000)
-        assert each.transform.rotation.w == 1.0
+        rotation = each.transform.rotation
+        if each.child_frame_id.endswith("wrist"):
+            axes = POSES[each.child_frame_id == "hand_3/wrist"].wrist()[:3, :3]
+            vector = np.array([rotation.x, rotation.y, rotation.z])
+            for unit, axis in zip(np.eye(3), axes.T, strict=True):
+                turned = unit + 2 * np.cross(vector, np.cross(vector, unit) + rotation.w * unit)
+                assert np.allclose(turned, axis)
+        else:
+            assert rotation.w == 1.0
     (_, first), (_, second) = topics["/hand_3"]
     assert np.allclose([position(pose.position) for pose in first.poses], JOINTS[1])
     assert np.allclose([position(pose.position) for pose in second.poses], JOINTS[0])
