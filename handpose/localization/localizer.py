@@ -162,12 +162,14 @@ def coarse_view(depth: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarr
 
 def _sample(depth: np.ndarray, rows: np.ndarray, columns: np.ndarray, camera: Camera) -> np.ndarray:
     """Return the depth (h, w) in mm at rows (h,) and columns (w,), or of a neighbor within the same view pixel."""
-    sampled = _in_range(depth[np.ix_(rows, columns)])
+    height, width = depth.shape
+    sampled = _in_range(depth.take(rows[:, None] * width + columns))
     for down, right in ((0, 1), (1, 0), (1, 1)):
         if camera.fy > 2.0 * VIEW_FOCAL * down and camera.fx > 2.0 * VIEW_FOCAL * right:
-            i, j = np.nonzero(sampled == 0)
-            row, column = np.minimum(rows[i] + down, len(depth) - 1), np.minimum(columns[j] + right, depth.shape[1] - 1)
-            sampled[i, j] = _in_range(depth[row, column])
+            row, column = np.minimum(rows + down, height - 1), np.minimum(columns + right, width - 1)
+            # All neighbors are read, because selecting those of missing pixels would take longer.
+            neighbors = _in_range(depth.take(row[:, None] * width + column))
+            sampled = np.where(sampled == 0, neighbors, sampled)
     return sampled
 
 
