@@ -5,6 +5,10 @@
 The other networks follow the descriptions in their papers, but have random weights: they serve for timing only. All
 networks run in eager PyTorch (float32, `inference_mode`, channels-last, BatchNorm not folded), so the ratios compare
 only the networks themselves. The networks take turns in every round, and the times are medians over all passes.
+
+On a CPU, a second table compares single crops as users run them: JGR-P2O with the backend that `auto` selects, in
+float32 and in 8 bits, and the others in eager PyTorch with its default memory layout, as in their repositories. Its
+ratios are medians over the rounds, with the lowest and the highest one.
 """
 
 from __future__ import annotations
@@ -16,14 +20,18 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from handpose.io.choices import Precision
 from handpose.network.config import JGRP2OConfig
 from handpose.network.model import JGRP2O
+from handpose.runtimes.select import load_runtime
+from handpose.weights.resolve import find_weights
 
 JOINTS = 14  # NYU's joints, for all networks
 TURN = 0.5  # s; forward passes are repeated for this long per turn
@@ -222,6 +230,45 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }
 
 
+class Deployed(nn.Module):
+    """JGR-P2O as `HandPoseEstimator` runs it on a CPU."""
+
+    def __init__(self, precision: Precision) -> None:
+        super().__init__()
+        self.runtime = load_runtime(find_weights("nyu"), "auto", "cpu", precision)
+
+    def forward(self, x: Tensor) -> None:
+        self.runtime.pose(x.numpy())
+
+
+def print_as_used(rounds: int) -> list[dict[str, Any]]:
+    """Print the table of single crops as users run them, and return its rows."""
+    models: dict[str, nn.Module] = {f"JGR-P2O, {precision}": Deployed(precision) for precision in get_args(Precision)}
+    models |= {name: make().eval() for name, (make, _) in list(MODELS.items())[1:]}
+    shapes = [(1, 96, 96)] * 2 + [shape for _, shape in list(MODELS.values())[1:]]
+    inputs = [torch.rand(1, *shape) for shape in shapes]
+    taken: dict[str, list[float]] = {name: [] for name in models}
+    for turn in range(rounds + 1):
+        for (name, model), x in zip(models.items(), inputs, strict=True):
+            passes = [seconds(model, x)]
+            while sum(passes) < TURN:
+                passes.append(seconds(model, x))
+            if turn:  # the first round is a warm-up
+                taken[name].append(1000.0 * statistics.median(passes))
+    rows = []
+    print("\n| As used, single crop | ms | Speedup of JGR-P2O, float32 | Speedup of JGR-P2O, int8 |\n|---|---|---|---|")
+    for name, times in taken.items():
+        row: dict[str, Any] = {"model": name, "ms": statistics.median(times)}
+        cells = []
+        for precision in get_args(Precision):
+            ratios = [other / own for other, own in zip(times, taken[f"JGR-P2O, {precision}"], strict=True)]
+            row[precision] = {"ratio": statistics.median(ratios), "lowest": min(ratios), "highest": max(ratios)}
+            cells.append("{ratio:.1f} ({lowest:.1f} to {highest:.1f})".format(**row[precision]))
+        print(f"| {name} | {row['ms']:.1f} | {' | '.join(cells)} |")
+        rows.append(row)
+    return rows
+
+
 def size_of(make: Callable[[], nn.Module], shape: tuple[int, ...]) -> tuple[int, float]:
     """Return the number of parameters and the GFLOP for one input; a multiply-add counts as two operations."""
     with torch.device("meta"):
@@ -288,8 +335,11 @@ def main() -> None:
             f"| {name} | {shape} | {parameters / 1e6:.2f} M | {work:.2f} | {one:.1f} | {best[name]:.1f} "
             f"| {best[first] / best[name]:.1f} |"
         )
+    report = {"setting": setting, "models": rows}
+    if options.device == "cpu":
+        report["as_used"] = print_as_used(options.rounds)
     if options.json:
-        options.json.write_text(json.dumps({"setting": setting, "models": rows}, indent=1))
+        options.json.write_text(json.dumps(report, indent=1))
 
 
 if __name__ == "__main__":
