@@ -81,7 +81,7 @@ def adapt(
     if best is None:
         return result
     folder = run / "model"
-    write_folder(folder, best.weights.config, load_file(best.weights.model_file))
+    write_folder(folder, best.weights.config, load_file(best.weights.model_file), force=True)
     before, after = load_both(start, folder, device)
     gained = unlabeled_measures(before, after, held_out)
     result = dataclasses.replace(result, measures=(*gained, forgetting(before, after)))

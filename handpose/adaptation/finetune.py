@@ -117,7 +117,7 @@ def finetune(
     if best is None:
         return Tuned(len(training), len(held_out), None, ())
     folder = run / "model"
-    write_folder(folder, best.weights.config, load_file(best.weights.model_file))
+    write_folder(folder, best.weights.config, load_file(best.weights.model_file), force=True)
     calibrate(folder, _CALIBRATION_IMAGES, device)
     before, after = load_both(start, folder, device)
     measures = (

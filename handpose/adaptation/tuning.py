@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from handpose.datasets.dataset import HandDataset
@@ -27,7 +28,7 @@ from handpose.training.on_real import dataset_task
 from handpose.training.on_synthetic import synthetic_task
 from handpose.training.pose_task import PoseTask, write_model
 from handpose.training.trainer import train
-from handpose.weights.folder import Weights, read_folder
+from handpose.weights.folder import Weights, read_folder, write_folder
 
 MAX_FORGETTING_MM = 0.3
 """Increase of the error on synthetic crops above which weights are not kept."""
@@ -39,6 +40,7 @@ _STEPS_PER_FRAME, _MIN_STEPS, _MAX_STEPS = 4, 400, 2000
 _VALIDATIONS, _MIN_INTERVAL = 10, 50  # of the whole training, and steps between them
 _PATIENCE = 4  # validations without an improvement, until the training is stopped
 _SYNTHETIC_CROPS = 300  # for validation
+_SHARES_OF_TUNED = (1.0, 0.8, 0.6, 0.4, 0.2)
 
 
 def tuning_config(frames: int, steps: int | None = None, seed: int = 1) -> TrainingConfig:
@@ -48,7 +50,7 @@ def tuning_config(frames: int, steps: int | None = None, seed: int = 1) -> Train
         steps,
         batch=_BATCH,
         optimizer="adam",
-        learning_rate=3e-4,
+        learning_rate=1e-4,
         average=0.99,
         # The statistics of batches in which half of the crops are real would change those of synthetic crops at once.
         frozen_statistics=True,
@@ -167,8 +169,9 @@ def tune(
 ) -> Best | None:
     """Train until the error on the held-out frames no longer decreases, and return the best weights.
 
-    Weights that are worse on synthetic crops than at the start, by more than `MAX_FORGETTING_MM`, do not count. A run
-    that was killed at any moment is resumed, and returns the same weights as without the interruption.
+    If these weights are worse on synthetic crops than at the start, by more than `MAX_FORGETTING_MM`, they are mixed
+    with those at the start. A run that was killed at any moment is resumed, and returns the same weights as without the
+    interruption.
 
     Args:
         run: Folder of the run.
@@ -184,12 +187,8 @@ def tune(
     state = load_state(run)
     rows = [] if state is None else [row for row in read_rows(run) if row["step"] <= state["steps"]]
 
-    def error(row: dict[str, float]) -> float:
-        kept = row["synthetic_mm"] <= start["synthetic_mm"] + MAX_FORGETTING_MM
-        return row["mean_mm"] if kept else math.inf
-
     def best_row() -> dict[str, float]:
-        return min([start, *rows], key=error)
+        return min([start, *rows], key=lambda row: row["mean_mm"])
 
     def keep_best() -> None:
         if rows and best_row() is rows[-1]:
@@ -214,4 +213,28 @@ def tune(
             train(run, task, on_row, max_minutes=max_minutes)
         except _StalledError:
             pass
-    return None if best_row() is start else Best(read_folder(best, best.name), start, best_row())
+    return None if best_row() is start else _blend(run / "blend", task, read_folder(best, best.name).load(), start)
+
+
+def _blend(folder: Path, task: TuningTask, tuned: JGRP2O, before: dict[str, float]) -> Best | None:
+    """Write the weights between those at the start and the tuned ones that are best without forgetting, if any.
+
+    Because both have the same BatchNorm statistics, weights in between keep what either of them has learned.
+    """
+    network = task.build().to(task.device).eval()
+    first, last = ({name: value.clone() for name, value in each.state_dict().items()} for each in (network, tuned))
+    results = []
+    for share in _SHARES_OF_TUNED:
+        state = {
+            name: torch.lerp(first[name].float(), last[name].float().to(first[name].device), share) for name in first
+        }
+        network.load_state_dict(state)
+        metrics = task.validate(network)
+        if metrics["synthetic_mm"] <= before["synthetic_mm"] + MAX_FORGETTING_MM:
+            results.append((metrics["mean_mm"], metrics, state))
+    after, metrics, state = min(results, key=lambda result: result[0], default=(math.inf, {}, {}))
+    if after >= before["mean_mm"]:
+        return None
+    half = {name: value.half().cpu().numpy() for name, value in state.items() if "num_batches_tracked" not in name}
+    write_folder(folder, task.network, half, force=True)
+    return Best(read_folder(folder, folder.name), before, metrics)
