@@ -40,7 +40,7 @@ _STEPS_PER_FRAME, _MIN_STEPS, _MAX_STEPS = 4, 400, 2000
 _VALIDATIONS, _MIN_INTERVAL = 10, 50  # of the whole training, and steps between them
 _PATIENCE = 4  # validations without an improvement, until the training is stopped
 _SYNTHETIC_CROPS = 300  # for validation
-_SHARES_OF_TUNED = (1.0, 0.8, 0.6, 0.4, 0.2)
+_SHARES_OF_TUNED = tuple(tenths / 10 for tenths in range(1, 11))
 
 
 def tuning_config(frames: int, steps: int | None = None, seed: int = 1) -> TrainingConfig:
@@ -50,7 +50,7 @@ def tuning_config(frames: int, steps: int | None = None, seed: int = 1) -> Train
         steps,
         batch=_BATCH,
         optimizer="adam",
-        learning_rate=1e-4,
+        learning_rate=3e-4,
         average=0.99,
         # The statistics of batches in which half of the crops are real would change those of synthetic crops at once.
         frozen_statistics=True,
