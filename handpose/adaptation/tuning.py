@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from handpose.datasets.dataset import HandDataset
@@ -221,13 +220,13 @@ def _blend(folder: Path, task: TuningTask, tuned: JGRP2O, before: dict[str, floa
 
     Because both have the same BatchNorm statistics, weights in between keep what either of them has learned.
     """
+    from torch import lerp
+
     network = task.build().to(task.device).eval()
     first, last = ({name: value.clone() for name, value in each.state_dict().items()} for each in (network, tuned))
     results = []
     for share in _SHARES_OF_TUNED:
-        state = {
-            name: torch.lerp(first[name].float(), last[name].float().to(first[name].device), share) for name in first
-        }
+        state = {name: lerp(first[name].float(), last[name].float().to(first[name].device), share) for name in first}
         network.load_state_dict(state)
         metrics = task.validate(network)
         if metrics["synthetic_mm"] <= before["synthetic_mm"] + MAX_FORGETTING_MM:

@@ -44,7 +44,7 @@ def open_dataset(
     names = (*get_args(LayoutName), "records")
     if name not in names or split not in get_args(Split):
         raise HandPoseError(
-            f"expected a data set {', '.join(names)} and a split train or test, got {name!r}, {split!r}"
+            f"expected a data set icvl, nyu, msra or records and a split train or test, got {name!r}, {split!r}"
         )
     if (name == "msra") != (subject is not None):
         raise HandPoseError(

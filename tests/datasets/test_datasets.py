@@ -261,7 +261,7 @@ def test_errors_in_label_files_state_the_line(
             r"no NYU test data here; looked for test/joint_data.mat or .*, found Testing/, Training/, ce",
         ),
         ({"name": "nyu", "root": "nowhere"}, "no such folder"),
-        ({"name": "hands"}, "icvl, nyu or msra"),
+        ({"name": "hands"}, "icvl, nyu, msra or records"),
         ({"split": "val"}, "train or test"),
         ({"name": "msra"}, "requires the subject"),
         ({"name": "msra", "subject": 9}, "0 to 8"),
