@@ -72,7 +72,7 @@ def ablate(
                 ),
             )
             if result is None:
-                note(f"{folder / variant.name}: stopped and saved; the same command continues")
+                note(f"{folder / variant.name}: stopped and saved; run the same command again to resume")
                 raise typer.Exit(128 + signals[0])
             results[variant.name] = result
             print_row({"parameters": variant.parameters(layout)} | result)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from handpose.cli.console import activities, print_row, show, warnings_as_lines
-from handpose.cli.options import Device, Json, Start, TuningMinutes, TuningSteps, Unit, parse_unit
+from handpose.cli.options import Device, Json, RequiredCamera, Start, TuningMinutes, TuningSteps, Unit, parse_unit
 from handpose.io.choices import Hand
 
 
@@ -18,17 +18,10 @@ def adapt(
     frames: Annotated[
         list[str], typer.Argument(metavar="FRAMES...", help="Depth files, folders or globs, in the order of recording.")
     ],
-    camera: Annotated[
-        str,
-        typer.Option(
-            "--camera", "-c", metavar="CAMERA", help="icvl, nyu, msra, fx,fy,cx,cy[,width,height], .json, .yaml."
-        ),
-    ],
+    camera: RequiredCamera,
     output: Annotated[
         Path,
-        typer.Option(
-            "--output", "-o", metavar="FOLDER", help="Training run; resumed if it exists. The model is FOLDER/model."
-        ),
+        typer.Option("--output", "-o", metavar="FOLDER", help="Training run, with the result in FOLDER/model."),
     ],
     unit: Unit = "mm",
     hand: Annotated[Hand, typer.Option(help="Which hand the images show.")] = "right",
@@ -40,9 +33,9 @@ def adapt(
 ) -> None:
     """Adapt a model to your camera with frames that have no labels.
 
-    The model labels the frames in its most accurate mode, and is trained on the labels that it is certain about. The
-    result is kept only if it is better by measures that need no labels, and has forgotten nothing. Requires the extra
-    `train` on first use. The same command resumes an interrupted training.
+    The model labels the frames in its most accurate mode, and is trained on the labels that it is confident about. The
+    result is kept only if it is better by measures that need no labels, and not clearly worse on synthetic images.
+    Requires the extra `train` on first use. The same command resumes an interrupted training.
     """
     from handpose.adaptation.adapt import adapt
     from handpose.adaptation.teacher import Frames

@@ -13,10 +13,10 @@ _INTERVAL_S = 0.1
 
 
 class Bar:
-    """Count, rate and remaining time of one kind of work, and what is being done.
+    """A line with the description, progress, rate and remaining time of one kind of work.
 
     Args:
-        what: What is being done.
+        what: Description of the work.
         total: Number of items, 0 if it is unknown.
         done: Number of items that were completed before.
         stream: The terminal.
@@ -39,7 +39,7 @@ class Bar:
         self._visible = False
 
     def update(self, done: int, note: str = "") -> None:
-        """Show that `done` items are completed; `note` is shown beside the count."""
+        """Show that `done` items are completed; `note` is shown next to the count."""
         self._done, self._note = done, note
         now = self._clock()
         if now >= self._next_draw or done == self._total:
@@ -61,7 +61,7 @@ class Bar:
             self._visible = False
 
     def text(self) -> str:
-        """Return the line."""
+        """Return the line that is shown."""
         if not self._total:
             return f"{self._what} ..."
         filled = _WIDTH * min(self._done, self._total) // self._total

@@ -8,17 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from handpose.cli.console import activities, show
-from handpose.cli.options import Device, Json, Model, Unit, parse_unit
+from handpose.cli.options import Device, Json, Model, RequiredCamera, Unit, parse_unit
 
 
 def benchmark(
     image: Annotated[Path, typer.Argument(metavar="FILE", help="Depth file with a hand.")],
-    camera: Annotated[
-        str,
-        typer.Option(
-            "--camera", "-c", metavar="CAMERA", help="icvl, nyu, msra, fx,fy,cx,cy[,width,height], .json, .yaml."
-        ),
-    ],
+    camera: RequiredCamera,
     unit: Unit = "mm",
     model: Model = "msra",
     backend: Annotated[

@@ -9,7 +9,7 @@ from handpose.cli.options import Json
 
 
 def cameras(as_json: Json = False) -> None:
-    """List the connected depth cameras, as `handpose live` names them.
+    """List the connected depth cameras by the names that `handpose live` accepts.
 
     Requires the extra `realsense` or `orbbec`.
     """

@@ -1,4 +1,4 @@
-"""What all commands have in common: short and long help, the verbosity, and their former spellings."""
+"""Features of all commands: short and long help options, verbosity, and former names of options."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _FORMER = {"train": {"--batch": "--batch-size"}, "evaluate": {"--dataset": "--data"}}
 """Former names of options, which are still accepted, by command."""
 
-
 WINDOW = "window"
-"""The value of `--view` without a value."""
+"""The value that `--view` gets if it is passed without one."""
 
 
 def _is_view(following: list[str]) -> bool:

@@ -24,7 +24,7 @@ _bar: Bar | None = None
 
 
 def set_verbosity(verbosity: Verbosity) -> None:
-    """Choose which messages are printed, and print the log messages of the library accordingly."""
+    """Choose which messages and which log messages of the library are printed."""
     global _verbosity  # noqa: PLW0603 - there is one console
     _verbosity = verbosity
     log = logging.getLogger("handpose")
@@ -41,12 +41,12 @@ class _Lines(logging.Handler):
 
 
 def say(line: str) -> None:
-    """Print an error, a warning, or a message that was asked for."""
+    """Print an error, a warning, or a message that must not be suppressed."""
     _echo(line, err=True)
 
 
 def note(line: str) -> None:
-    """Print a message, unless the user asked for quiet; of several processes, only the first one prints it."""
+    """Print a message, unless the user passed --quiet; of several processes, only the first one prints it."""
     if not is_quiet() and is_first_process():
         say(line)
 
@@ -57,23 +57,23 @@ def show(line: str) -> None:
 
 
 def print_row(row: dict[str, float]) -> None:
-    """Print named values as one line, unless the user asked for quiet."""
+    """Print named values as one line, unless the user passed --quiet."""
     note("  ".join(f"{name} {value:.6g}" for name, value in row.items()))
 
 
 def is_quiet() -> bool:
-    """Return whether the user asked for errors, warnings and results only."""
+    """Return whether only errors, warnings and results are printed."""
     return _verbosity == "quiet"
 
 
 def is_verbose() -> bool:
-    """Return whether the user asked for more messages."""
+    """Return whether additional messages are printed."""
     return _verbosity == "verbose"
 
 
 @contextlib.contextmanager
 def warnings_as_lines() -> Iterator[Counter[type[Warning]]]:
-    """Print each kind of warning once, as one line, and yield how many warnings there were of each category."""
+    """Print each kind of warning once, as one line, and yield the number of warnings by category."""
     counts: Counter[type[Warning]] = Counter()
     printed = set()
 
@@ -91,10 +91,10 @@ def warnings_as_lines() -> Iterator[Counter[type[Warning]]]:
 
 @contextlib.contextmanager
 def progress(what: str, total: int, done: int = 0) -> Iterator[Bar | None]:
-    """Show a progress bar for several items in this block, if stderr is a terminal; yield it, or None.
+    """Show a progress bar during this block if stderr is a terminal and there are several items; yield it, or None.
 
     Args:
-        what: What is being done.
+        what: Description of the work.
         total: Number of items.
         done: Number of items that were completed before.
     """
@@ -111,7 +111,7 @@ def progress(what: str, total: int, done: int = 0) -> Iterator[Bar | None]:
 
 @contextlib.contextmanager
 def activities() -> Iterator[None]:
-    """Show the work that the library reports: with bars on a terminal, otherwise one line per kind of work."""
+    """Show the progress that the library reports: as bars on a terminal, otherwise as one line per kind of work."""
     shown: dict[str, None] = {}
     current = ""
     bar: Bar | None = None
@@ -160,7 +160,7 @@ def is_first_process() -> bool:
 
 
 def _echo(line: str, *, err: bool) -> None:
-    """Print a line above the progress bar."""
+    """Print a line above the progress bar, if there is one."""
     if _bar is not None:
         _bar.clear()
     typer.echo(line, err=err)

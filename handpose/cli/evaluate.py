@@ -39,14 +39,14 @@ def evaluate(
             "-m",
             metavar="MODEL",
             help="As in `handpose predict`; repeatable.",
-            show_default="the one for the data",
+            show_default="by data",
         ),
     ] = None,
     data: Annotated[
         Data,
         typer.Option(
             metavar="DATA",
-            help="synthetic, icvl, nyu or msra.",
+            help="synthetic, icvl, nyu, msra or records.",
         ),
     ] = "synthetic",
     root: Root = None,
@@ -55,7 +55,7 @@ def evaluate(
     cube: Annotated[float | None, typer.Option(metavar="MM", help="Side of all cubes.", show_default="by data")] = None,
     protocol: Annotated[
         Literal["paper"] | None,
-        typer.Option(metavar="paper", help="NYU in cubes of 250 mm, and all subjects of MSRA."),
+        typer.Option(metavar="paper", help="The paper's: cubes of 250 mm for NYU, all subjects of MSRA."),
     ] = None,
     subject: Subject = None,
     test_share: TestShare = 0.0,

@@ -26,9 +26,7 @@ from handpose.io.choices import DatasetName
 
 
 def finetune(
-    run: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Training run; resumed if it exists. The model is FOLDER/model.")
-    ],
+    run: Annotated[Path, typer.Argument(metavar="FOLDER", help="Training run, with the result in FOLDER/model.")],
     root: Root = None,
     data: Annotated[DatasetName, typer.Option(help="Training data: records, or a data set.")] = "records",
     start: Start = None,
@@ -42,11 +40,11 @@ def finetune(
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Improve a model with your own labeled frames, from about 50 on.
+    """Improve a model with about 50 or more labeled frames of your own.
 
-    A fifth of the frames is held out, by sequence, to stop the training and to measure the result. Half of the training
-    crops are synthetic, so that the model forgets nothing. Requires the extra `train` on first use. The same command
-    resumes an interrupted training.
+    A fifth of the frames, in complete sequences, is held out to stop the training and to measure the result. Half of
+    the training crops are synthetic, which keeps the model from getting worse on other cameras. Requires the extra
+    `train` on first use. The same command resumes an interrupted training.
     """
     from handpose.adaptation.finetune import finetune
     from handpose.datasets.records import RecordDataset

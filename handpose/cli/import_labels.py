@@ -9,26 +9,21 @@ from typing import Annotated
 import typer
 
 from handpose.cli.console import note
-from handpose.cli.options import Force, Unit, parse_unit
+from handpose.cli.options import Force, RequiredCamera, Unit, parse_unit
 from handpose.io.choices import Hand, LayoutName
 
 
 def import_labels(
     labels: Annotated[Path, typer.Argument(metavar="LABELS", help="COCO keypoints (.json), or u v d text (.txt).")],
     frames: Annotated[Path, typer.Argument(metavar="FRAMES", help="Folder of the depth files.")],
-    camera: Annotated[
-        str,
-        typer.Option(
-            "--camera", "-c", metavar="CAMERA", help="icvl, nyu, msra, fx,fy,cx,cy[,width,height], .json, .yaml."
-        ),
-    ],
+    camera: RequiredCamera,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="File of records (.jsonl) to write.")],
     layout: Annotated[LayoutName, typer.Option(help="Layout of the joints.")] = "msra",
     unit: Unit = "mm",
     hand: Annotated[Hand, typer.Option(help="Which hand the images show.")] = "right",
     force: Force = False,
 ) -> None:
-    """Convert labels of other tools to records, which train, evaluate and finetune read.
+    """Convert labels of other tools to records for train, evaluate and finetune.
 
     The lines of a text file belong to the depth files in the order of their names. COCO files name their images.
     """

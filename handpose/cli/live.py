@@ -49,7 +49,7 @@ def live(
         typer.Argument(metavar="SOURCE", help="realsense or orbbec[:SERIAL], synthetic, a folder, or a recording."),
     ],
     model: Model = "msra",
-    hand: Annotated[HandOrAuto, typer.Option(help="Which hands the frames show; auto classifies each.")] = "right",
+    hand: Annotated[HandOrAuto, typer.Option(help="Which hands the frames show; auto predicts it.")] = "right",
     max_hands: Annotated[int, typer.Option(metavar="N", min=1, help="Maximum number of hands to track.")] = 1,
     record: Annotated[Path | None, typer.Option(metavar="FILE", help="Record the processed frames.")] = None,
     view: Annotated[
@@ -57,15 +57,12 @@ def live(
         typer.Option(
             "--view",
             metavar="[FILE.rrd|URL]",
-            help="Show frames and hands in Rerun, write its file, or send to a viewer at rerun+http://HOST:9876/proxy. "
-            "Requires the extra `view`.",
+            help="Show frames and hands in Rerun (extra `view`).",
         ),
     ] = None,
     mcap: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Write the hands to this MCAP file, as coordinate frames and poses of ROS 2."
-        ),
+        typer.Option(metavar="FILE", help="Also write the hands as ROS 2 messages to this MCAP file."),
     ] = None,
     udp: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Also send each line of JSON to this address by UDP.")
@@ -82,13 +79,11 @@ def live(
     topic: Topic = None,
     size: Annotated[
         str | None,
-        typer.Option(metavar="WxH", help="Size of a camera's images, such as 848x480.", show_default="640x480"),
+        typer.Option(metavar="WxH", help="Image size of a camera.", show_default="640x480"),
     ] = None,
     fps: Annotated[
         float | None,
-        typer.Option(
-            metavar="FPS", min=0.1, help="Frame rate of a camera, a folder or the synthetic hand.", show_default="30"
-        ),
+        typer.Option(metavar="FPS", min=0.1, help="Frame rate, except for recordings.", show_default="30"),
     ] = None,
     real_time: Annotated[
         bool,
@@ -105,7 +100,8 @@ def live(
 ) -> None:
     """Track hands in a stream of depth frames.
 
-    Writes one line of JSON per hand and frame.
+    Writes one line of JSON per hand and frame. --view opens a window; with FILE.rrd it writes a file instead, and with
+    a URL such as rerun+http://HOST:9876/proxy it sends to a viewer on another machine.
 
     Stops at the end of the source, after --frames, or on Ctrl-C. A frame that cannot be read is skipped, with a
     warning. Exit code: 0 success, 1 some frames were skipped, or the camera was lost (earlier results and recorded

@@ -31,27 +31,34 @@ Camera = Annotated[
         "--camera", "-c", metavar="CAMERA", help="icvl, nyu, msra, fx,fy,cx,cy[,width,height], .json, .yaml, .txt."
     ),
 ]
+RequiredCamera = Annotated[
+    str,
+    typer.Option("--camera", "-c", metavar="CAMERA", help="icvl, nyu, msra, fx,fy,cx,cy[,width,height] or a file."),
+]
 Topic = Annotated[str | None, typer.Option(metavar="TOPIC", help="Topic of the depth images in a ROS bag.")]
 Unit = Annotated[str, typer.Option(metavar="UNIT", help="mm, m, millimeters per unit, nyu or ho3d.")]
-Views = Annotated[int, typer.Option(metavar="1|2|4", help="Rotated copies to average over: slower, better.")]
+Views = Annotated[int, typer.Option(metavar="1|2|4", help="Rotated copies to average over: slower, more accurate.")]
 Precision = Annotated[choices.Precision, typer.Option(help="int8 is faster and slightly less accurate.")]
-Joints = Annotated[choices.JointOrder | None, typer.Option(help="Add `keypoints` in the order of another program.")]
+Joints = Annotated[
+    choices.JointOrder | None,
+    typer.Option(metavar="ORDER", help="Add `keypoints`, ordered as in mediapipe, openpose, mano or openxr."),
+]
 Meters = Annotated[bool, typer.Option("--meters", help="Add `keypoints` in meters.")]
 Extrinsics = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Add `keypoints` in another frame: camera pose, 4 x 4, meters.")
+    Path | None, typer.Option(metavar="FILE", help="Add `keypoints` in another frame: 4 x 4 camera pose in meters.")
 ]
 Data = Literal["synthetic", DatasetName]
 BatchSize = Annotated[int, typer.Option(metavar="N", min=1, help="Batch size of the network.")]
 Root = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Folder of the data set, or .jsonl file of records.")]
-Centers = Annotated[str, typer.Option(metavar="CENTERS", help="refined, truth, localize, or a folder.")]
+Centers = Annotated[str, typer.Option(metavar="CENTERS", help="refined, truth, localize, or a folder of centers.")]
 Subject = Annotated[str | None, typer.Option(metavar="N|all", help="MSRA's test subject, 0 to 8, or all in turn.")]
 TestShare = Annotated[float, typer.Option(metavar="SHARE", min=0.0, max=0.9, help="Share of the records to test on.")]
 Workers = Annotated[int, typer.Option(metavar="N", min=0, help="Processes that load images.")]
 Start = Annotated[
-    str | None, typer.Option(metavar="MODEL", help="Initial weights (default: the built-in ones of the layout).")
+    str | None, typer.Option(metavar="MODEL", help="Initial weights.", show_default="built-in ones of the layout")
 ]
 TuningSteps = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Training steps (default: by the number of frames).")
+    int | None, typer.Option(metavar="N", min=1, help="Training steps.", show_default="by the number of frames")
 ]
 TuningMinutes = Annotated[float | None, typer.Option(metavar="MINUTES", help="Stop the training after this time.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

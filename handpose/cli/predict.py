@@ -66,7 +66,7 @@ def predict(
     ] = None,
     format: Annotated[
         Format | None,
-        typer.Option(metavar="FORMAT", help="jsonl, json, csv, npz, uvd, parquet, mcap.", show_default="by extension"),
+        typer.Option(metavar="FORMAT", help="jsonl, json, csv, npz, uvd, parquet or mcap.", show_default="by FILE"),
     ] = None,
     as_json: Json = False,
     joints: Joints = None,
@@ -85,7 +85,7 @@ def predict(
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Include the subfolders of folders.")] = False,
     force: Force = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the interrupted job that wrote FILE.")] = False,
-    engine: Annotated[Literal["local", "ray"], typer.Option(help="Run in this process or on a Ray cluster.")] = "local",
+    engine: Annotated[Literal["local", "ray"], typer.Option(help="Run on this machine or a Ray cluster.")] = "local",
     address: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Address of the Ray cluster.", show_default="this machine")
     ] = None,
@@ -96,8 +96,8 @@ def predict(
 ) -> None:
     """Predict the hand joints in depth images, in millimeters.
 
-    Prints a line per image on a terminal, and JSON lines otherwise. Parquet files require the extra `table`; --engine
-    ray requires the extra `ray`, and reads URLs, .tar and .parquet files, too.
+    Prints a line per image on a terminal, and JSON lines otherwise. Parquet files require the extra `table`.
+    --engine ray requires the extra `ray`; it also reads URLs, .tar files and .parquet files.
 
     Exit code: 0 success, 1 some inputs failed, 2 usage error or no input could be processed, 130 Ctrl-C, 141 broken
     pipe, 143 SIGTERM.

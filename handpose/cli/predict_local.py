@@ -28,7 +28,7 @@ def run_local(job: PredictJob, format: Format | None, draw: Path | None, html: P
 
     Args:
         job: Job to run.
-        format: Format of the records; None prints a line per image only.
+        format: Format of the records; None prints only a line per image.
         draw: Folder or file of the pictures.
         html: Folder or file of the pages.
 
@@ -38,7 +38,7 @@ def run_local(job: PredictJob, format: Format | None, draw: Path | None, html: P
     """
     from handpose.jobs.local import predict_local
 
-    # Records that are written to stdout are the only output there.
+    # If records are written to stdout, nothing else may be.
     has_lines = format is None or (job.output is not None and sys.stdout.isatty() and not is_quiet())
     counts: Counter[str] = Counter()
     with exit_on_broken_pipe():
@@ -75,7 +75,7 @@ def run_local(job: PredictJob, format: Format | None, draw: Path | None, html: P
 
 
 def _line(record: Record) -> str:
-    """Return the result of an image for a person."""
+    """Return the result of an image as a line of readable text."""
     if record.status == "error":
         return f"{record.source}  failed: {record.reason.removeprefix(f'{record.source}: ')}"
     if record.status == "no_hand":

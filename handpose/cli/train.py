@@ -46,7 +46,7 @@ def train(
     workers: Workers = 0,
     recipe: Annotated[
         _Recipe | None,
-        typer.Option(help="Settings of training.", show_default="paper with data sets"),
+        typer.Option(help="Training settings.", show_default="paper with data sets"),
     ] = None,
     steps: Annotated[
         int | None,
@@ -123,7 +123,7 @@ def train(
     signals: list[int] = []
 
     def train_one(run: Path, subject: int | None, device: str) -> tuple[int, int]:
-        """Train one network, and return the number of completed steps and that of all steps."""
+        """Train one network, and return the number of completed steps and the total number of steps."""
         dataset, held_out, model = None, None, JGRP2OConfig(layout)
         if data != "synthetic":
             dataset = open_data(data, root, "train", centers, subject, test_share=test_share)
@@ -158,7 +158,7 @@ def train(
     with process_group(device) as own_device, activities():
         for one, (folder, model_folder) in folders.items():
             if one != subjects[0] and time.monotonic() >= end:
-                note(f"{run}: the time is up before {folder.name}; the same command continues")
+                note(f"{run}: the time is up before {folder.name}; run the same command again to resume")
                 return
             done, total = train_one(folder, one, own_device)
             if done == total and model_folder is not None and is_first_process():
@@ -173,7 +173,7 @@ def train(
 def _folders(
     run: Path, output: Path | None, subjects: list[int | None], force: bool
 ) -> dict[int | None, tuple[Path, Path | None]]:
-    """Return the folders of the run and of the model of each subject; several subjects have folders of their own.
+    """Return the folders of the run and of the model of each subject; with several subjects, each has subfolders.
 
     Raises:
         HandPoseError: A model already exists.
@@ -203,9 +203,9 @@ def _report(run: Path, tensorboard: bool) -> Callable[[dict[str, float]], None]:
 
 
 def _result(run: Path, model: Path | None, done: int, total: int) -> str:
-    """Return what a training wrote, and how to continue."""
+    """Describe what a training wrote, and how to continue."""
     if done < total:
-        return f"{run}: stopped after step {done:,} of {total:,}, saved; the same command continues"
+        return f"{run}: stopped after step {done:,} of {total:,} and saved; run the same command again to resume"
     if model is None:
         return f"{run}: wrote the checkpoint; run the same command with -o FOLDER to write a model folder"
     return f"{model}: wrote the model folder; use it with handpose predict IMAGE -m {model}"

@@ -29,5 +29,5 @@ def train_localizer(
     with activities(), stop_on_signal(f"{run}: stopping after this step") as signals:
         done = train_localizer(run, steps, print_row, seed=seed, device=device, should_stop=lambda: bool(signals))
     if done < steps:
-        note(f"{run}: stopped after step {done:,} of {steps:,}, saved; the same command continues")
+        note(f"{run}: stopped after step {done:,} of {steps:,} and saved; run the same command again to resume")
         raise typer.Exit(128 + signals[0])

@@ -81,7 +81,7 @@ def test_a_signal_saves_a_checkpoint_and_the_same_command_continues(tmp_path: Pa
     assert process.wait() == code
     done = steps_of(tmp_path / "run")
     assert done >= 1
-    assert re.search(rf"stopped after step {done} of 500, saved; the same command continues", err)
+    assert re.search(rf"stopped after step {done} of 500 and saved; run the same command again to resume", err)
     assert run(*command, "--max-minutes", "0")[0] == 0
     assert steps_of(tmp_path / "run") == done + 1
 
