@@ -15,7 +15,7 @@ from PIL import Image
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.tracker import HandTracker
 from handpose.live.sources.synthetic import frames
-from handpose.results.overlay import draw_pose
+from handpose.results.overlay import depth_picture, draw_skeleton
 
 FILE = Path(__file__).resolve().parent / "images" / "live.gif"
 FRAMES, EVERY, SEED = 150, 3, 1  # shows every third of 30 frames per second
@@ -30,13 +30,16 @@ def main() -> None:
         if number % EVERY:
             continue
         still = cv2.medianBlur(frame.depth, 5)  # without sensor noise, the file is smaller
-        picture = draw_pose(still, hands[0].pose.uvz, hands[0].pose.layout, NEAR)[:, 40:280]
+        picture = depth_picture(still, NEAR)
+        draw_skeleton(picture, hands[0].pose.uvz, hands[0].pose.layout)
+        picture = picture[:, 40:280]
         # Next to it, draw the same joints seen from the side of the hand: x becomes the depth.
         joints = hands[0].pose.xyz
         middle = joints.mean(axis=0)
         turned = np.stack([joints[:, 2] - middle[2], joints[:, 1] - middle[1], middle[0] - joints[:, 0]], axis=1)
         uvz = turned * [0.9, 0.9, 1.0] + [SIDE / 2, SIDE / 2, 500.0]
-        beside = draw_pose(np.zeros((SIDE, SIDE), np.float32), uvz, hands[0].pose.layout)
+        beside = np.zeros((SIDE, SIDE, 3), np.uint8)
+        draw_skeleton(beside, uvz, hands[0].pose.layout)
         shown.append(
             Image.fromarray(np.hstack([picture, beside])[:, :, ::-1]).quantize(COLORS, dither=Image.Dither.NONE)
         )

@@ -55,9 +55,9 @@ if TYPE_CHECKING:  # `as` marks names as public for type checkers
     from handpose.recordings.frame import DepthFrame as DepthFrame
     from handpose.recordings.mcap import Recorder as Recorder
     from handpose.results.page import pose_page as pose_page
-    from handpose.results.picture import draw_hands as draw_hands
     from handpose.results.pose import HandPose as HandPose
     from handpose.results.pose import PoseWarning as PoseWarning
+    from handpose.results.pose import draw_hands as draw_hands
     from handpose.results.table import to_dataframe as to_dataframe
     from handpose.results.table import to_table as to_table
     from handpose.training.config import TrainingConfig as TrainingConfig
@@ -99,8 +99,7 @@ _NAMES = {
     "recordings.frame": ("DepthFrame",),
     "recordings.mcap": ("Recorder",),
     "results.page": ("pose_page",),
-    "results.picture": ("draw_hands",),
-    "results.pose": ("HandPose", "PoseWarning"),
+    "results.pose": ("HandPose", "PoseWarning", "draw_hands"),
     "results.table": ("to_dataframe", "to_table"),
     "geometry.uvd": ("write_predictions",),
     "training.config": ("TrainingConfig",),

@@ -24,7 +24,7 @@ from handpose.io.choices import HandOrAuto, Precision
 from handpose.io.depth.units import parse_unit
 from handpose.jobs.pipeline import predict_files
 from handpose.results.page import pose_page
-from handpose.results.pose import HandPose
+from handpose.results.pose import HandPose, draw_hands
 
 ASSUMED = "unknown (a field of view of 67 degrees is assumed)"
 
@@ -80,10 +80,7 @@ def show_hands(
         except HandPoseError as error:
             return Shown(message_html(str(error).replace(path, Path(path).name), "warning"))
     notes = "".join(message_html(str(warning.message).replace(path, Path(path).name), "warning") for warning in caught)
-    picture = None
-    for pose in poses:
-        picture = pose.draw(depth, onto=picture)
-    assert picture is not None
+    picture = draw_hands(depth, poses)
     overlay, records = picture[..., ::-1], [pose.to_dict() for pose in poses]
     if poses[0].status == "no_hand":
         advice = "No hand was found. Show the whole hand at a distance of 15 to 120 cm, and check unit and camera."

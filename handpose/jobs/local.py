@@ -25,8 +25,7 @@ from handpose.recordings.open import is_recording, open_recording
 from handpose.recordings.recording import Recording, StoredFrame
 from handpose.results.keypoint_records import keypoint_adder
 from handpose.results.page import pose_page
-from handpose.results.picture import draw_hands
-from handpose.results.pose import HandPose
+from handpose.results.pose import HandPose, draw_hands
 from handpose.results.records import FailedFrame, Record
 from handpose.results.writers import open_writer
 

@@ -11,17 +11,14 @@ from typing import Any
 import numpy as np
 
 from handpose.errors import HandPoseError
-from handpose.geometry.layouts import JointLayout
 from handpose.geometry.rectification import rectify
 from handpose.inference.tracker import TrackedHand
 from handpose.io.outputs import refuse_existing
 from handpose.recordings.frame import DepthFrame
-from handpose.results.overlay import FINGER_COLORS
+from handpose.results.overlay import joint_colors
 
 ADDRESS = ("rerun+http://", "rerun+https://", "rerun://")
 """Starts of the addresses of running viewers."""
-
-_PALM_COLOR = (235, 235, 235)
 
 
 class RerunViewer:
@@ -91,7 +88,7 @@ class RerunViewer:
         for hand in hands:
             pose, name = hand.pose, f"hand/{hand.id}"
             xyz = pose.xyz / 1000.0
-            colors = _joint_colors(pose.layout)
+            colors = np.array(joint_colors(pose.layout), np.uint8)[:, ::-1]
             bones = np.array(pose.layout.bones)
             stream.log(f"{name}/bones", rr.LineStrips3D(xyz[bones], colors=colors[bones[:, 1]], radii=0.002))
             stream.log(
@@ -109,14 +106,6 @@ class RerunViewer:
         """Complete the stream or file."""
         self._stream.flush()
         self._stream.disconnect()
-
-
-def _joint_colors(layout: JointLayout) -> np.ndarray:
-    """Return RGB colors (J, 3), uint8."""
-    colors = np.full((len(layout), 3), _PALM_COLOR, np.uint8)
-    for finger, joints in layout.fingers.items():
-        colors[list(joints)] = FINGER_COLORS[finger][::-1]
-    return colors
 
 
 def _surface(frame: DepthFrame, center: np.ndarray, cube: float) -> np.ndarray:

@@ -1,6 +1,9 @@
-"""Draws a depth image in shades of blue with the skeleton on top, one color per finger."""
+"""Draws a dark depth image with skeletons on top, one bright color per finger."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -8,14 +11,16 @@ import numpy as np
 from handpose.geometry.layouts import FINGERS, JointLayout
 
 FINGER_COLORS = dict(
-    zip(FINGERS, ((66, 66, 235), (40, 160, 250), (80, 200, 80), (230, 170, 50), (220, 90, 190)), strict=True)
+    zip(FINGERS, ((80, 80, 255), (40, 170, 255), (90, 230, 90), (255, 200, 60), (240, 110, 220)), strict=True)
 )
-"""BGR colors of the fingers."""
+"""BGR colors of the fingers. The depth map has none of them, since its shades are dark and nearly gray."""
 
-_PALM_COLOR = (235, 235, 235)
+_PALM_COLOR = (255, 255, 255)
 _OUTLINE = (20, 20, 20)
-_RANGE = 600.0  # mm between the brightest and the darkest color
-_BRIGHTEST, _DARKEST = 235.0, 80.0  # indices of the color map, which goes from black over blue to white
+_MIN_WIDTH = 960  # px
+_RANGE = 600.0  # mm between the brightest and the darkest shade
+_BRIGHTEST, _DARKEST = 170.0, 45.0
+_TINT = (1.0, 0.86, 0.74)  # BGR
 _SUBPIXEL = 4  # bits: coordinates for cv2 are in sixteenths of a pixel
 
 
@@ -29,65 +34,69 @@ def joint_colors(layout: JointLayout) -> list[tuple[int, int, int]]:
 
 
 def depth_picture(depth: np.ndarray, near: float = float("nan")) -> np.ndarray:
-    """Draw a depth image as (H, W, 3) uint8 BGR: near pixels are white, far ones dark blue, missing ones black.
+    """Draw a depth image as (H, W, 3) uint8 BGR: near pixels are bright, far ones dark, missing ones black.
 
     Args:
         depth: (H, W) mm, 0 = missing.
-        near: Depth of the brightest color, mm; by default the 1st percentile of the depth values.
+        near: Depth of the brightest shade, mm; by default the 1st percentile of the depth values.
     """
     valid = depth > 0
     if not np.isfinite(near):
         near = float(np.percentile(depth[valid], 1)) if valid.any() else 0.0
     shade = _BRIGHTEST + (_DARKEST - _BRIGHTEST) * np.clip((depth - near) / _RANGE, 0.0, 1.0)
-    picture: np.ndarray = cv2.applyColorMap(shade.astype(np.uint8), cv2.COLORMAP_OCEAN)
-    picture[~valid] = 0
+    shade[~valid] = 0
+    picture: np.ndarray = (shade[..., None] * _TINT).astype(np.uint8)
     return picture
 
 
-def draw_pose(
-    depth: np.ndarray,
-    uvz: np.ndarray,
-    layout: JointLayout,
-    near: float = float("nan"),
-    uncertain: np.ndarray | None = None,
-    onto: np.ndarray | None = None,
-    thickness: int | None = None,
-) -> np.ndarray:
-    """Draw the skeleton on top of the depth image.
-
-    Args:
-        depth: (H, W) mm, 0 = missing.
-        uvz: (J, 3) joints in pixels of the image; NaN joints are omitted.
-        layout: Layout of the joints.
-        near: Depth of the brightest color, as in `depth_picture`.
-        uncertain: (J,) bool, joints to draw as hollow circles; by default none.
-        onto: (H, W, 3) uint8 BGR, a picture to draw on instead of the depth image.
-        thickness: Width of the bones in px; by default, it grows with the hand.
+def enlarged_depth_picture(depth: np.ndarray, near: float = float("nan")) -> tuple[np.ndarray, int]:
+    """Draw a depth image like `depth_picture`, enlarged by a whole number to a width of at least 960 px.
 
     Returns:
-        (H, W, 3) uint8 BGR.
+        The picture, and the number by which it is enlarged.
     """
-    picture = depth_picture(depth, near) if onto is None else onto.copy()
-    known = np.isfinite(uvz).all(axis=1)
-    if not known.any():
-        return picture
-    extent = np.ptp(uvz[known, :2], axis=0).max()
-    thickness = thickness or int(np.clip(extent / 70.0, 1, 6))
+    scale = math.ceil(_MIN_WIDTH / depth.shape[1])
+    picture = depth_picture(depth, near)
+    return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST), scale
+
+
+def draw_skeleton(
+    picture: np.ndarray, uvz: np.ndarray, layout: JointLayout, *, scale: int = 1, uncertain: np.ndarray | None = None
+) -> None:
+    """Draw a skeleton onto a picture, in place. The width of its bones depends only on that of the picture.
+
+    Args:
+        picture: (H, W, 3) uint8 BGR.
+        uvz: (J, 3) joints in pixels of the depth image.
+        layout: Layout of the joints.
+        scale: Number by which the picture is larger than the depth image.
+        uncertain: (J,) bool, joints to draw as hollow circles; by default none.
+    """
+    thickness = max(2, round(picture.shape[1] / 240))
     colors = joint_colors(layout)
-    points = np.where(known[:, None], uvz[:, :2] * (1 << _SUBPIXEL), 0).round().astype(int)
-    order = np.argsort(-np.where(known, uvz[:, 2], np.inf))  # from far to near, so that near joints cover far ones
+    pixels = (uvz[:, :2] + 0.5) * scale - 0.5  # the center of the first pixel is 0 at any scale
+    points = (pixels * (1 << _SUBPIXEL)).round().astype(int)
+    order = np.argsort(-uvz[:, 2])  # from far to near, so that near joints cover far ones
     bones = {child: parent for parent, child in layout.bones}
     for joint in order:
-        if known[joint] and joint in bones and known[bones[joint]]:
+        if joint in bones:
             ends = (points[bones[joint]].tolist(), points[joint].tolist())
             cv2.line(picture, *ends, _OUTLINE, thickness + 2, cv2.LINE_AA, _SUBPIXEL)
             cv2.line(picture, *ends, colors[joint], thickness, cv2.LINE_AA, _SUBPIXEL)
     for joint in order:
-        if known[joint]:
-            discs = [(thickness + 0.8, _OUTLINE), (thickness, colors[joint])]
-            if uncertain is not None and uncertain[joint]:
-                discs = [(thickness + 2.8, _OUTLINE), (thickness + 2, colors[joint]), (thickness, _OUTLINE)]
-            for radius, color in discs:
-                size = round(radius * (1 << _SUBPIXEL))
-                cv2.circle(picture, points[joint].tolist(), size, color, -1, cv2.LINE_AA, _SUBPIXEL)
-    return picture
+        discs = [(thickness + 0.8, _OUTLINE), (thickness, colors[joint])]
+        if uncertain is not None and uncertain[joint]:
+            discs = [(thickness + 2.8, _OUTLINE), (thickness + 2, colors[joint]), (thickness, _OUTLINE)]
+        for radius, color in discs:
+            size = round(radius * (1 << _SUBPIXEL))
+            cv2.circle(picture, points[joint].tolist(), size, color, -1, cv2.LINE_AA, _SUBPIXEL)
+
+
+def write_legend(picture: np.ndarray, lines: Sequence[str]) -> None:
+    """Write lines of ASCII text into the upper left corner of a picture, in place."""
+    size = picture.shape[1] / _MIN_WIDTH
+    edges = [(x, y, _OUTLINE) for x in (-1, 1) for y in (-1, 1)]
+    for row, text in enumerate(lines, 1):
+        for x, y, color in (*edges, (0, 0, _PALM_COLOR)):
+            position = (round(12 * size) + x, round(28 * size * row) + y)
+            cv2.putText(picture, text, position, cv2.FONT_HERSHEY_SIMPLEX, 0.65 * size, color, round(size), cv2.LINE_AA)

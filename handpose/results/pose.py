@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -19,7 +20,7 @@ from handpose.io.atomic import write_atomically
 from handpose.io.choices import Frame, Hand, JointOrder, LengthUnit
 from handpose.io.outputs import refuse_existing
 from handpose.network.calibration import BAD_JOINT
-from handpose.results.overlay import draw_pose
+from handpose.results.overlay import draw_skeleton, enlarged_depth_picture, write_legend
 
 Status = Literal["ok", "low_confidence", "no_hand"]
 _HANDS, _STATUSES, _FRAMES = get_args(Hand), get_args(Status), get_args(Frame)
@@ -235,14 +236,41 @@ class HandPose:
         except OSError as error:
             raise HandPoseError(f"{path}: cannot be written ({error})") from None
 
-    def draw(self, depth: np.ndarray, *, onto: np.ndarray | None = None) -> np.ndarray:
-        """Draw the skeleton on top of the depth image (H, W) in mm, and return a picture (H, W, 3) uint8 BGR.
+    def draw(self, depth: np.ndarray) -> np.ndarray:
+        """Draw the hand on top of its depth image (H, W) in mm, as `draw_hands` does."""
+        return draw_hands(depth, [self])
 
-        Joints with an expected error above 20 mm are drawn as hollow circles. To show several hands of one image, pass
-        the picture of the previous hand as `onto`.
-        """
-        near = self.center[2] - self.cube / 2
-        return draw_pose(depth, self.uvz, self.layout, near=near, uncertain=self.error_mm > BAD_JOINT, onto=onto)
+
+def draw_hands(depth: np.ndarray, poses: Sequence[HandPose]) -> np.ndarray:
+    """Draw hands on top of their depth image, with a legend of side, distance and expected error.
+
+    The picture is the image enlarged by a whole number to a width of at least 960 px. Joints with an expected error
+    above 20 mm are hollow.
+
+    Args:
+        depth: (H, W) mm, 0 = missing.
+        poses: The hands in the image, or poses without a hand.
+
+    Returns:
+        (H', W', 3) uint8 BGR.
+    """
+    hands = [pose for pose in poses if pose.status != "no_hand"]
+    near = min((pose.center[2] - pose.cube / 2 for pose in hands), default=float("nan"))
+    picture, scale = enlarged_depth_picture(depth, near)
+    for pose in hands:
+        draw_skeleton(picture, pose.uvz, pose.layout, scale=scale, uncertain=pose.error_mm > BAD_JOINT)
+    write_legend(picture, [_description(pose) for pose in hands or poses[:1]])
+    return picture
+
+
+def _description(pose: HandPose) -> str:
+    """Return side, distance and expected error of a hand as a line of ASCII text."""
+    if pose.status == "no_hand":
+        return "no hand"
+    error = np.mean(pose.error_mm)
+    calibrated = "" if np.isnan(error) else f", +-{error:.0f} mm"
+    uncertain = ", low confidence" if pose.status == "low_confidence" else ""
+    return f"{pose.hand} hand at {pose.center[2]:.0f} mm{calibrated}{uncertain}"
 
 
 def _millimeters(unit: LengthUnit) -> float:

@@ -30,7 +30,7 @@ def test_the_page_shows_the_prediction_of_the_library() -> None:
     shown = show_hands(OPEN, NUMBERS, "mm", "msra", "right")
     pose = HandPoseEstimator.from_pretrained("msra").predict(OPEN, camera=Camera.parse(NUMBERS))
     assert f"A right hand, {pose.xyz[:, 2].mean():.0f} mm from the camera" in shown.status
-    assert shown.overlay.shape == (480, 640, 3)
+    assert shown.overlay.shape == (960, 1280, 3)
     assert shown.records == [pose.to_dict() | {"source": "open.png"}]
     assert [row[1] for row in shown.rows] == list(pose.layout.joints)
     assert np.allclose([row[2:5] for row in shown.rows], pose.xyz, atol=0.051)

@@ -150,7 +150,7 @@ def test_without_a_hand_all_values_are_nan(estimator: HandPoseEstimator) -> None
     assert np.isnan(pose.spread).all()
     assert np.isnan(pose.error_mm).all()
     assert pose.angles() == pose.fingers() == {}
-    assert pose.draw(np.zeros((480, 640), np.float32)).shape == (480, 640, 3)
+    assert pose.draw(np.zeros((480, 640), np.float32)).shape == (960, 1280, 3)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -239,7 +239,7 @@ def test_the_drawing_shows_every_fingertip_at_its_position(estimator: HandPoseEs
     pose = estimator.predict(depth, camera=CAMERA)
     picture = pose.draw(depth).astype(int)
     for finger, joints in pose.layout.fingers.items():
-        u, v = pose.uvz[joints[-1], :2].round().astype(int)
+        u, v = (2 * pose.uvz[joints[-1], :2] + 0.5).round().astype(int)  # the picture is twice as large
         around = picture[v - 3 : v + 4, u - 3 : u + 4].reshape(-1, 3)
         assert np.abs(around - FINGER_COLORS[finger]).sum(1).min() < 12, finger
 
@@ -250,7 +250,7 @@ def test_uncertain_joints_are_drawn_hollow(estimator: HandPoseEstimator) -> None
     errors = np.full(len(pose.layout), 5.0)
     errors[pose.layout.joints.index("middle_tip")] = 25.0
     for name in ("middle_tip", "ring_tip"):
-        u, v = pose.uvz[pose.layout.joints.index(name), :2].round().astype(int)
+        u, v = (2 * pose.uvz[pose.layout.joints.index(name), :2] + 0.5).round().astype(int)
         inside = replace(pose, error_mm=errors).draw(depth)[v, u]
         assert (inside.max() < 60) == (name == "middle_tip")
 

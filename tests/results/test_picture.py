@@ -8,9 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from handpose import HandPose
+from handpose import HandPose, draw_hands
 from handpose.results.overlay import joint_colors
-from handpose.results.picture import describe, draw_hands
 from tests.results.test_table import CAMERA, records
 
 DEPTH = np.full((48, 64), 400.0)
@@ -51,10 +50,13 @@ def test_bones_are_brighter_than_the_depth_map() -> None:
         (records()[1], "no hand"),
     ],
 )
-def test_the_legend(pose: HandPose, text: str) -> None:
+def test_the_legend(pose: HandPose, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if pose.status != "no_hand":
         pose = replace(pose, center=np.array([0.0, 0.0, 400.0]))
-    assert describe(pose) == text
+    written: list[str] = []
+    monkeypatch.setattr("handpose.results.pose.write_legend", lambda _, lines: written.extend(lines))
+    pose.draw(DEPTH)
+    assert written == [text]
 
 
 def test_short_representations() -> None:
