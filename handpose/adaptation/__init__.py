@@ -1,1 +1,1 @@
-"""Improves weights for your own camera: fine-tuning with labels, and adaptation without."""
+"""Improvement of weights for your own camera: fine-tuning with labels, and adaptation without labels."""

@@ -38,7 +38,7 @@ def adapt(
     max_minutes: float = math.inf,
     report: Callable[[dict[str, float]], None] = lambda row: None,
 ) -> Tuned:
-    """Train weights on what they predict themselves from four views, and keep the result only if it is better.
+    """Train weights on their own predictions from four views, and keep the result only if it is better.
 
     An interrupted run is resumed by the same call.
 
@@ -52,7 +52,7 @@ def adapt(
         report: Called with the metrics of every validation, in which errors are distances from the teacher.
 
     Raises:
-        HandPoseError: The weights are not calibrated, the teacher is certain about too few frames, or the run was
+        HandPoseError: The weights are not calibrated, the teacher is confident about too few frames, or the run was
             started with other frames or settings.
     """
     if start.config.calibration is None:
@@ -95,7 +95,7 @@ def adapt(
 
 
 def is_better(measures: tuple[Measure, ...]) -> bool:
-    """Return whether views agree better, no other measure is clearly worse, and little is forgotten.
+    """Return whether the views agree better, no other measure is clearly worse, and the synthetic error is similar.
 
     Args:
         measures: Agreement under views first, and the error on synthetic test images last.

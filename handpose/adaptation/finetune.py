@@ -1,4 +1,4 @@
-"""Fine-tuning of weights on labeled frames, and the model folder with its card that results."""
+"""Fine-tuning of weights on labeled frames, and the model folder that it writes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Measure:
 
     Attributes:
         name: What was measured, with its unit.
-        before: Value of the weights at the start.
+        before: Value of the initial weights.
         after: Value of the new weights.
     """
 
@@ -48,12 +48,12 @@ class Measure:
 
 @dataclass(frozen=True)
 class Tuned:
-    """The result of a training that starts from other weights.
+    """The result of a training that starts from existing weights.
 
     Attributes:
-        frames: Number of frames that were trained on.
+        frames: Number of training frames.
         held_out: Number of held-out frames.
-        model: Model folder, or None if the weights at the start are better.
+        model: Model folder, or None if no weights are better than the initial ones.
         measures: Errors before and after.
     """
 
@@ -73,9 +73,9 @@ class Tuned:
 
     def lines(self) -> list[str]:
         """Return the result as text."""
-        kept = "no weights are better than those at the start, so no model was written"
+        kept = "no weights are better than the initial ones, so no model was written"
         return [
-            f"{self.frames} frames to train on, {self.held_out} held out",
+            f"{self.frames} training frames, {self.held_out} held-out frames",
             *map(str, self.measures),
             kept if self.model is None else f"wrote the model folder {self.model}",
         ]
@@ -97,7 +97,7 @@ def finetune(
 
     Args:
         run: Folder of the run; the model folder is `model` in it.
-        dataset: The labeled frames; for records, see `check_labels`.
+        dataset: The labeled frames; records should have passed `check_labels`.
         start: Weights to start from, of the same joint layout.
         steps: Total number of steps; by default, it depends on the number of frames.
         device: Device of the network.
@@ -131,7 +131,7 @@ def finetune(
 
 
 def load_both(start: Weights, folder: Path, device: str) -> tuple[HandPoseEstimator, HandPoseEstimator]:
-    """Return the estimators of the weights at the start and of those in a folder."""
+    """Return the estimators of the initial weights and of those in a folder."""
     return (
         HandPoseEstimator.from_pretrained(start.model_file.parent, device=device),
         HandPoseEstimator.from_pretrained(folder, device=device),
@@ -145,7 +145,7 @@ def forgetting(before: HandPoseEstimator, after: HandPoseEstimator) -> Measure:
 
 
 def write_card(folder: Path, start: Weights, result: Tuned, what: str) -> None:
-    """Write the model card of weights that were trained from others."""
+    """Write the model card of weights that were trained from others; `what` completes "These weights are NAME, "."""
     rows = "\n".join(f"| {m.name} | {m.before:.2f} | {m.after:.2f} |" for m in result.measures)
     text = f"""---
 library_name: handpose

@@ -1,4 +1,4 @@
-"""What weights gain on frames without labels, by measures that need none."""
+"""Measures of improvement on frames without labels."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ VIEWS = tuple(
 )
 """Views of a frame that are compared: in-plane rotations, with changes of scale and position."""
 
-_MAX_STEP_MM = 40.0  # mean distance between the joints of neighboring frames, above which they are no sequence
+_MAX_STEP_MM = 40.0  # mean distance between the joints of consecutive frames, above which they are not a sequence
 
 
 def unlabeled_measures(
     before: HandPoseEstimator, after: HandPoseEstimator, frames: RecordDataset
 ) -> tuple[Measure, ...]:
-    """Return agreement under views, bone-length constancy and jitter of both estimators on the same frames.
+    """Return the disagreement of views, the variation of bone lengths and the jitter of both estimators.
 
     Args:
-        before: Weights at the start.
-        after: New weights.
+        before: Estimator with the initial weights.
+        after: Estimator with the new weights.
         frames: Frames with known centers, in the order of their sequences; their labels are not used.
     """
     first, second = (_views(estimator, frames) for estimator in (before, after))
@@ -49,7 +49,7 @@ def unlabeled_measures(
 
 
 def _views(estimator: HandPoseEstimator, frames: RecordDataset) -> np.ndarray:
-    """Return the joints (N, K, J, 3) in mm that are predicted from K views of each frame, moved back."""
+    """Return the joints (N, K, J, 3) in mm, predicted from K views of each frame and transformed back."""
     results = []
     for i in frames.usable.tolist():
         frame = frames[i].as_right()
@@ -74,9 +74,10 @@ def _bone_variation(views: np.ndarray, frames: RecordDataset) -> float:
 
 
 def _jitter(views: np.ndarray, reference: np.ndarray, frames: RecordDataset) -> float:
-    """Return the mean distance of a joint to the middle of its positions in the frames before and after; NaN if none.
+    """Return the mean distance in mm of a joint from the midpoint of its positions in the previous and the next frame.
 
-    The frames that are neighbors are those of the reference, so that all estimators are measured on the same ones.
+    It is NaN without three consecutive frames. The `reference` determines which frames are consecutive, so that all
+    estimators are measured on the same frames.
     """
     names = np.array([frames.sequences[i] for i in frames.usable])[: len(views)]
     steps = np.linalg.norm(np.diff(reference[:, 0], axis=0), axis=-1).mean(axis=1)

@@ -1,4 +1,4 @@
-"""Finds systematic errors in labels before a training starts: swapped axes, other units, orders of joints or hands."""
+"""Finds systematic errors in labels before training: swapped axes, a wrong unit, joint order or hand."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.choices import Hand
 from handpose.io.warn import InputWarning
 
-_FRAMES = 24  # that are compared with predictions
-_BEHIND_MM = (-15.0, 60.0)  # of a joint behind the surface at its pixel
-_ON_SURFACE = 0.6  # share of joints that lie there if the labels are correct; the fingers of a fist hide each other
-_OFF_SURFACE = 0.35  # share below which labels are wrong, even if it is unknown why
+_FRAMES = 24  # number of frames that are compared with predictions
+_BEHIND_MM = (-15.0, 60.0)  # plausible distance of a joint behind the surface at its pixel
+_ON_SURFACE = 0.6  # minimum share of such joints in correct labels; the fingers of a fist hide each other
+_OFF_SURFACE = 0.35  # share below which labels are wrong, even if the mistake is unknown
 _CLEARLY_BETTER = 0.25  # difference between two shares
 _AGREES_MM = 25.0  # error of a prediction below which it confirms a label
 _MUCH_SMALLER = 0.6  # ratio of two errors
-_SIZES = (0.6, 1.6)  # of hands, relative to an average one
+_SIZES = (0.6, 1.6)  # plausible sizes of hands, relative to an average one
 _MAX_DEVIATION = 0.4  # of bone lengths, as a logarithm
 
 Change = Callable[[np.ndarray, Camera], np.ndarray]
-"""Maps labels uvz (J, 3) to what they would be without a certain mistake."""
+"""Corrects one kind of mistake in labels uvz (J, 3), given the camera."""
 
 
 def _in_mm(change: Callable[[np.ndarray], np.ndarray]) -> Change:
-    """Return the change of uvz that is this change of xyz."""
+    """Return the change of uvz that corresponds to a change of xyz."""
     return lambda uvz, camera: camera.project(_in_front(change(camera.unproject(uvz))))
 
 
@@ -67,7 +67,7 @@ class _Sample:
     as_other_hand: np.ndarray
 
     def on_surface(self, uvz: np.ndarray) -> np.ndarray:
-        """Return for the labeled joints whether they lie just behind the surface, or on the hand if z is unknown."""
+        """Return whether each labeled joint lies just behind the surface, or anywhere on the hand if z is unknown."""
         uvz = uvz[np.isfinite(self.uvz[:, :2]).all(axis=1)]
         height, width = self.frame.depth.shape
         columns, rows = (np.nan_to_num(uvz[:, axis], nan=-1.0).round().clip(-1, 1e6).astype(int) for axis in (0, 1))
@@ -77,14 +77,14 @@ class _Sample:
         surface[surface <= 0] = np.nan
         behind = uvz[:, 2] - surface
         with np.errstate(invalid="ignore"):
-            if self.frame.center is not None:  # where the depth is not labeled, any surface of the hand will do
+            if self.frame.center is not None:  # without a labeled depth, any surface of the hand is accepted
                 near = np.abs(surface - self.frame.center[2]) < self.frame.cube / 2
                 behind = np.where(np.isnan(uvz[:, 2]) & near, 0.0, behind)
             found: np.ndarray = (behind > _BEHIND_MM[0]) & (behind < _BEHIND_MM[1])
         return found
 
     def errors(self, uvz: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-        """Return the distances (J,) between labels and predictions in mm, NaN if unknown."""
+        """Return the distances (J,) between labels and predictions in mm; NaN where a label is incomplete."""
         distances: np.ndarray = np.linalg.norm(self.frame.camera.unproject(uvz) - predicted, axis=1)
         return distances
 
@@ -94,7 +94,7 @@ def check_labels(dataset: RecordDataset, estimator: HandPoseEstimator) -> Record
 
     Args:
         dataset: Labeled frames with known centers, see `RecordDataset.localized`.
-        estimator: Estimator with the same layout, whose predictions labels are compared with.
+        estimator: Estimator with the same layout; the labels are compared with its predictions.
 
     Raises:
         HandPoseError: The labels have a systematic error; the message names it.
@@ -134,7 +134,7 @@ def _changed(sample: _Sample, change: Change) -> np.ndarray:
 
 
 def _by_surface(samples: list[_Sample]) -> str | None:
-    """Name the mistake without which the labels would lie on the surface."""
+    """Return a description of the mistake whose correction moves the labels to the surface, if there is one."""
 
     def share(change: Change) -> float:
         return float(np.concatenate([sample.on_surface(_changed(sample, change)) for sample in samples]).mean())
@@ -155,7 +155,7 @@ def _by_surface(samples: list[_Sample]) -> str | None:
 
 
 def _by_prediction(samples: list[_Sample], dataset: RecordDataset) -> str | None:
-    """Name the mistake without which the labels would be close to the predictions."""
+    """Return a description of the mistake whose correction moves the labels close to the predictions, if any."""
 
     def error(change: Change) -> float:
         return _mean([sample.errors(_changed(sample, change), sample.predicted) for sample in samples])
@@ -196,7 +196,7 @@ def _order(samples: list[_Sample], dataset: RecordDataset) -> tuple[float, str]:
 
 
 def _by_bones(dataset: RecordDataset, estimator: HandPoseEstimator) -> str | None:
-    """Name bones that no hand has."""
+    """Return a description of implausible bone lengths, if there are any."""
     calibration = estimator.config.calibration
     complete = dataset.xyz[np.isfinite(dataset.xyz).all(axis=(1, 2))]
     if calibration is None or not len(complete):

@@ -1,4 +1,4 @@
-"""Labels frames with the most accurate mode of existing weights, and leaves out what they are uncertain about."""
+"""Labels frames with the most accurate mode of existing weights, and leaves out uncertain poses."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _KEPT = 0.8  # share of the confident poses that are kept: those with the lowest
 
 @dataclass(frozen=True)
 class Frames:
-    """Depth files of one camera, and what is known about them.
+    """Depth files of one camera, with unit and hand.
 
     Attributes:
         files: The depth files; those in one folder, in this order, are a sequence.
         camera: Camera of the images.
-        unit: Unit of their values.
-        hand: Which hand they show.
+        unit: Unit of the depth values.
+        hand: Which hand the images show.
     """
 
     files: Sequence[Path]
@@ -45,7 +45,7 @@ class Frames:
 
 
 def label_frames(frames: Frames, teacher: HandPoseEstimator, out: Path) -> int:
-    """Predict the poses of frames, write the certain ones as records, and return their number.
+    """Predict the poses of frames, write the confident ones as records, and return their number.
 
     Args:
         frames: The frames.
@@ -53,7 +53,7 @@ def label_frames(frames: Frames, teacher: HandPoseEstimator, out: Path) -> int:
         out: File of records to write.
 
     Raises:
-        HandPoseError: No pose is certain.
+        HandPoseError: No pose is confident.
     """
     poses: dict[Path, HandPose] = {}
     for file in track(frames.files, "labeling frames", len(frames.files)):

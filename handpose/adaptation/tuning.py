@@ -1,4 +1,4 @@
-"""Training that starts from good weights, is stopped early, and keeps the best weights if they are better."""
+"""Training that starts from good weights, stops early, and returns the best weights if they are better."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from handpose.training.trainer import train
 from handpose.weights.folder import Weights, read_folder, write_folder
 
 MAX_FORGETTING_MM = 0.3
-"""Increase of the error on synthetic crops above which weights are not kept."""
+"""Increase of the mean error on synthetic crops, in mm, above which weights are not kept."""
 
 _INPUTS_FILE = "inputs.json"
 _SYNTHETIC_SHARE = 0.5
@@ -43,7 +43,7 @@ _SHARES_OF_TUNED = tuple(tenths / 10 for tenths in range(1, 11))
 
 
 def tuning_config(frames: int, steps: int | None = None, seed: int = 1) -> TrainingConfig:
-    """Return the settings that suit this number of training frames."""
+    """Return the settings for this number of training frames."""
     steps = min(max(_STEPS_PER_FRAME * frames, _MIN_STEPS), _MAX_STEPS) if steps is None else steps
     return TrainingConfig(
         steps,
@@ -59,11 +59,11 @@ def tuning_config(frames: int, steps: int | None = None, seed: int = 1) -> Train
 
 
 def claim(run: Path, inputs: Mapping[str, Any]) -> None:
-    """Record what a run is trained on, and reject resuming it with anything else.
+    """Record the inputs of a run, and reject resuming it with other inputs.
 
     Args:
         run: Folder of the run, which is created.
-        inputs: Everything besides the settings that determines the result, as JSON types.
+        inputs: Everything that determines the result except for the training settings, as JSON types.
 
     Raises:
         HandPoseError: The run was started with other inputs.
@@ -146,7 +146,7 @@ class Best:
 
     Attributes:
         weights: The weights.
-        before: Metrics of the weights at the start.
+        before: Metrics of the initial weights.
         after: Metrics of these weights.
     """
 
@@ -175,11 +175,11 @@ def tune(
     Args:
         run: Folder of the run.
         task: The task.
-        report: Called with the metrics of the weights at the start, and with those of every validation.
+        report: Called with the metrics of the initial weights, and with those of every validation.
         max_minutes: Stop this call after this many minutes.
 
     Returns:
-        The best weights, or None if none are better than those at the start.
+        The best weights, or None if none are better than the initial ones.
     """
     start = {"step": 0.0, **task.validate(task.build().to(task.device).eval())}
     best = run / "best"
@@ -206,7 +206,7 @@ def tune(
 
     report(start)
     if state is not None and rows and rows[-1]["step"] == state["steps"]:
-        keep_best()  # the process may have been killed before
+        keep_best()  # the process may have been killed before it did this
     if not is_stalled():
         try:
             train(run, task, on_row, max_minutes=max_minutes)

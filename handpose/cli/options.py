@@ -50,7 +50,7 @@ Extrinsics = Annotated[
 Data = Literal["synthetic", DatasetName]
 BatchSize = Annotated[int, typer.Option(metavar="N", min=1, help="Batch size of the network.")]
 Root = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Folder of the data set, or .jsonl file of records.")]
-Centers = Annotated[str, typer.Option(metavar="CENTERS", help="refined, truth, localize, or a folder of centers.")]
+Centers = Annotated[str, typer.Option(metavar="CENTERS", help="refined, truth, localize, or a folder.")]
 Subject = Annotated[str | None, typer.Option(metavar="N|all", help="MSRA's test subject, 0 to 8, or all in turn.")]
 TestShare = Annotated[float, typer.Option(metavar="SHARE", min=0.0, max=0.9, help="Share of the records to test on.")]
 Workers = Annotated[int, typer.Option(metavar="N", min=0, help="Processes that load images.")]

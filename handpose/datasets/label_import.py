@@ -92,7 +92,7 @@ def records_from_coco(
 
 
 def _columns(path: Path, names: Sequence[str], layout: JointLayout) -> list[int | None]:
-    """Return the joint of each keypoint, None for keypoints that are no joint of the layout."""
+    """Return the index of the joint for each keypoint; None for keypoints that are not joints of the layout."""
     if not names or not set(names) & set(layout.joints):
         if names and len(names) != len(layout):
             raise HandPoseError(

@@ -31,7 +31,7 @@ _MAX_DISAGREEMENT = 5.0  # px between the two positions of a joint in one record
 class RecordDataset(HandDataset):
     """Frames with cameras, hands and labels of their own; any part of a joint's label may be missing.
 
-    Joints without a complete label are NaN in `xyz`. Centers that are NaN in `known_centers` are found in the images.
+    Joints without a complete label are NaN in `xyz`. Where `known_centers` is NaN, the hand is localized in the image.
 
     Attributes:
         layout_name: Name of the joint layout.
@@ -101,7 +101,7 @@ class RecordDataset(HandDataset):
         )
 
     def hold_out(self, share: float) -> tuple[RecordDataset, RecordDataset]:
-        """Split the usable frames into two data sets, without frames of one sequence in both if there are several.
+        """Split the usable frames into two data sets. If there are several sequences, each is in only one of the two.
 
         Args:
             share: Share of the frames in the second part.
@@ -118,7 +118,7 @@ class RecordDataset(HandDataset):
         return self.subset(frames[kept]), self.subset(frames[held_out])
 
     def localized(self) -> RecordDataset:
-        """Return the data set with the missing hand centers found in the images; frames without one are damaged."""
+        """Localize the hands without a center, and return the data set with all centers; `damaged` lists failures."""
         centers = np.full((len(self), 3), np.nan) if self.known_centers is None else self.known_centers.copy()
         damaged = dict(self.damaged)
         for i in self.usable.tolist():
@@ -306,7 +306,7 @@ class _Row:
 
 
 def _joints(values: Any, count: int) -> np.ndarray:
-    """Return joints (count, 3), NaN where they are null, NaN or not given at all."""
+    """Return joints (count, 3); NaN where they are null or missing."""
     if values is None:
         return np.full((count, 3), np.nan)
     return _numbers([[None] * 3 if joint is None else joint for joint in values], (count, 3))

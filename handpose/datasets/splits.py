@@ -1,4 +1,4 @@
-"""Splits of frames in which neighbors in time, which look alike, do not end up on both sides."""
+"""Splits of frames that keep consecutive frames, which look alike, in the same part."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 
 from handpose.errors import HandPoseError
 
-_GAP = 0.05  # of the frames of a single sequence, left out between the two parts
-_MAX_GAP = 30
+_GAP = 0.05  # share of the frames of a single sequence that is left out between the two parts
+_MAX_GAP = 30  # frames
 
 
 def split_sequences(sequences: Sequence[str], share: float) -> tuple[np.ndarray, np.ndarray]:

@@ -50,7 +50,7 @@ footer { display: none !important; }
 
 
 class _Example(NamedTuple):
-    """An example with the inputs that belong to it."""
+    """An example image with its inputs."""
 
     file: Path
     title: str
@@ -134,7 +134,7 @@ def _image_inputs(examples: Sequence[_Example]) -> tuple[gr.File, gr.Gallery]:
 
 
 def _option_inputs(first: _Example, cameras: Sequence[str], models: Sequence[str]) -> list[Any]:
-    """Create the inputs for camera, unit, model, hand and their number, in the order of `show_hands`'s arguments."""
+    """Create the inputs for camera, unit, model, hand and number of hands, in the order of `show_hands`'s arguments."""
     return [
         gr.Dropdown(
             [*cameras, *CAMERAS, ASSUMED],

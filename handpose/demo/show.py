@@ -110,7 +110,7 @@ def message_html(text: str, kind: str = "") -> str:
 
 
 def _downloads_html(stem: str, records: Sequence[dict[str, Any]], png: bytes, pages: Sequence[str]) -> str:
-    """Return links that contain the files themselves, so that none is stored on the server."""
+    """Return links that contain the files themselves, so the server does not store them."""
     files = [
         ("JSON", f"{stem}.json", "application/json", json.dumps(records, indent=2).encode()),
         ("PNG", f"{stem}.png", "image/png", png),

@@ -66,9 +66,9 @@ def evaluate_parts(
     predictions: str | Path | None = None,
     force: bool = False,
 ) -> Report:
-    """Return the joint errors over all frames of several data sets, each of which has its own estimator.
+    """Return the joint errors over all frames of several data sets, where each data set has its own estimator.
 
-    This is the result of a cross-validation, such as that of MSRA's nine subjects.
+    This is how a cross-validation is evaluated, such as that over MSRA's nine subjects.
 
     Args:
         models: Name of each model, and its estimators for the data sets, in the same order.
@@ -115,7 +115,7 @@ def evaluate_parts(
 
 
 def _with_joints_in_mm(dataset: HandDataset) -> HandDataset:
-    """Return the frames that have a joint with a complete label, and a note about the others."""
+    """Return the frames with at least one complete joint label, and add a note about the others."""
     labeled = np.isfinite(dataset.xyz).all(axis=2).any(axis=1)
     if labeled.all():
         return dataset

@@ -71,7 +71,7 @@ def benchmark(
         camera: Intrinsics of the image.
         unit: Unit of the image.
         model: Model, as in `HandPoseEstimator.from_pretrained`.
-        backends: Backends; by default, all that are installed and have the precision.
+        backends: Backends; by default, all that are installed and support the precision.
         precisions: Precisions of the network.
         device: Device that runs the network.
         batch_sizes: Batch sizes of the stages `decode`, `network` and `whole`.

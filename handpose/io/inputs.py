@@ -25,12 +25,12 @@ def is_archive(url: str) -> bool:
 
 
 def frame_path(file: Path, number: int) -> Path:
-    """Return the path that stands for one of several frames of a file, counted from 0."""
+    """Return the path of one of several frames in a file: the file name, `#` and the number of the frame, from 0."""
     return file.with_name(f"{file.name}#{number}")
 
 
 def file_of(frame: Path) -> Path:
-    """Return the file that contains a frame: the one of `frame_path`, or the path itself."""
+    """Return the file that contains a frame, given a path from `frame_path` or the path of the file itself."""
     name, mark, number = frame.name.rpartition("#")
     return frame.with_name(name) if mark and number.isdecimal() and not frame.exists() else frame
 
@@ -44,7 +44,7 @@ def natural_key(path: str | Path) -> list[list[tuple[int, str]]]:
 
 
 def expand_lists(inputs: Iterable[str], stdin: BinaryIO) -> Iterator[str]:
-    """Yield the inputs, with the lines of a list instead of `@FILE`, and the lines of `stdin` instead of `-`.
+    """Yield the inputs, with `@FILE` replaced by the lines of that file, and `-` by the lines of `stdin`.
 
     Empty lines are skipped. A file whose name starts with `@` is not a list.
 

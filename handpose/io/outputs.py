@@ -1,4 +1,4 @@
-"""The one rule for existing outputs: they are only replaced on request."""
+"""The rule for existing outputs: they are replaced only on request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def refuse_existing(path: str | Path, *, force: bool, or_resume: bool = False) -
     Args:
         path: The output.
         force: Whether it may be overwritten.
-        or_resume: Whether the message offers to resume the job that wrote the file.
+        or_resume: Whether the message also suggests --resume.
 
     Raises:
         HandPoseError: The file exists and may not be overwritten.

@@ -1,4 +1,4 @@
-"""Reports the progress of slow work to whoever shows it; nobody does by default."""
+"""Progress reports of slow work. They are discarded unless a reporter is set."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def reporting(reporter: Reporter) -> Iterator[None]:
 
 
 def report(what: str, done: int = 0, total: int = 0, remark: str = "") -> None:
-    """Report that `done` of `total` items are completed, or that work without countable items begins."""
+    """Report that `done` of `total` items are completed, or that work without countable items starts."""
     reporter = _reporter.get()
     if reporter is not None:
         reporter(what, done, total, remark)

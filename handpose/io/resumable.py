@@ -178,7 +178,7 @@ def _check_settings(name: str, old: dict[str, Any], new: dict[str, Any]) -> None
 
 
 def _lock(path: Path) -> FileLock:
-    """Lock an output through a hidden file next to it, so that only one process writes to it."""
+    """Lock an output with a hidden file next to it, so that only one process writes to it."""
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
         lock.acquire(timeout=0)

@@ -19,8 +19,8 @@ Note = tuple[str, type[Warning]]
 class InputWarning(UserWarning):
     """The camera, the unit or the image is implausible, so the joints may be wrong.
 
-    The text of this class names neither a file nor a measured value, so that repeated warnings are equal. The texts of
-    its subclasses may.
+    Messages of this very class contain neither a file name nor a measured value, so repeated warnings are equal.
+    Messages of subclasses may contain both.
     """
 
 
@@ -45,13 +45,13 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 
 
 def warn_skipped(name: str, error: Exception) -> None:
-    """Issue a warning that a frame was skipped because of an error, whose text may already start with its name."""
+    """Issue a warning that a frame was skipped because of an error. Its message may already start with the name."""
     text = str(error)
     warn(f"skipped {text if text.startswith(name) else f'{name}: {text}'}", SkippedFrameWarning)
 
 
 def kind(message: str, category: type[Warning]) -> tuple[str, str]:
-    """Return the same value for warnings of which one per job is enough."""
+    """Return a key that is equal for warnings of which a job issues only one."""
     if issubclass(category, InputWarning) and category is not InputWarning:
         bases = category.__mro__
         return bases[bases.index(InputWarning) - 1].__name__, ""

@@ -8,7 +8,7 @@ from handpose.errors import HandPoseError
 
 
 def available_device(name: str, kinds: tuple[str, ...] = ()) -> torch.device:
-    """Return a device after checking that it can compute.
+    """Return a device after checking that it works.
 
     Args:
         name: `auto` (a CUDA GPU if there is one, otherwise the CPU), `cpu`, `cuda`, `cuda:1`, `mps`, or another device

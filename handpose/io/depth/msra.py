@@ -10,7 +10,7 @@ from handpose.errors import DepthReadError
 from handpose.io.depth.limits import check_size, reject_coding
 from handpose.io.depth.units import Coding
 
-_MAX_SIDE = 1 << 15  # px: raw values exceed it in most files, since the header has 32-bit numbers
+_MAX_SIDE = 1 << 15  # px; raw depth values, read as a header of 32-bit numbers, usually exceed it
 
 
 def read_msra(name: str, data: bytes, coding: Coding | None) -> np.ndarray:

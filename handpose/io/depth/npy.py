@@ -15,7 +15,7 @@ from handpose.errors import DepthReadError
 from handpose.io.depth.limits import MAX_FILE_BYTES, MAX_FRAMES, check_size, not_depth, reject_coding, several_frames
 from handpose.io.depth.units import Coding
 
-_MAX_CHANNELS = 4  # of a picture, which is no stack of frames
+_MAX_CHANNELS = 4  # arrays with a last axis of up to this size are pictures, not stacks of frames
 
 # The header is the text of a dictionary. numpy evaluates it; here, three values are matched instead.
 _MAX_NPY_HEADER = 10_000  # bytes
@@ -83,7 +83,7 @@ def _single(name: str, data: bytes, read: Callable[[str, BinaryIO], np.ndarray])
 
 
 def _npy_header(name: str, head: bytes) -> tuple[np.dtype, tuple[int, int, int], bool, int, tuple[int, ...]]:
-    """Return the type, the frames (N, H, W), the order, the start of the values, and the shape that is declared."""
+    """Return data type, sizes N, H, W, whether the order is Fortran's, offset of the values, and declared shape."""
     start = 12 if head[6:7] in (b"\2", b"\3") else 10
     if head[:6] != b"\x93NUMPY" or head[6:7] not in (b"\1", b"\2", b"\3") or len(head) < start:
         raise DepthReadError(f"{name}: not a numpy array file, or truncated")

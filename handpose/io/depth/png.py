@@ -105,9 +105,9 @@ def _png_stream(name: str, data: bytes) -> bytes:
 def _unpack(name: str, header: bytes, packed: bytes, passes: list[tuple[int, int]]) -> bytes:
     """Return a PNG with the same rows, which OpenCV decodes without decompressing them a second time.
 
-    Their number and their filters are checked. Other chunks are dropped: they could change the decoded values, and
-    libpng prints messages about them. Decompressing in blocks needs little memory; more would be returned to the system
-    after every file, and getting it back takes longer than decompressing.
+    The number of rows and their filters are checked. Other chunks are dropped: they could change the decoded values,
+    and libpng prints messages about them. Decompressing in blocks keeps the buffers small; large buffers would be returned
+    to the system after every file, and allocating them again takes longer than decompressing.
     """
     stream, rest = zlib.decompressobj(), packed
     parts: list[bytes] = [b"\x78\x01"]  # the header of a zlib stream

@@ -51,7 +51,7 @@ def count_frames(path: Path) -> int:
 
 
 def split_frames(name: str, data: bytes) -> Iterator[EncodedFrame]:
-    """Yield the frames of a depth file; a file with one frame, or one that cannot be read, is not changed.
+    """Yield the frames of a depth file. A file that has one frame or cannot be read is yielded unchanged.
 
     Args:
         name: Name of the file. Its extension determines the format.

@@ -94,7 +94,7 @@ def tiff_frames(name: str, file: BinaryIO) -> Iterator[np.ndarray]:
 
 
 def _pages(data: bytes | bytearray) -> list[int]:
-    """Return where the pages of a TIFF start, without reduced copies and masks; none where it is damaged."""
+    """Return the offsets of the pages of a TIFF, without reduced copies and masks, up to the first damaged page."""
     order = "<" if data[:2] == b"II" else ">"
     pages: list[int] = []
     try:

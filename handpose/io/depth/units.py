@@ -59,7 +59,7 @@ def parse_unit(text: str) -> DepthUnit:
 
 
 _PLAUSIBLE_MM = (80.0, 2500.0)  # distance of the nearest surface in an image with a hand
-_TOO_NEAR_MM = 200.0  # distance that most of an image exceeds unless its unit is too small
+_TOO_NEAR_MM = 200.0  # most of an image is farther away than this, unless its unit is too small
 _COMMON_UNITS = {"mm": 1.0, "m": 1000.0, "0.125": 0.125, "0.25": 0.25, "0.1": 0.1, "10": 10.0}
 
 
@@ -81,7 +81,7 @@ def warn_about_unit(depth: np.ndarray, factor: float, name: str, *, integers: bo
 
 
 def distance_problem(depth: np.ndarray, factor: float, *, integers: bool = True) -> str:
-    """Return why the unit of an image is implausible, with a likely unit, or an empty text.
+    """Return the reason why the unit of an image is implausible, with a likely unit, or an empty string.
 
     The arguments are those of `warn_about_unit`.
     """
