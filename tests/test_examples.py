@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.helpers.paths import EXAMPLES
@@ -39,6 +40,8 @@ def test_the_notebook_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     notebook = json.loads((EXAMPLES / "hand_pose.ipynb").read_text())
     assert all(cell["outputs"] == [] for cell in notebook["cells"] if cell["cell_type"] == "code")
     monkeypatch.chdir(EXAMPLES)
+    shown: list[np.ndarray] = []
+    monkeypatch.setattr("handpose.results.pose.show_picture", shown.append)
     names: dict[str, object] = {}
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
@@ -46,6 +49,7 @@ def test_the_notebook_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 21
     assert names["pose"].status == "ok"
+    assert [picture.shape for picture in shown] == [(960, 1280, 3)]
 
 
 @pytest.mark.slow

@@ -92,11 +92,30 @@ def draw_skeleton(
             cv2.circle(picture, points[joint].tolist(), size, color, -1, cv2.LINE_AA, _SUBPIXEL)
 
 
+def skeleton_picture(xyz: np.ndarray, layout: JointLayout) -> np.ndarray:
+    """Draw a hand without its depth image: as the camera sees it, and from the camera's right.
+
+    Args:
+        xyz: (J, 3) mm, camera frame.
+        layout: Layout of the joints.
+
+    Returns:
+        (480, 960, 3) uint8 BGR.
+    """
+    side = _MIN_WIDTH // 2
+    picture = np.zeros((side, _MIN_WIDTH, 3), np.uint8)
+    middle = (xyz.min(axis=0) + xyz.max(axis=0)) / 2
+    x, y, z = (0.8 * side / max(np.ptp(xyz, axis=0).max(), 1.0) * (xyz - middle)).T
+    for u, v, depth in ((x + side / 2, y, z), (z + 1.5 * side, y, -x)):
+        draw_skeleton(picture, np.stack([u, v + side / 2, depth], axis=1), layout)
+    return picture
+
+
 def write_legend(picture: np.ndarray, lines: Sequence[str]) -> None:
-    """Write lines of ASCII text into the upper left corner of a picture, in place."""
+    """Write lines of ASCII text into the lower left corner of a picture, in place."""
     size = picture.shape[1] / _MIN_WIDTH
     edges = [(x, y, _OUTLINE) for x in (-1, 1) for y in (-1, 1)]
-    for row, text in enumerate(lines, 1):
+    for row, text in enumerate(reversed(lines)):
         for x, y, color in (*edges, (0, 0, _PALM_COLOR)):
-            position = (round(12 * size) + x, round(28 * size * row) + y)
+            position = (round(12 * size) + x, picture.shape[0] - round((14 + 28 * row) * size) + y)
             cv2.putText(picture, text, position, cv2.FONT_HERSHEY_SIMPLEX, 0.65 * size, color, round(size), cv2.LINE_AA)

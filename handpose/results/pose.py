@@ -20,7 +20,8 @@ from handpose.io.atomic import write_atomically
 from handpose.io.choices import Frame, Hand, JointOrder, LengthUnit
 from handpose.io.outputs import refuse_existing
 from handpose.network.calibration import BAD_JOINT
-from handpose.results.overlay import draw_skeleton, enlarged_depth_picture, write_legend
+from handpose.results.overlay import draw_skeleton, enlarged_depth_picture, skeleton_picture, write_legend
+from handpose.results.show import show_picture, to_png
 
 Status = Literal["ok", "low_confidence", "no_hand"]
 _HANDS, _STATUSES, _FRAMES = get_args(Hand), get_args(Status), get_args(Frame)
@@ -239,6 +240,22 @@ class HandPose:
     def draw(self, depth: np.ndarray) -> np.ndarray:
         """Draw the hand on top of its depth image (H, W) in mm, as `draw_hands` does."""
         return draw_hands(depth, [self])
+
+    def show(self, depth: np.ndarray) -> None:
+        """Show the picture of `draw` below the cell of a notebook, or else in the browser.
+
+        Raises:
+            HandPoseError: There is neither a notebook nor a browser.
+        """
+        show_picture(self.draw(depth))
+
+    def _repr_png_(self) -> bytes | None:
+        """Return the picture that notebooks show: the hand from the front and from the side."""
+        if self.status == "no_hand":
+            return None
+        picture = skeleton_picture(self.xyz, self.layout)
+        write_legend(picture, [_description(self)])
+        return to_png(picture)
 
 
 def draw_hands(depth: np.ndarray, poses: Sequence[HandPose]) -> np.ndarray:

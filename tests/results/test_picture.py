@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import tempfile
+import webbrowser
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
-from handpose import HandPose, draw_hands
+from handpose import HandPose, HandPoseError, draw_hands
 from handpose.results.overlay import joint_colors
 from tests.results.test_table import CAMERA, records
 
@@ -57,6 +62,49 @@ def test_the_legend(pose: HandPose, text: str, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("handpose.results.pose.write_legend", lambda _, lines: written.extend(lines))
     pose.draw(DEPTH)
     assert written == [text]
+
+
+def test_a_notebook_shows_a_pose_without_its_image() -> None:
+    pose = a_pose()
+    tip = pose.layout.joints.index("ring_tip")
+    pose.xyz[tip, 2] -= 30.0
+    png = pose._repr_png_()
+    assert png is not None
+    picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape == (480, 960, 3)
+    side = picture[:440, 480:]  # the camera is to its left
+    rows, columns = np.nonzero(side.max(axis=2) > 200)
+    leftmost = columns.argmin()
+    assert np.abs(side[rows[leftmost], columns[leftmost]].astype(int) - joint_colors(pose.layout)[tip]).max() < 60
+    assert records()[1]._repr_png_() is None
+
+
+def test_show_opens_the_picture_in_the_browser(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(webbrowser, "open", lambda url: opened.append(url) or True)
+    a_pose().show(DEPTH)
+    (file,) = tmp_path.iterdir()
+    assert opened == [file.as_uri()]
+    assert (cv2.imread(str(file)) == a_pose().draw(DEPTH)).all()
+
+
+def test_show_without_a_browser(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(webbrowser, "open", lambda _: False)
+    with pytest.raises(HandPoseError, match="no browser can show the picture"):
+        a_pose().show(DEPTH)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_show_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    ipython = pytest.importorskip("IPython")
+    display = pytest.importorskip("IPython.display")
+    shown: list[bytes] = []
+    monkeypatch.setattr(ipython, "get_ipython", lambda: SimpleNamespace(kernel=None))
+    monkeypatch.setattr(display, "display", lambda image: shown.append(image.data))
+    a_pose().show(DEPTH)
+    assert shown == [cv2.imencode(".png", a_pose().draw(DEPTH))[1].tobytes()]
 
 
 def test_short_representations() -> None:
