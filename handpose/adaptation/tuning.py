@@ -127,7 +127,7 @@ def tuning_task(
     Raises:
         HandPoseError: The joint layouts differ, or no frame is usable.
     """
-    # The calibration belongs to the weights at the start.
+    # The calibration is only valid for the initial weights.
     network = dataclasses.replace(start.config, calibration=None)
     with dataset_task(network, config, dataset, device, held_out=held_out, workers=workers, start=start) as real:
         rendered = synthetic_task(network, config)
@@ -168,8 +168,8 @@ def tune(
 ) -> Best | None:
     """Train until the error on the held-out frames no longer decreases, and return the best weights.
 
-    If these weights are worse on synthetic crops than at the start, by more than `MAX_FORGETTING_MM`, they are mixed
-    with those at the start. A run that was killed at any moment is resumed, and returns the same weights as without the
+    If the error of these weights on synthetic crops exceeds that of the initial weights by more than
+    `MAX_FORGETTING_MM`, they are mixed with the initial weights. A run that was killed at any moment is resumed, and returns the same weights as without the
     interruption.
 
     Args:

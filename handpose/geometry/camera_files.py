@@ -1,7 +1,7 @@
-"""Finds the intrinsics of a camera in files and objects of other programs.
+"""Reads the intrinsics of a camera from files and objects of other programs.
 
-The names that RealSense, Open3D, ROS, OpenCV and Kalibr use are known, at the top or in one section. Names are compared
-without case and underscores. Whatever can be understood in two ways is rejected.
+It recognizes the names that RealSense, Open3D, ROS, OpenCV and Kalibr use, at the top level or in a section. Case and
+underscores are ignored. Ambiguous input is rejected.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _ATTRIBUTES = (
 
 
 class Intrinsics(NamedTuple):
-    """Values of a camera, in pixels; the size is 0 if it is unknown."""
+    """Intrinsics in pixels, and the distortion of the lens; width and height are 0 if unknown."""
 
     fx: float
     fy: float
@@ -70,7 +70,7 @@ def read_intrinsics(path: Path) -> Intrinsics:
 
 
 def intrinsics_of(values: object) -> Intrinsics:
-    """Return the only camera in a dictionary, matrix or list of numbers, or in an object of a camera's SDK.
+    """Return the only camera in a dictionary, a matrix, a list of numbers or an object of a camera's SDK.
 
     Raises:
         HandPoseError: it does not contain exactly one camera.

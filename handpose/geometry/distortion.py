@@ -1,6 +1,7 @@
-"""Lens distortion: from the direction of a ray to where the lens images it, and back.
+"""Lens distortion: maps rays to points in the image plane, and back.
 
-Rays are given as normalized coordinates x/z and y/z, which equal (u - cx) / fx and (v - cy) / fy without distortion.
+Both are normalized coordinates: a ray is (x/z, y/z), and an image point is ((u - cx) / fx, (v - cy) / fy). Without
+distortion, they are equal.
 """
 
 from __future__ import annotations
@@ -86,9 +87,9 @@ class Distortion:
             raise HandPoseError(f"a distortion requires model and coefficients, got {str(values)[:100]}") from None
 
     def distort(self, rays: np.ndarray) -> np.ndarray:
-        """Return where the lens images rays (..., 2).
+        """Return the image points (..., 2) of rays (..., 2).
 
-        Beyond `limit`, where the polynomial is meaningless, the distortion at the limit is continued.
+        Beyond `limit`, where the polynomial is meaningless, the scale at the limit is used.
         """
         radius, _ = _limits(self)
         return _within(radius, rays, self._inverse if self.model == "inverse_brown_conrady" else self._polynomial)
@@ -100,7 +101,7 @@ class Distortion:
 
     @property
     def limit(self) -> float:
-        """The largest normalized radius up to which the lens images different rays at different points."""
+        """Normalized radius up to which different rays have different image points."""
         return _limits(self)[0]
 
     def _polynomial(self, points: np.ndarray) -> np.ndarray:

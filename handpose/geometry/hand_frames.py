@@ -13,8 +13,8 @@ from handpose.geometry.layouts import JointLayout
 from handpose.io.choices import Hand
 from handpose.io.text import MAX_SETTINGS_BYTES, read_bytes
 
-_MAX_SHEAR = 1e-3  # of a rotation matrix whose numbers were written with few decimals
-_MAX_DISTANCE_M = 100.0  # above which a translation must be in millimeters
+_MAX_SHEAR = 1e-3  # tolerance for a rotation matrix whose numbers were written with few decimals
+_MAX_DISTANCE_M = 100.0  # a larger translation is most likely in millimeters
 
 
 def wrist_frame(xyz: np.ndarray, layout: JointLayout, hand: Hand) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The hand joints of other programs, in their order and with their names."""
+"""The joint orders and joint names of other programs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _ORDERS: dict[str, dict[str, str]] = {
     },
     "openxr": _openxr(),
 }
-"""Per order, the name of each joint and its anatomical name, which is empty for joints that no layout contains."""
+"""By order, the name of each joint and its anatomical name, which is empty for joints that no layout contains."""
 
 # ICVL's joints are the middles of the finger segments, so none of them is a joint of another order. NYU's joints are
 # those of its authors' hand model, 2 to 7 mm beyond the anatomical joints.
@@ -67,14 +67,14 @@ _LAYOUTS: dict[str, dict[str, str]] = {
         "thumb_tip": "thumb_tip",
     },
 }
-"""Per layout, the joint that lies at each anatomical joint."""
+"""By layout, the joint at the location of each anatomical joint."""
 
 
 class Keypoints(NamedTuple):
     """Joints in the order of another program.
 
     Attributes:
-        xyz: (K, 3) positions; NaN for joints that the weights do not predict, and if there is no hand.
+        xyz: (K, 3) positions in mm or m; NaN for joints that the weights do not predict, and if there is no hand.
         names: The names that the other program uses, in lower case.
         measured: (K,) bool, whether a joint was predicted.
     """

@@ -12,9 +12,9 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 
-_NEGLIGIBLE = 0.5  # px
-_MAX_TANGENT = 1.75  # of the angles that a rectified image covers: 60 degrees to each side
-_GRID = 161  # points per axis that are checked
+_NEGLIGIBLE = 0.5  # px, displacement below which distortion is ignored
+_MAX_TANGENT = 1.75  # a rectified image covers up to 60 degrees to each side
+_GRID = 161  # rays per axis that are sampled to find the visible region
 _MAX_CACHED_PIXELS = 1 << 23  # per map, which has four bytes per pixel
 _MAX_SIDE = (1 << 15) - 2  # px, of OpenCV
 
@@ -65,7 +65,7 @@ def rectified_camera(camera: Camera) -> Camera:
     The image size of `camera` must be known. If the distortion is negligible, only its coefficients are dropped.
 
     Raises:
-        HandPoseError: the lens images no ray in front of the camera.
+        HandPoseError: no ray in front of the camera lies in the image.
     """
     pinhole = dataclasses.replace(camera, distortion=None)
     if not is_distorted(camera):

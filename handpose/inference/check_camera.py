@@ -58,7 +58,10 @@ def field_of_view(camera: Camera) -> float:
 
 
 def _principal_point(camera: Camera, *, sized: bool) -> str:
-    """Return why the principal point is implausible, as the middle of a sentence, or an empty text."""
+    """Return why the principal point is implausible, as the continuation of a sentence.
+
+    The text is empty if the point is plausible.
+    """
     off = _off_center(camera, camera.width, camera.height)
     if not sized and off > 2 * _CENTERED and _off_center(camera, camera.height, camera.width) < _CENTERED:
         return " but fits the image before a rotation by 90 degrees, which must also rotate the camera"

@@ -1,7 +1,7 @@
-"""Looks for the reason of a doubtful pose: another unit, disparity, interpolation, or the other hand.
+"""Finds the reason for a suspicious pose: a wrong unit, disparity, interpolation, or the wrong hand.
 
-These checks take milliseconds, and most of them predict the image again. They are therefore made for the first, second,
-fourth, eighth, ... doubtful image of a job only.
+These checks take milliseconds, because most of them predict the image again. Therefore, only the first, second, fourth,
+eighth, ... suspicious image of a job is checked.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _INTERPOLATED = 0.5  # of the pixels next to missing ones
 _OTHER_HAND = 0.7  # ratio of expected errors below which the other hand is the better explanation
 _OTHER_HAND_MM = 8.0  # maximum expected error of this other hand
 _UNCERTAIN_MM = 12.0  # expected error above which an image may have been read wrongly
-_UNIT_MM = 15.0  # maximum expected error in the likely unit: images in the correct unit are above 21 in all others
+_UNIT_MM = 15.0  # maximum expected error in the likely unit; in any wrong unit, correct images are above 21
 _SIMILAR = 1.4  # ratio of two units that may both fit hands of people
-_DISPARITY_MM = 7.0  # maximum expected error of a converted disparity image: converted depth is above 7.8
-_MAX_KEYS = 1000  # of a memory, so that it cannot grow for ever
+_DISPARITY_MM = 7.0  # maximum expected error of a converted disparity image; converted depth images are above 7.8
+_MAX_KEYS = 1000  # entries of a memory, so that it cannot grow without bound
 
 DISPARITY = PoseWarning(
     "disparity", "the image looks like disparity, which is larger for near surfaces; convert it to depth in mm"
@@ -63,7 +63,7 @@ class OtherUnit(NamedTuple):
 
 
 class Memory:
-    """The doubtful images so far, and the reasons that were found."""
+    """Counts the suspicious images of a job, and remembers the reasons that were found."""
 
     def __init__(self) -> None:
         self._counts: Counter[Hashable] = Counter()
@@ -72,7 +72,7 @@ class Memory:
     def reasons(
         self, poses: Sequence[HandPose], images: Sequence[Candidates], predict: Predict, predict_crops: PredictCrops
     ) -> list[tuple[PoseWarning, ...]]:
-        """Return for each pose why it is doubtful, or nothing.
+        """Return the reason for each suspicious pose, and nothing for the other poses.
 
         Args:
             poses: The poses.
@@ -99,9 +99,9 @@ class Memory:
         ]
 
     def _reason(self, pose: HandPose, image: Candidates, predict: Predict) -> tuple[PoseWarning, ...]:
-        """Return the reason of a doubtful pose: that of earlier images, or a new one."""
+        """Return the reason for a suspicious pose: that of earlier images, or a new one."""
         depth, query = image.depth, image.query
-        if depth is None or not _is_doubtful(pose, depth):
+        if depth is None or not _is_suspicious(pose, depth):
             return ()
         key = (query.unit, query.camera)
         if key not in self._reasons and self._is_due(key):
@@ -124,7 +124,7 @@ class Memory:
 
 
 def other_units(depth: np.ndarray, query: Query, predict: Predict) -> list[OtherUnit]:
-    """Return the common units in which an image shows a hand, except for those with a much larger expected error.
+    """Return the common units in which an image shows a hand, without those of much larger expected error.
 
     Hands of all sizes look alike, so several units may be equally likely.
 
@@ -154,16 +154,16 @@ def is_other_hand(pose: HandPose, other: HandPose, ratio: float = _OTHER_HAND) -
 
 
 def is_interpolated(depth: np.ndarray) -> bool:
-    """Return whether depth values were averaged with missing ones, so that they fall toward 0 at each hole."""
+    """Return whether depth values were averaged with missing ones, so that they decrease toward 0 at each hole."""
     holes = low = 0
     for image in (depth, depth.T):
         for missing, edge, inner in (
             (image[:, :-2], image[:, 1:-1], image[:, 2:]),
             (image[:, 2:], image[:, 1:-1], image[:, :-2]),
         ):
-            beside = (missing == 0) & (edge > 0) & (inner > 0)
-            holes += np.count_nonzero(beside)
-            low += np.count_nonzero(beside & (edge < _FALLING * inner))
+            border = (missing == 0) & (edge > 0) & (inner > 0)
+            holes += np.count_nonzero(border)
+            low += np.count_nonzero(border & (edge < _FALLING * inner))
     return low > _INTERPOLATED * holes
 
 
@@ -197,7 +197,7 @@ def _find_reason(depth: np.ndarray, query: Query, pose: HandPose, predict: Predi
     if is_interpolated(depth):
         return INTERPOLATED
     units = other_units(depth, query, predict)
-    # The unit is not blamed for an error that a slightly larger or smaller hand explains, too.
+    # A slightly larger or smaller hand explains a similar unit just as well.
     different = [one.error for one in units if not 1 / _SIMILAR < _ratio(one.unit, query.unit) < _SIMILAR]
     if different and _is_clearer(min(different), pose, _UNIT_MM):
         names = " or ".join(str(one.unit) for one in units)
@@ -209,7 +209,7 @@ def _ratio(unit: DepthUnit, other: DepthUnit) -> float:
     return millimeters_per_unit(unit) / millimeters_per_unit(other)
 
 
-def _is_doubtful(pose: HandPose, depth: np.ndarray) -> bool:
+def _is_suspicious(pose: HandPose, depth: np.ndarray) -> bool:
     """Return whether the image of a pose may have been read wrongly."""
     uncertain = pose.status != "ok" or pose.error_mm.mean() > _UNCERTAIN_MM
     return uncertain or not is_supported(pose) or _is_mostly_nearer(depth, pose)
@@ -217,7 +217,7 @@ def _is_doubtful(pose: HandPose, depth: np.ndarray) -> bool:
 
 def _is_clearer(error: float, pose: HandPose, limit: float) -> bool:
     """Return whether the expected error of another version of the image is low, and much lower than that of a pose."""
-    return error < limit and not error >= pose.error_mm.mean() / 2  # there is none without a hand
+    return error < limit and not error >= pose.error_mm.mean() / 2  # which is NaN without a hand
 
 
 def _is_mostly_nearer(depth: np.ndarray, pose: HandPose) -> bool:

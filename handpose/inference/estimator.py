@@ -209,7 +209,7 @@ class HandPoseEstimator:
     def _find_each(
         self, images: Iterable[DepthImage], queries: Iterable[Query], on_error: OnError
     ) -> Iterator[Candidates]:
-        """Load images and return what `find` does for each, without those that are skipped."""
+        """Load images and yield the result of `find` for each, without the skipped ones."""
         if on_error not in get_args(OnError):
             raise HandPoseError(f"on_error must be {' or '.join(get_args(OnError))}, got {on_error!r}")
         for number, (image, query) in enumerate(zip(images, queries), 1):  # noqa: B905 - the queries may never end
@@ -251,7 +251,7 @@ class HandPoseEstimator:
         return [list(islice(checked, len(hands))) for hands in images]
 
     def for_new_job(self) -> HandPoseEstimator:
-        """Return an estimator with the same network that does not remember doubtful images of earlier jobs."""
+        """Return an estimator with the same network that does not remember the suspicious images of earlier jobs."""
         estimator = copy.copy(self)
         estimator._memory = Memory()
         return estimator

@@ -16,13 +16,13 @@ from handpose.localization.localizer import HAND_LENGTH
 from handpose.results.pose import HandPose
 
 _SLOPE = 5.0  # log-odds per log ratio of the two uncertainties, fitted to synthetic validation images
-_TOUCHING = HAND_LENGTH  # mm between the centers of hands, below which they never have the same side
-_ONE_PERSON = 600.0  # mm, below which two hands are probably those of one person
-_PAIR_LOG_ODDS = 2.0  # that such hands have different sides
+_TOUCHING = HAND_LENGTH  # mm; two hands with centers closer than this never have the same side
+_ONE_PERSON = 600.0  # mm; two hands with centers closer than this probably belong to one person
+_PAIR_LOG_ODDS = 2.0  # log-odds that two hands of one person have different sides
 
-_FRAME_WEIGHT = 0.25  # of the log-odds of one frame of a track, because consecutive frames show nearly the same
-_MAX_LOG_ODDS = 10.0  # of a track, so that a wrong side can be corrected
-_DECIDED = 8.0  # log-odds at which the other side of a track is only compared now and then
+_FRAME_WEIGHT = 0.25  # weight of the log-odds of one frame of a track; consecutive frames are nearly identical
+_MAX_LOG_ODDS = 10.0  # limit for a track, so that a wrong side can be corrected
+_DECIDED = 8.0  # log-odds from which on a track compares both sides only at intervals
 _COMPARISON_INTERVAL = 15  # frames
 _CONFIDENT_MM = 15.0  # expected error, which poses as the wrong side usually exceed
 _HYSTERESIS = 3.0  # log-odds against its side that a track must exceed to change it
@@ -76,7 +76,7 @@ def classify_sides(log_odds: Sequence[float], centers: Sequence[np.ndarray]) -> 
 
 @dataclass(frozen=True)
 class SideEvidence:
-    """What the frames of a track say about the side of its hand.
+    """Evidence from the frames of a track for the side of its hand.
 
     Attributes:
         side: Current side.
@@ -111,7 +111,7 @@ class SideEvidence:
         return self.log_odds + (_HYSTERESIS if self.side == "right" else -_HYSTERESIS)
 
     def updated(self, poses: Sequence[HandPose]) -> SideEvidence:
-        """Return the evidence after another frame, given its poses as both hands, or as the current side alone."""
+        """Return the evidence after another frame, given its poses as both hands, or only as the current side."""
         if len(poses) == 1:
             return replace(self, frames=self.frames + 1)
         log_odds = self.log_odds + _FRAME_WEIGHT * log_odds_right(poses)

@@ -254,7 +254,7 @@ class HandTracker:
         poses = []
         for (id, hand), side in zip(seen.items(), sides, strict=True):
             pose = _pose_of(hand.poses, side)
-            if pose is None:  # a strong track that must change its side because it touches a stronger one
+            if pose is None:  # a hand that was predicted as one side, but touches a hand with more evidence for it
                 other = replace(query, center=hand.likely.center, hand=side)
                 (pose,) = self._estimator.poses([self._estimator.find(depth, other)])
             error_mm = float(pose.error_mm.mean())

@@ -136,7 +136,7 @@ def _frames(each: Path | Recording) -> list[Path]:
 
 
 def _read_inputs(inputs: Iterable[Path | Recording], wanted: Container[Path]) -> Iterator[_Input]:
-    """Yield the files and frames that are wanted."""
+    """Yield the files and frames whose paths are in `wanted`."""
     for each in inputs:
         frames = each.read() if isinstance(each, Recording) else _read_file(each)
         for frame in frames:

@@ -52,7 +52,7 @@ class FileResult(Generic[File]):
     """The result of one file: poses or an error.
 
     Attributes:
-        path: The file or the frame of a recording.
+        path: The depth file, or the frame of a recording.
         poses: The predicted pose of each hand, nearest first; a single one with the status `no_hand` if there is no
             hand; none if the file failed.
         depth: (H, W) depth image in mm, if `keep_depth` was set.

@@ -1,4 +1,4 @@
-"""Recordings of versions that did not write MCAP files, readable up to the last complete frame.
+"""Recordings of earlier versions of the package (`.hpr`), readable up to the last complete frame.
 
 A file starts with a line of JSON, `{"format": "handpose recording", "version": 1, "camera": {...}, "unit_mm": 1.0}`.
 Each frame consists of its time in s (float64), the number of bytes that follow (uint32), and its height * width depth

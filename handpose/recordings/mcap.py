@@ -1,7 +1,7 @@
 """The package's own recordings: MCAP files with the raw depth values of a camera, readable up to the last frame.
 
-The messages of a frame are one chunk of the file, its image last. The exact time and the unit have topics of their own,
-because ROS counts nanoseconds and knows no unit.
+The messages of a frame are one chunk of the file, and its image is the last message. The exact time and the unit have
+separate topics, because ROS rounds time stamps to nanoseconds and does not define a unit.
 """
 
 from __future__ import annotations

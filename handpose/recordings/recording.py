@@ -1,4 +1,4 @@
-"""What all recordings have in common: numbered frames that are decoded on demand."""
+"""The common interface of recordings: numbered frames that are decoded on demand."""
 
 from __future__ import annotations
 

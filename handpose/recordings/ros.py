@@ -1,8 +1,8 @@
 """ROS 1 and ROS 2 bags, through `rosbags`; recordings of RealSense cameras are such bags.
 
-RealSense's files differ from the conventions of ROS in three ways: 16-bit values are in a unit that a topic of the
-sensor states, `.db3` files have the frames' times in a topic of text, and the images in `.bag` files end with four
-bytes that do not belong to them.
+RealSense's files differ from the conventions of ROS in three ways: a separate topic of the sensor contains the unit of
+the 16-bit values, `.db3` files contain the capture times as text in a separate topic, and the images in `.bag` files
+end with four extra bytes.
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ class _Stream:
     """The depth images of a bag.
 
     Attributes:
-        topic: Their topic.
-        frame: Their first message, for the image size.
-        camera: Their intrinsics.
-        unit: Length of one stored integer in mm.
+        topic: Topic of the images.
+        first: First message of the topic.
+        camera: Intrinsics of the images.
+        unit: Millimeters per stored integer.
     """
 
     topic: str
@@ -127,7 +127,7 @@ def _first(bag: Any, topic: str) -> Any:
 
 
 def _depth_stream(bag: Any, path: Path, topic: str | None) -> _Stream:
-    """Return the topic that was asked for, or the only one with depth images."""
+    """Return the stream of the given topic, or of the only topic with depth images."""
     topics = {one.topic for one in bag.connections if one.msgtype in (_IMAGE, _COMPRESSED) and one.msgcount}
     if topic is not None and topic not in topics:
         raise HandPoseError(f"{path}: contains no images on the topic {topic}; topics with images: {_list(topics)}")
@@ -190,7 +190,7 @@ def _camera(info: Any, topic: str, path: Path, *, rectified: bool) -> Camera:
 
 
 def _find_unit(bag: Any, topic: str) -> float | None:
-    """Return the unit in mm that a RealSense recording, or one of this package, states for a topic."""
+    """Return the unit in mm that a recording of a RealSense camera or of this package contains for a topic."""
     sensor = re.match(r"/device_\d+/sensor_\d+/", topic)
     if sensor is not None:
         meters = _first(bag, f"{sensor[0]}option/Depth_Units/value")
@@ -208,7 +208,7 @@ def _read(path: Path, stream: _Stream) -> Iterator[StoredFrame]:
 
 
 def _text_times(bag: Any, topic: str) -> dict[int, float]:
-    """Return the frames' times in s by their times of recording, where RealSense's `.db3` states them."""
+    """Return the capture times in s by the times of recording in ns, if the bag is a `.db3` file of RealSense."""
     metadata = f"{topic.partition('/image/')[0]}/image/metadata"
     times: dict[int, float] = {}
     for _, recorded, message in _messages(bag, {metadata}):

@@ -1,4 +1,4 @@
-"""Records that also contain the joints as another program expects them."""
+"""Records that also contain the joints in the order, unit and frame of another program."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class _PoseWithKeypoints(HandPose):
 
 
 def keypoint_adder(format: KeypointFormat | None, layout: JointLayout) -> Callable[[HandPose], HandPose]:
-    """Return a function that adds the field `keypoints` to the record of a pose, or changes nothing without a format.
+    """Return a function that adds the field `keypoints` to the record of a pose; without a format, it adds nothing.
 
     Raises:
         HandPoseError: The layout contains no joint of the order.
@@ -83,5 +83,5 @@ def keypoint_adder(format: KeypointFormat | None, layout: JointLayout) -> Callab
 
 
 def _rows(points: np.ndarray, digits: int) -> list[list[float] | None]:
-    """Return points (K, 3) as lists, and NaN ones as None."""
+    """Return points (K, 3) as lists, with None for NaN."""
     return [None if np.isnan(point).any() else point.round(digits).tolist() for point in points]

@@ -33,7 +33,7 @@ def cached_graph(
 ) -> _Content:
     """Load the exported graph of the weights, after exporting it if it is not in the cache or is damaged.
 
-    The first time, the loss of an 8-bit graph is logged.
+    When an 8-bit graph is exported, its loss of accuracy is logged.
 
     Args:
         weights: Weights of the pose network.

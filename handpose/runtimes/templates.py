@@ -1,4 +1,4 @@
-"""Writes the graph of the pose network without PyTorch, by inserting weights into a template.
+"""Builds the graph of the pose network without PyTorch, by inserting weights into a template.
 
 The package contains one template per joint layout: the ONNX graph that the exporter writes for the network's default
 dimensions, without its weights. Concatenated protobuf messages are merged by every parser, so a graph is the template
@@ -42,7 +42,7 @@ def fill_template(weights: Weights) -> bytes | None:
 
 
 def add_metadata(graph: bytes, key: str, value: str) -> bytes:
-    """Return the graph with one more entry of metadata."""
+    """Return the graph with an additional metadata entry."""
     return graph + _field(14, _field(1, key.encode()) + _field(2, value.encode()))
 
 
@@ -65,7 +65,7 @@ def pack_templates(templates: Mapping[str, tuple[bytes, Mapping[str, Iterable[in
         for layout, (template, shapes) in templates.items():
             lists = {name: list(shape) for name, shape in shapes.items()}
             for suffix, data in ((".onnx", template), (".json", json.dumps(lists).encode())):
-                entry = zipfile.ZipInfo(layout + suffix)  # its date is constant, so the same templates give equal files
+                entry = zipfile.ZipInfo(layout + suffix)  # has a constant date, so equal templates yield equal files
                 entry.compress_type = zipfile.ZIP_DEFLATED
                 file.writestr(entry, data)
     return content.getvalue()

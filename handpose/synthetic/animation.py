@@ -72,7 +72,7 @@ def animate(
 def animate_hands(
     layout: JointLayout, *, camera: Camera = CAMERA, fps: float = 30.0, seed: int = 0
 ) -> Iterator[AnimatedFrame]:
-    """Yield endless frames of a person's right and left hand, which move independently and touch now and then.
+    """Yield endless frames of a person's right and left hand, which move independently and sometimes touch.
 
     The arguments and errors are those of `animate`.
     """

@@ -125,7 +125,7 @@ class LocalizerTask:
         return VotesNetwork()
 
     def seek(self, crop: int) -> None:
-        """Do nothing: the images are endless and depend only on the generator."""
+        """Do nothing, because the images are endless and depend only on the generator."""
 
     def batch(self, count: int) -> tuple[Tensor, ...]:
         """Return `count` images (N, h, w) in mm, which cells see a hand (N, Q), and their offsets (N, Q, 3) in mm."""

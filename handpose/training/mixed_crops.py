@@ -14,7 +14,7 @@ _TYPICAL_Z = 500.0  # mm: the noise of the simulated sensor depends on the dista
 
 
 class MixedCrops:
-    """Crops of a data set, and synthetic crops, which keep a network from forgetting what it was trained on.
+    """Crops of a data set mixed with synthetic crops, so that a network does not forget its initial training.
 
     Attributes:
         generator: Source of all random samples, except for the order of the data set's frames.

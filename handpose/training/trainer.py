@@ -83,8 +83,8 @@ def train(
         run: Folder of the run.
         task: The network to train, with its data and its settings.
         report: Called with the metrics of every validation.
-        max_minutes: Stop this call after this many minutes and save a checkpoint. A validation that has begun is
-            completed, and none is begun afterward.
+        max_minutes: Stop this call after this many minutes and save a checkpoint. A validation that has started is
+            completed, and no further one is started.
         on_step: Called after every step with its number.
         should_stop: Called after every step; if it returns True, the run is stopped and a checkpoint is saved.
         compile: Run the network through `torch.compile`.

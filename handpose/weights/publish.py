@@ -28,7 +28,7 @@ def publish_weights(folder: Path, repo_id: str) -> tuple[str, str]:
 
 
 def _check_card(path: Path) -> None:
-    """Check that others learn from the model card how they may use the weights."""
+    """Check that the model card exists and specifies a license."""
     if not path.is_file():
         raise WeightsError(
             f"{path.parent}: no {CARD_FILE}; describe there what the weights were trained on, and their license"

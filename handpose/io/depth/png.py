@@ -106,8 +106,8 @@ def _unpack(name: str, header: bytes, packed: bytes, passes: list[tuple[int, int
     """Return a PNG with the same rows, which OpenCV decodes without decompressing them a second time.
 
     The number of rows and their filters are checked. Other chunks are dropped: they could change the decoded values,
-    and libpng prints messages about them. Decompressing in blocks keeps the buffers small; large buffers would be returned
-    to the system after every file, and allocating them again takes longer than decompressing.
+    and libpng prints messages about them. Decompressing in blocks keeps the buffers small; large buffers would be
+    returned to the system after every file, and allocating them again takes longer than decompressing.
     """
     stream, rest = zlib.decompressobj(), packed
     parts: list[bytes] = [b"\x78\x01"]  # the header of a zlib stream

@@ -1,4 +1,4 @@
-"""What the sources of cameras share: the import of manufacturers' packages, and the description of a camera."""
+"""Shared code of the camera sources: import of manufacturers' packages, and the description of a camera."""
 
 from __future__ import annotations
 
