@@ -1,4 +1,4 @@
-"""Write everything in the documentation that the package makes: its references, then its pictures.
+"""Write the generated parts of the documentation: the references, then the pictures.
 
 python docs/make_pictures.py [NAME...]
 

@@ -169,8 +169,8 @@ def tune(
     """Train until the error on the held-out frames no longer decreases, and return the best weights.
 
     If the error of these weights on synthetic crops exceeds that of the initial weights by more than
-    `MAX_FORGETTING_MM`, they are mixed with the initial weights. A run that was killed at any moment is resumed, and returns the same weights as without the
-    interruption.
+    `MAX_FORGETTING_MM`, they are mixed with the initial weights. A run that was killed at any moment is resumed, and
+    returns the same weights as without the interruption.
 
     Args:
         run: Folder of the run.
