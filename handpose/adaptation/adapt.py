@@ -56,7 +56,7 @@ def adapt(
             started with other frames or settings.
     """
     if start.config.calibration is None:
-        raise HandPoseError(f"{start.name} is not calibrated, so its certain poses are unknown; run handpose calibrate")
+        raise HandPoseError(f"{start.name}: without a calibration, all poses are uncertain; run handpose calibrate")
     claim(
         run,
         {

@@ -68,7 +68,7 @@ def label_frames(frames: Frames, teacher: HandPoseEstimator, out: Path) -> int:
             if pose.status == "ok":
                 poses[file] = pose
     if not poses:
-        raise HandPoseError(f"the teacher is certain about none of the {len(frames.files)} frames; check the camera")
+        raise HandPoseError(f"all {len(frames.files)} poses are uncertain; check the camera and the unit")
     errors = {file: float(pose.error_mm.mean()) for file, pose in poses.items()}
     limit = np.quantile([*errors.values()], _KEPT)
     certain = [file for file in poses if not errors[file] > limit]  # also if the errors are unknown

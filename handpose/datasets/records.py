@@ -150,7 +150,7 @@ def open_records(
             (path of a depth file, relative to the file of records or to the current folder), `camera`, `layout`, and
             `xyz_mm` or `uvz`, in which null or NaN marks what is not labeled. Optional are `hand` (right), `center_mm`,
             `cube_mm` (250), `unit` of the depth values (mm), and `sequence` (the folder of the depth file). Records
-            without any label, such as those of failed frames, are left out.
+            without any label, such as those of failed frames, are excluded.
         split: `train` or `test`.
         centers: `refined` (the `center_mm` of each record; found in the image if a record has none), `truth` (the mean
             of the labeled joints) or `localize` (found in all images).
@@ -173,7 +173,7 @@ def open_records(
         raise HandPoseError(f"{path}: all records must have the same layout, got {' and '.join(layouts)}")
     dataset = _dataset(path, split, labeled, str(centers))
     if skipped := len(rows) - len(labeled):
-        dataset = replace(dataset, notes=(*dataset.notes, f"{skipped} records without a label are left out"))
+        dataset = replace(dataset, notes=(*dataset.notes, f"{skipped} records without a label are excluded"))
     if test_share > 0.0:
         parts = dict(zip(("train", "test"), split_sequences(dataset.sequences, test_share), strict=True))
         dataset = dataset.subset(parts[split])

@@ -120,7 +120,7 @@ def _search(values: Mapping[Any, Any], scope: dict[str, Any], name: str) -> Iter
         if matrix is not None:
             cameras.add(_four(matrix))
     for camera in cameras:
-        yield name or "the top", _complete(camera, own, scope)
+        yield name or "the top level", _complete(camera, own, scope)
     if not cameras and name.count(".") < _MAX_DEPTH:
         for key, value in values.items():
             if isinstance(value, Mapping):
@@ -133,8 +133,8 @@ def _complete(camera: tuple[float, float, float, float], own: dict[str, Any], sc
     width, height = _size(scope)
     if max(fx, fy) < 10 and 0 < cx < 1 and 0 < cy < 1:
         raise HandPoseError(
-            f"fx {fx:g}, fy {fy:g}, cx {cx:g}, cy {cy:g} look relative to the image size; multiply fx and cx by the "
-            "width, fy and cy by the height"
+            f"fx {fx:g}, fy {fy:g}, cx {cx:g}, cy {cy:g} seem to be relative to the image size; multiply fx and cx by "
+            "the width, fy and cy by the height"
         )
     window = own.get("roi")
     if isinstance(window, Mapping) and _number(window.get("width", 0)) and _number(window.get("height", 0)):

@@ -58,8 +58,8 @@ class Distortion:
     def __post_init__(self) -> None:
         if self.model not in get_args(LensModel):
             raise HandPoseError(
-                f"a lens model is one of {', '.join(get_args(LensModel))}, got {self.model!r:.60}; rectify the depth "
-                "images first, and pass the intrinsics of the rectified images"
+                f"the lens model must be one of {', '.join(get_args(LensModel))}, got {self.model!r:.60}; rectify the "
+                "depth images first, and pass the intrinsics of the rectified images"
             )
         try:
             values = tuple(float(value) for value in self.coefficients)

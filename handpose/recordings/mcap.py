@@ -24,11 +24,11 @@ from handpose.io.inputs import frame_path
 from handpose.io.outputs import refuse_existing
 from handpose.io.ros.cdr import CdrReader, CdrWriter
 from handpose.io.ros.mcap import McapMessage, McapWriter, read_library, read_messages
+from handpose.io.ros.messages import CAMERA_FRAME
 from handpose.recordings.frame import DepthFrame
 from handpose.recordings.recording import Recording, StoredFrame
 
 _LIBRARY = "handpose recording 1"
-_FRAME_ID = "camera_depth_optical_frame"
 _IMAGE, _INFO = "/camera/depth/image_raw/compressedDepth", "/camera/depth/camera_info"
 _TIME, _UNIT = "/camera/depth/time_s", "/camera/depth/unit_mm"
 _LENS_MODELS: dict[str, LensModel] = {
@@ -85,7 +85,7 @@ class Recorder:
             raise HandPoseError(
                 f"{self.path}: a recording contains the frames of one camera; this frame is from {frame.camera}"
             )
-        image = CdrWriter().header(frame.time, _FRAME_ID).text("16UC1; compressedDepth png")
+        image = CdrWriter().header(frame.time, CAMERA_FRAME).text("16UC1; compressedDepth png")
         image.octets(_COMPRESSION_HEADER + cv2.imencode(".png", stored, _PNG_OPTIONS)[1].tobytes())
         try:
             if self._writer is None or self._file is None:
@@ -176,7 +176,7 @@ def _decode(name: str, messages: dict[str, bytes], camera: Camera | None) -> Dep
 def _camera_info(frame: DepthFrame) -> bytes:
     camera = frame.camera
     k = (camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0)
-    message = CdrWriter().header(frame.time, _FRAME_ID).numbers("I", int(camera.height), int(camera.width))
+    message = CdrWriter().header(frame.time, CAMERA_FRAME).numbers("I", int(camera.height), int(camera.width))
     lens = camera.distortion or _NO_DISTORTION
     names = [name for name, model in _LENS_MODELS.items() if model == lens.model]
     message.text(names[0] if len(lens.coefficients) <= 5 else names[-1]).numbers("I", len(lens.coefficients)).numbers(

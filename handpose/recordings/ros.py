@@ -177,7 +177,7 @@ def _camera(info: Any, topic: str, path: Path, *, rectified: bool) -> Camera:
     """Convert a `CameraInfo`; its fields have capital letters in ROS 1."""
     k, d, p = (np.array(getattr(info, name if hasattr(info, name) else name.upper())) for name in "kdp")
     if info.roi.x_offset or info.roi.y_offset:
-        raise HandPoseError(f"{path}: the images are a window of the camera's image; pass its intrinsics with --camera")
+        raise HandPoseError(f"{path}: the images are cropped; pass the intrinsics of the crop with --camera")
     values = {"width": info.width, "height": info.height}
     if rectified and np.any(d):
         values |= {"fx": p[0], "fy": p[5], "cx": p[2], "cy": p[6]}

@@ -14,10 +14,10 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.io.ros.cdr import CdrWriter
 from handpose.io.ros.mcap import McapWriter
+from handpose.io.ros.messages import CAMERA_FRAME
 from handpose.results.pose import HandPose
 from handpose.results.records import FailedFrame, Record
 
-CAMERA_FRAME = "camera_depth_optical_frame"
 _NO_ROTATION = (0.0, 0.0, 0.0, 1.0)
 _FPS = 30.0  # of frames without a time
 

@@ -65,7 +65,7 @@ def cached_graph(
         if exported.int8_error_mm is not None:
             before, after = exported.int8_error_mm
             _log.info(
-                "%s: 8 bits raise the mean joint error on synthetic crops from %.2f to %.2f mm (printed once)",
+                "%s: 8-bit quantization changes the mean joint error on synthetic crops from %.2f to %.2f mm",
                 *(weights.name, before, after),
             )
 

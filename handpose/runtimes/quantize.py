@@ -79,7 +79,7 @@ def quantize(graph: bytes, calibration: np.ndarray) -> bytes:
         import onnx
         from onnxruntime import quantization
     except ImportError:
-        raise HandPoseError("8 bits require onnx and onnxruntime: pip install 'handpose[onnx]'") from None
+        raise HandPoseError("8-bit quantization requires onnx and onnxruntime: pip install 'handpose[onnx]'") from None
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:

@@ -58,7 +58,7 @@ def test_only_certain_poses_are_labels_and_sequences_are_smoothed(tmp_path: Path
     assert [Path(file).name for file in dataset.files] == ["0.png", "1.png", "3.png", "4.png"]
     offsets = (dataset.xyz - xyz)[:, :, 0]
     assert np.allclose(offsets, np.array([0.0, 2.0, 200.0, 200.0])[:, None], atol=0.01)  # 1: (0 + 2 * 4 + 0) / 4
-    with pytest.raises(HandPoseError, match="certain about none of the 1 frames"):
+    with pytest.raises(HandPoseError, match="all 1 poses are uncertain"):
         label_frames(Frames(files[:1], CAMERA), Teacher([xyz], [99.0]), tmp_path / "x.jsonl")  # type: ignore[arg-type]
 
 

@@ -62,7 +62,7 @@ def test_records_are_read_with_their_own_cameras_units_and_centers(tmp_path: Pat
     assert len(dataset) == 3
     assert np.allclose(dataset.xyz, truth, atol=1e-9)
     assert dataset.centers == "center_mm of 1 of 3 records, found in the images of the others"
-    assert "1 records without a label are left out" in dataset.notes
+    assert "1 records without a label are excluded" in dataset.notes
     assert [dataset.cubes[i] for i in range(3)] == [250.0, 220.0, 250.0]
     assert dataset.sequences == ["frames", "b", "frames"]
     first, second = dataset[0], dataset[1]
@@ -134,7 +134,7 @@ def test_partial_labels_are_kept_as_such(tmp_path: Path) -> None:
     assert report.entries[0].evaluation.mean == pytest.approx(5.0)
     assert report.entries[0].evaluation.per_joint[tips] == pytest.approx(np.full(5, 5.0))
     assert np.isnan(report.entries[0].evaluation.per_joint[~np.array(tips)]).all()
-    assert "1 frames without any joint in mm are left out" in report.notes
+    assert "1 frames without any joint in mm are excluded" in report.notes
     assert "mean" in report.table()
 
 

@@ -103,7 +103,7 @@ def test_a_camera_with_a_lens_survives_its_dictionary() -> None:
 @pytest.mark.parametrize(
     ("model", "coefficients", "message"),
     [
-        ("ftheta", (0.9,), "lens model is one of"),
+        ("ftheta", (0.9,), "lens model must be one of"),
         ("brown_conrady", (0.1, 0.2), "4 or 5 or 8 or 12 or 14"),
         ("kannala_brandt", (0.1, float("nan"), 0.0, 0.0), "finite"),
     ],

@@ -57,7 +57,7 @@ def test_the_camera_is_chosen_by_serial_number_and_the_stream_by_size(rs: Any, m
     plug(monkeypatch, rs)
     with pytest.raises(HandPoseError, match="no RealSense camera is connected; connect one to a USB 3 port"):
         next(open_source("realsense"))
-    with pytest.raises(HandPoseError, match="only cameras have a choice of sizes"):
+    with pytest.raises(HandPoseError, match="the size can only be chosen for cameras"):
         open_source("synthetic", size=(320, 240))
 
 

@@ -56,6 +56,6 @@ def reject_coding(name: str, coding: Coding | None) -> None:
 def several_frames(name: str, count: int) -> DepthReadError:
     """Return the error for a file with several frames where one is expected."""
     return DepthReadError(
-        f"{name}: contains {count} frames, but one is expected here; handpose predict and a folder of handpose live "
-        "read them all, and in Python a list of arrays (H, W) can be passed"
+        f"{name}: contains {count} frames, but one is expected; pass the file to handpose predict, put it in a folder "
+        "for handpose live, or pass a list of arrays (H, W) in Python"
     )

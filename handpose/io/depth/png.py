@@ -48,7 +48,7 @@ def _png_header(name: str, head: bytes, coding: Coding | None) -> list[tuple[int
         if (bits, color) == (8, 2):
             raise DepthReadError(
                 f"{name}: is an 8-bit RGB PNG; expected one 16-bit channel. If it has two bytes per value, pass unit "
-                "nyu (data set NYU) or ho3d (data set HO-3D); a picture of depth in colors cannot be used"
+                "nyu (data set NYU) or ho3d (data set HO-3D); a color picture of depth cannot be used"
             )
         raise not_depth(name, f"{'an' if bits == 8 else 'a'} {bits}-bit {kind} PNG")
     if (compression, filtering) != (0, 0) or interlace not in _PASSES:
@@ -72,8 +72,8 @@ def _decode_bytes(name: str, image: np.ndarray, coding: Coding) -> np.ndarray:
     if not image[..., low].any() and image[..., other].any():
         right = "ho3d, if it is of HO-3D" if coding == "nyu" else "nyu, if it is of NYU"
         raise DepthReadError(
-            f"{name}: the channel of the low byte in unit {coding} is empty, and the bytes are in another channel; "
-            f"pass unit {right}, or swap red and blue, which OpenCV and other programs order differently"
+            f"{name}: the channel that stores the low byte in unit {coding} is empty, but another channel is not; "
+            f"pass unit {right}, or swap red and blue, which programs such as OpenCV order differently"
         )
     values: np.ndarray = image[..., 1].astype(np.uint16) * 256 + image[..., low]
     return values

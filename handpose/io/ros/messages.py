@@ -1,6 +1,9 @@
-"""Definitions of the ROS 2 messages that the package writes."""
+"""The coordinate frame and the definitions of the ROS 2 messages that the package writes."""
 
 from __future__ import annotations
+
+CAMERA_FRAME = "camera_depth_optical_frame"
+"""Name of the camera frame, whose axes are those of the package: x right, y down, z forward."""
 
 _FIELDS = {
     "builtin_interfaces/msg/Time": ("int32 sec", "uint32 nanosec"),

@@ -66,7 +66,7 @@ def open_source(
         module = importlib.import_module(f"handpose.live.sources.{kind}")
         return module.frames(serial=serial or None, size=size, fps=fps)  # type: ignore[no-any-return]
     if size is not None:
-        raise HandPoseError(f"{name}: only cameras have a choice of sizes; omit the size")
+        raise HandPoseError(f"{name}: the size can only be chosen for cameras; omit it")
     if name == "synthetic":
         from handpose.live.sources.synthetic import frames  # imports torch
 
