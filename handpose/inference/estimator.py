@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice, repeat
@@ -12,7 +13,7 @@ from typing import get_args, overload
 
 import numpy as np
 
-from handpose.errors import HandPoseError
+from handpose.errors import HandPoseError, WeightsError
 from handpose.geometry.camera import Camera, CameraLike
 from handpose.geometry.crop import PATCH, HandCrop
 from handpose.geometry.layouts import JointLayout
@@ -25,15 +26,18 @@ from handpose.inference.query import Box, DepthImage, Query
 from handpose.inference.refine import refine
 from handpose.inference.sides import select_poses
 from handpose.inference.views import check_views, predict_views
+from handpose.io.atomic import write_atomically
 from handpose.io.choices import BackendName, HandOrAuto, OnError, Precision, Views
 from handpose.io.depth.units import DepthUnit
+from handpose.io.text import MAX_SETTINGS_BYTES, read_text
 from handpose.io.warn import collect_warnings, warn_skipped
 from handpose.localization.localizer import hand_candidates, nearest_first
 from handpose.network.config import JGRP2OConfig
 from handpose.results.pose import HandPose, PoseWarning
 from handpose.runtimes.base import Runtime
 from handpose.runtimes.select import GRAPH_SUFFIXES, load_graph, load_runtime
-from handpose.weights.folder import file_sha256
+from handpose.weights.folder import CARD_FILE, Weights, file_sha256
+from handpose.weights.publish import publish_weights
 from handpose.weights.resolve import find_weights
 
 Center = Sequence[float] | np.ndarray
@@ -53,6 +57,7 @@ class HandPoseEstimator:
         check_views(views)
         self._runtime, self.config, self.name, self.sha256, self.views = runtime, config, name, sha256, views
         self._memory = Memory()
+        self._weights: Weights | None = None
 
     @property
     def layout(self) -> JointLayout:
@@ -97,7 +102,45 @@ class HandPoseEstimator:
             str(name), revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
         )
         name = weights.name if precision == "float32" else f"{weights.name}-{precision}"
-        return cls(load_runtime(weights, backend, device, precision), weights.config, name, weights.sha256, views)
+        estimator = cls(load_runtime(weights, backend, device, precision), weights.config, name, weights.sha256, views)
+        estimator._weights = weights
+        return estimator
+
+    def save_pretrained(self, folder: str | Path, *, force: bool = False) -> None:
+        """Write the weights to a folder, from which `from_pretrained` loads the same estimator.
+
+        The model card `README.md` is copied if the weights have one.
+
+        Args:
+            folder: Model folder to write.
+            force: Whether a model in an existing folder may be replaced.
+
+        Raises:
+            HandPoseError: The folder contains a model and `force` is not set, or the folder cannot be written
+                (`WeightsError`).
+            WeightsError: The estimator was loaded from an exported file.
+        """
+        if self._weights is None:
+            raise WeightsError(f"{self.name}: an exported file contains no weights to save; load the weights instead")
+        self._weights.save(Path(folder), force=force)
+
+    def push_to_hub(self, repo_id: str, *, card: str | Path | None = None) -> str:
+        """Upload the weights to the Hugging Face Hub, and return the commit.
+
+        Args:
+            repo_id: `owner/repo`; created if it does not exist.
+            card: Path of the model card, which must specify a license; by default the one that belongs to the weights.
+
+        Raises:
+            WeightsError: The model card is missing or specifies no license, the Hub rejects the upload, or the
+                estimator was loaded from an exported file.
+        """
+        with tempfile.TemporaryDirectory() as parent:
+            folder = Path(parent) / "model"
+            self.save_pretrained(folder)
+            if card is not None:
+                write_atomically(folder / CARD_FILE, read_text(Path(card), MAX_SETTINGS_BYTES).encode())
+            return publish_weights(folder, repo_id)[0]
 
     # fmt: off
     @overload

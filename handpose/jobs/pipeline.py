@@ -9,7 +9,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice, repeat
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 import numpy as np
 
@@ -17,8 +17,9 @@ from handpose.errors import DepthReadError, HandPoseError
 from handpose.inference.candidates import Candidates
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import Query
-from handpose.io.depth.read import decode_depth, read_depth
+from handpose.io.depth.read import SUFFIXES, decode_depth, read_depth
 from handpose.io.depth.units import DepthUnit, warn_about_unit
+from handpose.io.inputs import list_files
 from handpose.io.warn import Note, collect_warnings, kind, warn
 from handpose.recordings.recording import StoredFrame
 from handpose.results.pose import HandPose
@@ -72,9 +73,27 @@ class FileResult(Generic[File]):
         return self.poses[0] if self.poses else None
 
 
+# fmt: off
+@overload
+def predict_files(
+    estimator: HandPoseEstimator, paths: str | Path | Iterable[str], query: Query = ..., *,
+    centers: Iterable[np.ndarray] | None = None, max_hands: int = 1, batch_size: int = 16, keep_depth: bool = False,
+    threads: int | None = None,
+) -> Generator[FileResult[Path], None, None]: ...
+
+
+@overload
+def predict_files(
+    estimator: HandPoseEstimator, paths: Iterable[File], query: Query = ..., *,
+    centers: Iterable[np.ndarray] | None = None, max_hands: int = 1, batch_size: int = 16, keep_depth: bool = False,
+    threads: int | None = None,
+) -> Generator[FileResult[File], None, None]: ...
+# fmt: on
+
+
 def predict_files(
     estimator: HandPoseEstimator,
-    paths: Iterable[File],
+    paths: str | Path | Iterable[Any],
     query: Query = Query(),
     *,
     centers: Iterable[np.ndarray] | None = None,
@@ -82,7 +101,7 @@ def predict_files(
     batch_size: int = 16,
     keep_depth: bool = False,
     threads: int | None = None,
-) -> Generator[FileResult[File], None, None]:
+) -> Generator[FileResult[Any], None, None]:
     """Predict the poses of many files, and yield one result per file, in order.
 
     Threads read and crop files while the network processes a batch and the caller processes the previous one. The
@@ -91,7 +110,7 @@ def predict_files(
 
     Args:
         estimator: Estimator to use.
-        paths: Depth files, as paths or as `FetchedFile`, or frames of recordings.
+        paths: A depth file, a folder or a glob, or several of these; or `FetchedFile`s, or frames of recordings.
         query: Camera, unit and hand of all files, and optionally one hand center or box for all of them.
         centers: Hand center (3,) of each file in the camera frame, in mm, instead of that of `query`; NaN for a file
             without a hand.
@@ -101,12 +120,14 @@ def predict_files(
         threads: Number of threads that read and crop; one per processor by default.
 
     Raises:
+        HandPoseError: A folder contains no depth file, or a glob matches none.
         DeviceMemoryError: The device has too little memory for a single crop.
     """
+    files_of = _files_of([paths] if isinstance(paths, (str, Path)) else paths)
     steps, issued = _Steps(estimator, query, max_hands, keep_depth), set[object]()
     readers, network = ThreadPoolExecutor(threads or os.cpu_count()), ThreadPoolExecutor(1)
     try:
-        files = zip(paths, repeat(None) if centers is None else centers)  # noqa: B905 - `repeat` never ends
+        files = zip(files_of, repeat(None) if centers is None else centers)  # noqa: B905 - `repeat` never ends
         prepared = _map_ahead(readers, steps.prepare, files, 2 * batch_size)
         batches = iter(lambda: list(islice(prepared, batch_size)), [])
         for results, warnings in _map_ahead(network, steps.predict_batch, batches, 1):
@@ -115,6 +136,15 @@ def predict_files(
     finally:
         for pool in (readers, network):
             pool.shutdown(cancel_futures=True)
+
+
+def _files_of(paths: Iterable[Any]) -> Iterator[Any]:
+    """Yield the files that folders and globs stand for, and everything else as it is."""
+    for path in paths:
+        if isinstance(path, str) or (isinstance(path, Path) and path.is_dir()):
+            yield from list_files([str(path)], SUFFIXES)
+        else:
+            yield path
 
 
 @dataclass(frozen=True, eq=False)

@@ -121,10 +121,18 @@ def _output_nodes(model: Any) -> list[str]:
 @contextlib.contextmanager
 def silence_exporters() -> Iterator[None]:
     """Suppress the log messages and warnings of the exporters, which concern their internals."""
-    logging.disable(logging.WARNING)
+
+    def is_ours(record: logging.LogRecord) -> bool:
+        return "onnxruntime" not in Path(record.pathname).parts
+
+    # ONNX Runtime logs with the root logger, and would configure it if it had no handler.
+    root, handler = logging.getLogger(), logging.NullHandler()
+    root.addFilter(is_ours)
+    root.addHandler(handler)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logging.disable(logging.NOTSET)
+        root.removeHandler(handler)
+        root.removeFilter(is_ours)

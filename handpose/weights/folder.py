@@ -46,6 +46,22 @@ class Weights:
         """SHA-256 of the model file."""
         return file_sha256(self.model_file)
 
+    def save(self, folder: Path, *, force: bool = False) -> None:
+        """Write the weights and their model card, if they have one, to a model folder, as `write_folder` does.
+
+        Raises:
+            HandPoseError: The folder contains a model.
+            WeightsError: The folder cannot be written.
+        """
+        card = self.model_file.with_name(CARD_FILE)
+        try:
+            model, text = self.model_file.read_bytes(), card.read_bytes() if card.is_file() else None
+            _write_model(folder, self.config, model, force=force)
+            if text is not None:
+                write_atomically(folder / CARD_FILE, text)
+        except OSError as error:
+            raise WeightsError(f"{folder}: cannot be written ({error})") from None
+
     def load(self) -> JGRP2O:
         """Load the network with these weights, in inference mode.
 
@@ -142,12 +158,17 @@ def write_folder(folder: Path, config: JGRP2OConfig, tensors: Mapping[str, np.nd
         HandPoseError: The folder contains a model.
         WeightsError: The folder cannot be written.
     """
+    _write_model(folder, config, save(dict(tensors)), force=force)
+
+
+def _write_model(folder: Path, config: JGRP2OConfig, model: bytes, *, force: bool) -> None:
+    """Write a model folder, given the content of its model file."""
     refuse_existing(folder / CONFIG_FILE, force=force)
     partial = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-        write_atomically(partial / MODEL_FILE, save(dict(tensors)))
+        write_atomically(partial / MODEL_FILE, model)
         write_config(partial, config)
         if folder.exists():
             (folder / CONFIG_FILE).unlink(missing_ok=True)  # invalidates the folder until both files are replaced

@@ -224,3 +224,19 @@ def test_a_batch_of_files_equals_single_predictions(tmp_path: Path) -> None:
         one = estimator.predict(result.path, camera=camera)
         assert np.abs(result.pose.xyz - one.xyz).max() < 0.01
         assert result.depth.shape == (480, 640)
+
+
+def test_strings_are_files_folders_and_globs(small_model: Path) -> None:
+    estimator = HandPoseEstimator.from_pretrained(small_model)
+    query = Query(Camera.parse(str(EXAMPLES / "camera.json")))
+
+    def names(paths: str | Path | list[str]) -> list[str]:
+        return [result.path.name for result in predict_files(estimator, paths, query)]
+
+    images = ["down.png", "open.png", "thumb.png"]
+    assert names(str(EXAMPLES / "*.png")) == images
+    with pytest.warns(UserWarning, match="1 subfolder"):
+        assert names(EXAMPLES) == images
+    assert names([str(EXAMPLES / "thumb.png"), str(EXAMPLES / "o*.png")]) == ["thumb.png", "open.png"]
+    with pytest.raises(HandPoseError, match="no file matches"):
+        names(str(EXAMPLES / "*.tiff"))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -14,11 +15,21 @@ from safetensors.numpy import load_file, save_file
 from handpose import Camera, HandPoseError, HandPoseEstimator, WeightsError
 from handpose.runtimes import export as module
 from handpose.runtimes.export import export
+from handpose.runtimes.quantize import silence_exporters
 from handpose.weights.registry import WEIGHTS
 from handpose.weights.resolve import find_weights
 from tests.helpers.paths import EXAMPLES
 
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
+
+
+def test_only_the_exporters_are_silent(caplog: pytest.LogCaptureFixture) -> None:
+    root = logging.getLogger()
+    with silence_exporters():
+        logging.getLogger("host").warning("frame lost")
+        root.handle(logging.makeLogRecord({"levelno": 30, "pathname": "/lib/onnxruntime/quantize.py", "msg": "x"}))
+    root.warning("after")
+    assert caplog.messages == ["frame lost", "after"]
 
 
 @pytest.mark.parametrize("suffix", [".onnx", pytest.param(".xml", marks=pytest.mark.slow)])

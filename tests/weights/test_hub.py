@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from handpose.errors import WeightsError
+from handpose.errors import HandPoseError, WeightsError
+from handpose.inference.estimator import HandPoseEstimator
 from handpose.weights.publish import publish_weights
 from handpose.weights.registry import WEIGHTS
 from tests.helpers.faults_jobs import FETCH
@@ -191,6 +192,27 @@ def test_published_weights_can_be_downloaded_by_commit(tmp_path: Path, hub: HubS
     code, out, _ = handpose(hub, tmp_path, "download", out.split()[0])
     assert code == 0
     assert f"snapshots/{commit}/model.safetensors  sha256 {WEIGHTS['msra'].sha256}\n" in out
+
+
+def test_an_estimator_is_saved_and_pushed(tmp_path: Path, hub: HubServer) -> None:
+    card = tmp_path / "card.md"
+    card.write_text("---\nlicense: apache-2.0\n---\n# A hand\n")
+    program = (
+        "from handpose import HandPoseEstimator, WeightsError\n"
+        "estimator = HandPoseEstimator.from_pretrained('msra')\n"
+        f"estimator.save_pretrained({str(tmp_path / 'model')!r})\n"
+        "try: estimator.push_to_hub('someone/hand')\n"
+        "except WeightsError as error: assert 'no README.md' in str(error), error\n"
+        f"print(estimator.push_to_hub('someone/hand', card={str(card)!r}))\n"
+    )
+    environment = hub.environment(tmp_path, HF_TOKEN="secret")
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    (commit, files) = hub.repositories["someone/hand"][-1]
+    assert done.stdout == f"{commit}\n", done.stderr
+    assert files == FILES | {"README.md": card.read_bytes()}
+    assert {file.name: file.read_bytes() for file in (tmp_path / "model").iterdir()} == FILES
+    with pytest.raises(HandPoseError, match="exists"):
+        HandPoseEstimator.from_pretrained("msra").save_pretrained(tmp_path / "model")
 
 
 @pytest.mark.slow
