@@ -152,7 +152,7 @@ def test_a_model_folder_is_written_atomically(tmp_path: Path, monkeypatch: pytes
             for name in ("mkdir", "rename", "replace", "unlink", "chmod"):
                 patch.setattr(Path, name, killing(getattr(Path, name), last))
             try:
-                write_folder(folder, JGRP2OConfig("msra", cube=200.0), {"x": np.array([200.0])})
+                write_folder(folder, JGRP2OConfig("msra", cube=200.0), {"x": np.array([200.0])}, force=True)
                 finished = True
             except Killed:
                 pass
