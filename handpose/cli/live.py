@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
@@ -38,6 +39,7 @@ from handpose.io.outputs import refuse_existing
 from handpose.io.warn import SkippedFrameWarning
 
 if TYPE_CHECKING:
+    from handpose.live.browser_viewer import BrowserViewer
     from handpose.live.rerun_viewer import RerunViewer
 
 _STATISTICS_INTERVAL_S = 5.0
@@ -60,6 +62,9 @@ def live(
             help="Show frames and hands in Rerun (extra `view`).",
         ),
     ] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Show frames and hands in the browser, for this machine only.")
+    ] = False,
     mcap: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Also write the hands as ROS 2 messages to this MCAP file."),
@@ -147,10 +152,10 @@ def live(
         add_keypoints = keypoint_adder(parse_keypoints(joints, meters, extrinsics), estimator.layout)
         tracker = HandTracker(estimator, max_hands=max_hands, hand=hand)
         recorder = None if record is None else stack.enter_context(contextlib.closing(Recorder(record, force=force)))
-        viewer = None if view is None else stack.enter_context(contextlib.closing(_open_viewer(view, force)))
+        viewers = [stack.enter_context(contextlib.closing(viewer)) for viewer in _open_viewers(view, show, force)]
         results = None if output is None else stack.enter_context(_open_output(output))
         others = [stack.enter_context(contextlib.closing(other)) for other in open_outputs(mcap, udp)]
-        session = run_session(arrivals, tracker, recorder=recorder, viewer=viewer, max_frames=frames)
+        session = run_session(arrivals, tracker, recorder=recorder, viewers=viewers, max_frames=frames)
         total, recent = Statistics(), Statistics()
         try:
             for arrival, tracks in stack.enter_context(contextlib.closing(session)):
@@ -184,7 +189,18 @@ def _parse_size(text: str | None) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
-def _open_viewer(view: str, force: bool) -> RerunViewer:
+def _open_viewers(view: str | None, show: bool, force: bool) -> Iterator[RerunViewer | BrowserViewer]:
+    if view is not None:
+        yield _open_rerun(view, force)
+    if show:
+        from handpose.live.browser_viewer import BrowserViewer
+
+        yield (viewer := BrowserViewer())
+        say(viewer.address)
+        typer.launch(viewer.address)
+
+
+def _open_rerun(view: str, force: bool) -> RerunViewer:
     from handpose.live.rerun_viewer import ADDRESS, RerunViewer
 
     if view != WINDOW and not view.endswith(".rrd") and not view.startswith(ADDRESS):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Generator
-from typing import NamedTuple
+from collections.abc import Generator, Sequence
+from typing import NamedTuple, Protocol
 
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
@@ -13,10 +13,18 @@ from handpose.inference.tracker import HandTracker, TrackedHand
 from handpose.io.depth.units import DepthUnit
 from handpose.io.warn import warn_skipped
 from handpose.live.pacing import Arrival, all_frames, in_real_time, newest_frame
-from handpose.live.rerun_viewer import RerunViewer
 from handpose.live.sources.catalog import is_camera, open_source
 from handpose.live.sources.sdk import Size
+from handpose.recordings.frame import DepthFrame
 from handpose.recordings.mcap import Recorder
+
+
+class Viewer(Protocol):
+    """A viewer of tracked hands."""
+
+    def show(self, frame: DepthFrame, hands: Sequence[TrackedHand]) -> None:
+        """Show a frame and its hands."""
+        ...
 
 
 class SessionFrame(NamedTuple):
@@ -61,7 +69,7 @@ def run_session(
     tracker: HandTracker,
     *,
     recorder: Recorder | None = None,
-    viewer: RerunViewer | None = None,
+    viewers: Sequence[Viewer] = (),
     max_frames: int | None = None,
 ) -> Generator[SessionFrame, None, None]:
     """Record, track and show the frames of a source, and yield each frame with its hands.
@@ -72,7 +80,7 @@ def run_session(
         arrivals: Frames of the source.
         tracker: Tracker of the hands.
         recorder: Recorder of the processed frames.
-        viewer: Viewer of the frames and hands.
+        viewers: Viewers of the frames and hands.
         max_frames: Stop after this many frames.
 
     Raises:
@@ -97,7 +105,7 @@ def run_session(
                 warn_skipped(f"frame at {frame.time:g} s", error)
                 continue
             yield SessionFrame(arrival, hands)
-            if viewer is not None:
+            for viewer in viewers:
                 viewer.show(frame, hands)
             frames += 1
             if frames == max_frames:
