@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import sys
 import time
 from collections import Counter
@@ -76,18 +75,11 @@ def run_local(job: PredictJob, format: Format | None, draw: Path | None, html: P
 
 def _line(record: Record) -> str:
     """Return the result of an image as a line of readable text."""
+    from handpose.results.pose import describe
+
     if record.status == "error":
         return f"{record.source}  failed: {record.reason.removeprefix(f'{record.source}: ')}"
-    if record.status == "no_hand":
-        result = "no hand"
-    else:
-        error = float(record.error_mm.mean())
-        result = f"{record.hand} hand at {record.center[2]:.0f} mm"
-        if not math.isnan(error):  # NaN if the weights are not calibrated
-            result += f", ±{error:.0f} mm"
-        if record.status == "low_confidence":
-            result += ", low confidence"
-    return f"{record.source}  {result}" + (f" -> {record.picture}" if record.picture else "")
+    return f"{record.source}  {describe(record)}" + (f" -> {record.picture}" if record.picture else "")
 
 
 def _summary(counts: Counter[str], rate: float, output: str | None) -> str:

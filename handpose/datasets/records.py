@@ -29,7 +29,7 @@ _MAX_DISAGREEMENT = 5.0  # px between the two positions of a joint in one record
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class RecordDataset(HandDataset):
-    """Frames with cameras, hands and labels of their own; any part of a joint's label may be missing.
+    """Frames that each have a camera, a hand and labels; any part of a joint's label may be missing.
 
     Joints without a complete label are NaN in `xyz`. Where `known_centers` is NaN, the hand is localized in the image.
 

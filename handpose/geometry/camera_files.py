@@ -138,7 +138,7 @@ def _complete(camera: tuple[float, float, float, float], own: dict[str, Any], sc
         )
     window = own.get("roi")
     if isinstance(window, Mapping) and _number(window.get("width", 0)) and _number(window.get("height", 0)):
-        # ROS: K belongs to the whole image, of which only this window is sent.
+        # In ROS, K applies to the full image, of which only this window is published.
         x, y, width, height = (_number(window.get(key, 0)) for key in ("x_offset", "y_offset", "width", "height"))
         cx, cy = cx - x, cy - y
     return Intrinsics(fx, fy, cx, cy, width, height, _lens(scope))
@@ -186,8 +186,8 @@ def _lens(scope: dict[str, Any]) -> Distortion | None:
             "the lens model inverse_brown_conrady is used as documented (SR300, SR305); if the depth images were "
             "aligned to the color camera of a D400, its coefficients are those of brown_conrady: change the model"
         )
-    least = next((count for count in COEFFICIENTS[known] if not any(numbers[count:])), len(numbers))
-    return Distortion(known, tuple(numbers[:least]))
+    count = next((count for count in COEFFICIENTS[known] if not any(numbers[count:])), len(numbers))
+    return Distortion(known, tuple(numbers[:count]))
 
 
 def _four(values: object) -> tuple[float, float, float, float]:

@@ -1,6 +1,6 @@
 """Checks whether the location and the size of a hand are plausible, in microseconds.
 
-The messages name no value that changes from frame to frame, so that a repeated warning has the same text.
+The messages contain no value that changes from frame to frame, so a repeated warning has the same text.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from handpose.results.pose import HandPose, PoseWarning
 
 SUPPORTED = f"{TRAINED_RANGE[0]:.0f} to {TRAINED_RANGE[1]:.0f} mm"
 
-_CONFIDENT_MM = 12.0  # expected error below which the size of a hand is known
-_HAND_SIZE = (0.6, 1.4)  # relative to the average hand; synthetic children and adults are within 0.65 and 1.26
+_CONFIDENT_MM = 12.0  # expected error below which the size of a hand is reliable
+_HAND_SIZE = (0.6, 1.4)  # relative to the average hand; synthetic children and adults are between 0.65 and 1.26
 _MAX_FROM_CENTER = 65.0  # mm from the given center to the mean of the joints, above which errors grow
 _CATEGORIES = {"camera_assumed": AssumedCameraWarning, "unit": LikelyUnitWarning}
 
@@ -28,7 +28,7 @@ _CATEGORIES = {"camera_assumed": AssumedCameraWarning, "unit": LikelyUnitWarning
 def issue(found: Iterable[PoseWarning]) -> None:
     """Issue the warnings of a pose as Python warnings."""
     for code, message in found:
-        if code != "distance":  # was issued when the image was read
+        if code != "distance":  # which was issued when the image was read
             warn(message, _CATEGORIES.get(code, InputWarning))
 
 

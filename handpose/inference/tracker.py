@@ -98,7 +98,7 @@ class _Track(NamedTuple):
         return center
 
 
-class _Seen(NamedTuple):
+class _Detection(NamedTuple):
     """A hand in the current frame: its poses, as one or both hands, and the evidence for its side."""
 
     poses: list[HandPose]
@@ -169,32 +169,34 @@ class HandTracker:
         with collect_warnings([]):
             depth = query.load(depth)
             tracked = {id: track for id, track in self._tracks.items() if track.hand.time == self._time}
-            seen, new = self._predict(tracked, depth, query, time)
+            detections, new = self._predict(tracked, depth, query, time)
             lost = {
                 id: track
                 for id, track in self._tracks.items()
-                if id not in seen and time - track.hand.time < _TIMEOUT_S
+                if id not in detections and time - track.hand.time < _TIMEOUT_S
             }
-            if len(seen) < self._max_hands:
+            if len(detections) < self._max_hands:
                 if self._max_hands == 1 or any(id in lost for id in tracked):
-                    new += self._detect(depth, query, [*seen.values(), *new])
+                    new += self._detect(depth, query, [*detections.values(), *new])
                 for hand in new:
-                    if _is_reliable(hand.likely) and _is_separate(hand.likely, seen.values()):
+                    if _is_reliable(hand.likely) and _is_separate(hand.likely, detections.values()):
                         id, track = self._claim(hand.likely, lost, time)
-                        seen[id] = hand if track is None else hand._replace(evidence=track.evidence.updated(hand.poses))
-            seen = {id: seen[id] for id in sorted(seen)[: self._max_hands]}
-            poses = self._classify(seen, depth, query)
+                        detections[id] = (
+                            hand if track is None else hand._replace(evidence=track.evidence.updated(hand.poses))
+                        )
+            detections = {id: detections[id] for id in sorted(detections)[: self._max_hands]}
+            poses = self._classify(detections, depth, query)
         poses = self._estimator.checked(poses, depth, query)
         tracks = {
-            id: self._track(id, replace(pose, hand_index=index), seen[id].evidence, tracked.get(id), time)
-            for index, (id, pose) in enumerate(zip(seen, poses, strict=True))
+            id: self._track(id, replace(pose, hand_index=index), detections[id].evidence, tracked.get(id), time)
+            for index, (id, pose) in enumerate(zip(detections, poses, strict=True))
         }
         self._tracks, self._time = lost | tracks, time
         return [track.hand for track in tracks.values()]
 
     def _predict(
         self, tracks: dict[int, _Track], depth: np.ndarray, query: Query, time: float
-    ) -> tuple[dict[int, _Seen], list[_Seen]]:
+    ) -> tuple[dict[int, _Detection], list[_Detection]]:
         """Predict the hands of a frame in one batch.
 
         Returns:
@@ -209,23 +211,23 @@ class HandTracker:
             crops += self._localize(depth, query, [crop.center for hand in crops for crop in hand.crops[:1]])
         predicted = self._estimator.poses_per_crop(crops)
         hands = {
-            id: _Seen(poses, track.evidence.updated(poses))
+            id: _Detection(poses, track.evidence.updated(poses))
             for (id, track), poses in zip(tracks.items(), predicted, strict=False)
             if poses
         }
         reliable = {id: hand for id, hand in hands.items() if _is_reliable(hand.likely)}
-        seen: dict[int, _Seen] = {}
+        detections: dict[int, _Detection] = {}
         # If two tracks converge on one hand, the track whose prediction was closer keeps it.
         for id in sorted(reliable, key=lambda id: _off_center(reliable[id].likely)):
-            if _is_separate(reliable[id].likely, seen.values()):
-                seen[id] = reliable[id]
-        return seen, [_Seen(poses, SideEvidence.from_poses(poses)) for poses in predicted[len(tracks) :]]
+            if _is_separate(reliable[id].likely, detections.values()):
+                detections[id] = reliable[id]
+        return detections, [_Detection(poses, SideEvidence.from_poses(poses)) for poses in predicted[len(tracks) :]]
 
     def _hand_of(self, track: _Track) -> HandOrAuto:
         """Return which hand to predict for a track: `auto` compares both."""
         return track.evidence.side if self._query.hand != "auto" or track.evidence.is_decided else "auto"
 
-    def _detect(self, depth: np.ndarray, query: Query, others: Sequence[_Seen]) -> list[_Seen]:
+    def _detect(self, depth: np.ndarray, query: Query, others: Sequence[_Detection]) -> list[_Detection]:
         """Return the hands in the whole image, other than those that are already predicted."""
         if self._max_hands == 1:  # the estimator selects the best candidate by its pose
             (pose,) = self._estimator.poses([self._estimator.find(depth, query)])
@@ -233,7 +235,7 @@ class HandTracker:
         else:
             centers = [hand.likely.center for hand in others]
             predicted = self._estimator.poses_per_crop(self._localize(depth, query, centers))
-        return [_Seen(poses, SideEvidence.from_poses(poses)) for poses in predicted]
+        return [_Detection(poses, SideEvidence.from_poses(poses)) for poses in predicted]
 
     def _localize(self, depth: np.ndarray, query: Query, known: Sequence[np.ndarray]) -> list[Candidates]:
         """Return the crops of the hands in the whole image, other than those at known centers (3,) in mm."""
@@ -243,22 +245,22 @@ class HandTracker:
             if hand.crops and all(np.linalg.norm(hand.crops[0].center - center) > _SAME_HAND for center in known)
         ]
 
-    def _classify(self, seen: dict[int, _Seen], depth: np.ndarray, query: Query) -> list[HandPose]:
+    def _classify(self, detections: dict[int, _Detection], depth: np.ndarray, query: Query) -> list[HandPose]:
         """Return the pose of each hand as the side that all evidence favors, and add this side to its evidence."""
         if query.hand != "auto":
-            return [hand.poses[0] for hand in seen.values()]
+            return [hand.poses[0] for hand in detections.values()]
         sides = classify_sides(
-            [hand.evidence.persistent_log_odds for hand in seen.values()],
-            [hand.likely.center for hand in seen.values()],
+            [hand.evidence.persistent_log_odds for hand in detections.values()],
+            [hand.likely.center for hand in detections.values()],
         )
         poses = []
-        for (id, hand), side in zip(seen.items(), sides, strict=True):
+        for (id, hand), side in zip(detections.items(), sides, strict=True):
             pose = _pose_of(hand.poses, side)
             if pose is None:  # a hand that was predicted as one side, but touches a hand with more evidence for it
                 other = replace(query, center=hand.likely.center, hand=side)
                 (pose,) = self._estimator.poses([self._estimator.find(depth, other)])
             error_mm = float(pose.error_mm.mean())
-            seen[id] = hand._replace(evidence=replace(hand.evidence, side=side, error_mm=error_mm))
+            detections[id] = hand._replace(evidence=replace(hand.evidence, side=side, error_mm=error_mm))
             poses.append(pose)
         return poses
 
@@ -308,7 +310,7 @@ def _is_reliable(pose: HandPose) -> bool:
     return pose.status != "no_hand" and spread < _MAX_SPREAD and _off_center(pose) < _MAX_OFF_CENTER
 
 
-def _is_separate(pose: HandPose, others: Iterable[_Seen]) -> bool:
+def _is_separate(pose: HandPose, others: Iterable[_Detection]) -> bool:
     """Return whether the pose shows another hand than the other poses."""
     return all(np.linalg.norm(_mean(pose) - _mean(other.likely)) > _SAME_HAND for other in others)
 

@@ -18,7 +18,7 @@ class HandOutput(Protocol):
     """An output of tracked hands."""
 
     def write(self, time: float, hands: Sequence[TrackedHand]) -> None:
-        """Add the hands of a frame that was taken at a time in s."""
+        """Add the hands of a frame with the capture time `time` in s."""
         ...
 
     def close(self) -> None:
@@ -27,7 +27,7 @@ class HandOutput(Protocol):
 
 
 class McapOutput:
-    """Write hands to an MCAP file, as `HandMcapWriter` does.
+    """Writes hands to an MCAP file with `HandMcapWriter`.
 
     Raises:
         HandPoseError: The file cannot be written. This applies to all methods.
@@ -61,7 +61,7 @@ class McapOutput:
 
 
 class UdpOutput:
-    """Send the record of every hand as one datagram with a line of JSON.
+    """Sends the record of every hand as one UDP datagram with a line of JSON.
 
     Args:
         address: `HOST:PORT`, or `[HOST]:PORT` for IPv6.
@@ -101,7 +101,7 @@ class UdpOutput:
 
 
 def open_outputs(mcap: Path | None, udp: str | None) -> list[HandOutput]:
-    """Open the outputs that were asked for.
+    """Open the requested outputs.
 
     Args:
         mcap: MCAP file to write.

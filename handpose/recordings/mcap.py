@@ -43,7 +43,7 @@ _PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IM
 
 
 class Recorder:
-    """Write frames to an MCAP file, which is created by the first frame.
+    """Writes frames to an MCAP file, which is created by the first frame.
 
     Attributes:
         path: The file.

@@ -1,4 +1,4 @@
-"""Opens recordings of every format."""
+"""Opens recordings of all supported formats."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def open_recording(
         path: A file that this package, ROS or a RealSense camera recorded, or the folder of a ROS 2 bag.
         topic: Topic of the depth images, if a ROS bag contains several.
         camera: Intrinsics, instead of those of the recording.
-        unit: Unit of the 16-bit values of a ROS bag, if it does not state it.
+        unit: Unit of the 16-bit values of a ROS bag that does not contain the unit.
 
     Raises:
         HandPoseError: The file is not a recording, or cannot be read.

@@ -45,7 +45,7 @@ def open_ros(
         path: File or folder.
         topic: Topic of the depth images, if the bag contains several.
         camera: Intrinsics, instead of those of the bag.
-        unit: Unit of 16-bit values, if the bag does not state it. ROS's convention is millimeters.
+        unit: Unit of 16-bit values if the bag does not contain it. ROS's convention is millimeters.
 
     Raises:
         HandPoseError: `rosbags` is not installed, the file is damaged, or it contains no depth images, several topics

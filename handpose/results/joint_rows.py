@@ -18,7 +18,7 @@ CSV_COLUMNS = (
 
 
 def joint_rows(record: Record) -> list[tuple[Any, ...]]:
-    """Return one row of `CSV_COLUMNS` per joint, or one row with the reason of a failure and None for all numbers."""
+    """Return one row of `CSV_COLUMNS` per joint, or a single row with the reason of a failure and without numbers."""
     if isinstance(record, FailedFrame):
         return [(record.source, record.status, "", "", "", "", *[None] * 9, record.reason, "", None)]
     shared = (record.source, record.status, record.model, record.layout.name, record.hand)

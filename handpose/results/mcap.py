@@ -19,11 +19,11 @@ from handpose.results.pose import HandPose
 from handpose.results.records import FailedFrame, Record
 
 _NO_ROTATION = (0.0, 0.0, 0.0, 1.0)
-_FPS = 30.0  # of frames without a time
+_FPS = 30.0  # frame rate of frames without a capture time
 
 
 class HandMcapWriter:
-    """Write the hands of a stream to a file.
+    """Writes the hands of a stream to a file.
 
     Every frame is a message on `/tf` with a coordinate frame per joint, such as `hand_0/wrist`, and one on `/hand_0`
     with the joints of hand 0 as `geometry_msgs/PoseArray`. Their names are on `/hand_0/joint_names`. The coordinate

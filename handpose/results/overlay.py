@@ -112,10 +112,11 @@ def skeleton_picture(xyz: np.ndarray, layout: JointLayout) -> np.ndarray:
 
 
 def write_legend(picture: np.ndarray, lines: Sequence[str]) -> None:
-    """Write lines of ASCII text into the lower left corner of a picture, in place."""
+    """Write lines of text into the lower left corner of a picture, in place."""
     size = picture.shape[1] / _MIN_WIDTH
     edges = [(x, y, _OUTLINE) for x in (-1, 1) for y in (-1, 1)]
-    for row, text in enumerate(reversed(lines)):
+    for row, line in enumerate(reversed(lines)):
+        text = line.replace("±", "+-")  # OpenCV's fonts contain only ASCII
         for x, y, color in (*edges, (0, 0, _PALM_COLOR)):
             position = (round(12 * size) + x, picture.shape[0] - round((14 + 28 * row) * size) + y)
             cv2.putText(picture, text, position, cv2.FONT_HERSHEY_SIMPLEX, 0.65 * size, color, round(size), cv2.LINE_AA)

@@ -254,7 +254,7 @@ class HandPose:
         if self.status == "no_hand":
             return None
         picture = skeleton_picture(self.xyz, self.layout)
-        write_legend(picture, [_description(self)])
+        write_legend(picture, [describe(self)])
         return to_png(picture)
 
 
@@ -276,16 +276,16 @@ def draw_hands(depth: np.ndarray, poses: Sequence[HandPose]) -> np.ndarray:
     picture, scale = enlarged_depth_picture(depth, near)
     for pose in hands:
         draw_skeleton(picture, pose.uvz, pose.layout, scale=scale, uncertain=pose.error_mm > BAD_JOINT)
-    write_legend(picture, [_description(pose) for pose in hands or poses[:1]])
+    write_legend(picture, [describe(pose) for pose in hands or poses[:1]])
     return picture
 
 
-def _description(pose: HandPose) -> str:
-    """Return side, distance and expected error of a hand as a line of ASCII text."""
+def describe(pose: HandPose) -> str:
+    """Return side, distance in mm and mean expected error in mm of a hand as a line of text."""
     if pose.status == "no_hand":
         return "no hand"
     error = np.mean(pose.error_mm)
-    calibrated = "" if np.isnan(error) else f", +-{error:.0f} mm"
+    calibrated = "" if np.isnan(error) else f", ±{error:.0f} mm"
     uncertain = ", low confidence" if pose.status == "low_confidence" else ""
     return f"{pose.hand} hand at {pose.center[2]:.0f} mm{calibrated}{uncertain}"
 

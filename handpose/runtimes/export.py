@@ -124,7 +124,7 @@ def export_templates(file: Path = TEMPLATES_FILE) -> None:
 
 
 def _template(config: JGRP2OConfig) -> tuple[bytes, dict[str, torch.Size]]:
-    """Return the graph of a network without its weights, and the shape of each tensor in a weights file."""
+    """Return the ONNX graph of a network without its weights, and the shape of each tensor in a weights file."""
     model = JGRP2O(config)
     shapes = {
         name: tensor.shape for name, tensor in model.state_dict().items() if not name.endswith("num_batches_tracked")

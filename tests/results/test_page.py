@@ -88,7 +88,7 @@ def test_predict_writes_pages(tmp_path: Path) -> None:
     record = json.loads(_Data((tmp_path / "pages" / "open.html").read_text()).text)["pose"]
     assert record | {"source": OPEN} == json.loads(out.splitlines()[0])
     code, _, err = run("predict", OPEN, tmp_path / "empty.npy", *CAMERA, "--html", tmp_path / "one.html")
-    assert (code, "one page for 2 inputs" in err) == (2, True)
+    assert (code, "one file for 2 inputs" in err) == (2, True)
     assert run("predict", OPEN, *CAMERA, "--html", tmp_path / "one.html")[0] == 0
     assert (tmp_path / "one.html").is_file()
 

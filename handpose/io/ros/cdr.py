@@ -8,7 +8,7 @@ _HEADER = b"\0\1\0\0"
 
 
 class CdrWriter:
-    """Serialize the fields of a message one after another."""
+    """Serializes the fields of a message one after another."""
 
     def __init__(self) -> None:
         self._data = bytearray()
@@ -45,7 +45,7 @@ class CdrWriter:
 
 
 class CdrReader:
-    """Read the fields of a message one after another.
+    """Reads the fields of a message one after another.
 
     Raises:
         ValueError: The message is shorter than its fields, or is not little-endian CDR. This applies to all methods.

@@ -1,4 +1,4 @@
-"""MCAP files (https://mcap.dev/spec) with ROS 2 messages: a chunk per frame, which is readable once it is written."""
+"""MCAP files (https://mcap.dev/spec) with ROS 2 messages. Each frame is a chunk, which is readable once written."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class McapMessage(NamedTuple):
 
 
 class McapWriter:
-    """Write messages to a file.
+    """Writes messages to a file.
 
     Args:
         file: An empty file.
@@ -89,11 +89,11 @@ class McapWriter:
         for id_, entries in self._times.items():
             offsets += struct.pack("<HQ", id_, self._size + len(chunk) + len(index))
             index += _record(_MESSAGE_INDEX, struct.pack("<HI", id_, 16 * len(entries)) + _pairs("<QQ", entries))
-        place = struct.pack("<QQQQ", min(times), max(times), self._size, len(chunk))
-        place += struct.pack("<I", len(offsets)) + offsets + struct.pack("<QIQQ", len(index), 0, size, size)
+        location = struct.pack("<QQQQ", min(times), max(times), self._size, len(chunk))
+        location += struct.pack("<I", len(offsets)) + offsets + struct.pack("<QIQQ", len(index), 0, size, size)
         self._append(chunk + index)
         self._file.flush()
-        self._chunks.append((min(times), max(times), _record(_CHUNK_INDEX, place)))
+        self._chunks.append((min(times), max(times), _record(_CHUNK_INDEX, location)))
         self._chunk = b""
         self._times.clear()
 

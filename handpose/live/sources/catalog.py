@@ -26,7 +26,7 @@ def is_camera(name: str) -> bool:
 
 
 def list_cameras() -> tuple[list[ConnectedCamera], list[str]]:
-    """Return the connected cameras, and why those of other manufacturers cannot be listed."""
+    """Return the connected cameras, and one message per manufacturer whose cameras cannot be listed."""
     found, problems = list[ConnectedCamera](), list[str]()
     for name in LIVE_SOURCES:
         try:
@@ -51,7 +51,7 @@ def open_source(
         name: `realsense` or `orbbec`, optionally followed by `:` and the serial number of the camera; `synthetic`; a
             folder of depth files; or a recording.
         camera: Intrinsics of a folder's images, or instead of those of a recording.
-        unit: Unit of the depth values of a folder, or of a ROS bag that does not state it.
+        unit: Unit of the depth values of a folder, or of a ROS bag that does not contain the unit.
         fps: Frames per second of a camera, a folder or the synthetic hand; 30 by default.
         topic: Topic of the depth images, if a ROS bag contains several.
         size: Width and height of a camera's images; by default 640 x 480 for `realsense`, and the camera's default for
