@@ -126,7 +126,7 @@ class _Trainer(Generic[Network]):
             raise HandPoseError(f"synchronized BatchNorm requires GPUs, got device {task.device}")
         torch.manual_seed(self._config.seed)
         self._network = task.build().to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._averaged = task.build().to(self._device)
+        self._averaged = task.build().to(self._device).eval()
         self._averaged.load_state_dict(self._network.state_dict())
         self._optimizers = Optimizers(self._network, self._config)
         self._steps, self._seconds = 0, 0.0

@@ -111,7 +111,7 @@ def test_unusable_files_are_rejected(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     with pytest.raises(HandPoseError, match=r"a.txt: no such file"):
         read_predictions(file, NYU14)
-    file.write_bytes(b"\xff\xfe\x00\x01")
+    file.write_bytes(b"\xff\xff\x00\x01")
     with pytest.raises(HandPoseError, match=r"a.txt: cannot be read as text"):
         read_predictions(file, NYU14)
     file.write_text("\n\n")

@@ -124,7 +124,7 @@ def test_other_settings_are_rejected(tmp_path: Path) -> None:
     other: dict[str, object] = {
         **{"steps": 5, "batch": 8, "optimizer": "adam", "learning_rate": 1e-3, "adam_rate": 1e-4},
         **{"schedule": "exponential", "weight_decay": 1e-5, "offset_weight": 0.5, "clip": math.inf},
-        **{"precision": "bfloat16", "average": 0.5, "seed": 1},
+        **{"precision": "bfloat16", "average": 0.5, "seed": 1, "frozen_statistics": True},
     }
     without_effect: dict[str, object] = {"validate_every": 3, "epoch": 7}
     assert {*other, *without_effect} == {field.name for field in dataclasses.fields(TrainingConfig)}

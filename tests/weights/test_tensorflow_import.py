@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from handpose import HandPoseEstimator
-from handpose.errors import WeightsError
+from handpose.errors import HandPoseError, WeightsError
 from handpose.weights.tensorflow_bundle import crc32c, read_variables
 from handpose.weights.tensorflow_import import convert, variable_names
 from tests.helpers.paths import SHARED
@@ -121,5 +121,5 @@ class TestRejected:
         assert_rejected(checkpoint, "icvl", "1 variables are missing or unknown, first 'conv2d_17/kernel")
 
     def test_an_existing_folder(self, checkpoint: Path) -> None:
-        with pytest.raises(WeightsError, match="already exists"):
+        with pytest.raises(HandPoseError, match="already exists"):
             convert(checkpoint, checkpoint.parent, "icvl")

@@ -181,7 +181,7 @@ def test_a_predictor_returns_the_records_of_the_estimator() -> None:
     predict = HandPosePredictor("msra", Query(camera=camera), device="cpu", backend="torch")
     rows = predict({"path": np.array([*names, "bad.png"]), "bytes": np.array([*data, b"?"], object)}).to_pylist()
     estimator = HandPoseEstimator.from_pretrained("msra", device="cpu", backend="torch")
-    expected = [pose.to_dict() | {"reason": None} for pose in estimator.predict(names, camera=camera)]
+    expected = [pose.to_dict() | {"reason": None, "picture": None} for pose in estimator.predict(names, camera=camera)]
     assert rows[:2] == expected
     assert {key: value for key, value in rows[2].items() if value is not None} == {
         "source": "bad.png",
