@@ -47,7 +47,7 @@ def test_bones_are_brighter_than_the_depth_map() -> None:
 @pytest.mark.parametrize(
     ("pose", "text"),
     [
-        (a_pose(), "left hand at 400 mm, +-5 mm"),
+        (a_pose(), "left hand at 400 mm, ±5 mm"),
         (
             replace(a_pose(), error_mm=np.full(21, np.nan), status="low_confidence"),
             "left hand at 400 mm, low confidence",
