@@ -76,18 +76,21 @@ def record_realsense(
 
 def play_realsense(rs: Any, path: Path) -> list[tuple[np.ndarray, float, float, Camera]]:
     """Play a recording with the SDK: values (H, W), unit in mm, time in s and intrinsics of its frames."""
-    pipeline, config = rs.pipeline(), rs.config()
-    rs.config.enable_device_from_file(config, str(path), repeat_playback=False)
-    profile = pipeline.start(config)
-    profile.get_device().as_playback().set_real_time(False)
-    lens = profile.get_stream(rs.stream.depth).as_video_stream_profile().get_intrinsics()
+    playback = rs.context().load_device(str(path))
+    playback.set_real_time(False)  # before it starts, so that no frame is dropped
+    (sensor,) = playback.query_sensors()
+    (profile,) = sensor.get_stream_profiles()
+    lens = profile.as_video_stream_profile().get_intrinsics()
     camera = Camera(lens.fx, lens.fy, lens.ppx, lens.ppy, lens.width, lens.height)
+    queue = rs.frame_queue(100)
+    sensor.open(profile)
+    sensor.start(queue)
     played = []
     while True:
-        arrived, frameset = pipeline.try_wait_for_frames(500)
+        arrived, frame = queue.try_wait_for_frame(2000)
         if not arrived:
             return played
-        image = frameset.get_depth_frame()
+        image = frame.as_depth_frame()
         unit = round(1000.0 * image.get_units(), 6)
         played.append((np.array(image.get_data()), unit, image.get_timestamp() / 1000.0, camera))
 
