@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -91,3 +92,8 @@ def test_public_names_are_the_same_for_python_and_type_checkers() -> None:
         assert getattr(sys.modules[module], attribute) is objects[attribute]
     with pytest.raises(AttributeError):
         handpose.nonsense  # noqa: B018
+
+
+def test_the_guide_for_contributors_shows_the_same_layers() -> None:
+    (block,) = re.findall(r"^((?: {4}.*<.*\n)+)", (ROOT / "CONTRIBUTING.md").read_text(), re.M)
+    assert [set(re.findall(r"\w+", part)) for part in block.split("<")] == SETS
