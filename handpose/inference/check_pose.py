@@ -6,6 +6,7 @@ The messages contain no value that changes from frame to frame, so a repeated wa
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from handpose.results.pose import HandPose, PoseWarning
 
 SUPPORTED = f"{TRAINED_RANGE[0]:.0f} to {TRAINED_RANGE[1]:.0f} mm"
 
-_CONFIDENT_MM = 12.0  # expected error below which the size of a hand is reliable
+_CONFIDENT_MM = 12.0  # expected error below which a pose is clearly that of a hand, and its size is reliable
 _HAND_SIZE = (0.6, 1.4)  # relative to the average hand; synthetic children and adults are between 0.65 and 1.26
 _MAX_FROM_CENTER = 65.0  # mm from the given center to the mean of the joints, above which errors grow
 _CATEGORIES = {"camera_assumed": AssumedCameraWarning, "unit": LikelyUnitWarning}
@@ -74,3 +75,16 @@ def _hand(pose: HandPose, query: Query, size: float) -> tuple[PoseWarning, ...]:
         text = f"the hand is {limit} times as large as an average one; check the unit and the camera's fx and fy"
         found.append(PoseWarning("hand_size", text))
     return tuple(found)
+
+
+def is_unlikely_hand(pose: HandPose) -> bool:
+    """Return whether one of several locations in an image probably shows something else, such as a face."""
+    return bool(pose.error_mm.mean() > _CONFIDENT_MM)
+
+
+def doubt_unlikely_hands(poses: Sequence[HandPose]) -> list[HandPose]:
+    """Return the poses of one image; if there are several, those of unlikely hands have the status `low_confidence`."""
+    unlikely = [len(poses) > 1 and pose.status == "ok" and is_unlikely_hand(pose) for pose in poses]
+    return [
+        replace(pose, status="low_confidence") if flag else pose for pose, flag in zip(poses, unlikely, strict=True)
+    ]

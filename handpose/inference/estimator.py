@@ -20,7 +20,7 @@ from handpose.geometry.layouts import JointLayout
 from handpose.inference.candidates import Candidates, find_candidates, find_hands
 from handpose.inference.check_camera import camera_warnings
 from handpose.inference.check_image import Memory
-from handpose.inference.check_pose import hand_warnings, issue
+from handpose.inference.check_pose import doubt_unlikely_hands, hand_warnings, issue
 from handpose.inference.decode import decode, no_hand
 from handpose.inference.query import Box, DepthImage, Query
 from handpose.inference.refine import refine
@@ -291,7 +291,7 @@ class HandPoseEstimator:
         """
         poses = self._select_and_refine(images)
         checked = iter(self._with_warnings(poses, [hand for image in images for hand in image]))
-        return [list(islice(checked, len(hands))) for hands in images]
+        return [doubt_unlikely_hands(list(islice(checked, len(hands)))) for hands in images]
 
     def for_new_job(self) -> HandPoseEstimator:
         """Return an estimator with the same network that does not remember the suspicious images of earlier jobs."""

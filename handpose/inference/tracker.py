@@ -13,6 +13,7 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.inference.candidates import Candidates
+from handpose.inference.check_pose import is_unlikely_hand
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import Query
 from handpose.inference.sides import SideEvidence, classify_sides
@@ -179,6 +180,9 @@ class HandTracker:
                 if self._max_hands == 1 or any(id in lost for id in tracked):
                     new += self._detect(depth, query, [*detections.values(), *new])
                 for hand in new:
+                    # A stream has further frames, so an additional hand may wait until its pose is clear.
+                    if self._max_hands > 1 and is_unlikely_hand(hand.likely):
+                        continue
                     if _is_reliable(hand.likely) and _is_separate(hand.likely, detections.values()):
                         id, track = self._claim(hand.likely, lost, time)
                         detections[id] = (

@@ -7,7 +7,7 @@ from pathlib import Path
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.io.depth.units import DepthUnit
-from handpose.io.warn import warn_skipped
+from handpose.io.warn import warn, warn_skipped
 from handpose.recordings.frame import Source
 from handpose.recordings.hpr import open_hpr
 from handpose.recordings.mcap import is_own, open_own
@@ -45,7 +45,9 @@ def open_recording(
         raise HandPoseError(f"{path}: cannot be read ({error})") from None
     if own or not (path.is_dir() or path.suffix.lower() in _ROS_SUFFIXES):
         if topic is not None:
-            raise HandPoseError(f"{path}: is not a ROS bag, so it has no topic {topic}")
+            raise HandPoseError(f"{path}: was recorded by handpose, so it has no topic {topic}")
+        if unit != "mm":
+            warn(f"{path}: contains the unit of its depth values, so the unit {unit} is ignored")
         return open_own(path, camera) if own else open_hpr(path, camera)
     return open_ros(path, topic=topic, camera=camera, unit=unit)
 

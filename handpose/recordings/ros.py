@@ -27,6 +27,7 @@ from handpose.io.depth.read import to_depth
 from handpose.io.depth.units import DepthUnit, millimeters_per_unit
 from handpose.io.extras import require_extra
 from handpose.io.inputs import frame_path
+from handpose.io.warn import warn
 from handpose.recordings.frame import DepthFrame
 from handpose.recordings.recording import Recording, StoredFrame
 
@@ -56,7 +57,7 @@ def open_ros(
         stream = replace(
             stream,
             camera=camera or _find_camera(bag, stream, path),
-            unit=_find_unit(bag, stream.topic) or millimeters_per_unit(unit),
+            unit=_unit(path, _find_unit(bag, stream.topic), unit),
         )
         count = sum(connection.msgcount for connection in bag.connections if connection.topic == stream.topic)
     return Recording(path, lambda: count, lambda: _read(path, stream))
@@ -187,6 +188,13 @@ def _camera(info: Any, topic: str, path: Path, *, rectified: bool) -> Camera:
         return Camera.of(values)
     except HandPoseError as error:
         raise HandPoseError(f"{path}: {topic}: {error}; pass the intrinsics with --camera") from None
+
+
+def _unit(path: Path, stored: float | None, given: DepthUnit) -> float:
+    """Return the unit in mm: the stored one, otherwise the given one."""
+    if stored is not None and given != "mm":
+        warn(f"{path}: contains the unit of its depth values, so the unit {given} is ignored")
+    return stored or millimeters_per_unit(given)
 
 
 def _find_unit(bag: Any, topic: str) -> float | None:

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from handpose import Camera, HandPoseEstimator
-from tests.helpers.paths import SHARED
+from handpose import Camera, HandPoseEstimator, HandTracker, read_depth
+from tests.helpers.paths import EXAMPLES, SHARED
 
 FOLDER = SHARED / "frames" / "sr305"
 CAMERA = Camera(476.007, 476.007, 313.683, 242.755, 640, 480)
@@ -33,3 +33,16 @@ def test_joints_lie_in_the_hand_and_fingertips_match_their_labels() -> None:
     assert len(errors) == 40
     assert np.mean(errors) < 8.0
     assert np.max(errors) < 15.0
+
+
+@pytest.mark.parametrize("hand", ["right", "auto"])
+@pytest.mark.parametrize("name", ["open", "pinch", "down"])
+def test_a_face_is_no_second_hand(name: str, hand: str) -> None:
+    """Each image shows one hand and the head of its owner, who stands behind it."""
+    estimator = HandPoseEstimator.from_pretrained("msra", device="cpu")
+    depth = read_depth(EXAMPLES / "sr305" / f"{name}.png", 0.125)
+    poses = estimator.predict_hands(depth, camera=CAMERA, max_hands=2, hand=hand)
+    assert [pose.status for pose in poses].count("ok") == 1
+    (tracked,) = HandTracker(estimator, max_hands=2, hand=hand).update(depth, CAMERA, 0.0)
+    assert tracked.pose.status == "ok"
+    assert (tracked.pose.hand, tracked.pose.xyz[:, 2].mean() < 620.0) == ("right", True)

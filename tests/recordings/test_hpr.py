@@ -72,3 +72,11 @@ def test_damaged_frames_are_skipped_with_a_warning_that_names_them(tmp_path: Pat
         times = [frame.time for frame in recorded_frames(open_recording(path))]
     assert times == [1000.0 + 1 / 30, 1000.0 + 2 / 30]
     assert [str(warning.message).split(": ")[0] for warning in skipped] == [f"skipped {path}#{i}" for i in (0, 3)]
+
+
+def test_a_unit_besides_the_recorded_one_is_ignored_with_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "a.hpr").write_bytes(content())
+    with pytest.warns(UserWarning, match="contains the unit of its depth values, so the unit 0.5 is ignored"):
+        recording = open_recording(tmp_path / "a.hpr", unit=0.5)
+    first = next(iter(recorded_frames(recording)))
+    assert np.array_equal(first.depth, IMAGES[0].astype(np.float32) * np.float32(0.125))
