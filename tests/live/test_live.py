@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -180,14 +182,14 @@ def test_view_writes_a_file_or_sends_to_a_viewer_that_is_running(tmp_path: Path,
         port = free.getsockname()[1]
     rerun = Path(sys.executable).with_name("rerun")
     command = [rerun, "--serve-grpc", "--bind", "127.0.0.1", "--port", str(port), "--save", tmp_path / "b.rrd"]
-    viewer = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    viewer = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         wait_for_port(port)
         code, same, _ = run("live", STREAM, "--frames", 2, "--view", f"rerun+http://127.0.0.1:{port}/proxy")
         assert (code, same) == (0, out)
         time.sleep(1.0)  # until the viewer has written what it received
     finally:
-        viewer.terminate()
+        os.killpg(viewer.pid, signal.SIGTERM)  # the command is a script that starts the program
         viewer.wait(10)
     for name in ("a.rrd", "b.rrd"):
         assert "/hand/0/joints" in {part.entity_path for part in chunk.RrdReader(tmp_path / name).stream()}
