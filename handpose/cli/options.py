@@ -142,7 +142,7 @@ def open_data(
 
 def prepare_records(dataset: RecordDataset, model: Path, *, unchecked: bool = False) -> RecordDataset:
     """Return the records with a hand center and plausible labels, and log the excluded ones."""
-    from handpose.adaptation.label_check import check_labels
+    from handpose.evaluation.label_check import check_labels
     from handpose.inference.estimator import HandPoseEstimator
 
     note(f"hand centers: {dataset.centers}")

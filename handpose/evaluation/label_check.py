@@ -1,4 +1,4 @@
-"""Finds systematic errors in labels before training: swapped axes, a wrong unit, joint order or hand."""
+"""Finds systematic errors in labels: swapped axes, a wrong unit, joint order or hand."""
 
 from __future__ import annotations
 
@@ -89,6 +89,21 @@ class _Sample:
         return distances
 
 
+def find_mistake(dataset: RecordDataset, estimator: HandPoseEstimator) -> str | None:
+    """Return a description of the systematic error of labels and its correction, or None if there is none.
+
+    Args:
+        dataset: Labeled frames. Some of those with an image and a hand center are examined.
+        estimator: Estimator with the same layout; the labels are compared with its predictions.
+    """
+    usable = dataset.usable
+    chosen = usable[np.unique(np.linspace(0, len(usable) - 1, min(_FRAMES, len(usable))).astype(int))]
+    samples = [sample for i in chosen if (sample := _sample(dataset, int(i), estimator)) is not None]
+    if not samples:
+        return None
+    return _by_surface(samples) or _by_prediction(samples, dataset) or _by_bones(dataset, estimator)
+
+
 def check_labels(dataset: RecordDataset, estimator: HandPoseEstimator) -> RecordDataset:
     """Return the data set without the frames whose labels do not lie on the depth surface.
 
@@ -97,16 +112,14 @@ def check_labels(dataset: RecordDataset, estimator: HandPoseEstimator) -> Record
         estimator: Estimator with the same layout; the labels are compared with its predictions.
 
     Raises:
-        HandPoseError: The labels have a systematic error; the message names it.
+        HandPoseError: No frame can be used, or the labels have a systematic error; the message names it.
     """
     usable = dataset.usable
-    chosen = usable[np.unique(np.linspace(0, len(usable) - 1, min(_FRAMES, len(usable))).astype(int))]
-    samples = [_sample(dataset, int(i), estimator) for i in chosen]
-    if not samples:
+    if not len(usable):
         raise HandPoseError(f"{dataset.root}: none of the {len(dataset)} records can be used")
-    problem = _by_surface(samples) or _by_prediction(samples, dataset) or _by_bones(dataset, estimator)
-    if problem is not None:
-        raise HandPoseError(f"{dataset.root}: the labels are wrong: {problem}")
+    mistake = find_mistake(dataset, estimator)
+    if mistake is not None:
+        raise HandPoseError(f"{dataset.root}: the labels are wrong: {mistake}")
     damaged = dict(dataset.damaged)
     for i in usable.tolist():
         frame = dataset[i]
@@ -116,14 +129,24 @@ def check_labels(dataset: RecordDataset, estimator: HandPoseEstimator) -> Record
     return replace(dataset, damaged=damaged)
 
 
-def _sample(dataset: RecordDataset, i: int, estimator: HandPoseEstimator) -> _Sample:
-    frame = dataset[i]
+def _sample(dataset: RecordDataset, i: int, estimator: HandPoseEstimator) -> _Sample | None:
+    """Return a frame with its predictions, which are NaN without a hand at the given center, or None without an image.
+
+    The center may be as wrong as the labels.
+    """
+    try:
+        frame = dataset[i]
+    except HandPoseError:
+        return None
     other: Hand = "left" if frame.hand == "right" else "right"
 
     def predict(hand: Hand) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", InputWarning)  # one of the two hands is wrong
-            return estimator.predict(frame.depth, camera=frame.camera, center=frame.center, hand=hand).xyz
+            try:
+                return estimator.predict(frame.depth, camera=frame.camera, center=frame.center, hand=hand).xyz
+            except HandPoseError:
+                return np.full_like(frame.xyz, np.nan)
 
     return _Sample(frame, dataset.uvz[i], predict(frame.hand), predict(other))
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from handpose.adaptation.label_check import check_labels
+from handpose.evaluation.label_check import check_labels
 from handpose.datasets.records import RecordDataset, open_records
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
