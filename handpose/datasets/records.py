@@ -23,6 +23,9 @@ from handpose.localization.localizer import localize_hands
 CUBE = 250.0
 """Side of the cube, mm, of records without `cube_mm`."""
 
+PERSON = "person"
+"""Value of the field `labeled_by` of records whose labels a person made, or checked in the image."""
+
 _TYPICAL_Z = 500.0  # mm: where joints without a depth are placed if the frame has no joint with a depth
 _MAX_DISAGREEMENT = 5.0  # px between the two positions of a joint in one record
 
@@ -149,8 +152,9 @@ def open_records(
         root: A JSON Lines file, or a folder with `train.jsonl` and `test.jsonl`. Each line is a record with `source`
             (path of a depth file, relative to the file of records or to the current folder), `camera`, `layout`, and
             `xyz_mm` or `uvz`, in which null or NaN marks what is not labeled. Optional are `hand` (right), `center_mm`,
-            `cube_mm` (250), `unit` of the depth values (mm), and `sequence` (the folder of the depth file). Records
-            without any label, such as those of failed frames, are excluded.
+            `cube_mm` (250), `unit` of the depth values (mm), `sequence` (the folder of the depth file), and
+            `labeled_by` (`person`, or the name of the model whose predictions the labels are). Records without any
+            label, such as those of failed or skipped frames, are excluded.
         split: `train` or `test`.
         centers: `refined` (the `center_mm` of each record; found in the image if a record has none), `truth` (the mean
             of the labeled joints) or `localize` (found in all images).
