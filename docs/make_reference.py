@@ -22,12 +22,13 @@ END = "<!-- end -->"
 
 
 def describe(name: str, package: griffe.Module) -> str:
-    """Return the reference of a public name and of its public members."""
+    """Return the reference of a public name and of its public members, the inherited ones last."""
     item = package[name]
     item = item.final_target if isinstance(item, griffe.Alias) else item
     lines = [*_entry(name, item, "###")]
     if isinstance(item, griffe.Class):
-        for member in item.members.values():
+        inherited = (member.final_target for member in item.inherited_members.values())
+        for member in [*item.members.values(), *inherited]:
             called = member.name in {"__call__", "__getitem__"}
             if isinstance(member, griffe.Function) and member.docstring and (called or member.is_public):
                 lines += _entry(f"{name}.{member.name}", member, "####")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from itertools import islice, repeat
+from itertools import repeat
 from os import PathLike
 from pathlib import Path
 from typing import get_args, overload
@@ -14,26 +12,17 @@ from typing import get_args, overload
 import numpy as np
 
 from handpose.errors import HandPoseError, WeightsError
-from handpose.geometry.camera import Camera, CameraLike
-from handpose.geometry.crop import PATCH, HandCrop
-from handpose.geometry.layouts import JointLayout
-from handpose.inference.candidates import Candidates, find_candidates, find_hands
-from handpose.inference.check_camera import camera_warnings
-from handpose.inference.check_image import Memory
-from handpose.inference.check_pose import doubt_unlikely_hands, hand_warnings, issue
-from handpose.inference.decode import decode, no_hand
+from handpose.geometry.camera import CameraLike
+from handpose.inference.candidates import Candidates
 from handpose.inference.query import Box, DepthImage, Query
-from handpose.inference.refine import refine
-from handpose.inference.sides import select_poses
-from handpose.inference.views import check_views, predict_views
+from handpose.inference.stages import StagedEstimator
 from handpose.io.atomic import write_atomically
 from handpose.io.choices import BackendName, HandOrAuto, OnError, Precision, Views
 from handpose.io.depth.units import DepthUnit
 from handpose.io.text import MAX_SETTINGS_BYTES, read_text
-from handpose.io.warn import collect_warnings, warn_skipped
-from handpose.localization.localizer import hand_candidates, nearest_first
+from handpose.io.warn import warn_skipped
 from handpose.network.config import JGRP2OConfig
-from handpose.results.pose import HandPose, PoseWarning
+from handpose.results.pose import HandPose
 from handpose.runtimes.base import Runtime
 from handpose.runtimes.select import GRAPH_SUFFIXES, load_graph, load_runtime
 from handpose.weights.folder import CARD_FILE, Weights, file_sha256
@@ -43,7 +32,7 @@ from handpose.weights.resolve import find_weights
 Center = Sequence[float] | np.ndarray
 
 
-class HandPoseEstimator:
+class HandPoseEstimator(StagedEstimator):
     """Localizes hands in depth images and predicts their joints. Create one with `from_pretrained`.
 
     Attributes:
@@ -54,15 +43,8 @@ class HandPoseEstimator:
     """
 
     def __init__(self, runtime: Runtime, config: JGRP2OConfig, name: str, sha256: str = "", views: Views = 1) -> None:
-        check_views(views)
-        self._runtime, self.config, self.name, self.sha256, self.views = runtime, config, name, sha256, views
-        self._memory = Memory()
+        super().__init__(runtime, config, name, sha256, views)
         self._weights: Weights | None = None
-
-    @property
-    def layout(self) -> JointLayout:
-        """Names and order of the predicted joints."""
-        return self.config.joint_layout
 
     @classmethod
     def from_pretrained(
@@ -216,7 +198,7 @@ class HandPoseEstimator:
     ) -> list[HandPose]:
         """Return the poses of several images, predicted in one batch. See `predict` for the arguments and errors."""
         queries = Query(camera, center, box, hand, unit).per_image(len(images))
-        return self.poses(list(self._find_each(images, queries, on_error)))
+        return self.poses(list(_find_each(self, images, queries, on_error)))
 
     def predict_hands(
         self,
@@ -246,141 +228,26 @@ class HandPoseEstimator:
         on_error: OnError = "raise",
     ) -> Iterator[HandPose]:
         """Yield the poses of images one at a time, in constant memory. See `predict` for the arguments and errors."""
-        for found in self._find_each(images, repeat(Query(camera, hand=hand, unit=unit)), on_error):
+        for found in _find_each(self, images, repeat(Query(camera, hand=hand, unit=unit)), on_error):
             yield from self.poses([found])
 
-    def _find_each(
-        self, images: Iterable[DepthImage], queries: Iterable[Query], on_error: OnError
-    ) -> Iterator[Candidates]:
-        """Load images and yield the result of `find` for each, without the skipped ones."""
-        if on_error not in get_args(OnError):
-            raise HandPoseError(f"on_error must be {' or '.join(get_args(OnError))}, got {on_error!r}")
-        for number, (image, query) in enumerate(zip(images, queries), 1):  # noqa: B905 - the queries may never end
-            source = _source(image)
-            try:
-                found = self.find(query.load(image), query, source=source)
-            except HandPoseError as error:
-                if on_error == "raise":
-                    raise
-                warn_skipped(source or f"image {number}", error)
-            else:
-                yield found
 
-    def find(self, depth: np.ndarray, query: Query, *, source: str = "") -> Candidates:
-        """Return the crops of a depth image (H, W) in mm that may show the hand: the first half of `predict`.
-
-        Several threads may do this at once, even while another one runs `poses`. `source` is the image's path.
-        """
-        return find_candidates(depth, query, source, self.config.cube, self._runtime.votes)
-
-    def find_hands(self, depth: np.ndarray, query: Query, max_hands: int, *, source: str = "") -> list[Candidates]:
-        """Return the crops of up to `max_hands` hands, nearest first; without a hand, one element without crops.
-
-        This is the first half of `predict_hands`. See `find` for the arguments.
-        """
-        return find_hands(depth, query, source, self.config.cube, self._runtime.votes, max_hands)
-
-    def poses(self, candidates: Sequence[Candidates]) -> list[HandPose]:
-        """Return the most likely pose of each image, given the results of `find`: the second half of `predict`."""
-        return [pose for (pose,) in self.hands([[image] for image in candidates])]
-
-    def hands(self, images: Sequence[Sequence[Candidates]]) -> list[list[HandPose]]:
-        """Return the most likely pose of each hand in several images, given the results of `find_hands` or `find`.
-
-        All hands are predicted in one batch, and so are their refinement passes.
-        """
-        poses = self._select_and_refine(images)
-        checked = iter(self._with_warnings(poses, [hand for image in images for hand in image]))
-        return [doubt_unlikely_hands(list(islice(checked, len(hands)))) for hands in images]
-
-    def for_new_job(self) -> HandPoseEstimator:
-        """Return an estimator with the same network that does not remember the suspicious images of earlier jobs."""
-        estimator = copy.copy(self)
-        estimator._memory = Memory()
-        return estimator
-
-    def _select_and_refine(self, images: Sequence[Sequence[Candidates]]) -> list[HandPose]:
-        """Return the most likely pose of each hand, unchecked, as one list."""
-        candidates = [hand for image in images for hand in image]
-        per_crop = iter(self.poses_per_crop(candidates))
-        poses: list[HandPose] = []
-        for hands in images:
-            predicted = list(islice(per_crop, len(hands)))
-            if any(predicted):
-                poses += select_poses(hands, predicted)
-            else:
-                poses += [no_hand(hand, self.config, self.name) for hand in hands]
-        return refine(poses, candidates, self._predict)
-
-    def _with_warnings(self, poses: Sequence[HandPose], candidates: Sequence[Candidates]) -> list[HandPose]:
-        """Return poses with their warnings, and issue these, except for those that `find` issues about the camera.
-
-        Args:
-            poses: The poses.
-            candidates: The image of each pose.
-        """
-        checks: list[tuple[PoseWarning, ...]] = [()] * len(poses)
-        if self.config.calibration is not None:  # without it, wrong poses look like good ones
-            implausible = hand_warnings(poses, [image.query for image in candidates], self.config.calibration)
-            reasons = self._memory.reasons(poses, candidates, self.predict_unchecked, self._predict)
-            checks = [own + why for own, why in zip(implausible, reasons, strict=True)]
-        checked = []
-        for pose, image, found in zip(poses, candidates, checks, strict=True):
-            issue(found)
-            warnings = camera_warnings(image.query.camera, image.camera) + found
-            checked.append(replace(pose, warnings=warnings) if warnings else pose)
-        return checked
-
-    def checked(self, poses: Sequence[HandPose], depth: np.ndarray, query: Query) -> list[HandPose]:
-        """Return the poses of the hands in one depth image with their warnings, and issue these.
-
-        Args:
-            poses: The poses, predicted by `poses_per_crop`; an image without any is checked, too.
-            depth: (H, W) mm, the image.
-            query: What is known about it.
-        """
-        image = Candidates(query, query.camera_for(depth), depth=depth)
-        if not poses:
-            self._with_warnings([no_hand(image, self.config, self.name)], [image])
-        return self._with_warnings(poses, [image] * len(poses))
-
-    def predict_unchecked(self, depth: np.ndarray, query: Query) -> HandPose:
-        """Return the pose in another version of an image, without any warning."""
-        with collect_warnings([]):
-            return self._select_and_refine([[self.find(depth, query)]])[0]
-
-    def poses_per_crop(self, candidates: Sequence[Candidates]) -> list[list[HandPose]]:
-        """Return the pose in every crop of each hand or image, predicted in one batch."""
-        crops = [crop for image in candidates for crop in image.crops]
-        poses = iter(self._predict(crops, [image for image in candidates for _ in image.crops]))
-        return [list(islice(poses, len(image.crops))) for image in candidates]
-
-    def _predict(self, crops: Sequence[HandCrop], images: Sequence[Candidates]) -> list[HandPose]:
-        """Return the pose in each crop; `images` are the images that the crops belong to."""
-        if not crops:
-            return []
-        patches = [crop.patch for crop in crops]
-        uvz, spread = predict_views(self._runtime, patches, self.views, self.config.uv_scale)
-        return decode(uvz, spread, crops, images, self.config, self.name)
-
-    def localize_hands(self, depth: np.ndarray, camera: Camera, max_hands: int = 1) -> np.ndarray:
-        """Return the same as `handpose.localize_hands`, computed by the estimator's backend."""
-        return nearest_first(*hand_candidates(depth, camera, max_hands, self._runtime.votes))
-
-    def predict_patches(self, patches: np.ndarray) -> np.ndarray:
-        """Run only the network: from patches (N, 1, 96, 96) in -1..1 to normalized joints `uvz` (N, J, 3).
-
-        The unit of u and v is `config.uv_scale` patch pixels, that of z is half of the cube.
-        """
-        patches = np.ascontiguousarray(patches, dtype=np.float32)
-        if patches.ndim != 4 or patches.shape[1:] != (1, PATCH, PATCH) or not np.isfinite(patches).all():
-            raise HandPoseError(f"patches must be (N, 1, {PATCH}, {PATCH}) finite numbers, got {patches.shape}")
-        return self._runtime.pose(patches)[0]
-
-    def predict_crops(self, crops: Sequence[HandCrop]) -> np.ndarray:
-        """Return the joints in crops: `xyz` (N, J, 3) in mm, in the camera frame of the image of each crop."""
-        poses = self._predict(crops, [Candidates(Query(), crop.camera) for crop in crops])
-        return np.stack([pose.xyz for pose in poses])
+def _find_each(
+    estimator: StagedEstimator, images: Iterable[DepthImage], queries: Iterable[Query], on_error: OnError
+) -> Iterator[Candidates]:
+    """Load images and yield the result of `find` for each, without the skipped ones."""
+    if on_error not in get_args(OnError):
+        raise HandPoseError(f"on_error must be {' or '.join(get_args(OnError))}, got {on_error!r}")
+    for number, (image, query) in enumerate(zip(images, queries), 1):  # noqa: B905 - the queries may never end
+        source = _source(image)
+        try:
+            found = estimator.find(query.load(image), query, source=source)
+        except HandPoseError as error:
+            if on_error == "raise":
+                raise
+            warn_skipped(source or f"image {number}", error)
+        else:
+            yield found
 
 
 def _source(image: DepthImage) -> str:
