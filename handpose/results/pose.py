@@ -13,8 +13,8 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.geometry.articulation import FingerState, finger_states, joint_angles
 from handpose.geometry.camera import Camera
-from handpose.geometry.hand_frames import operator_frame, to_frame, wrist_frame
-from handpose.geometry.joint_orders import Keypoints, reorder
+from handpose.geometry.joint_orders import Keypoints
+from handpose.geometry.keypoints import convert_joints, wrist_pose
 from handpose.geometry.layouts import LAYOUTS, JointLayout
 from handpose.io.atomic import write_atomically
 from handpose.io.choices import Frame, Hand, JointOrder, LengthUnit
@@ -24,8 +24,9 @@ from handpose.results.overlay import draw_skeleton, enlarged_depth_picture, skel
 from handpose.results.show import show_picture, to_png
 
 Status = Literal["ok", "low_confidence", "no_hand"]
-_HANDS, _STATUSES, _FRAMES = get_args(Hand), get_args(Status), get_args(Frame)
-_UNITS = {"mm": 1.0, "m": 1000.0}
+_HANDS, _STATUSES = get_args(Hand), get_args(Status)
+_ARRAYS = {"xyz": "xyz_mm", "uvz": "uvz", "spread": "spread_mm", "error_mm": "error_mm", "center": "center_mm"}
+"""By attribute, the key of each array in a record."""
 
 
 class PoseWarning(NamedTuple):
@@ -133,13 +134,7 @@ class HandPose:
         Raises:
             HandPoseError: The order, unit or frame is unknown, or the layout does not determine the frame.
         """
-        if frame not in _FRAMES:
-            raise HandPoseError(f"the frame must be one of {_FRAMES}, got {frame!r:.40}")
-        xyz = self.xyz
-        if frame != "camera":
-            hand_frame = wrist_frame if frame == "wrist" else operator_frame
-            xyz = to_frame(xyz, hand_frame(xyz, self.layout, self.hand))
-        return reorder(xyz / _millimeters(unit), self.layout, order)
+        return convert_joints(self.xyz, self.layout, self.hand, order=order, unit=unit, frame=frame)
 
     def wrist(self, unit: LengthUnit = "mm") -> np.ndarray:
         """Return the pose (4, 4) of the wrist in the camera frame, from the wrist and the knuckles; NaN without a hand.
@@ -150,9 +145,7 @@ class HandPose:
         Raises:
             HandPoseError: The unit is unknown, or the layout does not contain the wrist and the knuckles.
         """
-        frame = wrist_frame(self.xyz, self.layout, self.hand)
-        frame[:3, 3] /= _millimeters(unit)
-        return frame
+        return wrist_pose(self.xyz, self.layout, self.hand, unit)
 
     def angles(self) -> dict[str, float]:
         """Return the flexion angle of each finger joint in degrees, by joint name; empty if there is no hand.
@@ -175,11 +168,7 @@ class HandPose:
             "hand": self.hand,
             "hand_index": self.hand_index,
             "joints": list(self.layout.joints),
-            "xyz_mm": _to_list(self.xyz, 2),
-            "uvz": _to_list(self.uvz, 2),
-            "spread_mm": _to_list(self.spread, 2),
-            "error_mm": _to_list(self.error_mm, 2),
-            "center_mm": _to_list(self.center, 2),
+            **{key: _to_list(getattr(self, name), 2) for name, key in _ARRAYS.items()},
             "cube_mm": self.cube,
             "camera": self.camera.to_dict(),
             "warnings": [warning._asdict() for warning in self.warnings],
@@ -197,15 +186,8 @@ class HandPose:
         if isinstance(values, dict) and values.get("status") == "error":
             raise HandPoseError(f"{values.get('source')}: has no pose because the frame failed: {values.get('reason')}")
         try:
-            arrays = {
-                name: np.array(values[key], dtype=np.float64)
-                for name, key in (
-                    *(("xyz", "xyz_mm"), ("uvz", "uvz"), ("spread", "spread_mm")),
-                    *(("error_mm", "error_mm"), ("center", "center_mm")),
-                )
-            }
             return cls(
-                **arrays,
+                **{name: np.array(values[key], dtype=np.float64) for name, key in _ARRAYS.items()},
                 layout=LAYOUTS[values["layout"]],
                 status=values["status"],
                 hand=values["hand"],
@@ -288,13 +270,6 @@ def describe(pose: HandPose) -> str:
     calibrated = "" if np.isnan(error) else f", ±{error:.0f} mm"
     uncertain = ", low confidence" if pose.status == "low_confidence" else ""
     return f"{pose.hand} hand at {pose.center[2]:.0f} mm{calibrated}{uncertain}"
-
-
-def _millimeters(unit: LengthUnit) -> float:
-    """Return the number of millimeters in a unit."""
-    if unit not in _UNITS:
-        raise HandPoseError(f"the unit must be one of {', '.join(_UNITS)}, got {unit!r:.40}")
-    return _UNITS[unit]
 
 
 def _to_list(array: np.ndarray, digits: int) -> list[Any]:
