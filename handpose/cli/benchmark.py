@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from handpose.cli.console import activities, show
-from handpose.cli.options import Device, Json, Model, RequiredCamera, Unit, parse_unit
+from handpose.cli.options import Device, Json, Model, RequiredCamera, Unit, Views, parse_unit
 
 
 def benchmark(
@@ -26,6 +26,7 @@ def benchmark(
         list[str] | None,
         typer.Option(metavar="PRECISION", help="float32 or int8; repeatable.", show_default="float32"),
     ] = None,
+    views: Views = 1,
     device: Device = "auto",
     batch_size: Annotated[
         list[int] | None, typer.Option(metavar="N", min=1, help="Batch size; repeatable.", show_default="1, 16, 64")
@@ -47,6 +48,7 @@ def benchmark(
             model=model,
             backends=backend or (),  # type: ignore[arg-type] # load_backend checks them
             precisions=precision or ("float32",),  # type: ignore[arg-type] # load_backend checks them
+            views=views,  # type: ignore[arg-type] # the estimator checks it
             device=device,
             batch_sizes=batch_size or (1, 16, 64),
             repeats=repeats,

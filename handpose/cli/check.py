@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from handpose.cli.console import activities, show
-from handpose.cli.options import Backend, Camera, Device, Json, Model, Unit, parse_camera, parse_unit
+from handpose.cli.options import Backend, Camera, Device, Json, Model, Unit, Views, parse_camera, parse_unit
 from handpose.io.choices import HandOrAuto
 
 
@@ -20,6 +20,7 @@ def check(
     model: Model = "msra",
     device: Device = "auto",
     backend: Backend = "auto",
+    views: Views = 1,
     as_json: Json = False,
 ) -> None:
     """Diagnose a depth image, its camera and its unit.
@@ -35,7 +36,12 @@ def check(
 
     query = Query(parse_camera(camera), hand=hand, unit=parse_unit(unit))
     with activities():
-        estimator = HandPoseEstimator.from_pretrained(model, device=device, backend=backend)  # type: ignore[arg-type]
+        estimator = HandPoseEstimator.from_pretrained(
+            model,
+            device=device,
+            backend=backend,  # type: ignore[arg-type]
+            views=views,  # type: ignore[arg-type]
+        )
     findings = check_frame(frame, estimator, query)
     if as_json:
         show(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))

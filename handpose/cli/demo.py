@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from handpose.cli.console import activities, say
-from handpose.cli.options import Precision
+from handpose.cli.options import Precision, Views
 from handpose.io.extras import require_extra
 
 
@@ -18,6 +18,7 @@ def demo(
         str | None, typer.Option("--model", "-m", metavar="MODEL", help="Further model to choose from.")
     ] = None,
     precision: Precision = "float32",
+    views: Views = 1,
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Address; 0.0.0.0 accepts other machines.")
     ] = "127.0.0.1",
@@ -31,7 +32,7 @@ def demo(
 
     models = list(dict.fromkeys([*([model] if model else []), *WEIGHTS]))
     with activities():
-        page, address = serve(host, port, models, precision)
+        page, address = serve(host, port, models, precision, views)  # type: ignore[arg-type] # the estimator checks them
     say(f"{address} (press Ctrl-C to stop)")
     if browser:
         typer.launch(address)

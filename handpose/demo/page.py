@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, get_args
 from handpose.demo.show import ASSUMED, Shown, show_hands
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import CAMERAS, Camera
-from handpose.io.choices import HandOrAuto, Precision
+from handpose.io.choices import HandOrAuto, Precision, Views
 from handpose.io.depth.read import read_depth
 from handpose.io.depth.units import parse_unit
 from handpose.results.overlay import depth_picture
@@ -73,7 +73,7 @@ def _intrinsics(folder: Path) -> str:
     return ",".join(f"{number:g}" for number in numbers)
 
 
-def make_page(models: Sequence[str], precision: Precision = "float32") -> gr.Blocks:
+def make_page(models: Sequence[str], precision: Precision = "float32", views: Views = 1) -> gr.Blocks:
     """Return the page with a model selector; the first model is selected by default."""
     examples = _examples()
     cameras = list(dict.fromkeys(example.camera for example in examples))
@@ -87,7 +87,7 @@ def make_page(models: Sequence[str], precision: Precision = "float32") -> gr.Blo
                 outputs = _outputs()
 
         def show(path: str | None, camera: str, unit: str, model: str, hand: HandOrAuto, max_hands: int) -> Shown:
-            return show_hands(path, camera, unit, model, hand, max_hands, precision=precision)
+            return show_hands(path, camera, unit, model, hand, max_hands, precision=precision, views=views)
 
         changes = [image.clear, *(option.input for option in inputs[1:])]
         gr.on([page.load, *changes], show, inputs, outputs, show_progress="hidden")

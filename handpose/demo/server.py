@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from handpose.demo.page import EXAMPLES, STYLE, make_page
 from handpose.demo.show import estimator_of
 from handpose.errors import HandPoseError
-from handpose.io.choices import Precision
+from handpose.io.choices import Precision, Views
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -20,7 +20,9 @@ _MAX_UPLOAD = "64mb"
 _POLICY = b"default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'"
 
 
-def serve(host: str, port: int, models: Sequence[str], precision: Precision = "float32") -> tuple[gr.Blocks, str]:
+def serve(
+    host: str, port: int, models: Sequence[str], precision: Precision = "float32", views: Views = 1
+) -> tuple[gr.Blocks, str]:
     """Start the server in background threads; return the page, which the caller must close, and its address.
 
     Args:
@@ -28,16 +30,18 @@ def serve(host: str, port: int, models: Sequence[str], precision: Precision = "f
         port: Port to listen on, or 0 for a free port.
         models: Models to choose from; the first one is selected initially.
         precision: Precision of the network.
+        views: Number of views to average over.
 
     Raises:
-        HandPoseError: The port is in use, or the first model does not exist (`WeightsError`).
+        HandPoseError: The port is in use, there is no such number of views, or the first model does not exist
+            (`WeightsError`).
     """
     import gradio as gr
     from starlette.middleware import Middleware
 
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    estimator_of(models[0], precision)
-    page = make_page(models, precision)
+    estimator_of(models[0], precision, views)
+    page = make_page(models, precision, views)
     try:
         _, address, _ = page.launch(
             server_name=host,

@@ -20,7 +20,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import CAMERAS, Camera
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import Query
-from handpose.io.choices import HandOrAuto, Precision
+from handpose.io.choices import HandOrAuto, Precision, Views
 from handpose.io.depth.units import parse_unit
 from handpose.jobs.pipeline import predict_files
 from handpose.results.page import pose_page
@@ -58,6 +58,7 @@ def show_hands(
     max_hands: int = 1,
     *,
     precision: Precision = "float32",
+    views: Views = 1,
 ) -> Shown:
     """Predict the hands in a depth image, and return the outputs of the page.
 
@@ -69,6 +70,7 @@ def show_hands(
         hand: Which hand the image shows.
         max_hands: Maximum number of hands.
         precision: Precision of the network.
+        views: Number of views to average over.
     """
     if path is None:
         return Shown(message_html("Choose a depth image or one of the examples.", "warning"))
@@ -76,7 +78,7 @@ def show_hands(
         warnings.simplefilter("always", UserWarning)
         try:
             query = Query(camera_of(camera), hand=hand, unit=parse_unit(unit))
-            poses, depth = _predict(Path(path), query, estimator_of(model, precision), max_hands)
+            poses, depth = _predict(Path(path), query, estimator_of(model, precision, views), max_hands)
         except HandPoseError as error:
             return Shown(message_html(str(error).replace(path, Path(path).name), "warning"))
     notes = "".join(message_html(str(warning.message).replace(path, Path(path).name), "warning") for warning in caught)
@@ -136,9 +138,9 @@ def _predict(
 
 
 @lru_cache(maxsize=4)
-def estimator_of(model: str, precision: Precision) -> HandPoseEstimator:
+def estimator_of(model: str, precision: Precision, views: Views) -> HandPoseEstimator:
     """Return the cached estimator of a model."""
-    return HandPoseEstimator.from_pretrained(model, precision=precision)
+    return HandPoseEstimator.from_pretrained(model, precision=precision, views=views)
 
 
 def camera_of(text: str) -> Camera | None:

@@ -21,7 +21,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.crop import HandCrop
 from handpose.inference.estimator import HandPoseEstimator
-from handpose.io.choices import BackendName, Precision
+from handpose.io.choices import BackendName, Precision, Views
 from handpose.io.depth.read import read_depth
 from handpose.io.depth.units import DepthUnit
 from handpose.io.progress import track
@@ -37,8 +37,8 @@ class Timing:
     """Duration of one stage.
 
     Attributes:
-        stage: `read` (a file), `localize` (the hand), `crop`, `network`, `decode` (network outputs to poses) or `whole`
-            (arrays to poses, which includes all of these except `read`).
+        stage: `read` (a file), `localize` (the hand), `crop`, `network` (all views), `decode` (network outputs to
+            poses) or `whole` (arrays to poses, which includes all of these except `read`).
         batch: Images per call.
         p50_ms: Median duration of a call.
         p95_ms: 95th percentile of the duration of a call.
@@ -52,7 +52,7 @@ class Timing:
     per_second: float
 
 
-def benchmark(
+def benchmark(  # noqa: PLR0913 - each is a setting of the measurement
     image: str | Path,
     *,
     camera: Camera,
@@ -60,6 +60,7 @@ def benchmark(
     model: str = "msra",
     backends: Sequence[BackendName] = (),
     precisions: Sequence[Precision] = ("float32",),
+    views: Views = 1,
     device: str = "auto",
     batch_sizes: Sequence[int] = (1, 16, 64),
     repeats: int = 200,
@@ -73,6 +74,7 @@ def benchmark(
         model: Model, as in `HandPoseEstimator.from_pretrained`.
         backends: Backends; by default, all that are installed and support the precision.
         precisions: Precisions of the network.
+        views: Number of views to average over.
         device: Device that runs the network.
         batch_sizes: Batch sizes of the stages `decode`, `network` and `whole`.
         repeats: Calls per stage at batch size 1; larger batches are repeated less often, but at least ten times.
@@ -98,16 +100,26 @@ def benchmark(
     for name, precision in track(variants, "measuring", len(variants)):
         # In one process, the idle threads of a runtime would slow down the others, and all would share their memory.
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-            timings, memory = process.submit(_measure_backend, name, precision, model, device, image, settings).result()
+            timings, memory = process.submit(
+                _measure_backend, name, precision, views, model, device, image, settings
+            ).result()
         report["timings"] += timings
         report["peak_memory_mb"][name if precision == "float32" else f"{name} {precision}"] = memory
     return report
 
 
 def _measure_backend(
-    backend: BackendName, precision: Precision, model: str, device: str, image: str | Path, settings: dict[str, Any]
+    backend: BackendName,
+    precision: Precision,
+    views: Views,
+    model: str,
+    device: str,
+    image: str | Path,
+    settings: dict[str, Any],
 ) -> tuple[list[dict[str, Any]], float | None]:
-    estimator = HandPoseEstimator.from_pretrained(model, backend=backend, precision=precision, device=device)
+    estimator = HandPoseEstimator.from_pretrained(
+        model, backend=backend, precision=precision, views=views, device=device
+    )
     timings = measure(estimator, image, **settings)
     measured = {"backend": backend, "precision": precision}
     return [measured | dataclasses.asdict(timing) for timing in timings], peak_memory_mb()
@@ -145,7 +157,7 @@ def measure(
     crop = HandCrop.cut(depth, camera, centers[0], cube)
     # A network with precomputed outputs leaves only the time to decode them.
     uvz = estimator.predict_patches(crop.patch[None, None])
-    decoder = HandPoseEstimator(_ConstantPose(uvz), estimator.config, estimator.name)
+    decoder = HandPoseEstimator(_ConstantPose(uvz), estimator.config, estimator.name, views=estimator.views)
 
     stages: list[tuple[str, int, Callable[[], object]]] = [
         ("read", 1, lambda: read_depth(image, unit)),
@@ -153,7 +165,7 @@ def measure(
         ("crop", 1, lambda: HandCrop.cut(depth, camera, centers[0], cube)),
     ]
     for size in batch_sizes:
-        patches, images = np.repeat(crop.patch[None, None], size, axis=0), [depth] * size
+        patches, images = np.repeat(crop.patch[None, None], size * estimator.views, axis=0), [depth] * size
         stages += [
             ("decode", size, lambda crops=[crop] * size: decoder.predict_crops(crops)),  # type: ignore[misc]
             ("network", size, lambda patches=patches: estimator.predict_patches(patches)),  # type: ignore[misc]

@@ -36,6 +36,14 @@ def test_the_page_shows_the_prediction_of_the_library() -> None:
     assert np.allclose([row[2:5] for row in shown.rows], pose.xyz, atol=0.051)
 
 
+def test_the_page_averages_over_views() -> None:
+    from handpose.demo.show import show_hands
+
+    shown = show_hands(OPEN, NUMBERS, "mm", "msra", "right", views=4)
+    pose = HandPoseEstimator.from_pretrained("msra", views=4).predict(OPEN, camera=Camera.parse(NUMBERS))
+    assert np.allclose([row[2:5] for row in shown.rows], pose.xyz, atol=0.051)
+
+
 def test_all_hands_are_shown(tmp_path: Path) -> None:
     from handpose.demo.show import show_hands
 

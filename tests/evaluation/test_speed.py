@@ -38,6 +38,14 @@ def test_timings_are_percentiles_of_the_calls() -> None:
         assert timing.per_second == 50.0 * timing.batch
 
 
+def test_every_view_passes_through_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    estimator = HandPoseEstimator.from_pretrained("msra", backend="torch", device="cpu", views=2)
+    batches, pose = [], estimator._runtime.pose
+    monkeypatch.setattr(estimator._runtime, "pose", lambda patches: batches.append(len(patches)) or pose(patches))
+    measure(estimator, OPEN, camera=INTRINSICS, unit="mm", batch_sizes=[3], repeats=1)
+    assert batches.count(6) == 2 * (5 + 10)  # `network` and `whole`, each with 5 warm-up calls and 10 repeats
+
+
 def test_an_image_without_a_hand_cannot_be_measured(tmp_path) -> None:
     np.save(tmp_path / "empty.npy", np.zeros((480, 640), np.uint16))
     code, _, err = run("benchmark", tmp_path / "empty.npy", *CAMERA, "--backend", "torch")

@@ -85,6 +85,14 @@ def test_the_command_averages_over_views(tmp_path: Path) -> None:
     assert "views must be 1, 2 or 4, got 3" in str(wrong.exception)
 
 
+@pytest.mark.parametrize("command", [("check",), ("benchmark", "--backend", "torch")])
+def test_other_commands_accept_views(command: tuple[str, ...]) -> None:
+    arguments = [*command, str(EXAMPLES / "open.png"), "-c", str(EXAMPLES / "camera.json"), "--device", "cpu"]
+    wrong = CliRunner().invoke(app, [*arguments, "--views", "3"])
+    assert isinstance(wrong.exception, HandPoseError)
+    assert "views must be 1, 2 or 4, got 3" in str(wrong.exception)
+
+
 def test_an_estimator_with_views_finds_the_example_hand() -> None:
     camera = Camera.parse(str(EXAMPLES / "camera.json"))
     depth = read_depth(EXAMPLES / "open.png")
