@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from handpose.evaluation.label_check import check_labels
 from handpose.datasets.records import RecordDataset, open_records
 from handpose.errors import HandPoseError
+from handpose.evaluation.label_check import check_labels
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import MSRA21
 from handpose.weights.resolve import find_weights
