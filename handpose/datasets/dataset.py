@@ -14,6 +14,7 @@ import numpy as np
 from handpose.errors import DepthReadError, HandPoseError
 from handpose.geometry.camera import CAMERAS, Camera
 from handpose.geometry.layouts import LAYOUTS, JointLayout
+from handpose.geometry.rectification import rectify
 from handpose.io.choices import DatasetName, Hand, Split
 from handpose.io.depth.read import read_depth
 from handpose.io.depth.units import DepthUnit, DepthUnitWarning
@@ -51,10 +52,11 @@ class LabeledFrame:
         if self.hand == "right":
             return self
         mirror = np.array([-1.0, 1.0, 1.0])
+        depth, camera = rectify(self.depth, self.camera)  # the mirror image of a lens is not a lens of the same model
         return replace(
             self,
-            depth=self.depth[:, ::-1],
-            camera=replace(self.camera, cx=self.depth.shape[1] - 1 - self.camera.cx),
+            depth=depth[:, ::-1],
+            camera=replace(camera, cx=depth.shape[1] - 1 - camera.cx),
             xyz=self.xyz * mirror,
             center=None if self.center is None else self.center * mirror,
             hand="right",

@@ -16,6 +16,7 @@ import numpy as np
 
 from handpose.geometry.camera import Camera
 from handpose.geometry.crop import PATCH, HandCrop, check_cube, normalize_depth, patch_camera
+from handpose.geometry.rectification import rectify
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,10 @@ class Move:
             cube: Side of the cube, mm.
 
         Raises:
-            HandPoseError: The center is not in front of the camera.
+            HandPoseError: The center is not in front of the camera, or the camera does not fit the image.
         """
         moved = check_cube(self.center(center), cube)
-        camera = camera.for_image(depth.shape[1], depth.shape[0])
+        depth, camera = rectify(depth, camera.for_image(depth.shape[1], depth.shape[0]))
         view = patch_camera(camera, moved, cube)
         v, u = np.indices((PATCH, PATCH), dtype=np.float64)
         rays = np.stack([(u - view.cx) / view.fx, (v - view.cy) / view.fy, np.ones_like(u)], axis=-1)

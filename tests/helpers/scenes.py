@@ -19,7 +19,7 @@ AZURE_KINECT = Camera(
 def render_balls(camera: Camera, balls: list[tuple[np.ndarray, float]]) -> np.ndarray:
     """Return the exact depth (H, W) in mm of balls, each a center (3,) in mm and a radius in mm."""
     v, u = np.indices((int(camera.height), int(camera.width)), dtype=np.float64)
-    rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones_like(u)], -1)
+    rays = camera.unproject(np.stack([u, v, np.ones_like(u)], -1))
     a = (rays**2).sum(-1)
     depth = np.full(u.shape, np.inf)
     for center, radius in balls:
