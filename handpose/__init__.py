@@ -8,16 +8,25 @@ from typing import TYPE_CHECKING
 from handpose.version import __version__ as __version__
 
 if TYPE_CHECKING:  # `as` marks names as public for type checkers
+    from handpose.adaptation.adapt import adapt as adapt
+    from handpose.adaptation.announce import FewFramesWarning as FewFramesWarning
+    from handpose.adaptation.finetune import finetune as finetune
+    from handpose.adaptation.outcome import Measure as Measure
+    from handpose.adaptation.outcome import Tuned as Tuned
+    from handpose.adaptation.teacher import UnlabeledFrames as UnlabeledFrames
     from handpose.datasets.catalog import open_dataset as open_dataset
     from handpose.datasets.dataset import HandDataset as HandDataset
     from handpose.datasets.dataset import LabeledFrame as LabeledFrame
     from handpose.datasets.nyu import write_nyu as write_nyu
+    from handpose.datasets.records import RecordDataset as RecordDataset
+    from handpose.datasets.records import open_records as open_records
     from handpose.errors import DepthReadError as DepthReadError
     from handpose.errors import HandPoseError as HandPoseError
     from handpose.errors import SourceLostError as SourceLostError
     from handpose.errors import WeightsError as WeightsError
     from handpose.evaluation.compare import compare_files as compare_files
     from handpose.evaluation.evaluate import evaluate as evaluate
+    from handpose.evaluation.label_check import check_labels as check_labels
     from handpose.evaluation.report import Report as Report
     from handpose.geometry.camera import CAMERAS as CAMERAS
     from handpose.geometry.camera import Camera as Camera
@@ -68,12 +77,19 @@ if TYPE_CHECKING:  # `as` marks names as public for type checkers
     from handpose.weights.resolve import find_weights as find_weights
 
 _NAMES = {
+    "adaptation.adapt": ("adapt",),
+    "adaptation.announce": ("FewFramesWarning",),
+    "adaptation.finetune": ("finetune",),
+    "adaptation.outcome": ("Measure", "Tuned"),
+    "adaptation.teacher": ("UnlabeledFrames",),
     "datasets.catalog": ("open_dataset",),
     "datasets.dataset": ("HandDataset", "LabeledFrame"),
     "datasets.nyu": ("write_nyu",),
+    "datasets.records": ("RecordDataset", "open_records"),
     "errors": ("DepthReadError", "HandPoseError", "SourceLostError", "WeightsError"),
     "evaluation.compare": ("compare_files",),
     "evaluation.evaluate": ("evaluate",),
+    "evaluation.label_check": ("check_labels",),
     "evaluation.report": ("Report",),
     "geometry.camera": ("CAMERAS", "Camera"),
     "geometry.crop": ("HandCrop",),

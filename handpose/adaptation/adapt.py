@@ -10,10 +10,20 @@ from pathlib import Path
 
 from safetensors.numpy import load_file
 
-from handpose.adaptation.finetune import HELD_OUT, Measure, Tuned, forgetting, load_both, write_card
-from handpose.adaptation.gains import unlabeled_measures
-from handpose.adaptation.teacher import Frames, label_frames
-from handpose.adaptation.tuning import MAX_FORGETTING_MM, claim, digest, tune, tuning_config, tuning_task
+from handpose.adaptation.announce import announce
+from handpose.adaptation.gains import forgetting, load_both, unlabeled_measures
+from handpose.adaptation.outcome import Measure, Tuned, write_card
+from handpose.adaptation.teacher import UnlabeledFrames, label_frames
+from handpose.adaptation.tuning import (
+    CALIBRATION_IMAGES,
+    HELD_OUT,
+    MAX_FORGETTING_MM,
+    claim,
+    digest,
+    tune,
+    tuning_config,
+    tuning_task,
+)
 from handpose.datasets.records import open_records
 from handpose.errors import HandPoseError
 from handpose.evaluation.calibrate import calibrate
@@ -23,14 +33,13 @@ from handpose.weights.folder import Weights, write_folder
 LABELS_FILE = "labels.jsonl"
 """File of the teacher's labels in the folder of a run."""
 
-_CALIBRATION_IMAGES = 400
 _MIN_GAIN = 0.02  # of the agreement under views, as a ratio
 _MAX_LOSS = 0.05  # of every other measure
 
 
 def adapt(
-    run: Path,
-    frames: Frames,
+    run: str | Path,
+    frames: UnlabeledFrames,
     start: Weights,
     *,
     steps: int | None = None,
@@ -55,6 +64,7 @@ def adapt(
         HandPoseError: The weights are not calibrated, the teacher is confident about too few frames, or the run was
             started with other frames or settings.
     """
+    run = Path(run)
     if start.config.calibration is None:
         raise HandPoseError(f"{start.name}: without a calibration, all poses are uncertain; run handpose calibrate")
     claim(
@@ -75,6 +85,7 @@ def adapt(
     dataset = open_records(labels, "train")
     training, held_out = dataset.hold_out(HELD_OUT)
     config = tuning_config(len(training.usable), steps)
+    announce(len(training), len(held_out), config.steps, config.batch)
     with tuning_task(start, config, training, held_out, device=device, noise=True) as task:
         best = tune(run, task, report, max_minutes=max_minutes)
     result = Tuned(len(training), len(held_out), None, ())
@@ -88,7 +99,7 @@ def adapt(
     if not is_better(result.measures):
         shutil.rmtree(folder)
         return result
-    calibrate(folder, _CALIBRATION_IMAGES, device)
+    calibrate(folder, CALIBRATION_IMAGES, device)
     result = dataclasses.replace(result, model=folder)
     write_card(folder, start, result, f"adapted to a camera with {len(training)} frames without labels")
     return result

@@ -1,15 +1,19 @@
-"""Measures of improvement on frames without labels."""
+"""Measures of two estimators: on frames without labels, and on synthetic images."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
-from handpose.adaptation.finetune import Measure
+from handpose.adaptation.outcome import Measure
 from handpose.datasets.records import RecordDataset
+from handpose.evaluation.on_synthetic import evaluate_synthetic
 from handpose.geometry.bones import bone_lengths
 from handpose.geometry.crop import HandCrop
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.training.augmentation import Move
+from handpose.weights.folder import Weights
 
 VIEWS = tuple(
     Move(degrees, scale, shift)
@@ -22,6 +26,7 @@ VIEWS = tuple(
 )
 """Views of a frame that are compared: in-plane rotations, with changes of scale and position."""
 
+_TEST_IMAGES = 200
 _MAX_STEP_MM = 40.0  # mean distance between the joints of consecutive frames, above which they are not a sequence
 
 
@@ -87,3 +92,17 @@ def _jitter(views: np.ndarray, reference: np.ndarray, frames: RecordDataset) -> 
         return np.nan
     joints = views[:, 0]
     return float(np.linalg.norm(joints[middle] - (joints[middle - 1] + joints[middle + 1]) / 2, axis=-1).mean())
+
+
+def load_both(start: Weights, folder: Path, device: str) -> tuple[HandPoseEstimator, HandPoseEstimator]:
+    """Return the estimators of the initial weights and of those in a folder."""
+    return (
+        HandPoseEstimator.from_pretrained(start.model_file.parent, device=device),
+        HandPoseEstimator.from_pretrained(folder, device=device),
+    )
+
+
+def forgetting(before: HandPoseEstimator, after: HandPoseEstimator) -> Measure:
+    """Return the mean joint error of both estimators on synthetic test images, hand center given."""
+    errors = [evaluate_synthetic(estimator, _TEST_IMAGES).given.mean for estimator in (before, after)]
+    return Measure(f"mean joint error on {_TEST_IMAGES} synthetic test images in mm", errors[0], errors[1])

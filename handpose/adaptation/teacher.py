@@ -28,7 +28,7 @@ _KEPT = 0.8  # share of the confident poses that are kept: those with the lowest
 
 
 @dataclass(frozen=True)
-class Frames:
+class UnlabeledFrames:
     """Depth files of one camera, with unit and hand.
 
     Attributes:
@@ -44,7 +44,7 @@ class Frames:
     hand: Hand = "right"
 
 
-def label_frames(frames: Frames, teacher: HandPoseEstimator, out: Path) -> int:
+def label_frames(frames: UnlabeledFrames, teacher: HandPoseEstimator, out: Path) -> int:
     """Predict the poses of frames, write the confident ones as records, and return their number.
 
     Args:
@@ -92,7 +92,7 @@ def _smoothed(files: Iterable[Path], poses: dict[Path, HandPose]) -> dict[Path, 
     return smooth
 
 
-def _record(file: Path, xyz: np.ndarray, pose: HandPose, frames: Frames) -> dict[str, Any]:
+def _record(file: Path, xyz: np.ndarray, pose: HandPose, frames: UnlabeledFrames) -> dict[str, Any]:
     return {
         "source": str(file.resolve()),
         "sequence": str(file.resolve().parent),

@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
+from handpose.adaptation.announce import Pace
 from handpose.datasets.dataset import HandDataset
 from handpose.errors import HandPoseError
 from handpose.io.atomic import write_atomically
@@ -28,6 +29,12 @@ from handpose.training.on_synthetic import synthetic_task
 from handpose.training.pose_task import PoseTask, write_model
 from handpose.training.trainer import train
 from handpose.weights.folder import Weights, read_folder, write_folder
+
+HELD_OUT = 0.2
+"""Share of the frames that are held out, to stop the training and to measure the result."""
+
+CALIBRATION_IMAGES = 400
+"""Number of synthetic images that the new weights are calibrated on."""
 
 MAX_FORGETTING_MM = 0.3
 """Increase of the mean error on synthetic crops, in mm, above which weights are not kept."""
@@ -175,14 +182,15 @@ def tune(
     Args:
         run: Folder of the run.
         task: The task.
-        report: Called with the metrics of the initial weights, and with those of every validation.
+        report: Called with the metrics of the initial weights, and with those of every validation, to which
+            `minutes_left` is added.
         max_minutes: Stop this call after this many minutes.
 
     Returns:
         The best weights, or None if none are better than the initial ones.
     """
     start = {"step": 0.0, **task.validate(task.build().to(task.device).eval())}
-    best = run / "best"
+    best, pace = run / "best", Pace(task.config.steps, max_minutes)
     state = load_state(run)
     rows = [] if state is None else [row for row in read_rows(run) if row["step"] <= state["steps"]]
 
@@ -199,7 +207,8 @@ def tune(
 
     def on_row(row: dict[str, float]) -> None:
         rows.append(row)
-        report(row)
+        left = pace.minutes_left(int(row["step"]))
+        report(row if left is None else {**row, "minutes_left": round(left, 1)})
         keep_best()
         if is_stalled():
             raise _StalledError
@@ -209,7 +218,7 @@ def tune(
         keep_best()  # the process may have been killed before it did this
     if not is_stalled():
         try:
-            train(run, task, on_row, max_minutes=max_minutes)
+            train(run, task, on_row, max_minutes=max_minutes, on_step=pace.on_step)
         except _StalledError:
             pass
     return None if best_row() is start else _blend(run / "blend", task, read_folder(best, best.name).load(), start)

@@ -38,13 +38,13 @@ def adapt(
     Requires the extra `train` on first use. The same command resumes an interrupted training.
     """
     from handpose.adaptation.adapt import adapt
-    from handpose.adaptation.teacher import Frames
+    from handpose.adaptation.teacher import UnlabeledFrames
     from handpose.geometry.camera import Camera
     from handpose.io.depth.read import SUFFIXES
     from handpose.io.inputs import list_files
     from handpose.weights.resolve import find_weights
 
-    images = Frames(list_files(frames, SUFFIXES), Camera.parse(camera), parse_unit(unit), hand)
+    images = UnlabeledFrames(list_files(frames, SUFFIXES), Camera.parse(camera), parse_unit(unit), hand)
     minutes = math.inf if max_minutes is None else max_minutes
     with warnings_as_lines(), activities():
         result = adapt(

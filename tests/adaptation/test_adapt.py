@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from handpose.adaptation.adapt import is_better
-from handpose.adaptation.finetune import Measure, Tuned, write_card
 from handpose.adaptation.gains import VIEWS, unlabeled_measures
-from handpose.adaptation.teacher import Frames, label_frames
+from handpose.adaptation.outcome import Measure, Tuned, write_card
+from handpose.adaptation.teacher import UnlabeledFrames, label_frames
 from handpose.datasets.records import open_records
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import CAMERAS
@@ -50,7 +50,7 @@ def test_only_certain_poses_are_labels_and_sequences_are_smoothed(tmp_path: Path
         files.append(tmp_path / f"frames/{i}.png")
         png16(files[-1], picture("msra", xyz))
     (tmp_path / "frames/6.png").write_bytes(b"no image")
-    frames = Frames([*files, tmp_path / "frames/6.png"], CAMERA)
+    frames = UnlabeledFrames([*files, tmp_path / "frames/6.png"], CAMERA)
     teacher = Teacher(poses, [5.0, 5.0, 19.0, 5.0, 5.0, 30.0])
     with pytest.warns(UserWarning, match=r"6\.png"):
         assert label_frames(frames, teacher, tmp_path / "labels.jsonl") == 4  # type: ignore[arg-type]
@@ -59,7 +59,7 @@ def test_only_certain_poses_are_labels_and_sequences_are_smoothed(tmp_path: Path
     offsets = (dataset.xyz - xyz)[:, :, 0]
     assert np.allclose(offsets, np.array([0.0, 2.0, 200.0, 200.0])[:, None], atol=0.01)  # 1: (0 + 2 * 4 + 0) / 4
     with pytest.raises(HandPoseError, match="all 1 poses are uncertain"):
-        label_frames(Frames(files[:1], CAMERA), Teacher([xyz], [99.0]), tmp_path / "x.jsonl")  # type: ignore[arg-type]
+        label_frames(UnlabeledFrames(files[:1], CAMERA), Teacher([xyz], [99.0]), tmp_path / "x.jsonl")  # type: ignore[arg-type]
 
 
 class Predictor:
@@ -82,7 +82,7 @@ def test_measures_without_labels(tmp_path: Path) -> None:
     for i, xyz in enumerate(truth):
         png16(tmp_path / f"{i}.png", picture("msra", xyz))
     teacher = Teacher([*truth], [5.0] * 5)
-    label_frames(Frames([tmp_path / f"{i}.png" for i in range(5)], CAMERA), teacher, tmp_path / "x.jsonl")  # type: ignore[arg-type]
+    label_frames(UnlabeledFrames([tmp_path / f"{i}.png" for i in range(5)], CAMERA), teacher, tmp_path / "x.jsonl")  # type: ignore[arg-type]
     dataset = open_records(tmp_path / "x.jsonl", "train")
     exact, shifted = Predictor(truth, 0.0, 0.0), Predictor(truth, 3.0, 1.0)
     views, bones, jitter = unlabeled_measures(exact, shifted, dataset)  # type: ignore[arg-type]

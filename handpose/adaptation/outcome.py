@@ -1,0 +1,87 @@
+"""What a training that starts from existing weights has changed: measures before and after, and the model card."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from handpose.io.atomic import write_atomically
+from handpose.weights.folder import CARD_FILE, Weights
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A quantity before and after a training; smaller is better.
+
+    Attributes:
+        name: What was measured, with its unit.
+        before: Value of the initial weights.
+        after: Value of the new weights.
+    """
+
+    name: str
+    before: float
+    after: float
+
+    def __str__(self) -> str:
+        """Return the values and their change in percent."""
+        return f"{self.name}: {self.before:.2f} before, {self.after:.2f} after ({self.after / self.before - 1:+.0%})"
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The result of a training that starts from existing weights.
+
+    Attributes:
+        frames: Number of training frames.
+        held_out: Number of held-out frames.
+        model: Model folder, or None if no weights are better than the initial ones.
+        measures: Errors before and after.
+    """
+
+    frames: int
+    held_out: int
+    model: Path | None
+    measures: tuple[Measure, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON types."""
+        return {
+            "frames": self.frames,
+            "held_out": self.held_out,
+            "model": None if self.model is None else str(self.model),
+            "measures": [dataclasses.asdict(measure) for measure in self.measures],
+        }
+
+    def lines(self) -> list[str]:
+        """Return the result as text."""
+        kept = "no weights are better than the initial ones, so no model was written"
+        return [
+            f"{self.frames} training frames, {self.held_out} held-out frames",
+            *map(str, self.measures),
+            kept if self.model is None else f"wrote the model folder {self.model}",
+        ]
+
+
+def write_card(folder: Path, start: Weights, result: Tuned, what: str) -> None:
+    """Write the model card of weights that were trained from others; `what` completes "These weights are NAME, "."""
+    rows = "\n".join(f"| {m.name} | {m.before:.2f} | {m.after:.2f} |" for m in result.measures)
+    text = f"""---
+library_name: handpose
+pipeline_tag: keypoint-detection
+---
+
+# {folder.resolve().parent.name}
+
+These weights are `{start.name}`, {what}. Half of the crops in training were synthetic.
+
+| | before | after |
+|---|---|---|
+{rows}
+
+The held-out frames determined when the training was stopped. The calibration of the expected errors was computed on
+synthetic images. Before these weights can be published, this card must state their license in its first lines.
+"""
+    write_atomically(folder / CARD_FILE, text.encode())
