@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from handpose.cli.console import activities, print_row, show, warnings_as_lines
+from handpose.cli.console import activities, print_row, show
 from handpose.cli.options import Device, Json, RequiredCamera, Start, TuningMinutes, TuningSteps, Unit, parse_unit
 from handpose.io.choices import Hand
 
@@ -46,7 +46,7 @@ def adapt(
 
     images = UnlabeledFrames(list_files(frames, SUFFIXES), Camera.parse(camera), parse_unit(unit), hand)
     minutes = math.inf if max_minutes is None else max_minutes
-    with warnings_as_lines(), activities():
+    with activities():
         result = adapt(
             output,
             images,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from handpose.cli.console import activities, show, warnings_as_lines
+from handpose.cli.console import activities, show
 from handpose.cli.options import (
     Backend,
     Centers,
@@ -108,7 +108,7 @@ def evaluate(
             datasets = [open_data(data, root, "test", centers, one, cube, test_share) for one in subjects]
         names = model or ["msra" if not datasets else datasets[0].layout.name]
         options = {"device": device, "backend": backend, "precision": precision, "views": views}
-        with activities(), warnings_as_lines():
+        with activities():
             models = [_load_model(name, subjects, options) for name in names]
             if not datasets:
                 estimators = [estimator for _, (estimator,) in models]

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from handpose.cli.console import activities, print_row, show, warnings_as_lines
+from handpose.cli.console import activities, print_row, show
 from handpose.cli.options import (
     Centers,
     Device,
@@ -52,7 +52,7 @@ def finetune(
 
     dataset = open_data(data, root, "train", centers, None, test_share=test_share)
     weights = find_weights(start or dataset.layout.name)
-    with warnings_as_lines(), activities():
+    with activities():
         if isinstance(dataset, RecordDataset):
             dataset = prepare_records(dataset, weights.model_file.parent, unchecked=unchecked)
         minutes = math.inf if max_minutes is None else max_minutes

@@ -14,7 +14,7 @@ from handpose.cli.calibrate import calibrate
 from handpose.cli.cameras import cameras
 from handpose.cli.check import check
 from handpose.cli.command import HELP, Command, with_verbosity
-from handpose.cli.console import say, set_verbosity
+from handpose.cli.console import say, set_verbosity, warnings_as_lines
 from handpose.cli.demo import demo
 from handpose.cli.evaluate import evaluate
 from handpose.cli.export import export
@@ -67,7 +67,8 @@ def main() -> NoReturn:
     """Run the command line. Errors that the user can fix print one line and exit with 2; others print a traceback."""
     set_verbosity("normal")
     try:
-        sys.exit(app(standalone_mode=False))
+        with warnings_as_lines():
+            sys.exit(app(standalone_mode=False))
     except (HandPoseError, DeviceMemoryError) as error:
         say(f"error: {error}")
     except _CommandLineError as error:

@@ -8,7 +8,6 @@ from typing import Annotated, Literal, get_args
 
 import typer
 
-from handpose.cli.console import warnings_as_lines
 from handpose.cli.options import (
     Backend,
     BatchSize,
@@ -143,22 +142,21 @@ def predict(
         recursive=recursive,
         keypoints=parse_keypoints(joints, meters, extrinsics),
     )
-    with warnings_as_lines():
-        if on_cluster:
-            if format or draw or html or as_json or job.keypoints:
-                raise HandPoseError(
-                    "--engine ray writes Parquet to -o, without --format, --json, --draw, --html, --joints, --meters "
-                    "and --extrinsics"
-                )
-            require_extra("ray", "--engine ray")
-            run_on_cluster(job, address, workers)
-        else:
-            if address or workers:
-                raise HandPoseError("--address and --workers require --engine ray")
-            format = format or _format_of(output, as_json or job.keypoints is not None)
-            if job.keypoints and format not in ("jsonl", "json"):
-                raise HandPoseError(f"--joints, --meters and --extrinsics require jsonl or json, got {format}")
-            run_local(job, format, draw, html)
+    if on_cluster:
+        if format or draw or html or as_json or job.keypoints:
+            raise HandPoseError(
+                "--engine ray writes Parquet to -o, without --format, --json, --draw, --html, --joints, --meters "
+                "and --extrinsics"
+            )
+        require_extra("ray", "--engine ray")
+        run_on_cluster(job, address, workers)
+    else:
+        if address or workers:
+            raise HandPoseError("--address and --workers require --engine ray")
+        format = format or _format_of(output, as_json or job.keypoints is not None)
+        if job.keypoints and format not in ("jsonl", "json"):
+            raise HandPoseError(f"--joints, --meters and --extrinsics require jsonl or json, got {format}")
+        run_local(job, format, draw, html)
 
 
 def _format_of(output: str | None, as_json: bool) -> Format | None:

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import cast
 
 import numpy as np
 
 from handpose.datasets.dataset import HandDataset, LabeledFrame, find, find_damaged
+from handpose.datasets.label_record import PERSON, LabelRecord
 from handpose.datasets.splits import split_sequences
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import LAYOUTS, JointLayout
 from handpose.io.choices import Hand, LayoutName, Split
-from handpose.io.depth.units import DepthUnit, parse_unit
+from handpose.io.depth.units import DepthUnit
 from handpose.io.text import MAX_LABELS_BYTES, read_text
+from handpose.io.warn import warn
 from handpose.localization.localizer import localize_hands
 
-CUBE = 250.0
-"""Side of the cube, mm, of records without `cube_mm`."""
-
-PERSON = "person"
-"""Value of the field `labeled_by` of records whose labels a person made, or checked in the image."""
-
 _TYPICAL_Z = 500.0  # mm: where joints without a depth are placed if the frame has no joint with a depth
-_MAX_DISAGREEMENT = 5.0  # px between the two positions of a joint in one record
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -37,6 +31,7 @@ class RecordDataset(HandDataset):
     Joints without a complete label are NaN in `xyz`. Where `known_centers` is NaN, the hand is localized in the image.
 
     Attributes:
+        path: The file of records.
         layout_name: Name of the joint layout.
         cameras: The N cameras.
         hands: Which hand each frame shows.
@@ -45,6 +40,7 @@ class RecordDataset(HandDataset):
         sequences: Name of the sequence that each frame belongs to.
     """
 
+    path: Path
     layout_name: LayoutName
     cameras: Sequence[Camera]
     hands: Sequence[Hand]
@@ -115,7 +111,7 @@ class RecordDataset(HandDataset):
         frames = self.usable
         if len(frames) < 2:
             raise HandPoseError(
-                f"{self.root}: {len(frames)} of {len(self)} records are usable, which are too few for training"
+                f"{self.path}: {len(frames)} of {len(self)} records are usable, which are too few for training"
             )
         kept, held_out = split_sequences([self.sequences[i] for i in frames], share)
         return self.subset(frames[kept]), self.subset(frames[held_out])
@@ -163,12 +159,15 @@ def open_records(
 
     Raises:
         HandPoseError: A record is invalid; the message states the file and the line.
+
+    Warns:
+        UserWarning: The labels are predictions, see `labeled_by`.
     """
     path = Path(root)
     if path.is_dir():
         path = find(path, (f"{split}.jsonl",), "records")
     lines = read_text(path, MAX_LABELS_BYTES).splitlines()
-    rows = [_Row.parse(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
+    rows = [LabelRecord.parse(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
     labeled = [row for row in rows if row is not None]
     if not labeled:
         raise HandPoseError(f"{path}: none of the {len(rows)} records has a label")
@@ -176,6 +175,13 @@ def open_records(
     if len(layouts) > 1:
         raise HandPoseError(f"{path}: all records must have the same layout, got {' and '.join(layouts)}")
     dataset = _dataset(path, split, labeled, str(centers))
+    if predicted := [row.labeled_by for row in labeled if row.labeled_by not in ("", PERSON)]:
+        text = f"{len(predicted)} of {len(labeled)} labels are predictions of {' and '.join(sorted(set(predicted)))}"
+        warn(
+            f"{path}: {text}, not the truth; set `labeled_by` to `{PERSON}` in the "
+            "records that you have checked or corrected"
+        )
+        dataset = replace(dataset, notes=(*dataset.notes, f"{text}, so errors are differences from these predictions"))
     if skipped := len(rows) - len(labeled):
         dataset = replace(dataset, notes=(*dataset.notes, f"{skipped} records without a label are excluded"))
     if test_share > 0.0:
@@ -184,7 +190,7 @@ def open_records(
     return dataset
 
 
-def _dataset(path: Path, split: Split, rows: Sequence[_Row], centers: str) -> RecordDataset:
+def _dataset(path: Path, split: Split, rows: Sequence[LabelRecord], centers: str) -> RecordDataset:
     uvz = np.stack([row.uvz for row in rows])
     xyz = np.stack([row.xyz for row in rows])
     given = np.stack([row.center for row in rows])
@@ -217,6 +223,7 @@ def _dataset(path: Path, split: Split, rows: Sequence[_Row], centers: str) -> Re
         (float(cubes.min()), float(cubes.max())),
         damaged=find_damaged(path.parent, files, None),
         notes=(f"{partial} of {len(rows)} records are partly labeled",) if partial else (),
+        path=path,
         layout_name=rows[0].layout,
         cameras=[row.camera for row in rows],
         hands=[row.hand for row in rows],
@@ -224,101 +231,3 @@ def _dataset(path: Path, split: Split, rows: Sequence[_Row], centers: str) -> Re
         uvz=uvz,
         sequences=[row.sequence for row in rows],
     )
-
-
-@dataclass(frozen=True, eq=False)
-class _Row:
-    """One record. `xyz` and `uvz` are (J, 3), `center` is (3,); NaN where there is no value."""
-
-    source: str
-    sequence: str
-    layout: LayoutName
-    camera: Camera
-    hand: Hand
-    unit: DepthUnit
-    xyz: np.ndarray
-    uvz: np.ndarray
-    center: np.ndarray
-    cube: float
-
-    @classmethod
-    def parse(cls, line: str, path: Path, number: int) -> _Row | None:
-        """Parse a record, or return None if it has no label."""
-        try:
-            values = json.loads(line)
-            if not isinstance(values, dict):
-                raise ValueError("expected an object")
-            if values.get("xyz_mm") is None and values.get("uvz") is None:
-                return None
-            return cls._from_values(values, path.parent)
-        except (HandPoseError, ValueError, TypeError, KeyError, RecursionError) as error:
-            what = f"{error} is missing" if isinstance(error, KeyError) else error
-            raise HandPoseError(f"{path}, line {number}: not a record of a labeled frame ({str(what)[:300]})") from None
-
-    @classmethod
-    def _from_values(cls, values: dict[str, Any], folder: Path) -> _Row | None:
-        layout, hand = values["layout"], values.get("hand", "right")
-        if layout not in LAYOUTS:
-            raise HandPoseError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}")
-        if hand not in get_args(Hand):
-            raise HandPoseError(f"hand must be right or left, got {hand!r}")
-        joints = LAYOUTS[layout].joints
-        if (names := values.get("joints")) is not None and tuple(names) != joints:
-            raise HandPoseError(f"the joints of {layout} are {', '.join(joints)}, in this order")
-        camera = Camera.from_dict(values["camera"])
-        xyz, uvz = _joints(values.get("xyz_mm"), len(joints)), _joints(values.get("uvz"), len(joints))
-        xyz[~np.isfinite(xyz).all(axis=1)] = np.nan
-        in_mm = np.isfinite(xyz).all(axis=1)
-        if (in_mm & (xyz[:, 2] <= 0)).any():
-            raise HandPoseError(
-                "the z of xyz_mm must be above 0: x points right, y down and z away from the camera, in mm"
-            )
-        projected = np.full_like(xyz, np.nan)
-        projected[in_mm] = camera.project(xyz[in_mm])
-        off = np.linalg.norm((projected - uvz)[:, :2], axis=1)
-        if (off > _MAX_DISAGREEMENT).any():
-            raise HandPoseError(
-                f"xyz_mm and uvz of {joints[int(np.nanargmax(off))]} are {np.nanmax(off):.0f} px apart in the image; "
-                "correct or remove one of them"
-            )
-        uvz[~np.isfinite(uvz[:, :2]).all(axis=1)] = np.nan
-        complete = np.isfinite(uvz).all(axis=1) & ~in_mm
-        uvz[in_mm] = projected[in_mm]
-        xyz[complete] = camera.unproject(uvz[complete])
-        if not np.isfinite(uvz).any():
-            return None
-        center = np.full(3, np.nan)
-        if values.get("center_mm") is not None:
-            center = _numbers(values["center_mm"], (3,))
-        source = str(values["source"])
-        if (
-            not (folder / source).exists() and Path(source).exists()
-        ):  # `handpose predict` writes paths as it was given them
-            source = str(Path(source).resolve())
-        return cls(
-            source,
-            str(values.get("sequence", Path(source).parent)),
-            layout,
-            camera,
-            hand,
-            parse_unit(str(values.get("unit", "mm"))),
-            xyz,
-            uvz,
-            center,
-            float(values.get("cube_mm") or CUBE),
-        )
-
-
-def _joints(values: Any, count: int) -> np.ndarray:
-    """Return joints (count, 3); NaN where they are null or missing."""
-    if values is None:
-        return np.full((count, 3), np.nan)
-    return _numbers([[None] * 3 if joint is None else joint for joint in values], (count, 3))
-
-
-def _numbers(values: Any, shape: tuple[int, ...]) -> np.ndarray:
-    array = np.array(values, dtype=np.float64)
-    if array.shape != shape:
-        raise HandPoseError(f"expected an array of shape {shape}, got {array.shape}")
-    array[~np.isfinite(array)] = np.nan
-    return array

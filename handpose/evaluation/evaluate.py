@@ -11,12 +11,14 @@ import numpy as np
 from handpose.datasets.dataset import HandDataset
 from handpose.datasets.records import RecordDataset
 from handpose.errors import HandPoseError
+from handpose.evaluation.label_check import find_mistake
 from handpose.evaluation.metrics import Evaluation
 from handpose.evaluation.on_real import predict_dataset
 from handpose.evaluation.report import Entry, Report
 from handpose.geometry.uvd import write_predictions
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.outputs import refuse_existing
+from handpose.io.warn import warn
 
 _FRAMES_PER_SHAPE_IMAGE = 160  # the whole test set comes with 12 images of each named hand shape
 
@@ -80,6 +82,9 @@ def evaluate_parts(
     Raises:
         HandPoseError: A joint layout differs from that of the data sets, or `predictions` exists, cannot be written or
             is given with several models.
+
+    Warns:
+        UserWarning: The labels of records have a systematic error, such as another unit.
     """
     if predictions is not None:
         if len(models) != 1:
@@ -88,7 +93,9 @@ def evaluate_parts(
     datasets = [_with_joints_in_mm(dataset) for dataset in datasets]
     truth = np.concatenate([dataset.xyz for dataset in datasets])
     partial = any(isinstance(dataset, RecordDataset) for dataset in datasets)
-    first, entries, notes = datasets[0], [], dict.fromkeys(note for dataset in datasets for note in dataset.notes)
+    mistakes = _warn_of_mistakes([each for each in datasets if isinstance(each, RecordDataset)], models[0][1])
+    first, entries = datasets[0], []
+    notes = dict.fromkeys([*mistakes, *(note for dataset in datasets for note in dataset.notes)])
     centers = first.centers if len(datasets) == 1 else f"{first.centers} and those of the other parts"
     for name, estimators in models:
         parts = [
@@ -112,6 +119,18 @@ def evaluate_parts(
     cubes = sorted({round(float(cube), 1) for dataset in datasets for cube in dataset.cubes})
     notes[f"cubes of {', '.join(map(str, cubes))} mm"] = None
     return Report(f"{first.name} {first.split}", first.layout, entries, notes=[*notes])
+
+
+def _warn_of_mistakes(datasets: Sequence[RecordDataset], estimators: Sequence[HandPoseEstimator]) -> list[str]:
+    """Warn about systematic errors in the labels of records, and return them."""
+    mistakes = []
+    for dataset in datasets:
+        known = [each for each in estimators if each.name == dataset.layout.name]
+        judge = known[0] if known else HandPoseEstimator.from_pretrained(dataset.layout.name)
+        if mistake := find_mistake(dataset, judge):
+            mistakes.append(f"the labels are probably wrong: {mistake}")
+            warn(f"{dataset.path}: {mistakes[-1]}")
+    return mistakes
 
 
 def _with_joints_in_mm(dataset: HandDataset) -> HandDataset:

@@ -46,8 +46,8 @@ def _in_front(xyz: np.ndarray) -> np.ndarray:
 
 
 _MISTAKES: dict[str, Change] = {
-    "the labels seem to be in meters; multiply xyz_mm, or the depths in uvz, by 1000": _scaled(1000.0),
-    "the labels seem to be in centimeters; multiply xyz_mm, or the depths in uvz, by 10": _scaled(10.0),
+    "they seem to be in meters; multiply xyz_mm, or the depths in uvz, by 1000": _scaled(1000.0),
+    "they seem to be in centimeters; multiply xyz_mm, or the depths in uvz, by 10": _scaled(10.0),
     "x and y seem to be swapped": _in_mm(lambda xyz: xyz[:, [1, 0, 2]]),
     "u and v seem to be swapped": lambda uvz, _: uvz[:, [1, 0, 2]],
     "y seems to point up; it must point down": _in_mm(lambda xyz: xyz * [1.0, -1.0, 1.0]),
@@ -116,10 +116,10 @@ def check_labels(dataset: RecordDataset, estimator: HandPoseEstimator) -> Record
     """
     usable = dataset.usable
     if not len(usable):
-        raise HandPoseError(f"{dataset.root}: none of the {len(dataset)} records can be used")
+        raise HandPoseError(f"{dataset.path}: none of the {len(dataset)} records can be used")
     mistake = find_mistake(dataset, estimator)
     if mistake is not None:
-        raise HandPoseError(f"{dataset.root}: the labels are wrong: {mistake}")
+        raise HandPoseError(f"{dataset.path}: the labels are wrong: {mistake}")
     damaged = dict(dataset.damaged)
     for i in usable.tolist():
         frame = dataset[i]
@@ -171,8 +171,8 @@ def _by_surface(samples: list[_Sample]) -> str | None:
         return f"{best} ({given:.0%} of the joints lie on the depth surface, {shares[best]:.0%} after this change)"
     if given < _OFF_SURFACE:
         return (
-            f"only {given:.0%} of the joints lie on the depth surface; check the camera, the unit of the depth files, "
-            "and whether each record has the right source"
+            f"only {given:.0%} of the joints lie on the depth surface; check the camera, the `unit` of each record, "
+            "and whether each has the right source"
         )
     return None
 
@@ -189,7 +189,7 @@ def _by_prediction(samples: list[_Sample], dataset: RecordDataset) -> str | None
         return None
     other_hand = _mean([sample.errors(sample.uvz, sample.as_other_hand) for sample in samples])
     errors = {text: error(change) for text, change in _MISTAKES.items()}
-    errors["hand seems to be wrong: the images show the other hand"] = other_hand
+    errors["`hand` seems to be wrong: the images show the other hand"] = other_hand
     order, text = _order(samples, dataset)
     errors[text] = order
     best = min(errors, key=lambda text: np.nan_to_num(errors[text], nan=np.inf))

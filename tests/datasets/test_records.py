@@ -11,6 +11,7 @@ import pytest
 
 from handpose.datasets.catalog import open_dataset
 from handpose.datasets.crops import read_crops
+from handpose.datasets.label_record import PERSON
 from handpose.datasets.records import RecordDataset, open_records
 from handpose.datasets.splits import split_sequences
 from handpose.errors import HandPoseError
@@ -89,6 +90,19 @@ def test_what_predict_writes_is_a_data_set(tmp_path: Path) -> None:
     assert dataset[0].center == pytest.approx(xyz.mean(0), abs=0.006)
 
 
+def test_labels_that_are_predictions_are_reported(tmp_path: Path) -> None:
+    truth = write_frames(tmp_path, 3)
+    models = [{"model": "msra"}, {"labeled_by": "mine"}, {}]
+    records = [record(f"{i}.png", xyz, **more) for i, (xyz, more) in enumerate(zip(truth, models, strict=True))]
+    with pytest.warns(UserWarning, match="2 of 3 labels are predictions of mine and msra, not the truth"):
+        dataset = open_records(write(tmp_path / "out.jsonl", records), "test")
+    assert "errors are differences from these predictions" in dataset.notes[0]
+    checked = open_records(
+        write(tmp_path / "checked.jsonl", [{**each, "labeled_by": PERSON} for each in records]), "test"
+    )
+    assert checked.notes == ()
+
+
 def test_hands_without_a_center_are_found(tmp_path: Path) -> None:
     hand = arm_with_hand(np.array([0.0, -1.0, 0.0]), np.array([0.0, 60.0, 500.0]), 300.0)
     png16(tmp_path / "a.png", render_balls(CAMERAS["nyu"], hand))
@@ -130,8 +144,10 @@ def test_partial_labels_are_kept_as_such(tmp_path: Path) -> None:
         def predict_crops(self, crops):
             return np.stack([truth[0] + np.array([0.0, 3.0, 4.0])])
 
-    report = evaluate_parts([("off", [Off()])], [dataset])  # type: ignore[list-item]
+    with pytest.warns(UserWarning, match="the labels are probably wrong"):  # random joints are not a hand
+        report = evaluate_parts([("off", [Off()])], [dataset])  # type: ignore[list-item]
     assert report.entries[0].evaluation.mean == pytest.approx(5.0)
+    assert any("the labels are probably wrong" in note for note in report.notes)
     assert report.entries[0].evaluation.per_joint[tips] == pytest.approx(np.full(5, 5.0))
     assert np.isnan(report.entries[0].evaluation.per_joint[~np.array(tips)]).all()
     assert "1 frames without any joint in mm are excluded" in report.notes

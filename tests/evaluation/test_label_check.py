@@ -1,4 +1,4 @@
-"""Systematic errors in labels are found and named before a training starts."""
+"""Systematic errors in labels are found and named before a training starts, and in an evaluation."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import pytest
 
 from handpose.datasets.records import RecordDataset, open_records
 from handpose.errors import HandPoseError
+from handpose.evaluation.evaluate import evaluate
 from handpose.evaluation.label_check import check_labels
 from handpose.geometry.camera import Camera
+from handpose.geometry.crop import HandCrop
 from handpose.geometry.layouts import MSRA21
 from handpose.weights.resolve import find_weights
 from tests.helpers.datasets import png16
@@ -41,7 +43,7 @@ def right_hand(i: int) -> np.ndarray:
 class Oracle:
     """Predicts the true joints if it is given the right hand, and their mirror image otherwise."""
 
-    layout, config = MSRA21, find_weights("msra").config
+    layout, config, name = MSRA21, find_weights("msra").config, "msra"
 
     def __init__(self, truth: dict[bytes, np.ndarray]) -> None:
         self.truth = truth
@@ -49,6 +51,9 @@ class Oracle:
     def predict(self, depth: np.ndarray, *, camera: Camera, center: np.ndarray, hand: str) -> SimpleNamespace:
         xyz = self.truth[depth.tobytes()] + 4.0
         return SimpleNamespace(xyz=xyz if hand == "right" else (xyz - center) * [-1.0, 1.0, 1.0] + center)
+
+    def predict_crops(self, crops: list[HandCrop]) -> np.ndarray:
+        return np.array([crop.center for crop in crops])[:, None] + np.zeros((21, 3))
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +101,7 @@ THUMB_FIRST = [0, 17, 18, 19, 20, *range(1, 17)]
         (lambda xyz: {"uvz": CAMERA.project(xyz) * [1, 1, 0.001]}, "in meters"),
         (lambda xyz: {"xyz_mm": CAMERA.project(xyz)}, "pixels and depths; name it uvz"),
         (lambda xyz: {"uvz": xyz}, "x, y, z in mm; name it xyz_mm"),
-        (lambda xyz: {"xyz_mm": xyz, "hand": "left"}, "hand seems to be wrong"),
+        (lambda xyz: {"xyz_mm": xyz, "hand": "left"}, "`hand` seems to be wrong"),
         (lambda xyz: {"xyz_mm": xyz[THUMB_FIRST]}, "another order: index_mcp lies at thumb_mcp, index_pip lies at"),
         (lambda xyz: {"xyz_mm": xyz + np.array([0, 0, 300])}, "only 0% of the joints lie on the depth surface"),
     ],
@@ -109,6 +114,13 @@ def test_mistakes_are_named(
 ) -> None:
     with pytest.raises(HandPoseError, match=f"the labels are wrong: .*{message}"):
         check_labels(labeled(scenes, tmp_path, label), scenes[2])  # type: ignore[arg-type]
+
+
+def test_an_evaluation_on_wrong_labels_warns(scenes: tuple[Path, list[np.ndarray], Oracle], tmp_path: Path) -> None:
+    dataset = labeled(scenes, tmp_path, lambda xyz: {"xyz_mm": xyz / 1000.0})
+    with pytest.warns(UserWarning, match=r"labels.jsonl: the labels are probably wrong: they seem to be in meters"):
+        report = evaluate([scenes[2]], dataset)  # type: ignore[list-item]
+    assert "they seem to be in meters" in report.notes[0]
 
 
 def tips_only(xyz: np.ndarray) -> dict[str, Any]:

@@ -1,0 +1,147 @@
+"""One line of a file of records: a labeled frame."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from handpose.errors import HandPoseError
+from handpose.geometry.camera import Camera
+from handpose.geometry.layouts import LAYOUTS
+from handpose.io.choices import Hand, LayoutName
+from handpose.io.depth.units import DepthUnit, parse_unit
+
+CUBE = 250.0
+"""Side of the cube, mm, of records without `cube_mm`."""
+
+PERSON = "person"
+"""Value of the field `labeled_by` of records whose labels a person made, or checked in the image."""
+
+_MAX_DISAGREEMENT = 5.0  # px between the two positions of a joint in one record
+
+
+@dataclass(frozen=True, eq=False)
+class LabelRecord:
+    """The record of a labeled frame.
+
+    Attributes:
+        source: Path of the depth file, relative to the file of records or absolute.
+        sequence: Name of the sequence that the frame belongs to.
+        layout: Name of the joint layout.
+        camera: Camera of the image.
+        hand: Which hand the frame shows.
+        unit: Unit of the depth values.
+        xyz: (J, 3) labels in mm, camera frame; NaN where a joint is not completely labeled.
+        uvz: (J, 3) labels in px and depth in mm; NaN where they are unknown.
+        center: (3,) hand center, mm; NaN if it is unknown.
+        cube: Side of the cube, mm.
+        labeled_by: `PERSON`, the name of the weights that predicted the labels, or empty if it is unknown.
+    """
+
+    source: str
+    sequence: str
+    layout: LayoutName
+    camera: Camera
+    hand: Hand
+    unit: DepthUnit
+    xyz: np.ndarray
+    uvz: np.ndarray
+    center: np.ndarray
+    cube: float
+    labeled_by: str
+
+    @classmethod
+    def parse(cls, line: str, path: Path, number: int) -> LabelRecord | None:
+        """Parse a line, or return None if it has no label.
+
+        Args:
+            line: The line.
+            path: The file of records.
+            number: Number of the line, starting at 1.
+
+        Raises:
+            HandPoseError: The record is invalid; the message states the file and the line.
+        """
+        try:
+            values = json.loads(line)
+            if not isinstance(values, dict):
+                raise ValueError("expected an object")
+            if values.get("xyz_mm") is None and values.get("uvz") is None:
+                return None
+            return cls._from_values(values, path.parent)
+        except (HandPoseError, ValueError, TypeError, KeyError, RecursionError) as error:
+            what = f"{error} is missing" if isinstance(error, KeyError) else error
+            raise HandPoseError(f"{path}, line {number}: not a record of a labeled frame ({str(what)[:300]})") from None
+
+    @classmethod
+    def _from_values(cls, values: dict[str, Any], folder: Path) -> LabelRecord | None:
+        layout, hand = values["layout"], values.get("hand", "right")
+        if layout not in LAYOUTS:
+            raise HandPoseError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}")
+        if hand not in get_args(Hand):
+            raise HandPoseError(f"hand must be right or left, got {hand!r}")
+        joints = LAYOUTS[layout].joints
+        if (names := values.get("joints")) is not None and tuple(names) != joints:
+            raise HandPoseError(f"the joints of {layout} are {', '.join(joints)}, in this order")
+        camera = Camera.from_dict(values["camera"])
+        xyz, uvz = _joints(values.get("xyz_mm"), len(joints)), _joints(values.get("uvz"), len(joints))
+        xyz[~np.isfinite(xyz).all(axis=1)] = np.nan
+        in_mm = np.isfinite(xyz).all(axis=1)
+        if (in_mm & (xyz[:, 2] <= 0)).any():
+            raise HandPoseError(
+                "the z of xyz_mm must be above 0: x points right, y down and z away from the camera, in mm"
+            )
+        projected = np.full_like(xyz, np.nan)
+        projected[in_mm] = camera.project(xyz[in_mm])
+        off = np.linalg.norm((projected - uvz)[:, :2], axis=1)
+        if (off > _MAX_DISAGREEMENT).any():
+            raise HandPoseError(
+                f"xyz_mm and uvz of {joints[int(np.nanargmax(off))]} are {np.nanmax(off):.0f} px apart in the image; "
+                "correct or remove one of them"
+            )
+        uvz[~np.isfinite(uvz[:, :2]).all(axis=1)] = np.nan
+        complete = np.isfinite(uvz).all(axis=1) & ~in_mm
+        uvz[in_mm] = projected[in_mm]
+        xyz[complete] = camera.unproject(uvz[complete])
+        if not np.isfinite(uvz).any():
+            return None
+        center = np.full(3, np.nan)
+        if values.get("center_mm") is not None:
+            center = _numbers(values["center_mm"], (3,))
+        source = str(values["source"])
+        if (
+            not (folder / source).exists() and Path(source).exists()
+        ):  # `handpose predict` writes paths as it was given them
+            source = str(Path(source).resolve())
+        return cls(
+            source,
+            str(values.get("sequence", Path(source).parent)),
+            layout,
+            camera,
+            hand,
+            parse_unit(str(values.get("unit", "mm"))),
+            xyz,
+            uvz,
+            center,
+            float(values.get("cube_mm") or CUBE),
+            str(values.get("labeled_by") or values.get("model") or ""),
+        )
+
+
+def _joints(values: Any, count: int) -> np.ndarray:
+    """Return joints (count, 3); NaN where they are null or missing."""
+    if values is None:
+        return np.full((count, 3), np.nan)
+    return _numbers([[None] * 3 if joint is None else joint for joint in values], (count, 3))
+
+
+def _numbers(values: Any, shape: tuple[int, ...]) -> np.ndarray:
+    array = np.array(values, dtype=np.float64)
+    if array.shape != shape:
+        raise HandPoseError(f"expected an array of shape {shape}, got {array.shape}")
+    array[~np.isfinite(array)] = np.nan
+    return array
