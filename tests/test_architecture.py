@@ -51,7 +51,7 @@ def test_torch_is_imported_at_the_top_of_networks_and_their_training_only() -> N
         top = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
         folder, _, module = name.partition(".")
         with_torch = folder in ("network", "synthetic", "training") or module in (
-            *("torch_runtime", "export", "quantize", "on_synthetic"),
+            *("torch_runtime", "export", "onnx_graphs", "on_synthetic"),
         )
         assert "torch" not in top or with_torch, name
 

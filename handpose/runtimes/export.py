@@ -1,4 +1,4 @@
-"""Exports the networks to files for ONNX Runtime and OpenVINO.
+"""Exports the pose network to files for ONNX Runtime and OpenVINO.
 
 The graph of the pose network includes the decoding of joints and spread and accepts any batch size. With int8, features
 and weights are quantized to 8 bits. The softmax of the vote weights, the last offset maps and the sum of the votes
@@ -12,32 +12,23 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from handpose.errors import HandPoseError
 from handpose.geometry.crop import PATCH
-from handpose.geometry.layouts import LAYOUTS
-from handpose.io.atomic import write_atomically
 from handpose.io.outputs import refuse_existing
 from handpose.io.progress import report
-from handpose.localization.network import GRAPH_FILE, VIEW_STRIDE
-from handpose.localization.torch_runtime import LocalizerModel
-from handpose.network.config import JGRP2OConfig
 from handpose.network.distances import distances_mm
-from handpose.network.model import JGRP2O
 from handpose.runtimes.base import METADATA_KEY, GraphRuntime, Runtime
-from handpose.runtimes.cuda_graphs import fold_batch_norms
+from handpose.runtimes.crops import CALIBRATION_CROPS, synthetic_crops
+from handpose.runtimes.onnx_graphs import pose_graph, silence_exporters
 from handpose.runtimes.onnx_runtime import OnnxRuntime
 from handpose.runtimes.openvino_runtime import OpenVinoRuntime
-from handpose.runtimes.quantize import CALIBRATION_CROPS, quantize, silence_exporters, synthetic_crops
-from handpose.runtimes.templates import TEMPLATES_FILE, add_metadata, fill_template, pack_templates
+from handpose.runtimes.quantize import quantize
+from handpose.runtimes.templates import add_metadata, fill_template
 from handpose.weights.folder import Weights
-
-if TYPE_CHECKING:
-    import onnx
 
 TOLERANCE = 0.05
 """Maximum distance in mm between the joints of an exported float32 network and those of PyTorch."""
@@ -100,54 +91,6 @@ def export(weights: Weights, file: str | Path, *, int8: bool = False, force: boo
     return exported
 
 
-def export_localizer(file: Path = GRAPH_FILE) -> None:
-    """Export the localizer network, whose graph is part of the package, to an ONNX file.
-
-    Raises:
-        HandPoseError: The extra `onnx` is not installed.
-        OSError: The file cannot be written.
-    """
-    rows, columns = (VIEW_STRIDE * torch.export.Dim(name) for name in ("rows", "columns"))
-    example = torch.zeros(1, 2, 3 * VIEW_STRIDE, 4 * VIEW_STRIDE)
-    graph = _to_onnx(LocalizerModel(), example, ("channels",), ("votes",), {2: rows, 3: columns})
-    write_atomically(file, graph.SerializeToString(deterministic=True))
-
-
-def export_templates(file: Path = TEMPLATES_FILE) -> None:
-    """Write the templates of the pose network's graph, which are part of the package.
-
-    Raises:
-        HandPoseError: The extra `onnx` is not installed.
-        OSError: The file cannot be written.
-    """
-    write_atomically(file, pack_templates({layout: _template(JGRP2OConfig(layout)) for layout in LAYOUTS}))
-
-
-def _template(config: JGRP2OConfig) -> tuple[bytes, dict[str, torch.Size]]:
-    """Return the ONNX graph of a network without its weights, and the shape of each tensor in a weights file."""
-    model = JGRP2O(config)
-    shapes = {
-        name: tensor.shape for name, tensor in model.state_dict().items() if not name.endswith("num_batches_tracked")
-    }
-    for name, tensor in model.state_dict().items():
-        if name.endswith("running_mean"):
-            torch.nn.init.uniform_(tensor)  # the exporter merges equal tensors, such as the biases of a new network
-    graph = _pose_graph(fold_batch_norms(model.eval()))
-    for name, tensor in model.state_dict().items():
-        if tensor.ndim == 2:  # the exporter transposes matrices and renames them
-            values = tensor.T.numpy().tobytes()
-            (stored,) = (stored.name for stored in graph.graph.initializer if stored.raw_data == values)
-            for node in graph.graph.node:
-                node.input[:] = [name if used == stored else used for used in node.input]
-    used = {name for node in graph.graph.node for name in node.input}
-    weights = model.state_dict().keys()
-    assert weights <= used
-    kept = [initializer for initializer in graph.graph.initializer if initializer.name in used - weights]
-    del graph.graph.initializer[:], graph.graph.value_info[:]
-    graph.graph.initializer.extend(kept)
-    return graph.SerializeToString(deterministic=True), shapes
-
-
 def _compare(weights: Weights, runtime: Runtime, file: Path, crops: tuple[np.ndarray, np.ndarray] | None) -> Exported:
     """Compare an exported network with PyTorch, on synthetic crops if it is quantized, otherwise on random patches."""
     model = weights.load()
@@ -197,44 +140,8 @@ def _metadata(weights: Weights, int8: bool) -> str:
     return json.dumps({"name": name, "config": weights.config.to_dict()})
 
 
-def _to_onnx(
-    model: torch.nn.Module,
-    example: torch.Tensor,
-    inputs: tuple[str],
-    outputs: tuple[str, ...],
-    dynamic_axes: dict[int, torch.export.Dim],
-) -> onnx.ModelProto:
-    """Convert a network to an ONNX graph in which the given axes of the input may have any size."""
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401  # required by torch.onnx
-    except ImportError:
-        raise HandPoseError("exporting to ONNX requires onnx and onnxscript: pip install 'handpose[onnx]'") from None
-
-    with silence_exporters(), torch.inference_mode():
-        program = torch.onnx.export(
-            model.eval(),
-            (example,),
-            input_names=inputs,
-            output_names=outputs,
-            dynamic_shapes=(dynamic_axes,),
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None
-    graph = program.model_proto
-    for node in graph.graph.node:
-        node.ClearField("metadata_props")  # contains paths of this machine
-    return graph
-
-
-def _pose_graph(model: JGRP2O) -> onnx.ModelProto:
-    example = torch.zeros(2, 1, PATCH, PATCH)
-    return _to_onnx(model, example, ("patches",), ("uvz", "spread"), {0: torch.export.Dim("count")})
-
-
 def _write_onnx(weights: Weights, file: Path, calibration: np.ndarray | None) -> None:
-    graph = fill_template(weights) or _pose_graph(weights.load()).SerializeToString()
+    graph = fill_template(weights) or pose_graph(weights.load()).SerializeToString()
     if calibration is not None:
         graph = quantize(graph, calibration)
     file.write_bytes(add_metadata(graph, METADATA_KEY, _metadata(weights, calibration is not None)))

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 from handpose import Camera, HandPoseError, HandPoseEstimator, WeightsError
 from handpose.runtimes import export as module
 from handpose.runtimes.export import export
-from handpose.runtimes.quantize import silence_exporters
+from handpose.runtimes.onnx_graphs import silence_exporters
 from handpose.weights.registry import WEIGHTS
 from handpose.weights.resolve import find_weights
 from tests.helpers.paths import EXAMPLES

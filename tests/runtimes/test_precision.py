@@ -12,7 +12,7 @@ import pytest
 
 from handpose import Camera, HandPoseError, HandPoseEstimator
 from handpose.runtimes import select
-from handpose.runtimes.quantize import CALIBRATION_CROPS, CROPS_FILE, render_crops, synthetic_crops
+from handpose.runtimes.crops import CALIBRATION_CROPS, CROPS_FILE, render_crops, synthetic_crops
 from handpose.weights.resolve import find_weights
 from tests.helpers.paths import EXAMPLES
 

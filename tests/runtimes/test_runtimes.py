@@ -21,7 +21,7 @@ from handpose.localization.torch_runtime import LocalizerModel
 from handpose.runtimes import select
 from handpose.runtimes.base import Runtime, convert_out_of_memory
 from handpose.runtimes.cuda_graphs import CudaGraphs, _Captured, fold_batch_norms, halve
-from handpose.runtimes.export import export_localizer
+from handpose.runtimes.onnx_graphs import export_localizer
 from handpose.runtimes.onnx_runtime import OnnxRuntime
 from handpose.runtimes.openvino_runtime import OpenVinoRuntime
 from handpose.runtimes.pytorch import TorchRuntime

@@ -71,7 +71,7 @@ def test_a_filled_template_predicts_the_joints_of_pytorch(tmp_path: Path, layout
 def test_the_templates_are_those_that_the_exporter_writes(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")
-    from handpose.runtimes.export import export_templates
+    from handpose.runtimes.onnx_graphs import export_templates
 
     export_templates(tmp_path / "templates.zip")
     with zipfile.ZipFile(tmp_path / "templates.zip") as fresh, zipfile.ZipFile(templates.TEMPLATES_FILE) as stored:
