@@ -10,13 +10,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import yaml
 
 from handpose.errors import HandPoseError
-from handpose.geometry.distortion import COEFFICIENTS, Distortion, LensModel
+from handpose.geometry.distortion import COEFFICIENTS, Distortion
+from handpose.geometry.lens_names import lens_model
 from handpose.io.text import MAX_SETTINGS_BYTES, read_text
 from handpose.io.warn import warn
 
@@ -29,31 +30,14 @@ _SIZES = (("width", "height"), ("w", "h"), ("imagewidth", "imageheight"))
 _SIZE_LISTS = ("resolution", "imagesize")
 _LENSES = ("d", "distortion", "distortioncoefficients", "distortioncoeffs", "distcoeffs", "coeffs", "coefficients")
 _RADIAL = tuple(f"k{i}" for i in range(1, 7))
-_MODELS: dict[str, LensModel] = {
-    **dict.fromkeys(("plumbbob", "rationalpolynomial", "radtan", "opencv", "pinhole"), "brown_conrady"),
-    # RealSense's modified model applies the tangential part a little differently: by less than 0.1 px.
-    **dict.fromkeys(("brownconrady", "brownconradyk6", "modifiedbrownconrady"), "brown_conrady"),
-    "inversebrownconrady": "inverse_brown_conrady",
-    **dict.fromkeys(("equidistant", "equi", "fisheye", "opencvfisheye"), "kannala_brandt"),
-    **dict.fromkeys(("kannalabrandt", "kannalabrandt4"), "kannala_brandt"),
-}
 _MAX_DEPTH = 4  # of nested sections
 _ATTRIBUTES = (
     *("fx", "fy", "cx", "cy", "ppx", "ppy", "intrinsic_matrix", "width", "height", "model", "coeffs"),
     *(*_RADIAL, "p1", "p2"),
 )
 
-
-class Intrinsics(NamedTuple):
-    """Intrinsics in pixels, and the distortion of the lens; width and height are 0 if unknown."""
-
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-    width: float = 0
-    height: float = 0
-    distortion: Distortion | None = None
+Intrinsics = tuple[float, float, float, float, float, float, Distortion | None]
+"""The arguments of `Camera`: intrinsics in px, image size (0 if unknown), and distortion of the lens."""
 
 
 def read_intrinsics(path: Path) -> Intrinsics:
@@ -78,7 +62,7 @@ def intrinsics_of(values: object) -> Intrinsics:
     if not isinstance(values, (Mapping, Sequence, np.ndarray)):
         values = _attributes(values) or values
     if not isinstance(values, Mapping):
-        return Intrinsics(*_four(values))
+        return (*_four(values), 0, 0, None)
     found: dict[Intrinsics, str] = {}
     for name, camera in _search(values, {}, ""):
         found.setdefault(camera, name)
@@ -110,7 +94,7 @@ def _attributes(values: object) -> dict[str, Any]:
 
 def _search(values: Mapping[Any, Any], scope: dict[str, Any], name: str) -> Iterator[tuple[str, Intrinsics]]:
     """Yield the cameras of a section and their names; sections inherit the size and the lens of those around them."""
-    own = {re.sub("[^a-z0-9]", "", str(key).lower()): value for key, value in values.items()}
+    own = _plain(values)
     scope = scope | own
     cameras = {_four([own["fx"], own["fy"], own[x], own[y]]) for x, y in _PRINCIPAL if {"fx", "fy", x, y} <= own.keys()}
     for key in _MATRICES:
@@ -127,6 +111,11 @@ def _search(values: Mapping[Any, Any], scope: dict[str, Any], name: str) -> Iter
                 yield from _search(value, scope, f"{name}.{key}" if name else str(key))
 
 
+def _plain(values: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return values by their names in lower case, without underscores and other punctuation."""
+    return {re.sub("[^a-z0-9]", "", str(key).lower()): value for key, value in values.items()}
+
+
 def _complete(camera: tuple[float, float, float, float], own: dict[str, Any], scope: dict[str, Any]) -> Intrinsics:
     """Add the size and the lens to fx, fy, cx, cy."""
     fx, fy, cx, cy = camera
@@ -141,7 +130,7 @@ def _complete(camera: tuple[float, float, float, float], own: dict[str, Any], sc
         # In ROS, K applies to the full image, of which only this window is published.
         x, y, width, height = (_number(window.get(key, 0)) for key in ("x_offset", "y_offset", "width", "height"))
         cx, cy = cx - x, cy - y
-    return Intrinsics(fx, fy, cx, cy, width, height, _lens(scope))
+    return fx, fy, cx, cy, width, height, _lens(scope)
 
 
 def _size(scope: dict[str, Any]) -> tuple[float, float]:
@@ -159,35 +148,30 @@ def _lens(scope: dict[str, Any]) -> Distortion | None:
     if isinstance(given, Mapping) and "data" in given:
         given = given["data"]
     if isinstance(given, Mapping):
-        return _lens({re.sub("[^a-z0-9]", "", str(key).lower()): value for key, value in given.items()})
+        return _lens(_plain(given))
     name = next((str(scope[key]) for key in ("distortionmodel", "model", "cameramodel") if key in scope), "opencv")
-    model = (
-        re.sub("[^a-z0-9]", "", name.lower().rpartition(".")[2])
-        .removeprefix("rs2distortion")
-        .removeprefix("distortion")
-    )
+    model = lens_model(name)
     radial, tangential = ([_number(scope.get(key, 0)) for key in keys] for keys in (_RADIAL, ("p1", "p2")))
     if given is not None:
         numbers = _numbers(given)
-    elif _MODELS.get(model) == "kannala_brandt":
+    elif model == "kannala_brandt":
         numbers = radial
     else:
         numbers = [*radial[:2], *tangential, *radial[2:]]
     if not any(numbers) or model == "none":
         return None
-    known = _MODELS.get(model)
-    if known is None:
+    if model is None:
         raise HandPoseError(
             f"the lens model {name} is not supported (known are plumb_bob, rational_polynomial, equidistant, and "
             "RealSense's brown_conrady, inverse_brown_conrady and kannala_brandt4); rectify the depth images first"
         )
-    if known == "inverse_brown_conrady":
+    if model == "inverse_brown_conrady":
         warn(
             "the lens model inverse_brown_conrady is used as documented (SR300, SR305); if the depth images were "
             "aligned to the color camera of a D400, its coefficients are those of brown_conrady: change the model"
         )
-    count = next((count for count in COEFFICIENTS[known] if not any(numbers[count:])), len(numbers))
-    return Distortion(known, tuple(numbers[:count]))
+    count = next((count for count in COEFFICIENTS[model] if not any(numbers[count:])), len(numbers))
+    return Distortion(model, tuple(numbers[:count]))
 
 
 def _four(values: object) -> tuple[float, float, float, float]:

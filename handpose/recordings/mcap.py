@@ -17,7 +17,8 @@ import numpy as np
 
 from handpose.errors import DepthReadError, HandPoseError
 from handpose.geometry.camera import Camera
-from handpose.geometry.distortion import Distortion, LensModel
+from handpose.geometry.distortion import Distortion
+from handpose.geometry.lens_names import lens_model, ros_name
 from handpose.io.depth.png import read_png
 from handpose.io.depth.read import to_depth
 from handpose.io.inputs import frame_path
@@ -31,12 +32,6 @@ from handpose.recordings.recording import Recording, StoredFrame
 _LIBRARY = "handpose recording 1"
 _IMAGE, _INFO = "/camera/depth/image_raw/compressedDepth", "/camera/depth/camera_info"
 _TIME, _UNIT = "/camera/depth/time_s", "/camera/depth/unit_mm"
-_LENS_MODELS: dict[str, LensModel] = {
-    "plumb_bob": "brown_conrady",  # with up to 5 coefficients
-    "rational_polynomial": "brown_conrady",
-    "equidistant": "kannala_brandt",
-    "inverse_brown_conrady": "inverse_brown_conrady",  # unknown to ROS
-}
 _NO_DISTORTION = Distortion("brown_conrady", (0.0,) * 5)
 _COMPRESSION_HEADER = struct.pack("<iff", 0, 0.0, 0.0)
 _PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
@@ -178,10 +173,7 @@ def _camera_info(frame: DepthFrame) -> bytes:
     k = (camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0)
     message = CdrWriter().header(frame.time, CAMERA_FRAME).numbers("I", int(camera.height), int(camera.width))
     lens = camera.distortion or _NO_DISTORTION
-    names = [name for name, model in _LENS_MODELS.items() if model == lens.model]
-    message.text(names[0] if len(lens.coefficients) <= 5 else names[-1]).numbers("I", len(lens.coefficients)).numbers(
-        "d", *lens.coefficients
-    )
+    message.text(ros_name(lens)).numbers("I", len(lens.coefficients)).numbers("d", *lens.coefficients)
     message.numbers("d", *k)
     message.numbers("d", 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0).numbers(
         "d", *k[:3], 0.0, *k[3:6], 0.0, *k[6:], 0.0
@@ -194,8 +186,9 @@ def _camera(message: CdrReader) -> Camera:
     message.text()
     height, width = message.numbers("I", 2)
     name = message.text()
-    if name not in _LENS_MODELS:
+    model = lens_model(name)
+    if model is None or model == "none":
         raise ValueError(f"unknown lens model {name}")
-    lens = Distortion(_LENS_MODELS[name], message.numbers("d", int(message.numbers("I", 1)[0])))
+    lens = Distortion(model, message.numbers("d", int(message.numbers("I", 1)[0])))
     fx, _, cx, _, fy, cy = message.numbers("d", 6)
     return Camera(fx, fy, cx, cy, width, height, lens if any(lens.coefficients) else None)
