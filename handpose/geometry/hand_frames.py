@@ -11,7 +11,7 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.geometry.layouts import JointLayout
 from handpose.io.choices import Hand
-from handpose.io.text import MAX_SETTINGS_BYTES, read_bytes
+from handpose.io.text import MAX_SETTINGS_BYTES, read_limited
 
 _MAX_SHEAR = 1e-3  # tolerance for a rotation matrix whose numbers were written with few decimals
 _MAX_DISTANCE_M = 100.0  # a larger translation is most likely in millimeters
@@ -69,7 +69,7 @@ def read_extrinsics(path: str | Path) -> np.ndarray:
         HandPoseError: The file cannot be read, or it does not contain the matrix of a rigid transform in meters.
     """
     path = Path(path)
-    matrix = _parse_matrix(path, read_bytes(path, MAX_SETTINGS_BYTES))
+    matrix = _parse_matrix(path, read_limited(path, MAX_SETTINGS_BYTES))
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
         raise HandPoseError(f"{path}: expected the 16 finite numbers of a 4 x 4 matrix, got shape {matrix.shape}")
     rotation, translation = matrix[:3, :3], matrix[:3, 3]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,10 @@ from filelock import FileLock
 from handpose.io.warn import warn
 
 _Content = TypeVar("_Content")
+
+
+class _DamagedError(Exception):
+    """A file in the cache is damaged."""
 
 
 def cache_folder() -> Path:
@@ -33,23 +38,25 @@ def cached(file: Path, make: Callable[[], object], read: Callable[[Path], _Conte
     Warns:
         UserWarning: The file is damaged.
     """
-    try:
-        return read(file)
-    except FileNotFoundError:
-        pass
-    except (OSError, MemoryError):
-        raise
-    except Exception:  # noqa: S110 - damage has many symptoms, and another process may be replacing the file
-        pass
+    with contextlib.suppress(FileNotFoundError, _DamagedError):  # another process may be replacing the file
+        return _read(file, read)
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file.with_name(f"{file.name}.lock")):
         try:
-            return read(file)
+            return _read(file, read)
         except FileNotFoundError:
             pass
-        except (OSError, MemoryError):
-            raise
-        except Exception as error:
+        except _DamagedError as error:
             warn(f"{file}: is damaged ({' '.join(str(error).split())[:200]}); it is regenerated")
         make()
     return read(file)
+
+
+def _read(file: Path, read: Callable[[Path], _Content]) -> _Content:
+    """Read a file, and sort out the many symptoms of damage."""
+    try:
+        return read(file)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise _DamagedError(error) from None

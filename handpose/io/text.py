@@ -14,7 +14,7 @@ MAX_LABELS_BYTES = 1 << 29
 """Maximum size in bytes of a file with the labels of a data set."""
 
 
-def read_bytes(path: Path, max_bytes: int) -> bytes:
+def read_limited(path: Path, max_bytes: int) -> bytes:
     """Read a file of at most `max_bytes` bytes.
 
     Raises:
@@ -39,7 +39,7 @@ def read_text(path: Path, max_bytes: int) -> str:
         HandPoseError: The file cannot be read, is too large, or is not text.
     """
     try:
-        data = read_bytes(path, max_bytes)
+        data = read_limited(path, max_bytes)
         return data.decode("utf-16" if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
     except UnicodeError as error:
         raise HandPoseError(f"{path}: cannot be read as text ({error})") from None
