@@ -17,6 +17,7 @@ from handpose.inference.candidates import Candidates
 from handpose.inference.check_pose import is_supported
 from handpose.inference.query import Query
 from handpose.io.depth.units import DepthUnit, distance_problem, millimeters_per_unit
+from handpose.network.calibration import CLEAR_HAND, WRONG_READING
 from handpose.results.pose import HandPose, PoseWarning
 
 Predict = Callable[[np.ndarray, Query], HandPose]
@@ -33,8 +34,6 @@ _FALLING = 0.8  # of the next depth value
 _INTERPOLATED = 0.5  # of the pixels next to missing ones
 _OTHER_HAND = 0.7  # ratio of expected errors below which the other hand is the better explanation
 _OTHER_HAND_MM = 8.0  # maximum expected error of this other hand
-_UNCERTAIN_MM = 12.0  # expected error above which an image may have been read wrongly
-_UNIT_MM = 15.0  # maximum expected error in the likely unit; in any wrong unit, correct images are above 21
 _SIMILAR = 1.4  # ratio of two units that may both fit hands of people
 _DISPARITY_MM = 7.0  # maximum expected error of a converted disparity image; converted depth images are above 7.8
 _MAX_KEYS = 1000  # entries of a memory, so that it cannot grow without bound
@@ -199,7 +198,7 @@ def _find_reason(depth: np.ndarray, query: Query, pose: HandPose, predict: Predi
     units = other_units(depth, query, predict)
     # A slightly larger or smaller hand explains a similar unit just as well.
     different = [one.error for one in units if not 1 / _SIMILAR < _ratio(one.unit, query.unit) < _SIMILAR]
-    if different and _is_clearer(min(different), pose, _UNIT_MM):
+    if different and _is_clearer(min(different), pose, WRONG_READING):
         names = " or ".join(str(one.unit) for one in units)
         return PoseWarning("unit", f"read as {query.unit}, but a hand would be found with unit {names}; check the unit")
     return DISPARITY if is_disparity(depth, query, pose, predict) else None
@@ -211,7 +210,7 @@ def _ratio(unit: DepthUnit, other: DepthUnit) -> float:
 
 def _is_suspicious(pose: HandPose, depth: np.ndarray) -> bool:
     """Return whether the image of a pose may have been read wrongly."""
-    uncertain = pose.status != "ok" or pose.error_mm.mean() > _UNCERTAIN_MM
+    uncertain = pose.status != "ok" or pose.error_mm.mean() > CLEAR_HAND
     return uncertain or not is_supported(pose) or _is_mostly_nearer(depth, pose)
 
 

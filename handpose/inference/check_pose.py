@@ -14,13 +14,12 @@ from handpose.geometry.bones import bone_lengths
 from handpose.inference.query import AssumedCameraWarning, Query
 from handpose.io.depth.units import LikelyUnitWarning
 from handpose.io.warn import InputWarning, warn
-from handpose.network.calibration import Calibration
+from handpose.network.calibration import CLEAR_HAND, Calibration
 from handpose.network.config import TRAINED_RANGE
 from handpose.results.pose import HandPose, PoseWarning
 
 SUPPORTED = f"{TRAINED_RANGE[0]:.0f} to {TRAINED_RANGE[1]:.0f} mm"
 
-_CONFIDENT_MM = 12.0  # expected error below which a pose is clearly that of a hand, and its size is reliable
 _HAND_SIZE = (0.6, 1.4)  # relative to the average hand; synthetic children and adults are between 0.65 and 1.26
 _MAX_FROM_CENTER = 65.0  # mm from the given center to the mean of the joints, above which errors grow
 _CATEGORIES = {"camera_assumed": AssumedCameraWarning, "unit": LikelyUnitWarning}
@@ -70,7 +69,7 @@ def _hand(pose: HandPose, query: Query, size: float) -> tuple[PoseWarning, ...]:
             "camera frame with y down"
         )
         found.append(PoseWarning("center_far", text))
-    if not _HAND_SIZE[0] <= size <= _HAND_SIZE[1] and pose.error_mm.mean() < _CONFIDENT_MM:
+    if not _HAND_SIZE[0] <= size <= _HAND_SIZE[1] and pose.error_mm.mean() < CLEAR_HAND:
         limit = f"less than {_HAND_SIZE[0]:g}" if size < 1 else f"more than {_HAND_SIZE[1]:g}"
         text = f"the hand is {limit} times as large as an average one; check the unit and the camera's fx and fy"
         found.append(PoseWarning("hand_size", text))
@@ -79,7 +78,7 @@ def _hand(pose: HandPose, query: Query, size: float) -> tuple[PoseWarning, ...]:
 
 def is_unlikely_hand(pose: HandPose) -> bool:
     """Return whether one of several locations in an image probably shows something else, such as a face."""
-    return bool(pose.error_mm.mean() > _CONFIDENT_MM)
+    return bool(pose.error_mm.mean() > CLEAR_HAND)
 
 
 def doubt_unlikely_hands(poses: Sequence[HandPose]) -> list[HandPose]:

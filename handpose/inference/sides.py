@@ -13,6 +13,7 @@ from handpose.inference.candidates import Candidates
 from handpose.inference.refine import most_likely, uncertainty
 from handpose.io.choices import Hand
 from handpose.localization.localizer import HAND_LENGTH
+from handpose.network.calibration import WRONG_READING
 from handpose.results.pose import HandPose
 
 _SLOPE = 5.0  # log-odds per log ratio of the two uncertainties, fitted to synthetic validation images
@@ -24,7 +25,6 @@ _FRAME_WEIGHT = 0.25  # weight of the log-odds of one frame of a track; consecut
 _MAX_LOG_ODDS = 10.0  # limit for a track, so that a wrong side can be corrected
 _DECIDED = 8.0  # log-odds from which on a track compares both sides only at intervals
 _COMPARISON_INTERVAL = 15  # frames
-_CONFIDENT_MM = 15.0  # expected error, which poses as the wrong side usually exceed
 _HYSTERESIS = 3.0  # log-odds against its side that a track must exceed to change it
 _FIRST_LOG_ODDS = 2.0  # of a side that was chosen in a single frame
 
@@ -103,7 +103,7 @@ class SideEvidence:
     def is_decided(self) -> bool:
         """Whether the next frame does not need to compare both sides."""
         strong = abs(self.log_odds) >= _DECIDED and self.side == _side_of(self.log_odds)
-        return strong and self.frames < _COMPARISON_INTERVAL and not self.error_mm > _CONFIDENT_MM
+        return strong and self.frames < _COMPARISON_INTERVAL and not self.error_mm > WRONG_READING
 
     @property
     def persistent_log_odds(self) -> float:

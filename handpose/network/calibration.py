@@ -13,6 +13,13 @@ from handpose.errors import WeightsError
 from handpose.geometry.bones import bone_deviation
 from handpose.geometry.layouts import JointLayout
 
+CLEAR_HAND = 12.0
+"""Expected error in mm below which a pose is clearly that of a hand, and its size is reliable."""
+
+WRONG_READING = 15.0
+"""Expected error in mm that poses usually exceed if an image is read as the wrong hand, or in a wrong unit (in which the
+errors on correct images are above 21 mm)."""
+
 BAD_JOINT = 20.0
 """Error above which a joint counts as wrong, mm."""
 
