@@ -17,8 +17,10 @@ CLEAR_HAND = 12.0
 """Expected error in mm below which a pose is clearly that of a hand, and its size is reliable."""
 
 WRONG_READING = 15.0
-"""Expected error in mm that poses usually exceed if an image is read as the wrong hand, or in a wrong unit (in which the
-errors on correct images are above 21 mm)."""
+"""Expected error in mm that poses usually exceed if an image is read as the wrong hand, or in a wrong unit.
+
+In any wrong unit, the errors of correct images are above 21 mm.
+"""
 
 BAD_JOINT = 20.0
 """Error above which a joint counts as wrong, mm."""
