@@ -11,19 +11,12 @@ from pathlib import Path
 from safetensors.numpy import load_file
 
 from handpose.adaptation.announce import announce
+from handpose.adaptation.claim import claim, digest
 from handpose.adaptation.gains import forgetting, load_both, unlabeled_measures
 from handpose.adaptation.outcome import Measure, Tuned, write_card
+from handpose.adaptation.task import CALIBRATION_IMAGES, HELD_OUT, tuning_config, tuning_task
 from handpose.adaptation.teacher import UnlabeledFrames, label_frames
-from handpose.adaptation.tuning import (
-    CALIBRATION_IMAGES,
-    HELD_OUT,
-    MAX_FORGETTING_MM,
-    claim,
-    digest,
-    tune,
-    tuning_config,
-    tuning_task,
-)
+from handpose.adaptation.tuning import MAX_FORGETTING_MM, tune
 from handpose.datasets.records import open_records
 from handpose.errors import HandPoseError
 from handpose.evaluation.calibrate import calibrate

@@ -9,17 +9,11 @@ from pathlib import Path
 from safetensors.numpy import load_file
 
 from handpose.adaptation.announce import announce
+from handpose.adaptation.claim import claim, digest
 from handpose.adaptation.gains import forgetting, load_both
 from handpose.adaptation.outcome import Measure, Tuned, write_card
-from handpose.adaptation.tuning import (
-    CALIBRATION_IMAGES,
-    HELD_OUT,
-    claim,
-    digest,
-    tune,
-    tuning_config,
-    tuning_task,
-)
+from handpose.adaptation.task import CALIBRATION_IMAGES, HELD_OUT, tuning_config, tuning_task
+from handpose.adaptation.tuning import tune
 from handpose.datasets.dataset import HandDataset
 from handpose.datasets.records import RecordDataset
 from handpose.evaluation.calibrate import calibrate

@@ -2,149 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
 
 from handpose.adaptation.announce import Pace
-from handpose.datasets.dataset import HandDataset
-from handpose.errors import HandPoseError
-from handpose.io.atomic import write_atomically
-from handpose.io.text import MAX_SETTINGS_BYTES, read_text
+from handpose.adaptation.task import TuningTask
 from handpose.network.model import JGRP2O
-from handpose.training.checkpoint import check_settings, load_state
-from handpose.training.config import TrainingConfig
+from handpose.training.checkpoint import load_state
 from handpose.training.log import read_rows
-from handpose.training.mixed_crops import MixedCrops
-from handpose.training.on_real import dataset_task
-from handpose.training.on_synthetic import synthetic_task
-from handpose.training.pose_task import PoseTask, write_model
+from handpose.training.pose_task import write_model
 from handpose.training.trainer import train
 from handpose.weights.folder import Weights, read_folder, write_folder
-
-HELD_OUT = 0.2
-"""Share of the frames that are held out, to stop the training and to measure the result."""
-
-CALIBRATION_IMAGES = 400
-"""Number of synthetic images that the new weights are calibrated on."""
 
 MAX_FORGETTING_MM = 0.3
 """Increase of the mean error on synthetic crops, in mm, above which weights are not kept."""
 
-_INPUTS_FILE = "inputs.json"
-_SYNTHETIC_SHARE = 0.5
-_BATCH = 32
-_STEPS_PER_FRAME, _MIN_STEPS, _MAX_STEPS = 4, 400, 2000
-_VALIDATIONS, _MIN_INTERVAL = 10, 50  # number per training, and minimum number of steps between them
 _PATIENCE = 4  # validations without an improvement, until the training is stopped
-_SYNTHETIC_CROPS = 300  # for validation
 _SHARES_OF_TUNED = tuple(tenths / 10 for tenths in range(1, 11))
-
-
-def tuning_config(frames: int, steps: int | None = None, seed: int = 1) -> TrainingConfig:
-    """Return the settings for this number of training frames."""
-    steps = min(max(_STEPS_PER_FRAME * frames, _MIN_STEPS), _MAX_STEPS) if steps is None else steps
-    return TrainingConfig(
-        steps,
-        batch=_BATCH,
-        optimizer="adam",
-        learning_rate=3e-4,
-        average=0.99,
-        # The statistics of batches in which half of the crops are real would change those of synthetic crops at once.
-        frozen_statistics=True,
-        validate_every=max(_MIN_INTERVAL, steps // _VALIDATIONS),
-        seed=seed,
-    )
-
-
-def claim(run: Path, inputs: Mapping[str, Any]) -> None:
-    """Record the inputs of a run, and reject resuming it with other inputs.
-
-    Args:
-        run: Folder of the run, which is created.
-        inputs: Everything that determines the result except for the training settings, as JSON types.
-
-    Raises:
-        HandPoseError: The run was started with other inputs.
-    """
-    file = run / _INPUTS_FILE
-    if file.is_file():
-        check_settings(run, json.loads(read_text(file, MAX_SETTINGS_BYTES)), inputs)
-        return
-    run.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, json.dumps(inputs).encode())
-
-
-def digest(*parts: str | bytes) -> str:
-    """Return a short fingerprint of texts and bytes."""
-    total = hashlib.sha256()
-    for part in parts:
-        total.update(part.encode() if isinstance(part, str) else part)
-        total.update(b"\0")
-    return total.hexdigest()[:16]
-
-
-@dataclass(frozen=True, eq=False)
-class TuningTask(PoseTask):
-    """The task of training on real and synthetic crops.
-
-    Attributes:
-        synthetic: Synthetic patches (N, 1, 96, 96) and joints (N, J, 3) for validation, both normalized.
-    """
-
-    synthetic: tuple[Tensor, Tensor] | None = None
-
-    def validate(self, network: JGRP2O) -> dict[str, float]:
-        """Return the metrics on the held-out frames, and `synthetic_mm`, the mean error on synthetic crops in mm."""
-        metrics = super().validate(network)
-        others = dataclasses.replace(self, validation=self.synthetic, synthetic=None)
-        return {**metrics, "synthetic_mm": PoseTask.validate(others, network)["mean_mm"]}
-
-
-@contextmanager
-def tuning_task(
-    start: Weights,
-    config: TrainingConfig,
-    dataset: HandDataset,
-    held_out: HandDataset,
-    *,
-    device: str = "cpu",
-    workers: int = 0,
-    noise: bool = False,
-) -> Iterator[TuningTask]:
-    """Provide the task of tuning weights on a data set, and stop its worker processes afterward.
-
-    Args:
-        start: The weights.
-        config: Training settings.
-        dataset: Frames to train on.
-        held_out: Frames for validation.
-        device: Device of the network.
-        workers: Number of processes that load images.
-        noise: Whether half of the crops get the noise of a simulated sensor.
-
-    Raises:
-        HandPoseError: The joint layouts differ, or no frame is usable.
-    """
-    # The calibration is only valid for the initial weights.
-    network = dataclasses.replace(start.config, calibration=None)
-    with dataset_task(network, config, dataset, device, held_out=held_out, workers=workers, start=start) as real:
-        rendered = synthetic_task(network, config)
-        if rendered.validation is None:
-            raise HandPoseError("the synthetic crops have no validation")
-        patches, truth = (part[:_SYNTHETIC_CROPS].to(device) for part in rendered.validation)
-        source = MixedCrops(real.source, rendered.source, _SYNTHETIC_SHARE, noise=noise)  # type: ignore[arg-type]
-        yield TuningTask(
-            network, config, source, real.validation, device, real.start, source.seek, synthetic=(patches, truth)
-        )
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from handpose.adaptation.tuning import TuningTask, claim, digest, tune
+from handpose.adaptation.claim import claim, digest
+from handpose.adaptation.task import TuningTask
+from handpose.adaptation.tuning import tune
 from handpose.errors import HandPoseError
 from handpose.network.model import JGRP2O
 from handpose.training.config import TrainingConfig

@@ -1,0 +1,42 @@
+"""The inputs of a run, which must be the same when it is resumed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from handpose.io.atomic import write_atomically
+from handpose.io.text import MAX_SETTINGS_BYTES, read_text
+from handpose.training.checkpoint import check_settings
+
+_INPUTS_FILE = "inputs.json"
+
+
+def claim(run: Path, inputs: Mapping[str, Any]) -> None:
+    """Record the inputs of a run, and reject resuming it with other inputs.
+
+    Args:
+        run: Folder of the run, which is created.
+        inputs: Everything that determines the result except for the training settings, as JSON types.
+
+    Raises:
+        HandPoseError: The run was started with other inputs.
+    """
+    file = run / _INPUTS_FILE
+    if file.is_file():
+        check_settings(run, json.loads(read_text(file, MAX_SETTINGS_BYTES)), inputs)
+        return
+    run.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, json.dumps(inputs).encode())
+
+
+def digest(*parts: str | bytes) -> str:
+    """Return a short fingerprint of texts and bytes."""
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(part.encode() if isinstance(part, str) else part)
+        total.update(b"\0")
+    return total.hexdigest()[:16]
