@@ -15,7 +15,7 @@ from tests.helpers.paths import ROOT
 SETS = [
     *({"errors", "version"}, {"io"}, {"geometry"}, {"network", "localization"}),
     *({"weights", "datasets", "synthetic", "results", "recordings"}, {"runtimes", "training"}, {"inference"}, {"jobs"}),
-    *({"live", "evaluation", "demo"}, {"adaptation"}, {"cli"}),
+    *({"live", "evaluation", "demo", "labeling"}, {"adaptation"}, {"cli"}),
 ]
 RANK = {folder: rank for rank, folders in enumerate(SETS) for folder in folders}
 PACKAGE = ROOT / "handpose"

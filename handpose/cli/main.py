@@ -20,6 +20,7 @@ from handpose.cli.evaluate import evaluate
 from handpose.cli.export import export
 from handpose.cli.finetune import finetune
 from handpose.cli.import_labels import import_labels
+from handpose.cli.label import label
 from handpose.cli.live import live
 from handpose.cli.models import convert, download, models, publish
 from handpose.cli.predict import predict
@@ -38,7 +39,7 @@ for command in (
     *(predict, live, cameras, check, demo),
     *(models, download, publish, convert),
     *(export, benchmark),
-    *(finetune, adapt, import_labels),
+    *(label, import_labels, finetune, adapt),
     *(train, evaluate, calibrate, ablate, train_localizer),
 ):
     app.command(cls=Command, context_settings=HELP)(with_verbosity(command))

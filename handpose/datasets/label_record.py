@@ -112,11 +112,7 @@ class LabelRecord:
         center = np.full(3, np.nan)
         if values.get("center_mm") is not None:
             center = _numbers(values["center_mm"], (3,))
-        source = str(values["source"])
-        if (
-            not (folder / source).exists() and Path(source).exists()
-        ):  # `handpose predict` writes paths as it was given them
-            source = str(Path(source).resolve())
+        source = resolve_source(str(values["source"]), folder)
         return cls(
             source,
             str(values.get("sequence", Path(source).parent)),
@@ -130,6 +126,16 @@ class LabelRecord:
             float(values.get("cube_mm") or CUBE),
             str(values.get("labeled_by") or values.get("model") or ""),
         )
+
+
+def resolve_source(source: str, folder: Path) -> str:
+    """Return the path of a record's depth file, relative to the folder of the file of records or absolute.
+
+    `handpose predict` writes paths as it was given them, relative to the current folder.
+    """
+    if not (folder / source).exists() and Path(source).exists():
+        return str(Path(source).resolve())
+    return source
 
 
 def _joints(values: Any, count: int) -> np.ndarray:

@@ -50,7 +50,7 @@ class GrowingFile:
         self._end = self.failed = 0
         # The same types as those read from the manifest: JSON converts tuples to lists.
         current = json.loads(json.dumps({"settings": settings}))
-        self._lock = _lock(path)
+        self._lock = lock_output(path)
         try:
             self._file = FileIO(path, "a+")
         except OSError:
@@ -177,8 +177,12 @@ def _check_settings(name: str, old: dict[str, Any], new: dict[str, Any]) -> None
             )
 
 
-def _lock(path: Path) -> FileLock:
-    """Lock an output with a hidden file next to it, so that only one process writes to it."""
+def lock_output(path: Path) -> FileLock:
+    """Lock an output with a hidden file next to it, so that only one process writes to it.
+
+    Raises:
+        HandPoseError: Another process has locked it.
+    """
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
         lock.acquire(timeout=0)

@@ -1,0 +1,61 @@
+"""`handpose label`."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from handpose.cli.console import activities, say
+from handpose.cli.options import Model, RequiredCamera, Unit, Views, parse_unit
+from handpose.io.choices import HandOrAuto
+
+
+def label(
+    frames: Annotated[list[str], typer.Argument(metavar="FRAMES...", help="Depth files, folders or globs.")],
+    camera: RequiredCamera,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="File of records (.jsonl) to write or to continue.")
+    ],
+    unit: Unit = "mm",
+    hand: Annotated[
+        HandOrAuto, typer.Option(help="Which hand the images show; can be changed for each image.")
+    ] = "right",
+    model: Model = "msra",
+    views: Views = 1,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address; 0.0.0.0 accepts other machines.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="N", min=0, help="Port to listen on; 0 selects a free port.")] = 7861,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
+) -> None:
+    """Label frames by hand on a local web page.
+
+    Each label starts from the prediction of the model, or from a record that FILE already contains. Every accepted
+    label is written at once. The same command continues later.
+    """
+    from handpose.geometry.camera import Camera
+    from handpose.inference.estimator import HandPoseEstimator
+    from handpose.inference.query import Query
+    from handpose.io.depth.read import SUFFIXES
+    from handpose.io.inputs import list_files
+    from handpose.labeling.labels import LabelFile
+    from handpose.labeling.server import serve
+    from handpose.labeling.session import LabelingSession
+
+    files = list_files(frames, SUFFIXES)
+    query = Query(Camera.parse(camera), hand=hand, unit=parse_unit(unit))
+    with activities():
+        estimator = HandPoseEstimator.from_pretrained(model, views=views)  # type: ignore[arg-type] # checked on use
+    with contextlib.closing(LabelFile(output, estimator.layout)) as labels:
+        done = sum(labels.state(file) in ("accepted", "skipped") for file in files)
+        with contextlib.closing(serve(LabelingSession(files, labels, estimator, query), host, port)) as server:
+            say(f"{server.address} ({done} of {len(files)} frames are done; press Ctrl-C to stop)")
+            if browser:
+                typer.launch(server.address)
+            with contextlib.suppress(KeyboardInterrupt):
+                while True:
+                    time.sleep(3600.0)

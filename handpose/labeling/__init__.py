@@ -1,0 +1,1 @@
+"""Labels by hand, on a web page of this machine."""
