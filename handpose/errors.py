@@ -12,6 +12,12 @@ class DepthReadError(HandPoseError):
     """A file cannot be read as depth."""
 
 
+class UnknownJointError(HandPoseError, KeyError):
+    """A layout does not contain a joint of this name."""
+
+    __str__ = Exception.__str__  # that of `KeyError` adds quotation marks
+
+
 class WeightsError(HandPoseError):
     """Weights cannot be found, downloaded, verified or loaded."""
 

@@ -8,14 +8,15 @@ from typing import Annotated
 import typer
 
 from handpose.cli.console import activities, show
-from handpose.cli.options import Backend, Camera, Device, Json, Model, Unit, Views, parse_camera, parse_unit
+from handpose.cli.options import Backend, Camera, Device, Json, Model, Topic, Unit, Views, parse_camera, parse_unit
 from handpose.io.choices import HandOrAuto
 
 
 def check(
-    frame: Annotated[Path, typer.Argument(metavar="FILE", help="Depth file.")],
+    frame: Annotated[Path, typer.Argument(metavar="FILE[#N]", help="Depth file, or frame N, from 0, of a recording.")],
     camera: Camera = None,
     unit: Unit = "mm",
+    topic: Topic = None,
     hand: Annotated[HandOrAuto, typer.Option(help="Which hand the image shows.")] = "right",
     model: Model = "msra",
     device: Device = "auto",
@@ -42,7 +43,7 @@ def check(
             backend=backend,  # type: ignore[arg-type]
             views=views,  # type: ignore[arg-type]
         )
-    findings = check_frame(frame, estimator, query)
+    findings = check_frame(frame, estimator, query, topic=topic)
     if as_json:
         show(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
     else:

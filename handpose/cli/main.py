@@ -79,9 +79,15 @@ def main() -> NoReturn:
     sys.exit(2)
 
 
+_VALIDATION = {": Value error, ": ": ", ": Input should be ": ": it must be "}
+"""Beginnings of messages of the validation that newer versions of Typer use, and how they read here."""
+
+
 def _describe(error: Exception) -> str:
     """Return the message of an error in the arguments as one line."""
     message = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
+    for noise, plain in _VALIDATION.items():
+        message = message.replace(noise, plain)
     context = getattr(error, "ctx", None)
     command = "handpose" if context is None else context.command_path
     return f"{message[:1].lower()}{message[1:]}; see {command} --help"

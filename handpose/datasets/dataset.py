@@ -112,6 +112,11 @@ class HandDataset:
         return CAMERAS[self.name]
 
     @property
+    def origin(self) -> Path:
+        """The folder or the file that error messages name."""
+        return self.root
+
+    @property
     def usable(self) -> np.ndarray:
         """Indices of the frames that are not known to be damaged."""
         return np.setdiff1d(np.arange(len(self)), list(self.damaged))
@@ -170,7 +175,7 @@ class HandDataset:
         kept = len(frames) - max(1, round(share * len(frames)))
         if kept < 1:
             raise HandPoseError(
-                f"{self.root}: {len(frames)} of {len(self)} frames are usable, which are too few for training"
+                f"{self.origin}: {len(frames)} of {len(self)} frames are usable, which are too few for training"
             )
         return self.subset(frames[:kept]), self.subset(frames[kept:])
 

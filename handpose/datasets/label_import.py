@@ -15,7 +15,7 @@ from handpose.geometry.layouts import LAYOUTS, JointLayout
 from handpose.geometry.uvd import read_predictions
 from handpose.io.choices import Hand, LayoutName
 from handpose.io.depth.units import DepthUnit
-from handpose.io.text import MAX_LABELS_BYTES, read_text
+from handpose.io.text import MAX_LABELS_BYTES, describe, read_text
 
 
 def records_from_uvd(
@@ -87,7 +87,7 @@ def records_from_coco(
                 side = annotation.get("hand", hand)
                 records.append(_record(files[annotation["image_id"]], uvz, camera, layout, side, unit))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise HandPoseError(f"{path}: not a COCO file of keypoints ({type(error).__name__}: {error})") from None
+        raise HandPoseError(f"{path}: not a COCO file of keypoints ({describe(error)})") from None
     return records
 
 

@@ -14,6 +14,7 @@ from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import LAYOUTS
 from handpose.io.choices import Hand, LayoutName
 from handpose.io.depth.units import DepthUnit, parse_unit
+from handpose.io.text import describe
 
 CUBE = 250.0
 """Side of the cube, mm, of records without `cube_mm`."""
@@ -74,8 +75,7 @@ class LabelRecord:
                 return None
             return cls._from_values(values, path.parent)
         except (HandPoseError, ValueError, TypeError, KeyError, RecursionError) as error:
-            what = f"{error} is missing" if isinstance(error, KeyError) else error
-            raise HandPoseError(f"{path}, line {number}: not a record of a labeled frame ({str(what)[:300]})") from None
+            raise HandPoseError(f"{path}, line {number}: not a record of a labeled frame ({describe(error)})") from None
 
     @classmethod
     def _from_values(cls, values: dict[str, Any], folder: Path) -> LabelRecord | None:

@@ -49,6 +49,11 @@ class RecordDataset(HandDataset):
     sequences: Sequence[str]
 
     @property
+    def origin(self) -> Path:
+        """The file that error messages name."""
+        return self.path
+
+    @property
     def layout(self) -> JointLayout:
         """The joint layout."""
         return LAYOUTS[self.layout_name]
@@ -111,7 +116,7 @@ class RecordDataset(HandDataset):
         frames = self.usable
         if len(frames) < 2:
             raise HandPoseError(
-                f"{self.path}: {len(frames)} of {len(self)} records are usable, which are too few for training"
+                f"{self.origin}: {len(frames)} of {len(self)} records are usable, which are too few for training"
             )
         kept, held_out = split_sequences([self.sequences[i] for i in frames], share)
         return self.subset(frames[kept]), self.subset(frames[held_out])

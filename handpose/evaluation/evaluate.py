@@ -139,7 +139,7 @@ def _with_joints_in_mm(dataset: HandDataset) -> HandDataset:
     if labeled.all():
         return dataset
     if not labeled.any():
-        raise HandPoseError(f"{dataset.root}: no joint is labeled with a depth, so there are no errors in mm")
+        raise HandPoseError(f"{dataset.origin}: no joint is labeled with a depth, so there are no errors in mm")
     note = f"{len(dataset) - labeled.sum()} frames without any joint in mm are excluded"
     return replace(dataset.subset(np.flatnonzero(labeled)), notes=(*dataset.notes, note))
 

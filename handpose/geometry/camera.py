@@ -124,8 +124,8 @@ class Camera(_Pinhole):
         if height * self.width == width * self.height and factor == round(factor):
             return self.resize(width, height)
         raise HandPoseError(
-            f"the camera is for {self.width:g} x {self.height:g} images or integer multiples, got {width} x {height}; "
-            "pass the intrinsics of this stream (a crop shifts cx and cy, a rotation swaps the axes)"
+            f"the image has {width} x {height} px, but the intrinsics are for {self.width:g} x {self.height:g} px and "
+            "multiples of it; pass the intrinsics of this stream (a crop shifts cx and cy, a rotation swaps the axes)"
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from handpose.errors import UnknownJointError
+
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 
 # MSRA names the thumb's joints like those of the other fingers. Anatomically, they are CMC, MCP, IP and tip;
@@ -47,11 +49,11 @@ class JointLayout:
         """Return the index of a joint, given its name or its alias (msra: `thumb_cmc`, `thumb_ip`).
 
         Raises:
-            KeyError: The layout does not contain the joint.
+            UnknownJointError: The layout does not contain the joint; it is a `HandPoseError` and a `KeyError`.
         """
         name = _ALIASES.get((self.name, joint), joint)
         if name not in self.joints:
-            raise KeyError(f"{joint!r} is not a joint of the {self.name} layout: {', '.join(self.joints)}")
+            raise UnknownJointError(f"{joint!r} is not a joint of the {self.name} layout: {', '.join(self.joints)}")
         return self.joints.index(name)
 
     def depth(self, joint: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -27,10 +27,10 @@ from handpose.inference.check_pose import SUPPORTED, is_supported
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import Query
 from handpose.io.choices import Hand
-from handpose.io.depth.read import read_depth
 from handpose.io.warn import InputWarning
 from handpose.network.calibration import BAD_JOINT, Calibration
 from handpose.network.config import TRAINED_RANGE
+from handpose.recordings.single import read_frame
 from handpose.results.pose import HandPose
 
 Verdict = Literal["ok", "warn", "fail"]
@@ -57,28 +57,33 @@ class Finding:
     message: str
 
 
-def check_frame(path: Path, estimator: HandPoseEstimator, query: Query) -> list[Finding]:
+def check_frame(
+    path: str | Path, estimator: HandPoseEstimator, query: Query, *, topic: str | None = None
+) -> list[Finding]:
     """Check a depth file, and stop when the remaining checks depend on one that failed.
 
     Args:
-        path: The depth file.
+        path: The depth file, or one of several frames in a file or a recording: the file name, `#` and the number of
+            the frame, from 0. Without a number, the first one is checked.
         estimator: Predicts the pose.
-        query: What is known about the image.
+        query: What is known about the image; recordings contain their camera and their unit.
+        topic: Topic of the depth images, if a ROS bag contains several.
     """
     with warnings.catch_warnings():
         # The checks report the same problems in more detail.
         warnings.simplefilter("ignore", InputWarning)
-        return list(_findings(path, estimator, query))
+        return list(_findings(Path(path), estimator, query, topic))
 
 
-def _findings(path: Path, estimator: HandPoseEstimator, query: Query) -> Iterator[Finding]:
+def _findings(path: Path, estimator: HandPoseEstimator, query: Query, topic: str | None) -> Iterator[Finding]:
     try:
-        depth = read_depth(path, query.unit)
+        depth, camera, unit, note = read_frame(path, camera=query.camera, unit=query.unit, topic=topic)
     except HandPoseError as error:
         yield Finding("file", "fail", str(error))
         return
+    query = replace(query, camera=camera, unit=unit)
     height, width = depth.shape
-    yield Finding("file", "ok", f"{width} x {height} px")
+    yield Finding("file", "ok", f"{width} x {height} px" + (f", {note}" if note else ""))
     try:
         (pose,) = estimator.poses([estimator.find(depth, query)])
     except HandPoseError as error:
@@ -86,6 +91,8 @@ def _findings(path: Path, estimator: HandPoseEstimator, query: Query) -> Iterato
         return
     yield _check_camera(query.camera, pose.camera)
     yield from _check_depth(depth)
+    if not depth.any():
+        return
     yield _check_unit(depth, query, estimator, pose)
     yield _check_values(depth, query, estimator, pose)
     yield _check_location(pose)
@@ -115,15 +122,15 @@ def _check_camera(given: Camera | None, camera: Camera) -> Finding:
 def _check_depth(depth: np.ndarray) -> Iterator[Finding]:
     """Check how many pixels have a depth value, and in which range these lie."""
     values = depth[depth > 0]
+    if not values.size:
+        yield Finding("missing", "fail", "no pixel has a depth value; check the sensor and how its image was saved")
+        return
     missing = 1.0 - values.size / depth.size
     summary = f"{missing:.0%} of the pixels have no depth value"
     if missing > _MAX_MISSING:
         yield Finding("missing", "warn", f"{summary}; check that the scene is within the sensor's range")
     else:
         yield Finding("missing", "ok", summary)
-    if not values.size:
-        yield Finding("range", "fail", "no depth values; check the sensor and how its image was saved")
-        return
     near, far = np.percentile(values, (1, 99))
     summary = f"{near:.0f} to {far:.0f} mm"
     if near > TRAINED_RANGE[1] or far < TRAINED_RANGE[0]:

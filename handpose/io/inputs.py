@@ -46,7 +46,7 @@ def natural_key(path: str | Path) -> list[list[tuple[int, str]]]:
 def expand_lists(inputs: Iterable[str], stdin: BinaryIO) -> Iterator[str]:
     """Yield the inputs, with `@FILE` replaced by the lines of that file, and `-` by the lines of `stdin`.
 
-    Empty lines are skipped. A file whose name starts with `@` is not a list.
+    Empty lines and those that start with `#` are skipped. A file whose name starts with `@` is not a list.
 
     Raises:
         HandPoseError: A list cannot be read.
@@ -59,7 +59,7 @@ def expand_lists(inputs: Iterable[str], stdin: BinaryIO) -> Iterator[str]:
         else:
             yield text
             continue
-        yield from filter(None, map(str.strip, lines.splitlines()))
+        yield from (line for line in map(str.strip, lines.splitlines()) if line and not line.startswith("#"))
 
 
 def list_files(inputs: Iterable[str], suffixes: tuple[str, ...], *, recursive: bool = False) -> list[Path]:

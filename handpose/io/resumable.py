@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from handpose.errors import HandPoseError
 from handpose.io.atomic import write_all, write_atomically
 from handpose.io.inputs import file_of
+from handpose.io.text import describe
 
 WORK_PER_SYNC = 20.0
 """Sync interval as a multiple of the sync time: 20 limits the cost to 5%."""
@@ -163,7 +164,7 @@ def read_manifest(lines: Iterable[bytes], name: str, settings: dict[str, Any]) -
             else:
                 entries.append({key: entry[key] for key in ("file", "size", "mtime_ns", "status", "end")})
         except (ValueError, KeyError, TypeError) as error:
-            raise HandPoseError(f"{name}: is damaged ({error!r}); pass --force to start over") from None
+            raise HandPoseError(f"{name}: is damaged ({describe(error)}); pass --force to start over") from None
         size += len(line)
     return entries, size
 

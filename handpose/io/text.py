@@ -1,4 +1,4 @@
-"""Reads text files of limited size."""
+"""Reads text files of limited size, and describes what is wrong with them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ MAX_SETTINGS_BYTES = 1 << 16
 
 MAX_LABELS_BYTES = 1 << 29
 """Maximum size in bytes of a file with the labels of a data set."""
+
+
+def describe(error: Exception) -> str:
+    """Return the problem with a document that a parser or a reader of its fields raised, as a short text."""
+    text = " ".join(str(error).split())[:300]
+    return f"{text} is missing" if isinstance(error, KeyError) else text or type(error).__name__
 
 
 def read_limited(path: Path, max_bytes: int) -> bytes:

@@ -174,7 +174,7 @@ class _Steps:
                 query = self.query if center is None else replace(self.query, center=center)
                 time = None
                 if isinstance(path, StoredFrame):
-                    depth, camera, time, unit = path.decode()
+                    depth, camera, time, unit, _ = path.decode()
                     warn_about_unit(depth, unit, path.path.name, integers=True)
                     query = replace(query, camera=camera)
                 else:

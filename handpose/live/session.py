@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from handpose.errors import HandPoseError
@@ -104,6 +105,7 @@ def run_session(
             except HandPoseError as error:
                 warn_skipped(f"frame at {frame.time:g} s", error)
                 continue
+            hands = [replace(hand, pose=replace(hand.pose, source=frame.source)) for hand in hands]
             yield SessionFrame(arrival, hands)
             for viewer in viewers:
                 viewer.show(frame, hands)

@@ -18,12 +18,14 @@ class DepthFrame(NamedTuple):
         camera: Intrinsics of the image.
         time: Capture time in s; only differences between frames are meaningful.
         unit: Depth resolution in mm; all values of `depth` are multiples of it.
+        source: Name of the camera, path of the file, or path of the recording, `#` and the number of the frame.
     """
 
     depth: np.ndarray
     camera: Camera
     time: float
     unit: float = 1.0
+    source: str = ""
 
 
 Source = Generator[DepthFrame, None, None]

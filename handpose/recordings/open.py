@@ -67,4 +67,4 @@ def recorded_frames(recording: Recording) -> Source:
         except HandPoseError as error:
             warn_skipped(str(stored.path), error)
             continue
-        yield frame
+        yield frame._replace(source=str(stored.path))

@@ -19,6 +19,7 @@ from handpose.geometry.layouts import LAYOUTS, JointLayout
 from handpose.io.atomic import write_atomically
 from handpose.io.choices import Frame, Hand, JointOrder, LengthUnit
 from handpose.io.outputs import refuse_existing
+from handpose.io.text import describe as describe_error
 from handpose.network.calibration import BAD_JOINT
 from handpose.results.overlay import draw_skeleton, enlarged_depth_picture, skeleton_picture, write_legend
 from handpose.results.show import show_picture, to_png
@@ -201,7 +202,7 @@ class HandPose:
                 picture=str(values.get("picture") or ""),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise HandPoseError(f"not a hand pose record: {type(error).__name__} {str(error)[:100]}") from None
+            raise HandPoseError(f"not a hand pose record: {describe_error(error)}") from None
 
     def to_json(self) -> str:
         """Return the record `to_dict` as one line of JSON."""

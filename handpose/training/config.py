@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import Any, Literal, get_args
 
+from handpose.errors import HandPoseError
 from handpose.io.choices import Optimizer
 from handpose.network.losses import OFFSET_WEIGHT, WEIGHT_DECAY
 
@@ -54,7 +55,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         if self.optimizer not in get_args(Optimizer):
-            raise ValueError(f"optimizer must be muon or adam, got {self.optimizer!r}")
+            raise HandPoseError(f"optimizer must be muon or adam, got {self.optimizer!r}")
 
     @property
     def peak(self) -> float:

@@ -64,7 +64,7 @@ def _validation_crops(dataset: HandDataset, uv_scale: float, device: str, worker
     chosen = frames[np.linspace(0, len(frames) - 1, min(_MAX_VALIDATION, len(frames))).astype(int)]
     items = [item for item in read_crops(dataset, chosen, workers=workers, uv_scale=uv_scale) if item.crop]
     if not items:
-        raise HandPoseError(f"{dataset.root}: none of the {len(chosen)} validation frames can be read")
+        raise HandPoseError(f"{dataset.origin}: none of the {len(chosen)} validation frames can be read")
     patches = torch.from_numpy(np.stack([item.crop.patch for item in items if item.crop])[:, None]).to(device)
     truth = torch.from_numpy(np.stack([item.uvz for item in items if item.uvz is not None])).float().to(device)
     return patches, truth

@@ -61,7 +61,7 @@ class DatasetCrops:
         self._seed, self._next, self._pass, self._order = seed, 0, -1, self._usable
         if len(self._usable) == 0:
             raise HandPoseError(
-                f"{dataset.root}: none of the {len(dataset)} frames of {dataset.name} {dataset.split} can be used; "
+                f"{dataset.origin}: none of the {len(dataset)} frames of {dataset.name} {dataset.split} can be used; "
                 f"the first: {next(iter(dataset.damaged.values()), 'the data set is empty')}"
             )
         self._pool = reader_pool(workers) if workers else None

@@ -54,6 +54,30 @@ def test_the_correct_unit_is_suggested(check: Check, stored: float, unit: DepthU
     assert check(image, unit=unit)["unit"] == ("ok", f"read as {unit}")
 
 
+def test_an_image_without_depth_is_not_examined_further(check: Check) -> None:
+    found = check(np.zeros_like(DEPTH))
+    assert list(found) == ["file", "camera", "missing"]
+    assert found["missing"] == ("fail", "no pixel has a depth value; check the sensor and how its image was saved")
+
+
+def test_frames_of_recordings_and_stacks(estimator: HandPoseEstimator, tmp_path: Path) -> None:
+    recording = EXAMPLES / "hand.hpr"
+    stack = tmp_path / "two.npy"
+    np.save(stack, np.stack([np.zeros_like(DEPTH), DEPTH]))
+    query = Query()
+    for path, message in (
+        (recording, "224 x 172 px, frame 0 of 45"),
+        (f"{recording}#3", "224 x 172 px, frame 3 of 45"),
+        (f"{stack}#1", "640 x 480 px, frame 1 of 2"),
+    ):
+        found = {finding.name: finding for finding in check_frame(path, estimator, query)}
+        assert found["file"].message == message
+        assert found["hand"].verdict == "ok"
+    assert "field of view 56 degrees" in check_frame(recording, estimator, query)[1].message
+    (finding,) = check_frame(f"{recording}#45", estimator, query)
+    assert (finding.verdict, finding.message) == ("fail", f"{recording}#45: the file has fewer frames")
+
+
 def test_implausible_cameras(check: Check) -> None:
     assert check(DEPTH, camera=None)["camera"][0] == "warn"
     wrong_size = check(DEPTH, camera=Camera(476, 476, 212, 200, 424, 400))
@@ -71,10 +95,7 @@ def test_implausible_cameras(check: Check) -> None:
     assert (verdict, "fx and fy" in message) == ("warn", True), message
 
 
-def test_an_image_without_depth_values_or_hand(check: Check) -> None:
-    empty = check(np.zeros((480, 640), np.uint16))
-    assert empty["missing"][0] == "warn"
-    assert empty["range"][0] == empty["hand"][0] == "fail"
+def test_an_image_without_a_hand(check: Check) -> None:
     wall = check(np.full((480, 640), 3000, np.uint16))
     assert wall["range"][0] == wall["hand"][0] == "fail"
     assert wall["missing"] == ("ok", "0% of the pixels have no depth value")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from pathlib import Path
 
@@ -58,26 +59,44 @@ def open_source(
             `orbbec`.
 
     Raises:
-        HandPoseError: There is no such source, or a folder was passed without a camera. Errors of the source itself
-            are raised when the first frame is requested.
+        HandPoseError: There is no such source, a folder was passed without a camera, or an argument does not apply to
+            the source. Errors of the source itself are raised when the first frame is requested.
     """
     if is_camera(name):
         kind, _, serial = name.partition(":")
         module = importlib.import_module(f"handpose.live.sources.{kind}")
-        return module.frames(serial=serial or None, size=size, fps=fps)  # type: ignore[no-any-return]
+        _check_unused(name, camera, unit, topic)
+        return _named(name, module.frames(serial=serial or None, size=size, fps=fps))
     if size is not None:
         raise HandPoseError(f"{name}: the size can only be chosen for cameras; omit it")
     if name == "synthetic":
         from handpose.live.sources.synthetic import frames  # imports torch
 
-        return frames(fps=fps or _DEFAULT_FPS)
+        _check_unused(name, camera, unit, topic)
+        return _named(name, frames(fps=fps or _DEFAULT_FPS))
     path = Path(name)
     if path.is_dir() and not is_recording(path):
         if camera is None:
             raise HandPoseError(f"{path}: the frames of a folder need a camera; pass it with --camera")
+        _check_unused(name, None, "mm", topic)
         return folder_frames(path, camera, unit=unit, fps=fps or _DEFAULT_FPS)
     if path.exists():
         return recorded_frames(open_recording(path, topic=topic, camera=camera, unit=unit))
     raise HandPoseError(
         f"{name}: no such source; expected {', '.join(LIVE_SOURCES)}, synthetic, a folder, or a recording"
     )
+
+
+def _check_unused(name: str, camera: Camera | None, unit: DepthUnit, topic: str | None) -> None:
+    """Reject arguments that a source would ignore."""
+    if camera is not None or unit != "mm":
+        raise HandPoseError(f"{name}: the source provides its intrinsics and its unit; omit the camera and the unit")
+    if topic is not None:
+        raise HandPoseError(f"{name}: only ROS bags have topics; omit the topic")
+
+
+def _named(name: str, frames: Source) -> Source:
+    """Yield frames with the name of their source."""
+    with contextlib.closing(frames):
+        for frame in frames:
+            yield frame._replace(source=name)

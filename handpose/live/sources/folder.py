@@ -42,7 +42,8 @@ def frames(folder: str | Path, camera: Camera, *, unit: DepthUnit = "mm", fps: f
         except HandPoseError as error:
             warn_skipped(name, error)
             continue
-        yield DepthFrame(depth, fitted if camera.width else camera, number / fps, millimeters_per_unit(unit))
+        camera_of_frame = fitted if camera.width else camera
+        yield DepthFrame(depth, camera_of_frame, number / fps, millimeters_per_unit(unit), name)
 
 
 def _frames_of(file: Path) -> Iterator[EncodedFrame]:
