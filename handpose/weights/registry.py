@@ -57,9 +57,9 @@ WEIGHTS = {
             parameters=1_375_114,
             repo_id="handpose/jgr-p2o-msra",
             revision=None,
-            sha256="d413654d9ee514c121dec7e3abd1c39c66cf6ce7f8c537d7be6960047af35c08",
+            sha256="2e2e9efd774c53e8593d430ca4aaaf2c69b8587c04023869cd890702aea0d8fb",
             license="Apache-2.0",
-            trained_on="synthetic depth only, 961,248 crops",
+            trained_on="synthetic depth only, 1,465,440 crops",
             error_mm={
                 "joints of 2,000 synthetic test images, hand center given": 8.6,
                 "joints of 2,000 synthetic test images, hand localized": 12.3,
