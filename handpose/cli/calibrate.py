@@ -24,7 +24,10 @@ def calibrate(
 
     with activities():
         result = calibrate(folder, frames, device)
-    note(f"{folder}: score = spread^{result.joint:g} x hand spread^{result.hand:g} x bone deviation^{result.bone:g}")
+    note(
+        f"{folder}: score = spread^{result.joint:g} x hand spread^{result.hand:g} x bone deviation^{result.bone:g} "
+        f"x distance between passes^{result.passes:g}"
+    )
     errors = ", ".join(f"{error:.3g} mm" for error in result.errors_mm)
     note(f"expected error from the lowest to the highest score: {errors}")
     note(f"low_confidence above a mean expected error of {result.doubtful_mm:g} mm")

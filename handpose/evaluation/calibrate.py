@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
+import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from handpose.errors import WeightsError
 from handpose.geometry.bones import bone_lengths
 from handpose.geometry.layouts import JointLayout
 from handpose.inference.estimator import HandPoseEstimator
-from handpose.io.depth.units import DepthUnitWarning
+from handpose.inference.query import Query
+from handpose.inference.refine import least_uncertain
 from handpose.io.progress import track
-from handpose.network.calibration import BAD_JOINT, Calibration, uncertainty_features
+from handpose.network.calibration import BAD_JOINT, Calibration, passes_feature, uncertainty_features
 from handpose.runtimes.select import load_runtime
 from handpose.synthetic.testset import synthetic_validation
 from handpose.weights.folder import CONFIG_FILE, write_config
@@ -22,6 +24,8 @@ from handpose.weights.resolve import find_weights
 
 _QUANTILES = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98)  # of the uncertainty, with a knot between two of them
 _MIN_ERROR = 0.5  # mm; without it, joints that are accurate by chance would dominate the fit of the logarithms
+_MISSED = 4.0  # mistakes that a wrong pose of status ok counts as: it does more harm than a doubted good one
+_PRELIMINARY = 4  # one in so many images is used for a first calibration, which decides which poses are refined
 
 
 def calibrate(folder: Path, frames: int, device: str) -> Calibration:
@@ -39,41 +43,75 @@ def calibrate(folder: Path, frames: int, device: str) -> Calibration:
         raise WeightsError(f"{folder}: no such folder; expected a model folder with {CONFIG_FILE}")
     weights = find_weights(folder)
     config = dataclasses.replace(weights.config, calibration=None)  # an old one must not influence the new one
-    weights = dataclasses.replace(weights, config=config)
-    estimator = HandPoseEstimator(load_runtime(weights, "auto", device), config, weights.name, weights.sha256)
-    xyz, spread, truth = [], [], []
-    images = synthetic_validation(estimator.layout, frames)
-    for depth, camera, joints in track(images, f"calibrating {weights.name}", frames):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DepthUnitWarning)  # the unit is known to be mm
-            pose = estimator.predict(depth, camera=camera)
-        if pose.status != "no_hand":
-            xyz.append(pose.xyz)
-            spread.append(pose.spread)
-            truth.append(joints)
-    calibration = fit_calibration(np.array(xyz), np.array(spread), np.array(truth), estimator.layout)
+    runtime = load_runtime(dataclasses.replace(weights, config=config), "auto", device)
+
+    def predictions(calibration: Calibration | None, count: int, what: str) -> Predictions:
+        calibrated = dataclasses.replace(config, calibration=calibration)
+        estimator = HandPoseEstimator(runtime, calibrated, weights.name, weights.sha256)
+        return _predict_validation(estimator, count, f"{what} {weights.name}")
+
+    first = predictions(None, math.ceil(frames / _PRELIMINARY), "first passes of")
+    preliminary = fit_calibration(first, config.joint_layout)
+    calibration = fit_calibration(predictions(preliminary, frames, "calibrating"), config.joint_layout)
     write_config(folder, dataclasses.replace(config, calibration=calibration))
     return calibration
 
 
-def fit_calibration(xyz: np.ndarray, spread: np.ndarray, truth: np.ndarray, layout: JointLayout) -> Calibration:
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Predictions and their truth.
+
+    Attributes:
+        xyz: (N, J, 3) predicted joints in mm.
+        spread: (N, J, 3) vote spread in mm.
+        apart: (N, J) distance to other passes in mm, see `least_uncertain`.
+        truth: (N, J, 3) true joints in mm.
+    """
+
+    xyz: np.ndarray
+    spread: np.ndarray
+    apart: np.ndarray
+    truth: np.ndarray
+
+    @property
+    def errors(self) -> np.ndarray:
+        """(N, J) joint errors in mm."""
+        distances: np.ndarray = np.linalg.norm(self.xyz - self.truth, axis=-1)
+        return distances
+
+    def expected(self, calibration: Calibration, layout: JointLayout) -> np.ndarray:
+        """Return the expected joint errors (N, J) in mm."""
+        apart = np.where(np.isnan(self.apart), calibration.passes_mm, self.apart)
+        return calibration.expected_error(self.xyz, self.spread, layout, apart=apart)
+
+
+def _predict_validation(estimator: HandPoseEstimator, frames: int, what: str) -> Predictions:
+    """Return the predictions in validation images as they are used: after refinement passes, if calibrated."""
+    results = []
+    for depth, camera, truth in track(synthetic_validation(estimator.layout, frames), what, frames):
+        found = estimator.find(depth, Query(camera))
+        pose, apart = least_uncertain(estimator.passes([[found]])[0])
+        if pose.status != "no_hand":
+            results.append((pose.xyz, pose.spread, apart, truth))
+    return Predictions(*map(np.array, zip(*results, strict=True)))
+
+
+def fit_calibration(predictions: Predictions, layout: JointLayout) -> Calibration:
     """Return the calibration that fits predictions best.
 
     Least squares on the logarithms of the errors give the exponents, and mean errors give the knots. Features with a
     negative exponent are excluded, because the expected error must not decrease as the uncertainty increases.
 
-    Args:
-        xyz: (N, J, 3) predicted joints in mm.
-        spread: (N, J, 3) vote spread in mm.
-        truth: (N, J, 3) true joints in mm.
-        layout: Layout of the joints.
-
     Raises:
         WeightsError: The errors do not increase with any of the features.
     """
-    errors = np.linalg.norm(xyz - truth, axis=-1)
-    bones_mm = tuple(np.median(bone_lengths(truth, layout), axis=0).round(2).tolist())
-    features = uncertainty_features(xyz, spread, bones_mm, layout).reshape(errors.size, -1)
+    xyz, spread, errors = predictions.xyz, predictions.spread, predictions.errors
+    bones_mm = tuple(np.median(bone_lengths(predictions.truth, layout), axis=0).round(2).tolist())
+    several = ~np.isnan(predictions.apart)
+    usual = float(np.median(predictions.apart[several]).round(2)) if several.any() else 0.0
+    apart = passes_feature(np.where(several, predictions.apart, usual), usual)
+    features = np.concatenate([uncertainty_features(xyz, spread, bones_mm, layout), apart[..., None]], axis=-1)
+    features = features.reshape(errors.size, -1)
     logarithms = np.log(np.maximum(errors.ravel(), _MIN_ERROR))
     powers, used = np.zeros(features.shape[1]), list(range(features.shape[1]))
     while used and not powers.any():
@@ -90,7 +128,7 @@ def fit_calibration(xyz: np.ndarray, spread: np.ndarray, truth: np.ndarray, layo
     groups = np.split(score.argsort(), [round(share * errors.size) for share in _QUANTILES])
     # The expected error must not decrease as the uncertainty increases, even if it does in the sample.
     means = np.maximum.accumulate([joint_errors[group].mean() for group in groups])
-    joint, hand, bone = powers.round(4).tolist()
+    joint, hand, bone, passes = powers.round(4).tolist()
     knots = Calibration(
         joint,
         hand,
@@ -99,14 +137,20 @@ def fit_calibration(xyz: np.ndarray, spread: np.ndarray, truth: np.ndarray, layo
         errors_mm=tuple(float(f"{mean:.4g}") for mean in means),
         doubtful_mm=0.0,
         bones_mm=bones_mm,
+        passes=passes,
+        passes_mm=usual,
     )
-    expected = knots.expected_error(xyz, spread, layout).mean(axis=1)
+    expected = predictions.expected(knots, layout).mean(axis=1)
     threshold = _best_threshold(expected, errors.mean(axis=1) > BAD_JOINT)
     return dataclasses.replace(knots, doubtful_mm=round(threshold, 2))
 
 
 def _best_threshold(expected: np.ndarray, wrong: np.ndarray) -> float:
-    """Return the threshold on expected errors (N,) that classifies `wrong` poses (N,) bool with the fewest mistakes."""
+    """Return the threshold on expected errors (N,) that classifies `wrong` poses (N,) bool with the fewest mistakes.
+
+    A missed wrong pose counts as `_MISSED` mistakes.
+    """
     order = expected.argsort()
-    mistakes = np.cumsum(np.append(0, wrong[order])) + np.append(np.cumsum(~wrong[order][::-1])[::-1], 0)
+    missed = np.cumsum(np.append(0, wrong[order])) * _MISSED
+    mistakes = missed + np.append(np.cumsum(~wrong[order][::-1])[::-1], 0)
     return float(np.append(0.0, expected[order])[mistakes.argmin()])  # the largest expected error below it

@@ -47,7 +47,7 @@ def decode(
     error_mm, uncertain = np.full(xyz.shape[:2], np.nan), [False] * len(crops)
     if config.calibration is not None:
         error_mm = config.calibration.expected_error(xyz, spread, layout)
-        uncertain = (error_mm.mean(axis=1) > config.calibration.doubtful_mm).tolist()
+        uncertain = config.calibration.is_doubtful(error_mm).tolist()
     in_image = Cameras([image.camera for image in images]).project(xyz)
     return [
         HandPose(

@@ -194,7 +194,7 @@ def _check_error(pose: HandPose) -> Iterator[Finding]:
     bad = [joint for joint, error in zip(pose.layout.joints, pose.error_mm, strict=True) if error > BAD_JOINT]
     summary = f"mean expected error {pose.error_mm.mean():.0f} mm"
     if pose.status == "low_confidence":
-        yield Finding("error", "warn", f"{summary}: probably not a hand, or a wrong pose; inspect it with --draw")
+        yield Finding("error", "warn", f"{summary}: perhaps not a hand, or a wrong pose; inspect it with --draw")
     elif bad:
         yield Finding("error", "warn", f"{summary}, above {BAD_JOINT:.0f} mm for {', '.join(bad)}")
     else:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from handpose.geometry.crop import HandCrop
 from handpose.inference.candidates import Candidates
 from handpose.localization.network import NEAREST
+from handpose.network.calibration import Calibration
 from handpose.results.pose import HandPose
 
 _MAX_PASSES = 3  # through the network: the first, and refinement passes
@@ -20,19 +22,21 @@ def most_likely(poses: Sequence[HandPose], areas: Sequence[float]) -> HandPose:
     return min(zip(poses, areas, strict=True), key=lambda pair: uncertainty(pair[0]) / pair[1])[0]
 
 
-def refine(
+def all_passes(
     poses: Sequence[HandPose],
     images: Sequence[Candidates],
     predict: Callable[[Sequence[HandCrop], Sequence[Candidates]], list[HandPose]],
-) -> list[HandPose]:
-    """Return the least uncertain pose of each image: the given one, or one from a crop around the previous pose.
+) -> list[list[HandPose]]:
+    """Return the poses of each image: the given one, and those of refinement passes.
+
+    An uncertain pose is predicted again from a crop around it.
 
     Args:
         poses: The pose of each image.
-        images: The images; those whose hand was not localized keep their pose, and so do all without a calibration.
+        images: The images; those whose hand was not localized have one pass, and so do all without a calibration.
         predict: Returns the poses in crops, given the image of each crop.
     """
-    best = list(poses)
+    passes = [[pose] for pose in poses]
     previous = {i: pose for i, pose in enumerate(poses) if images[i].depth is not None}
     for _ in range(_MAX_PASSES - 1):
         crops = {
@@ -45,8 +49,34 @@ def refine(
         refined = predict(list(crops.values()), [images[i] for i in crops])
         previous = dict(zip(crops, refined, strict=True))
         for i, pose in previous.items():
-            best[i] = min(best[i], pose, key=uncertainty)
-    return best
+            passes[i].append(pose)
+    return passes
+
+
+def combine_passes(passes: Sequence[HandPose], calibration: Calibration | None) -> HandPose:
+    """Return the least uncertain pose of all passes of a hand.
+
+    If the passes are close together, its expected error is lower than that of a single pass, and otherwise higher.
+
+    Args:
+        passes: The poses.
+        calibration: Calibration of the weights.
+    """
+    best, apart = least_uncertain(passes)
+    if calibration is None or not calibration.passes or np.isnan(apart).any():
+        return best
+    error_mm = calibration.expected_error(best.xyz, best.spread, best.layout, apart=apart)
+    return replace(best, error_mm=error_mm, status="low_confidence" if calibration.is_doubtful(error_mm) else "ok")
+
+
+def least_uncertain(passes: Sequence[HandPose]) -> tuple[HandPose, np.ndarray]:
+    """Return the least uncertain of the poses of a hand, and how far the others are from it.
+
+    The latter is the mean distance (J,) of each joint to the same joint in the other poses, mm; NaN without others.
+    """
+    best = min(passes, key=uncertainty)
+    distances = [np.linalg.norm(best.xyz - other.xyz, axis=-1) for other in passes if other is not best]
+    return best, np.mean(distances, axis=0) if distances else np.full(len(best.layout), np.nan)
 
 
 def _crop_around(pose: HandPose, depth: np.ndarray) -> HandCrop:

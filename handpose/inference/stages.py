@@ -20,7 +20,7 @@ from handpose.inference.check_image import Memory
 from handpose.inference.check_pose import doubt_unlikely_hands, hand_warnings, issue
 from handpose.inference.decode import decode, no_hand
 from handpose.inference.query import Query
-from handpose.inference.refine import refine
+from handpose.inference.refine import all_passes, combine_passes
 from handpose.inference.sides import select_poses
 from handpose.inference.views import check_views, predict_views
 from handpose.io.choices import Views
@@ -91,8 +91,11 @@ class StagedEstimator:
         estimator._memory = Memory()
         return estimator
 
-    def _select_and_refine(self, images: Sequence[Sequence[Candidates]]) -> list[HandPose]:
-        """Return the most likely pose of each hand, unchecked, as one list."""
+    def passes(self, images: Sequence[Sequence[Candidates]]) -> list[list[HandPose]]:
+        """Return the poses of each hand in several images: the most likely candidate, and refinement passes.
+
+        The hands of all images are one list. See `hands` for the argument.
+        """
         candidates = [hand for image in images for hand in image]
         per_crop = iter(self.poses_per_crop(candidates))
         poses: list[HandPose] = []
@@ -102,7 +105,11 @@ class StagedEstimator:
                 poses += select_poses(hands, predicted)
             else:
                 poses += [no_hand(hand, self.config, self.name) for hand in hands]
-        return refine(poses, candidates, self._predict)
+        return all_passes(poses, candidates, self._predict)
+
+    def _select_and_refine(self, images: Sequence[Sequence[Candidates]]) -> list[HandPose]:
+        """Return the most likely pose of each hand, unchecked, as one list."""
+        return [combine_passes(poses, self.config.calibration) for poses in self.passes(images)]
 
     def _with_warnings(self, poses: Sequence[HandPose], candidates: Sequence[Candidates]) -> list[HandPose]:
         """Return poses with their warnings, and issue these, except for those that `find` issues about the camera.

@@ -1,4 +1,4 @@
-"""Calibration: the expected error of each joint, estimated from vote spreads and bone lengths."""
+"""Calibration: the expected error of each joint, estimated from vote spreads, bone lengths and refinement passes."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ BAD_JOINT = 20.0
 _LISTS = ("doubts", "errors_mm", "bones_mm")
 _MIN_SPREAD = 0.1  # mm: keeps the logarithm finite
 _USUAL_DEVIATION = 0.05  # variation of bone lengths among people: smaller deviations mean nothing
+_MIN_APART = 1.0  # mm: smaller distances between passes mean nothing
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Calibration:
 
     The uncertainty score of a joint is `spread**joint * hand_spread**hand * (deviation + 0.05)**bone`: the vote spread
     of the joint and its mean over all joints in mm, and the deviation of the joint's bone (see `bone_deviation`).
+    If there were refinement passes, it is multiplied by `((apart + 1) / (passes_mm + 1))**passes`, where `apart` is
+    the joint's mean distance in mm to the same joint in the other passes.
     The expected error is a piecewise linear function of the score that starts at 0 mm for a score of 0.
 
     Attributes:
@@ -44,9 +47,12 @@ class Calibration:
         bone: Exponent of the bone's deviation.
         doubts: Uncertainty scores of the knots, ascending.
         errors_mm: Expected error at each knot, ascending; it stays constant beyond the last knot.
-        doubtful_mm: Threshold on the mean expected error above which a pose is `low_confidence`. It predicts with the
-            fewest mistakes whether the mean error exceeds `BAD_JOINT`.
+        doubtful_mm: Threshold on the mean expected error above which a pose is `low_confidence`. On the images of the
+            calibration, it is the one with the fewest mistakes in telling which mean errors exceed `BAD_JOINT`, if a
+            wrong pose that is missed counts as four mistakes.
         bones_mm: Average length of each bone, in the order of the layout's `bones`.
+        passes: Exponent of the distance between passes.
+        passes_mm: Usual distance between passes.
     """
 
     joint: float
@@ -56,6 +62,8 @@ class Calibration:
     errors_mm: tuple[float, ...]
     doubtful_mm: float
     bones_mm: tuple[float, ...]
+    passes: float = 0.0
+    passes_mm: float = 0.0
 
     def __post_init__(self) -> None:
         lists = (self.doubts, self.errors_mm, self.bones_mm)
@@ -64,6 +72,8 @@ class Calibration:
             self.hand,
             self.bone,
             self.doubtful_mm,
+            self.passes,
+            self.passes_mm,
             *(number for numbers in lists for number in numbers),
         )
         if not all(isinstance(number, (int, float)) and math.isfinite(number) and number >= 0 for number in numbers):
@@ -75,13 +85,14 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, values: object) -> Calibration:
-        """Create a calibration from exactly these fields.
+        """Create a calibration from these fields; those that have a default may be missing.
 
         Raises:
             WeightsError: a field is unknown, missing or out of range.
         """
         names = [field.name for field in dataclasses.fields(cls)]
-        if not isinstance(values, dict) or set(values) != set(names):
+        required = {field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING}
+        if not isinstance(values, dict) or not required <= set(values) <= set(names):
             raise WeightsError(f"expected a calibration with {', '.join(names)}, got {values!r}")
         if not all(isinstance(values[name], list) for name in _LISTS):
             raise WeightsError(f"{', '.join(_LISTS)} of a calibration must be lists, got {values!r}")
@@ -91,17 +102,27 @@ class Calibration:
         """Return the fields by name, as JSON types."""
         return dataclasses.asdict(self) | {name: list(getattr(self, name)) for name in _LISTS}
 
-    def expected_error(self, xyz: np.ndarray, spread: np.ndarray, layout: JointLayout) -> np.ndarray:
+    def expected_error(
+        self, xyz: np.ndarray, spread: np.ndarray, layout: JointLayout, *, apart: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return the expected error of each joint, (..., J) mm.
 
         Args:
             xyz: (..., J, 3) predicted joints, mm.
             spread: (..., J, 3) spread of their votes, mm.
             layout: Layout of the joints.
+            apart: (..., J) mean distance of each joint to the same joint in other passes, mm; None for a single pass.
         """
-        features = uncertainty_features(xyz, spread, self.bones_mm, layout)
-        score = np.exp(features @ (self.joint, self.hand, self.bone))
+        powers = (self.joint, self.hand, self.bone)
+        score = np.exp(uncertainty_features(xyz, spread, self.bones_mm, layout) @ powers)
+        if apart is not None:
+            score *= np.exp(self.passes * passes_feature(apart, self.passes_mm))
         return np.interp(score, (0.0, *self.doubts), (0.0, *self.errors_mm))
+
+    def is_doubtful(self, error_mm: np.ndarray) -> np.ndarray:
+        """Return which poses (...) are `low_confidence`, given the expected errors (..., J) of their joints in mm."""
+        doubtful: np.ndarray = error_mm.mean(axis=-1) > self.doubtful_mm
+        return doubtful
 
 
 def uncertainty_features(
@@ -117,3 +138,8 @@ def uncertainty_features(
     hand = np.broadcast_to(joint.mean(axis=-1, keepdims=True), joint.shape)
     features: np.ndarray = np.log(np.stack([joint, hand, deviation + _USUAL_DEVIATION], axis=-1))
     return features
+
+
+def passes_feature(apart: np.ndarray, passes_mm: float) -> np.ndarray:
+    """Return the logarithms (...) of the distances between passes `apart` (...), relative to the usual one, in mm."""
+    return np.log((apart + _MIN_APART) / (passes_mm + _MIN_APART))

@@ -52,7 +52,7 @@ class HandPose:
         spread: (J, 3) mm along x, y, z: standard deviation of the pixels' votes for each joint.
         error_mm: (J,) expected error of each joint, mm. NaN if there is no hand, or if the weights are not calibrated.
         layout: Names and order of the joints.
-        status: `ok`; `low_confidence` if the joints are probably wrong, by more than 20 mm on average; or `no_hand` if
+        status: `ok`; `low_confidence` if the joints may well be wrong, by more than 20 mm on average; or `no_hand` if
             no hand was found in the image.
         hand: Which hand was assumed or predicted.
         center: (3,) mm, camera frame: center of the cropped cube.

@@ -1,0 +1,82 @@
+"""Refinement passes: when they run, which pose is kept, and what their agreement says about its error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from handpose import Camera, HandPose, HandPoseEstimator
+from handpose.geometry.crop import HandCrop
+from handpose.inference.candidates import Candidates
+from handpose.inference.query import Query
+from handpose.inference.refine import all_passes, combine_passes, least_uncertain
+from handpose.network.calibration import Calibration
+from tests.helpers.paths import EXAMPLES
+
+CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
+HAND = np.array(json.loads((EXAMPLES / "open.truth.json").read_text())["xyz_mm"])
+IMAGE = Candidates(Query(CAMERA), CAMERA, depth=np.full((480, 640), 400.0, np.float32))
+
+
+@pytest.fixture(scope="module")
+def calibration() -> Calibration:
+    """A calibration that expects 10 mm for a single pass, and for several twice their distance and 2 mm more."""
+    bones = HandPoseEstimator.from_pretrained("msra", device="cpu").config.calibration.bones_mm
+    return Calibration(0.0, 0.0, 0.0, (1.0, 1e9), (10.0, 1e10), 30.0, bones, passes=1.0, passes_mm=4.0)
+
+
+def pose(error_mm: float, shift: float = 0.0) -> HandPose:
+    """Return a pose with this expected error, shifted along x."""
+    found = HandPoseEstimator.from_pretrained("msra", device="cpu").predict(EXAMPLES / "open.png", camera=CAMERA)
+    return replace(found, xyz=HAND + np.array([shift, 0.0, 0.0]), error_mm=np.full(21, error_mm))
+
+
+@pytest.mark.parametrize(("errors", "passes"), [((7.0,), 1), ((9.0, 7.0), 2), ((9.0, 12.0, 11.0), 3)])
+def test_a_pose_is_refined_until_it_is_confident_but_at_most_twice(errors: Sequence[float], passes: int) -> None:
+    queue = [pose(error, 10.0 * n) for n, error in enumerate(errors)]
+    centers = []
+
+    def predict(crops: Sequence[HandCrop], images: Sequence[Candidates]) -> list[HandPose]:
+        centers.extend(crop.center for crop in crops)
+        return [queue[len(centers)] for _ in crops]
+
+    ((found),) = all_passes(queue[:1], [IMAGE], predict)
+    assert found == queue
+    assert len(found) == passes
+    # Each pass sees the hand from the mean of the joints in the previous one.
+    assert np.allclose(centers, [each.xyz.mean(axis=0) for each in found[:-1]]) or passes == 1
+    assert least_uncertain(found)[0] is min(found, key=lambda each: each.error_mm.mean())
+
+
+def test_a_hand_at_a_given_location_has_one_pass() -> None:
+    found = all_passes([pose(50.0)], [replace(IMAGE, depth=None)], lambda crops, images: [])
+    assert [len(each) for each in found] == [1]
+
+
+@pytest.mark.parametrize(
+    ("shifts", "expected", "status"),
+    [
+        ([0.0], 10.0, "ok"),
+        ([0.0, 4.0], 10.0, "ok"),
+        ([0.0, 13.0], 28.0, "ok"),
+        ([0.0, 10.0, -30.0], 42.0, "low_confidence"),
+    ],
+)
+def test_passes_that_are_apart_are_doubted(
+    calibration: Calibration, shifts: Sequence[float], expected: float, status: str
+) -> None:
+    poses = [pose(10.0 + n, shift) for n, shift in enumerate(shifts)]
+    combined = combine_passes(poses, calibration)
+    assert np.array_equal(combined.xyz, poses[0].xyz)
+    assert combined.error_mm == pytest.approx(expected, rel=1e-6)
+    assert combined.status == status
+
+
+def test_without_the_exponent_of_passes_nothing_changes(calibration: Calibration) -> None:
+    poses = [pose(10.0), pose(9.0, 50.0)]
+    assert combine_passes(poses, replace(calibration, passes=0.0)) is poses[1]
+    assert combine_passes(poses, None) is poses[1]
