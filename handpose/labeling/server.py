@@ -141,7 +141,8 @@ class _Handler(BaseHTTPRequestHandler):
         host = self.headers.get("Host", "")
         name = urlsplit(f"//{host}").hostname or ""
         origin = self.headers.get("Origin")
-        is_known = name in ("localhost", cast(LabelingServer, self.server).host) or _is_ip(name)
+        machine = socket.gethostname().lower()
+        is_known = name in ("localhost", machine, f"{machine}.local") or _is_ip(name)
         if is_known and origin in (None, f"http://{host}"):
             return True
         self._send_json(403, {"error": "the request is not from the page of this server"})

@@ -46,7 +46,7 @@ class LabelingSession:
         self.files, self.labels = files, labels
         self._estimator, self._query = estimator, query
         self._cubes: dict[int, tuple[np.ndarray, float]] = {}  # center and side of each predicted frame's cube
-        self._lock = threading.Lock()
+        self._predicting, self._writing = threading.Lock(), threading.Lock()
 
     def overview(self) -> dict[str, Any]:
         """Return, as JSON types, what concerns all frames."""
@@ -94,7 +94,7 @@ class LabelingSession:
 
     def _predict(self, index: int, hand: HandOrAuto, point: tuple[float, float] | None) -> dict[str, Any]:
         notes: list[Note] = []
-        with self._lock, collect_warnings(notes):
+        with self._predicting, collect_warnings(notes):
             depth = self._read(index)
             query = replace(self._query, hand=hand)
             camera = query.camera_for(depth)
@@ -143,7 +143,7 @@ class LabelingSession:
             raise HandPoseError("no joint is known; skip the frame instead")
         if (uvz[:, 2] <= 0).any():
             raise HandPoseError("depths must be above 0 mm")
-        with self._lock, collect_warnings([]):
+        with self._writing, collect_warnings([]):
             camera = self._query.camera_for(self._read(index))
             xyz = camera.unproject(uvz)
             fields: dict[str, Any] = {
@@ -161,7 +161,7 @@ class LabelingSession:
     def skip(self, index: int, source: str) -> None:
         """Write that a frame was skipped. For the arguments and errors, see `accept`."""
         file = self._file(index, source)
-        with self._lock:
+        with self._writing:
             self.labels.skip(file)
 
     def _file(self, index: int, source: str) -> Path:

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -20,10 +21,11 @@ import cv2
 import numpy as np
 import pytest
 
-from handpose import Camera, Distortion, HandPoseError, HandPoseEstimator, read_depth
+from handpose import Camera, Distortion, HandPose, HandPoseError, HandPoseEstimator, read_depth
 from handpose.datasets.records import open_records
 from handpose.geometry.layouts import ICVL16, MSRA21
 from handpose.inference.query import Query
+from handpose.io.warn import InputWarning
 from handpose.labeling.labels import LabelFile, StoredLabel
 from handpose.labeling.server import serve
 from handpose.labeling.session import LabelingSession
@@ -369,11 +371,13 @@ class Person:
         self.page.mouse.up()
 
 
-def surface(depth: np.ndarray, uv: np.ndarray) -> float:
-    """The depth of the pixel at a joint, which must have one."""
-    value = float(depth[round(uv[1]), round(uv[0])])
-    assert value > 0
-    return value
+def surface(depth: np.ndarray, uvz: np.ndarray, pose: HandPose) -> float:
+    """The depth of the nearest pixel of the hand, which must be within 8 mm."""
+    v, u = np.nonzero((depth > 0) & (abs(depth - pose.center[2]) < pose.cube / 2))
+    distances = np.hypot(u - uvz[0], v - uvz[1])
+    nearest = distances.argmin()
+    assert distances[nearest] < 8.0 * CAMERA.fx / pose.center[2]
+    return float(depth[v[nearest], u[nearest]])
 
 
 def is_close(row: list[float | None] | None, expected: np.ndarray) -> bool:
@@ -396,19 +400,19 @@ def check_joints(record: dict[str, Any], expected: np.ndarray) -> None:
 def test_a_person_moves_joints(frames: list[Path], estimator: HandPoseEstimator, tmp_path: Path) -> None:
     """Records state what the camera model says about joints that were moved, and the prediction for all others."""
     depth, names = read_depth(frames[0]), MSRA21.joints
-    expected = estimator.predict(frames[0], camera=CAMERA).uvz.copy()
-    xyz = CAMERA.unproject(expected)
+    pose = estimator.predict(frames[0], camera=CAMERA)
+    expected, xyz = pose.uvz.copy(), pose.xyz
     with labeling(tmp_path) as address, open_browser(1400, 900) as page:
         person = Person(page, address)
         person.wait(1)
         person.keys.press("f")
         joint = names.index("middle_mcp")  # it lies behind the surface, and keeps its distance
         person.choose("middle_mcp")
-        behind = expected[joint, 2] - surface(depth, expected[joint])
+        behind = expected[joint, 2] - surface(depth, expected[joint], pose)
         person.drag(person.position(expected[joint]), 12, -9)
         assert 0.0 < behind < 40.0
         expected[joint, :2] += np.array([12.0, -9.0]) / person.scale
-        expected[joint, 2] = surface(depth, expected[joint]) + behind
+        expected[joint, 2] = surface(depth, expected[joint], pose) + behind
 
         joint = names.index("ring_mcp")  # with a fixed depth, it is moved in the image alone
         person.choose("ring_mcp")
@@ -452,6 +456,45 @@ def test_a_person_moves_joints(frames: list[Path], estimator: HandPoseEstimator,
 
 
 @pytest.mark.slow
+def test_a_finger_is_moved_and_a_label_is_copied(
+    frames: list[Path], estimator: HandPoseEstimator, tmp_path: Path
+) -> None:
+    depth, names = read_depth(frames[0]), MSRA21.joints
+    pose = estimator.predict(frames[0], camera=CAMERA)
+    expected = pose.uvz.copy()
+    with labeling(tmp_path) as address, open_browser() as page:
+        person = Person(page, address)
+        person.wait(1)
+        person.keys.press("f")
+        with_joints = page.locator("#image").screenshot()
+        person.keys.down(" ")
+        assert page.locator("#image").screenshot() != with_joints
+        person.keys.up(" ")
+        assert page.locator("#image").screenshot() == with_joints
+        person.choose("ring_pip")
+        person.keys.down("Shift")
+        person.drag(person.position(expected[names.index("ring_pip")]), 4, 3)
+        person.keys.up("Shift")
+        person.keys.press("Enter")
+        person.wait(2)
+        person.keys.press("c")
+        page.locator("#undo:enabled").wait_for()
+        person.keys.press("Enter")
+        person.wait(3)
+        scale = person.scale
+    for name in ("ring_pip", "ring_dip", "ring_tip"):
+        joint = expected[names.index(name)]
+        behind = joint[2] - surface(depth, joint, pose)
+        assert -10.0 < behind < 40.0
+        joint[:2] += np.array([4.0, 3.0]) / scale
+        joint[2] = surface(depth, joint, pose) + behind
+    first, second = records_of(tmp_path / "labels.jsonl")
+    check_joints(first, expected)
+    assert second["source"] == "frames/open.png"
+    assert second["uvz"] == first["uvz"]
+
+
+@pytest.mark.slow
 def test_labels_survive_a_kill_and_are_a_data_set(
     frames: list[Path], estimator: HandPoseEstimator, tmp_path: Path
 ) -> None:
@@ -477,7 +520,10 @@ def test_labels_survive_a_kill_and_are_a_data_set(
         assert page.locator("#tally").inner_text() == "1 accepted, 1 skipped"
         page.get_by_role("button", name="Left").click()
         page.locator("#hands [data-hand=left][aria-pressed=true]").wait_for()
-        left = estimator.predict(frames[2], camera=CAMERA, hand="left").uvz
+        page.get_by_text("looks like a right hand").wait_for()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InputWarning)
+            left = estimator.predict(frames[2], camera=CAMERA, hand="left").uvz
         page.get_by_text(f"{left[0, 0]:.1f}, {left[0, 1]:.1f} px").wait_for()
         person.keys.press("Enter")
         page.get_by_text("All 3 frames are done.").wait_for()
