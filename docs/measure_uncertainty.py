@@ -1,6 +1,6 @@
 """Print the figures in `docs/uncertainty.md` and draw its plots. Requires the extras `train` and `plot`.
 
-python docs/measure_uncertainty.py [--model msra] [--frames 2000] [--real FOLDER]
+python docs/measure_uncertainty.py [--model msra] [--frames 2000] [--views 1] [--real FOLDER]
 
 FOLDER contains 16-bit PNG images of right hands from an Intel SR305, 0.125 mm per unit.
 """
@@ -92,10 +92,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="msra")
     parser.add_argument("--frames", type=int, default=2000)
+    parser.add_argument("--views", type=int, default=1)
     parser.add_argument("--real", type=Path)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", DepthUnitWarning)
-    estimator = HandPoseEstimator.from_pretrained(arguments.model, device="cpu")
+    estimator = HandPoseEstimator.from_pretrained(arguments.model, device="cpu", views=arguments.views)
     layout = estimator.layout
     poses: list[HandPose] = []
     truths, sides = [], []
@@ -114,6 +115,11 @@ def main() -> None:
     print("\n| Expected [mm] | Mean error [mm] | Median error [mm] | Off by more than 20 mm |\n|---|---|---|---|")
     for row in rows:
         print("| {:.1f} | {:.1f} | {:.1f} | {:.0%} |".format(*row))
+    within = [(errors <= factor * expected).mean() for factor in (1.0, 2.0)]
+    print(
+        f"mean expected error {expected.mean():.1f} mm; the true error is at most as large for {within[0]:.0%} of the "
+        f"joints, and at most twice as large for {within[1]:.0%}"
+    )
     bad = errors.ravel() > BAD_JOINT
     scores = {"expected error": expected.ravel(), "vote spread alone": spread.ravel()}
     for name, score in scores.items():
@@ -122,9 +128,10 @@ def main() -> None:
     low = np.array([pose.status == "low_confidence" for pose in poses])
     print(
         f"low_confidence: {low.mean():.1%} of the poses; {wrong[low].mean():.0%} of these are wrong, which are "
-        f"{low[wrong].mean():.0%} of all wrong poses ({wrong.mean():.1%}); mean error {errors[low].mean():.1f} mm, "
-        f"of the other poses {errors[~low].mean():.1f} mm"
+        f"{low[wrong].mean():.0%} of all wrong poses ({wrong.mean():.1%}); {(low & ~wrong).mean():.1%} of all poses "
+        f"have it and are right"
     )
+    print(f"    mean error {errors[low].mean():.1f} mm, of the other poses {errors[~low].mean():.1f} mm")
     right, left = np.mean(sides, axis=0)
     print(f"hand=auto is correct for {right:.1%} of right hands and {left:.1%} of their mirror images")
     right, left = np.array(sides)[~low].mean(axis=0)
