@@ -61,9 +61,9 @@ WEIGHTS = {
             license="Apache-2.0",
             trained_on="synthetic depth only, 1,465,440 crops",
             error_mm={
-                "joints of 2,000 synthetic test images, hand center given": 8.6,
-                "joints of 2,000 synthetic test images, hand localized": 12.3,
-                "fingertips of 8 labeled real images (SR305, one person)": 4.5,
+                "joints of 2,000 synthetic test images, hand center given": 7.7,
+                "joints of 2,000 synthetic test images, hand localized": 11.5,
+                "fingertips of 8 labeled real images (SR305, one person)": 4.1,
             },
         ),
         WeightsRecord(
