@@ -1,6 +1,7 @@
 """Exceptions for errors that the caller can fix.
 
-Each message states what was expected, what was received, and how to fix it.
+Each message states what was expected, what was received, and how to fix it. It names arguments as in Python, such as
+`force=True`; the command line prints them as options.
 """
 
 

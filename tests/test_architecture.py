@@ -64,6 +64,19 @@ def test_only_the_command_line_prints() -> None:
         assert "print" not in calls or name.startswith("cli."), name
 
 
+def test_only_the_command_line_speaks_of_options() -> None:
+    """Messages of the library name arguments, such as `force=True`; only commands are named with their options."""
+    for name, tree in TREES.items():
+        documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        texts = [
+            node.value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation
+        ]
+        options = [text for text in texts if re.search(r"(?<!\w)--[a-z]", re.sub(r"handpose [\w -]+", "", text))]
+        assert not options or name.startswith("cli."), f"{name}: {options}"
+
+
 @pytest.mark.parametrize(
     "code",
     [

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from handpose.cli.console import activities, show
+from handpose.cli.console import activities, show, with_options
 from handpose.cli.options import Backend, Camera, Device, Json, Model, Topic, Unit, Views, parse_camera, parse_unit
 from handpose.io.choices import HandOrAuto
 
@@ -43,7 +43,10 @@ def check(
             backend=backend,  # type: ignore[arg-type]
             views=views,  # type: ignore[arg-type]
         )
-    findings = check_frame(frame, estimator, query, topic=topic)
+    findings = [
+        dataclasses.replace(finding, message=with_options(finding.message))
+        for finding in check_frame(frame, estimator, query, topic=topic)
+    ]
     if as_json:
         show(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sys
 import warnings
 from collections import Counter
@@ -18,6 +19,8 @@ from handpose.io.progress import reporting
 from handpose.io.warn import kind
 
 Verbosity = Literal["quiet", "normal", "verbose"]
+
+_ARGUMENT = re.compile(r"`(\w+)=([^`]+)`")  # as messages of the library name it, such as `force=True`
 
 _verbosity: Verbosity = "normal"
 _bar: Bar | None = None
@@ -42,7 +45,18 @@ class _Lines(logging.Handler):
 
 def say(line: str) -> None:
     """Print an error, a warning, or a message that must not be suppressed."""
-    _echo(line, err=True)
+    _echo(with_options(line), err=True)
+
+
+def with_options(message: str) -> str:
+    """Return a message of the library with its arguments, such as `force=True`, replaced by options of commands."""
+    return _ARGUMENT.sub(_option, message)
+
+
+def _option(argument: re.Match[str]) -> str:
+    name, value = argument.groups()
+    option = f"--{name.replace('_', '-')}"
+    return option if value in ("True", "...") else f"{option} {value}"
 
 
 def note(line: str) -> None:

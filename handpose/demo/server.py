@@ -57,7 +57,9 @@ def serve(
             css=STYLE,
         )
     except OSError:
-        raise HandPoseError(f"{host}:{port}: the demo cannot listen here; pass another --port or --host") from None
+        raise HandPoseError(
+            f"{host}:{port}: the demo cannot listen here; pass another `port=...` or `host=...`"
+        ) from None
     return page, address
 
 

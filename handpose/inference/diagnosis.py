@@ -110,7 +110,7 @@ def _findings(path: Path, estimator: HandPoseEstimator, query: Query, topic: str
 def _check_camera(given: Camera | None, camera: Camera) -> Finding:
     """Check whether the intrinsics are plausible for a depth camera."""
     if given is None:
-        return Finding("camera", "warn", "none given, so distances across the image are approximate; pass --camera")
+        return Finding("camera", "warn", "none given, so distances across the image are approximate; pass `camera=...`")
     if implausible := camera_warnings(given, camera):
         return Finding("camera", "warn", ". ".join(warning.message for warning in implausible))
     summary = f"field of view {field_of_view(camera):.0f} degrees, principal point {camera.cx:.0f}, {camera.cy:.0f}"
@@ -134,7 +134,7 @@ def _check_depth(depth: np.ndarray) -> Iterator[Finding]:
     near, far = np.percentile(values, (1, 99))
     summary = f"{near:.0f} to {far:.0f} mm"
     if near > TRAINED_RANGE[1] or far < TRAINED_RANGE[0]:
-        yield Finding("range", "fail", f"{summary}, nothing within the supported range ({SUPPORTED}); check --unit")
+        yield Finding("range", "fail", f"{summary}, nothing within the supported range ({SUPPORTED}); check `unit=...`")
     else:
         yield Finding("range", "ok", summary)
 
@@ -145,7 +145,7 @@ def _check_unit(depth: np.ndarray, query: Query, estimator: HandPoseEstimator, p
     if not likely:
         return Finding("unit", "ok", f"read as {query.unit}")
     # Hands of all sizes look alike: the user must choose among units with similar errors by the distance.
-    texts = [f"--unit {one.unit} at {one.distance:.0f} mm" for one in likely]
+    texts = [f"`unit={one.unit}` at {one.distance:.0f} mm" for one in likely]
     verdict: Verdict = "fail" if pose.status == "no_hand" else "warn"
     return Finding("unit", verdict, f"read as {query.unit}; a hand would be found with {' or with '.join(texts)}")
 
@@ -162,7 +162,8 @@ def _check_values(depth: np.ndarray, query: Query, estimator: HandPoseEstimator,
 def _check_location(pose: HandPose) -> Finding:
     """Check whether the hand was localized, at a supported distance and within the image."""
     if pose.status == "no_hand":
-        return Finding("hand", "fail", "not found; show the whole hand, or pass its location with --center or --box")
+        advice = "show the whole hand, or pass its location with `center=...` or `box=...`"
+        return Finding("hand", "fail", f"not found; {advice}")
     u, v, z = pose.camera.project(pose.center)
     summary = f"at pixel {u:.0f}, {v:.0f}, {z:.0f} mm away"
     if not is_supported(pose):
@@ -194,7 +195,8 @@ def _check_error(pose: HandPose) -> Iterator[Finding]:
     bad = [joint for joint, error in zip(pose.layout.joints, pose.error_mm, strict=True) if error > BAD_JOINT]
     summary = f"mean expected error {pose.error_mm.mean():.0f} mm"
     if pose.status == "low_confidence":
-        yield Finding("error", "warn", f"{summary}: perhaps not a hand, or a wrong pose; inspect it with --draw")
+        advice = "inspect the picture that handpose predict --draw writes"
+        yield Finding("error", "warn", f"{summary}: perhaps not a hand, or a wrong pose; {advice}")
     elif bad:
         yield Finding("error", "warn", f"{summary}, above {BAD_JOINT:.0f} mm for {', '.join(bad)}")
     else:
@@ -209,7 +211,7 @@ def _check_bones(pose: HandPose, calibration: Calibration) -> Finding:
     child = pose.layout.joints[pose.layout.bones[worst][1]]
     summary = f"{float(size):.2f} times the average hand size, bone to {child} off by a factor of {factor:.1f}"
     if not _HAND_SIZE[0] <= size <= _HAND_SIZE[1]:
-        return Finding("bones", "warn", f"{summary}; check --unit and the camera's fx and fy")
+        return Finding("bones", "warn", f"{summary}; check `unit=...` and the camera's fx and fy")
     if deviation[worst] > _MAX_DEVIATION:
         return Finding("bones", "warn", f"{summary}; anatomically implausible, so some joints are wrong")
     return Finding("bones", "ok", summary)
@@ -218,5 +220,5 @@ def _check_bones(pose: HandPose, calibration: Calibration) -> Finding:
 def _check_side(pose: HandPose, other: HandPose) -> Finding:
     """Check whether the image looks more like the other hand."""
     if is_other_hand(pose, other, _OTHER_HAND):
-        return Finding("side", "warn", f"looks more like a {other.hand} hand than a {pose.hand} one; check --hand")
+        return Finding("side", "warn", f"looks more like a {other.hand} hand than a {pose.hand} one; check `hand=...`")
     return Finding("side", "ok", f"consistent with a {pose.hand} hand")

@@ -105,7 +105,7 @@ def _files_of(folder: Path, suffixes: tuple[str, ...], recursive: bool) -> list[
     files = sorted(found, key=natural_key)
     skipped = 0 if recursive else sum(any(map(matches, path.rglob("*"))) for path in folder.iterdir() if path.is_dir())
     verb, them = ("s with depth files are", "them") if skipped > 1 else (" with depth files is", "it")
-    advice = f"{skipped} subfolder{verb} skipped; pass --recursive to include {them}"
+    advice = f"{skipped} subfolder{verb} skipped; pass `recursive=True` to include {them}"
     if not files:
         expected = f"no depth files in this folder; expected {', '.join(suffixes)}"
         raise HandPoseError(f"{folder}: {advice if skipped else expected}")

@@ -13,11 +13,11 @@ def refuse_existing(path: str | Path, *, force: bool, or_resume: bool = False) -
     Args:
         path: The output.
         force: Whether it may be overwritten.
-        or_resume: Whether the message also suggests --resume.
+        or_resume: Whether the message also suggests to resume.
 
     Raises:
         HandPoseError: The file exists and may not be overwritten.
     """
     if not force and Path(path).exists():
-        resume = ", or --resume to continue" if or_resume else ""
-        raise HandPoseError(f"{path}: already exists; pass --force to overwrite it{resume} (in Python, force=True)")
+        resume = ", or `resume=True` to continue" if or_resume else ""
+        raise HandPoseError(f"{path}: already exists; pass `force=True` to overwrite it{resume}")

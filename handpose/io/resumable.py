@@ -61,7 +61,7 @@ class GrowingFile:
             if resume and self._manifest_path.exists():
                 self._manifest_end = self._read_manifest(current["settings"])
             elif resume and path.stat().st_size:
-                raise HandPoseError(f"{path}: has no manifest to resume from; pass --force to start over")
+                raise HandPoseError(f"{path}: has no manifest to resume from; pass `force=True` to start over")
             else:
                 first = json.dumps(current) + "\n"
                 write_atomically(self._manifest_path, first.encode())
@@ -86,7 +86,7 @@ class GrowingFile:
         key = _key(frame)
         if key in self._frames and self._frames[key] != _identity(frame):
             raise HandPoseError(
-                f"{frame}: has changed since its result was written to {self._path}; pass --force to start over"
+                f"{frame}: has changed since its result was written to {self._path}; pass `force=True` to start over"
             )
         return key in self._frames
 
@@ -136,7 +136,7 @@ class GrowingFile:
             self._end = entry["end"]
         if self._end > size:
             raise HandPoseError(
-                f"{self._path}: has {size} bytes, but its manifest records {self._end}; pass --force to start over"
+                f"{self._path}: has {size} bytes, but its manifest records {self._end}; pass `force=True` to start over"
             )
         return end
 
@@ -164,7 +164,7 @@ def read_manifest(lines: Iterable[bytes], name: str, settings: dict[str, Any]) -
             else:
                 entries.append({key: entry[key] for key in ("file", "size", "mtime_ns", "status", "end")})
         except (ValueError, KeyError, TypeError) as error:
-            raise HandPoseError(f"{name}: is damaged ({describe(error)}); pass --force to start over") from None
+            raise HandPoseError(f"{name}: is damaged ({describe(error)}); pass `force=True` to start over") from None
         size += len(line)
     return entries, size
 
@@ -174,7 +174,7 @@ def _check_settings(name: str, old: dict[str, Any], new: dict[str, Any]) -> None
         if old.get(key) != new.get(key):
             raise HandPoseError(
                 f"{name}: was started with {key} {old.get(key)!r}, not {new.get(key)!r}; use the original settings, "
-                "another output, or --force to start over"
+                "another output, or `force=True` to start over"
             )
 
 

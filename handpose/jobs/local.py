@@ -68,7 +68,7 @@ def predict_local(
         HandPoseError: An input, the output or the model cannot be used.
     """
     if job.options.max_hands > 1 and (format == "uvd" or html is not None):
-        raise HandPoseError("uvd files and web pages contain one hand per image; omit --max-hands or this output")
+        raise HandPoseError("uvd files and web pages contain one hand per image; omit `max_hands=...` or this output")
     inputs = _local_inputs(job)
     files = [frame for each in inputs for frame in _frames(each)]
     centers = _centers(job, len(files))
@@ -112,7 +112,7 @@ def _local_inputs(job: PredictJob) -> list[Path | Recording]:
     paths: dict[Path, None] = {}
     for text in job.inputs:
         if "://" in text or is_archive(text):
-            raise HandPoseError(f"{text}: URLs, archives and tables are only read with --engine ray")
+            raise HandPoseError(f"{text}: URLs, archives and tables are only read with `engine=ray`")
         is_bag = text != "" and is_recording(Path(text))  # which may be a folder
         files = (
             [Path(text)] if is_bag and Path(text).exists() else list_files([text], SUFFIXES, recursive=job.recursive)

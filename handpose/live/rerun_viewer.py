@@ -46,8 +46,8 @@ class RerunViewer:
         self._stream = rr.RecordingStream("handpose")
         if path is None and sys.platform == "linux" and not (os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}):
             raise HandPoseError(
-                "Rerun requires a display, but none is available; pass --view FILE.rrd, or --view "
-                "rerun+http://HOST:9876/proxy for a viewer that is running on another machine"
+                "Rerun requires a display, but none is available; pass `view=FILE.rrd`, or "
+                "`view=rerun+http://HOST:9876/proxy` for a viewer that is running on another machine"
             )
         try:
             if path is None:

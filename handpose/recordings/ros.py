@@ -145,7 +145,9 @@ def _depth_stream(bag: Any, path: Path, topic: str | None) -> _Stream:
             f"{_list(topics)}"
         )
     if len(streams) > 1:
-        raise HandPoseError(f"{path}: contains several topics of depth images, pass one with --topic: {_list(names)}")
+        raise HandPoseError(
+            f"{path}: contains several topics of depth images, pass one with `topic=...`: {_list(names)}"
+        )
     return streams[0]
 
 
@@ -170,7 +172,7 @@ def _find_camera(bag: Any, stream: _Stream, path: Path) -> Camera:
                 return _camera(_first(bag, topic), topic, path, rectified="rect" in parts[-1])
     raise HandPoseError(
         f"{path}: contains no camera_info for the topic {stream.topic} (topics: {_list(infos)}); pass the camera's "
-        "intrinsics with --camera"
+        "intrinsics with `camera=...`"
     )
 
 
@@ -178,7 +180,7 @@ def _camera(info: Any, topic: str, path: Path, *, rectified: bool) -> Camera:
     """Convert a `CameraInfo`; its fields have capital letters in ROS 1."""
     k, d, p = (np.array(getattr(info, name if hasattr(info, name) else name.upper())) for name in "kdp")
     if info.roi.x_offset or info.roi.y_offset:
-        raise HandPoseError(f"{path}: the images are cropped; pass the intrinsics of the crop with --camera")
+        raise HandPoseError(f"{path}: the images are cropped; pass the intrinsics of the crop with `camera=...`")
     values = {"width": info.width, "height": info.height}
     if rectified and np.any(d):
         values |= {"fx": p[0], "fy": p[5], "cx": p[2], "cy": p[6]}
@@ -187,7 +189,7 @@ def _camera(info: Any, topic: str, path: Path, *, rectified: bool) -> Camera:
     try:
         return Camera.of(values)
     except HandPoseError as error:
-        raise HandPoseError(f"{path}: {topic}: {error}; pass the intrinsics with --camera") from None
+        raise HandPoseError(f"{path}: {topic}: {error}; pass the intrinsics with `camera=...`") from None
 
 
 def _unit(path: Path, stored: float | None, given: DepthUnit) -> float:

@@ -64,14 +64,14 @@ def open_writer(
             `table` for `parquet` is not installed, or the file cannot be resumed.
     """
     if format in _BINARY and path is None:
-        raise HandPoseError(f"{format} is a binary format; pass an output file with -o")
+        raise HandPoseError(f"{format} is a binary format; pass a file with `output=...`")
     if format == "parquet":
         require_extra("table", "writing Parquet")
     if path is not None and path.exists() and not path.is_file():
-        raise HandPoseError(f"{path}: is not a regular file; omit -o to write to stdout")
+        raise HandPoseError(f"{path}: is not a regular file; omit `output=...` to write to stdout")
     if resume and (path is None or format in _FILES):
         raise HandPoseError(
-            "only jsonl, csv and uvd with -o can be resumed, because the other formats are written at the end"
+            "only jsonl, csv and uvd files can be resumed, because the other formats are written at the end"
         )
     advice = ""
     try:
@@ -86,7 +86,7 @@ def open_writer(
             writer = _StdoutWriter(*LINES[format])
         else:
             writer = _GrowingWriter(path, *LINES[format], settings, resume=resume)
-            advice = "; the records written so far are kept: pass --resume to continue"
+            advice = "; the records written so far are kept: pass `resume=True` to continue"
         with contextlib.closing(writer):
             yield writer
     except BrokenPipeError:

@@ -107,7 +107,7 @@ def load_graph(
         file: File with one of `GRAPH_SUFFIXES`.
         name: `auto`, or the backend that runs such files.
         device: `auto` or `cpu`.
-        precision: `int8` requires a file that was exported with `--int8`; `float32` allows both.
+        precision: `int8` requires a file that was exported with `int8=True`; `float32` allows both.
 
     Returns:
         The runtime, and the configuration and the name of the weights.
@@ -133,7 +133,7 @@ def load_graph(
             f"{file}: contains no valid configuration; expected a file that handpose export wrote"
         ) from None
     if precision == "int8" and not label.endswith("-int8"):
-        raise HandPoseError(f"{file}: is float32, got precision int8; export it with --int8")
+        raise HandPoseError(f"{file}: is float32, got precision int8; export it with `int8=True`")
     return runtime, config, label
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from handpose import HandPose, HandPoseError
 from handpose.cli import main as cli
+from handpose.cli.console import with_options
 from handpose.errors import DeviceMemoryError
 from handpose.geometry.layouts import MSRA21
 from handpose.geometry.uvd import read_predictions
@@ -32,6 +33,18 @@ def test_only_device_memory_errors_are_usage_errors(
     monkeypatch.setattr(cli, "app", lambda **_: raises(MemoryError("a bug")))
     with pytest.raises(MemoryError, match="a bug"):
         cli.main()
+
+
+@pytest.mark.parametrize(
+    ("message", "printed"),
+    [
+        ("pass `force=True` to overwrite it", "pass --force to overwrite it"),
+        ("omit `max_hands=...` or `device=cpu`", "omit --max-hands or --device cpu"),
+        ("set `labeled_by` to `person`", "set `labeled_by` to `person`"),
+    ],
+)
+def test_arguments_in_messages_of_the_library_are_printed_as_options(message: str, printed: str) -> None:
+    assert with_options(message) == printed
 
 
 def test_predict_writes_one_record_per_image() -> None:

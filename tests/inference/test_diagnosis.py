@@ -50,7 +50,7 @@ def test_the_correct_unit_is_suggested(check: Check, stored: float, unit: DepthU
     image = DEPTH * stored if unit == "m" else (DEPTH * stored).astype(np.uint16)
     verdict, message = check(image)["unit"]
     assert verdict == "fail"
-    assert f"--unit {option} " in message
+    assert f"`unit={option}` " in message
     assert check(image, unit=unit)["unit"] == ("ok", f"read as {unit}")
 
 

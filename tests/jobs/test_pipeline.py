@@ -101,11 +101,11 @@ def test_jobs_that_cannot_be_resumed_are_one_line(small_model: Path, tmp_path: P
     resumed = predict(*command, "--resume")
     assert (resumed.exit_code, resumed.stderr) == (1, "1 of 4 inputs failed\n")
     for more, message in (
-        ([], "already exists; pass --force to overwrite it, or --resume"),
+        ([], "already exists; pass `force=True` to overwrite it, or `resume=True`"),
         (["--resume", "--force"], "not both"),
         (["--resume", "--unit", "2"], "was started with unit 'mm', not 2.0"),
         (["--resume", "--hand", "left"], "was started with hand 'right', not 'left'"),
-        (["--resume", "--format", "npz"], "only jsonl, csv and uvd with -o can be resumed"),
+        (["--resume", "--format", "npz"], "only jsonl, csv and uvd files can be resumed"),
         (["--force", "-o", "/dev/null"], "not a regular file"),
     ):
         rejected = predict(*command, *more)
@@ -116,7 +116,7 @@ def test_jobs_that_cannot_be_resumed_are_one_line(small_model: Path, tmp_path: P
         failed = predict(*command, "--force")
     assert isinstance(failed.exception, HandPoseError)
     assert "cannot be written" in str(failed.exception)
-    assert "pass --resume to continue" in str(failed.exception)
+    assert "pass `resume=True` to continue" in str(failed.exception)
     assert before.startswith(out.read_bytes())
     assert predict(*command, "--resume").exit_code == 1
     assert out.read_bytes() == before

@@ -153,7 +153,7 @@ def test_invalid_sources_are_rejected(tmp_path: Path) -> None:
     camera = Camera.parse("msra")
     with pytest.raises(HandPoseError, match=r"kinect: no such source; expected realsense, orbbec, synthetic"):
         open_source("kinect")
-    with pytest.raises(HandPoseError, match="pass it with --camera"):
+    with pytest.raises(HandPoseError, match=r"pass it with `camera="):
         open_source(str(tmp_path))
     with pytest.raises(HandPoseError, match="no depth files"):
         next(open_source(str(tmp_path), camera=camera))

@@ -34,7 +34,7 @@ def test_torch_has_no_8_bit_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_float32_file_is_not_an_8_bit_network(exported: Callable[[str], Path]) -> None:
-    with pytest.raises(HandPoseError, match=r"is float32, got precision int8; export it with --int8"):
+    with pytest.raises(HandPoseError, match=r"is float32, got precision int8; export it with `int8=True`"):
         HandPoseEstimator.from_pretrained(exported(".onnx"), precision="int8")
 
 

@@ -98,7 +98,7 @@ def predict_shards(
     """
     gpus = 0 if options.device == "cpu" else int(ray.cluster_resources().get("GPU", 0))
     if options.device.startswith("cuda") and not gpus:
-        raise HandPoseError(f"device {options.device}: the cluster has no GPU; use --device cpu")
+        raise HandPoseError(f"device {options.device}: the cluster has no GPU; use `device=cpu`")
     max_workers = workers or gpus or max(1, int(ray.cluster_resources().get("CPU", 1)))
     context = ray.data.DataContext.get_current().copy()
     context.enable_progress_bars = False

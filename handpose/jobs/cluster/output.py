@@ -59,7 +59,8 @@ class ShardedOutput:
                 self._store.rm(existing)
             elif existing and not resume:
                 raise HandPoseError(
-                    f"{folder}: already contains results; pass --resume to continue or --force to overwrite them"
+                    f"{folder}: already contains results; pass `resume=True` to continue or `force=True` to overwrite "
+                    "them"
                 )
             elif existing:
                 self._read_manifest(shards)
@@ -116,7 +117,9 @@ class ShardedOutput:
         try:
             lines = self._store.cat_file(f"{self._path}/{MANIFEST}").splitlines(keepends=True)
         except FileNotFoundError:
-            raise HandPoseError(f"{self._folder}: has no manifest to resume from; pass --force to start over") from None
+            raise HandPoseError(
+                f"{self._folder}: has no manifest to resume from; pass `force=True` to start over"
+            ) from None
         # JSON turns tuples into lists, so compare the settings as JSON reads them back.
         entries, _ = read_manifest(lines, name, json.loads(self._lines[0])["settings"])
         digests = {shard.digest for shard in shards}
@@ -124,7 +127,7 @@ class ShardedOutput:
             if entry["file"] not in digests:
                 raise HandPoseError(
                     f"{self._folder}: the input has changed since the job was started; pass the original input, "
-                    "another output for new frames, or --force to start over"
+                    "another output for new frames, or `force=True` to start over"
                 )
             self._done.add(entry["file"])
             self._lines.append(json.dumps(entry) + "\n")

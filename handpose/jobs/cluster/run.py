@@ -47,7 +47,7 @@ def predict_on_cluster(
         HandPoseError: An input, the output, the model or the cluster cannot be used.
     """
     if job.output is None:
-        raise HandPoseError("--engine ray requires -o with a folder or URL")
+        raise HandPoseError("`engine=ray` requires `output=...` with a folder or URL")
     shards = find_shards(job.inputs)
     # The driver loads the network only to check the model and to export its graph for workers on this machine.
     estimator = job.options.load_estimator(device="cpu")

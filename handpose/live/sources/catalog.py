@@ -77,7 +77,7 @@ def open_source(
     path = Path(name)
     if path.is_dir() and not is_recording(path):
         if camera is None:
-            raise HandPoseError(f"{path}: the frames of a folder need a camera; pass it with --camera")
+            raise HandPoseError(f"{path}: the frames of a folder need a camera; pass it with `camera=...`")
         _check_unused(name, None, "mm", topic)
         return folder_frames(path, camera, unit=unit, fps=fps or _DEFAULT_FPS)
     if path.exists():

@@ -114,6 +114,6 @@ def _find_profile(rs: Any, sensor: Any, size: Size, fps: float) -> Any:
         offered = ", ".join(f"{width}x{height} at {rate:g}" for width, height, rate in sorted(profiles))
         raise HandPoseError(
             f"the RealSense camera has no depth stream of {size[0]}x{size[1]} at {fps:g} frames per second; pass "
-            f"--size and --fps of one that it has: {offered}"
+            f"`size=...` and `fps=...` of one that it has: {offered}"
         )
     return profiles[wanted]

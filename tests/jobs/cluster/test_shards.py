@@ -216,7 +216,7 @@ def test_a_job_is_resumed_shard_by_shard(tmp_path: Path, store: str) -> None:
         write_url(f"{output.stem(shards[number])}-00000.parquet", encode_parquet(to_table([])))
         output.finish(shards[number], 10, number)
     output.close()
-    with pytest.raises(HandPoseError, match="already contains results; pass --resume"):
+    with pytest.raises(HandPoseError, match="already contains results; pass `resume=True`"):
         ShardedOutput(folder, settings, shards, resume=False, force=False)
     with pytest.raises(HandPoseError, match="was started with model 'msra', not 'nyu'"):
         ShardedOutput(folder, settings | {"model": "nyu"}, shards, resume=True, force=False)
@@ -245,7 +245,7 @@ def test_outputs_that_cannot_be_resumed_or_written_are_rejected(tmp_path: Path) 
     ShardedOutput(str(folder), {}, [], resume=False, force=False)
     write_url(f"{folder}/part-0-00000.parquet", b"")
     (folder / MANIFEST).unlink()
-    with pytest.raises(HandPoseError, match="has no manifest to resume from; pass --force"):
+    with pytest.raises(HandPoseError, match="has no manifest to resume from; pass `force=True`"):
         ShardedOutput(str(folder), {}, [], resume=True, force=False)
     (tmp_path / "file").write_text("")
     with pytest.raises(HandPoseError, match="is a file; expected a folder"):
@@ -267,7 +267,7 @@ def test_rows_equal_json_records(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--engine", "ray"], "--engine ray requires -o"),
+        (["--engine", "ray"], "`engine=ray` requires `output=...`"),
         (["--engine", "ray", "-o", "OUT", "--format", "csv"], "--engine ray writes Parquet"),
         (["--engine", "ray", "-o", "OUT", "--draw", "OUT"], "--engine ray writes Parquet"),
         (["--workers", "2"], "--address and --workers require --engine ray"),
