@@ -64,7 +64,7 @@ def open_writer(
             `table` for `parquet` is not installed, or the file cannot be resumed.
     """
     if format in _BINARY and path is None:
-        raise HandPoseError(f"{format} is a binary format; pass a file with `output=...`")
+        raise HandPoseError(f"{format} is a binary format; pass an output file with `output=...`")
     if format == "parquet":
         require_extra("table", "writing Parquet")
     if path is not None and path.exists() and not path.is_file():

@@ -7,16 +7,17 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from handpose.geometry.layouts import MSRA21
 from handpose.localization.network import MARGIN
+from handpose.synthetic.coarse_sensor import measure_coarsely
 from handpose.synthetic.hand_model import HandModel
 from handpose.synthetic.hands import SceneRange, SyntheticHands
 from handpose.synthetic.objects import Scene
 from handpose.synthetic.render import rasterize
-from handpose.synthetic.shapes import Box, Ellipsoid, Plane, orthonormal, product_with_rays, unit
+from handpose.synthetic.room_objects import RoomObjects
+from handpose.synthetic.shapes import Box, Ellipsoid, Plane, product_with_rays, unit
 from handpose.synthetic.skeleton import LANDMARKS, PARENTS
 
 _FLESH = 22.0  # mm: maximum distance of a point of the hand from its bones
@@ -46,9 +47,9 @@ class Rooms:
     Args:
         hand: The hand model; its device renders.
         poses: (P, B, 3) joint angles to draw from, degrees.
-        focal: focal length of the images, px.
-        size: (height, width) of the images, px.
-        seed: of everything.
+        focal: Focal length of the images, px.
+        size: Height and width of the images, px.
+        seed: Seed of all random samples.
     """
 
     def __init__(self, hand: HandModel, poses: Tensor, *, focal: float, size: tuple[int, int], seed: int = 0) -> None:
@@ -56,6 +57,7 @@ class Rooms:
         self.focal, self.size = focal, size
         self.device = hand.device
         self.generator = self._hands.generator
+        self._things = RoomObjects(self._hands.objects, self._hands.sampler, size, _VIEWS.upright)
 
     def batch(self, count: int) -> Views:
         """Return `count` images: rooms, windows of rooms, and hands without their surroundings."""
@@ -66,41 +68,41 @@ class Rooms:
         first = self._placed(count)
         principal = self._principal(first[2], windows)
         scene = Scene(*first, focal, principal)
-        there = sample.bernoulli(count, 0.92)
-        depth = self._drawn(scene, there.nonzero()[:, 0], mirrored=False)
+        has_first = sample.bernoulli(count, 0.92)
+        depth = self._drawn(scene, has_first.nonzero()[:, 0], mirrored=False)
         only = self._cut_off(scene, depth)
 
         other = self._beside(self._placed(count), scene.mass)
         second = Scene(*other, focal, principal)
-        there_too = sample.bernoulli(count, 0.35)
-        depth = torch.minimum(depth, self._drawn(second, there_too.nonzero()[:, 0], mirrored=True))
+        has_second = sample.bernoulli(count, 0.35)
+        depth = torch.minimum(depth, self._drawn(second, has_second.nonzero()[:, 0], mirrored=True))
 
         rays = self._tangents(principal)
-        for owner, shown in ((scene, there), (second, there_too)):
+        for owner, shown in ((scene, has_first), (second, has_second)):
             self._add(depth, rays, shown.nonzero()[:, 0], hands.objects.upper_arm(owner))
-            self._add(depth, rays, (shown & sample.bernoulli(count, 0.5)).nonzero()[:, 0], self._torso(owner))
+            self._add(depth, rays, (shown & sample.bernoulli(count, 0.5)).nonzero()[:, 0], self._things.torso(owner))
         for share, shapes in (
             (0.25, hands.objects.body(scene)),
             (0.12, hands.objects.held_object(scene)),
             (0.22, hands.objects.table(scene)),
-            (0.5, self._wall(scene, slant=0.2)),
-            (0.4, self._wall(scene, slant=0.8)),
+            (0.5, self._things.wall(scene, slant=0.2)),
+            (0.4, self._things.wall(scene, slant=0.8)),
         ):
             self._add(depth, rays, sample.bernoulli(count, share).nonzero()[:, 0], shapes)
         for _ in range(4):
-            place = self._thing(scene)
+            thing = self._things.thing(scene)
             boxes = sample.bernoulli(count, 0.5)
-            self._add(depth, rays, (boxes & sample.bernoulli(count, 0.6)).nonzero()[:, 0], [Box(*place)])
-            self._add(depth, rays, (~boxes & sample.bernoulli(count, 0.6)).nonzero()[:, 0], [Ellipsoid(*place)])
+            self._add(depth, rays, (boxes & sample.bernoulli(count, 0.6)).nonzero()[:, 0], [Box(*thing)])
+            self._add(depth, rays, (~boxes & sample.bernoulli(count, 0.6)).nonzero()[:, 0], [Ellipsoid(*thing)])
 
         depth = torch.where(alone[:, None, None], only, depth)
         depth = torch.where(cleaned[:, None, None], self._without_background(scene, depth), depth)
-        depth = self._sensed(depth, scene.mass[:, 2] / self.focal)
+        depth = measure_coarsely(depth, scene.mass[:, 2] / self.focal, sample)
         seen = torch.where(windows[:, None, None], self._window(scene), self._in_view(count))
         depth = torch.where(depth.isfinite() & seen, depth, 0.0)
 
         bones, centers = [], []
-        for owner, shown in ((scene, there), (second, there_too & ~alone)):
+        for owner, shown in ((scene, has_first), (second, has_second & ~alone)):
             bones.append(torch.where(shown[:, None, None], _along_bones(owner.landmarks), torch.inf))
             centers.append(torch.where(shown[:, None, None], owner.mass[:, None], torch.inf).expand_as(bones[-1]))
         views = Views(depth, principal, torch.cat(bones, dim=1), torch.cat(centers, dim=1))
@@ -220,102 +222,6 @@ class Rooms:
         u = (torch.arange(width, device=self.device) - (width - 1) / 2).abs()[None]
         return (u <= share[:, 0] * width / 2) & (v <= share[:, 1] * height / 2)
 
-    def _sensed(self, depth: Tensor, pixel_mm: Tensor) -> Tensor:
-        """Return the depth (N, h, w) that sensors measure at this resolution, `inf` for missing pixels.
-
-        Noise within a surface matters little here; coarse sensors, ragged silhouettes, pixels between two surfaces
-        and missing ones matter more.
-        """
-        sample, (count, height, width) = self._hands.sampler, depth.shape
-
-        def uniform(low: float, high: float) -> Tensor:
-            return sample.uniform(count, low, high, 1, 1)
-
-        def sometimes(share: float, value: Tensor) -> Tensor:
-            return value * sample.bernoulli(count, share)[:, None, None]
-
-        def chance() -> Tensor:
-            return sample.uniform(count, 0.0, 1.0, height, width)
-
-        # Sensors with fewer pixels than the image, whose matching windows shift silhouettes by a pixel.
-        ratio = 1.0 + sometimes(0.3, uniform(0.0, 1.2))
-        rows, columns = (torch.arange(length, device=self.device, dtype=depth.dtype) for length in (height, width))
-        ragged = sometimes(0.5, uniform(0.1, 0.6))
-        row, column = (
-            (((index / ratio).floor() + 0.5) * ratio - 0.5 + ragged * sample.normal(count, height, width))
-            .round()
-            .long()
-            .clamp(0, length - 1)
-            for index, length in ((rows[:, None], height), (columns[None], width))
-        )
-        depth = depth.flatten(1).gather(1, (row * width + column).flatten(1)).view_as(depth)
-
-        filled = depth.nan_to_num(posinf=5000.0)
-        neighbor = torch.where(chance() < 0.5, filled.roll(1, 2), filled.roll(-1, 1))
-        edge = (neighbor - filled).abs() > 6.0 * pixel_mm[:, None, None].clamp(min=3.0)
-        flying = sometimes(0.35, uniform(0.05, 0.4))
-        mixed = torch.lerp(filled, torch.minimum(neighbor, filled + 250.0), chance())
-        depth = torch.where(edge & (chance() < flying) & depth.isfinite(), mixed, depth)
-
-        meters = filled.clamp(max=2000.0) / 1000.0
-        depth = depth + (uniform(0.2, 2.0) + uniform(0.0, 6.0) * meters.square()) * sample.normal(count, height, width)
-        step = torch.exp(uniform(-2.5, 1.4)) * meters.square().clamp(min=0.3)
-        depth = (depth / step).round() * step
-
-        lost = edge & (chance() < sometimes(0.5, uniform(0.0, 0.6)))
-        lost |= chance() < sometimes(0.4, uniform(0.0, 0.05)) + sometimes(0.12, uniform(0.0, 0.6))
-        patches = F.interpolate(sample.normal(count, 1, 9, 12), (height, width), mode="bilinear")[:, 0]
-        lost |= patches > torch.where(sample.bernoulli(count, 0.15)[:, None, None], uniform(1.3, 2.4), 1e9)
-        # The projector's shadow: pixels behind an edge, on one side of it, are missing.
-        lost |= sample.bernoulli(count, 0.3)[:, None, None] & (filled > filled.roll(2, 2) + 25.0)
-        # Depth that was registered to a finer grid, where every second row or column is missing.
-        for index in (rows[:, None], columns[None]):
-            lost |= sample.bernoulli(count, 0.025)[:, None, None] & (index % 2.0 != 0)
-        return torch.where(lost, torch.inf, depth)
-
-    def _torso(self, scene: Scene) -> list[Ellipsoid]:
-        """Return a chest and a head at the end of the arm."""
-        sample, count = self._hands.sampler, len(scene.mass)
-        elbow = scene.vertices[:, -1]
-        shoulder = elbow + unit(elbow - scene.landmarks[:, 0]) * sample.uniform(count, 150.0, 350.0, 1)
-        away = unit(sample.normal(count, 3) * shoulder.new_tensor([1.0, 0.6, 0.6]))
-        chest = shoulder + 170.0 * away
-        up = shoulder.new_tensor([0.0, -1.0, 0.0]) + 0.25 * sample.normal(count, 3)
-        basis = orthonormal(unit(up))
-        radii = torch.cat([sample.uniform(count, 230.0, 340.0, 1), sample.uniform(count, 90.0, 200.0, 2)], dim=1)
-        head = chest + unit(up) * (radii[:, :1] + 90.0)
-        skull = sample.uniform(count, 0.8, 1.1, 1) * shoulder.new_tensor([120.0, 78.0, 92.0])
-        return [Ellipsoid(chest, radii, basis), Ellipsoid(head, skull, basis)]
-
-    def _wall(self, scene: Scene, *, slant: float) -> list[Plane]:
-        """Return a wall, a floor or a desk behind the hand, often within reach of the arm."""
-        hands, sample, count = self._hands, self._hands.sampler, len(scene.mass)
-        normal = sample.normal(count, 3) * slant
-        normal[:, 2] = normal[:, 2].abs() + 0.9 - slant
-        normal = unit(normal)
-        farthest = (hands.objects.fingers(scene) * normal[:, None]).sum(-1).amax(1)
-        anywhere = torch.exp(sample.uniform(count, math.log(20.0), math.log(2500.0)))
-        within_reach = sample.uniform(count, 150.0, 1100.0)
-        return [Plane(normal, farthest + torch.where(sample.bernoulli(count, 0.5), within_reach, anywhere))]
-
-    def _thing(self, scene: Scene) -> tuple[Tensor, Tensor, Tensor]:
-        """Return center, half sides and axes of a ball, stick, box or board of any size, anywhere in the image.
-
-        Objects that would hide the hand are moved behind it.
-        """
-        sample, count, (height, width) = self._hands.sampler, len(scene.mass), self.size
-        z = torch.exp(sample.uniform(count, math.log(200.0), math.log(3000.0)))
-        middle = (scene.mass.new_tensor([width, height]) / 2 - scene.principal) / self.focal
-        ray = middle + sample.uniform(count, -0.8, 0.8, 2)
-        center = torch.cat([ray, torch.ones_like(z)[:, None]], dim=1) * z[:, None]
-        radii = torch.exp(sample.uniform(count, math.log(8.0), math.log(260.0), 3))
-        # Move objects that would hide the hand behind it.
-        hides = (center - scene.mass).norm(dim=-1) < radii.amax(1) + 90.0
-        hides |= (ray - scene.mass[:, :2] / scene.mass[:, 2:]).norm(dim=-1) * z < radii.amax(1) + 60.0
-        behind = scene.mass[:, 2] + radii.amax(1) + sample.uniform(count, 40.0, 400.0)
-        center = torch.where((hides & (z < behind))[:, None], center * (behind / z)[:, None], center)
-        return center, radii, sample.rotations(count, _VIEWS.upright)
-
 
 def mirrored_views(views: Views) -> Views:
     """Mirror images, so that right hands become left hands."""
@@ -325,29 +231,32 @@ def mirrored_views(views: Views) -> Views:
     return Views(views.depth.flip(2), principal, views.bones * mirror, views.centers * mirror)
 
 
-def _along_bones(landmarks: Tensor, places: int = 3) -> Tensor:
-    """Points (N, P, 3) along the bones of hands with landmarks (N, L, 3), without the forearm."""
+def _along_bones(landmarks: Tensor, points: int = 3) -> Tensor:
+    """Return points (N, P, 3) along the bones of hands with landmarks (N, L, 3), without the forearm.
+
+    There are `points` of them on each bone.
+    """
     chains = [(parent, bone) for bone, parent in enumerate(PARENTS) if parent >= 0 and bone != 1]
     chains += [(LANDMARKS.index(name.replace("_tip", "_3")), i) for i, name in enumerate(LANDMARKS) if "_tip" in name]
     near, far = torch.tensor(chains, device=landmarks.device).T
-    share = torch.linspace(0.2, 1.0, places, device=landmarks.device)[:, None]
+    share = torch.linspace(0.2, 1.0, points, device=landmarks.device)[:, None]
     return (landmarks[:, near, None] * (1.0 - share) + landmarks[:, far, None] * share).flatten(1, 2)
 
 
 def hand_targets(points: Tensor, views: Views) -> tuple[Tensor, Tensor]:
-    """Which points are a hand's, and where its center is from there.
+    """Return which points lie on a hand, and the offsets from these points to its center.
 
     Args:
         points: (N, Q, 3) visible points, mm.
-        views: the images they are from.
+        views: The images that contain the points.
 
     Returns:
-        (N, Q) bool, and (N, Q, 3) mm to the hand's center, 0 for other points: z along the point's ray, x and y
-        across the image from there.
+        (N, Q) bool, and offsets (N, Q, 3) in mm, which are 0 for other points. z is the difference in depth; x and y
+        start where the ray through the point reaches the depth of the center.
     """
     distance, nearest = torch.cdist(points, views.bones.nan_to_num(posinf=1e6, neginf=1e6)).min(dim=2)
-    ours = distance < _FLESH
+    on_hand = distance < _FLESH
     center = views.centers.gather(1, nearest[..., None].expand(-1, -1, 3))
     on_ray = points * (center[..., 2:] / points[..., 2:].clamp(min=1.0))
     offsets = torch.cat([(center - on_ray)[..., :2], (center - points)[..., 2:]], dim=-1)
-    return ours, torch.where(ours[..., None], offsets, 0.0)
+    return on_hand, torch.where(on_hand[..., None], offsets, 0.0)

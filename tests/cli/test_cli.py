@@ -228,7 +228,7 @@ def test_version_and_module() -> None:
         (["predict", OPEN, "--format", "npz", "-o", "/proc/no/out.npz"], 2, "cannot be written"),
         (["predict", OPEN, "--box", "1,2"], 2, "--box X,Y,W,H"),
         (["predict", OPEN, "--center", "1,2,3", "--box", "1,2,3,4"], 2, "not both"),
-        (["predict", OPEN, "--format", "npz"], 2, "pass an output file with -o"),
+        (["predict", OPEN, "--format", "npz"], 2, "pass an output file with --output"),
         (["predict", OPEN, "--device", "abacus"], 2, "device must be auto, cpu, cuda"),
         (["predict", OPEN, "-o", "/proc/no/out.jsonl"], 2, "cannot be written"),
         (["predict", "s3://bucket/a.png"], 2, "read with --engine ray"),
