@@ -119,7 +119,7 @@ def _local_inputs(job: PredictJob) -> list[Path | Recording]:
         )
         paths |= dict.fromkeys(files)
     if job.topic is not None and not any(map(is_recording, paths)):
-        raise HandPoseError("a topic is that of a ROS bag, but no input is one; omit --topic")
+        raise HandPoseError("a topic is that of a ROS bag, but no input is one; omit `topic=...`")
     query = job.options.query
     return [
         open_recording(path, topic=job.topic, camera=query.camera, unit=query.unit)

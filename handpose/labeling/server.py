@@ -40,7 +40,7 @@ def serve(session: LabelingSession, host: str, port: int) -> LabelingServer:
     try:
         server = LabelingServer(session, host, port)
     except (OSError, OverflowError):
-        raise HandPoseError(f"{host}:{port}: cannot listen here; pass another --port or --host") from None
+        raise HandPoseError(f"{host}:{port}: cannot listen here; pass another `port=...` or `host=...`") from None
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 
