@@ -85,7 +85,10 @@ def show_hands(
     picture = draw_hands(depth, poses)
     overlay, records = picture[..., ::-1], [pose.to_dict() for pose in poses]
     if poses[0].status == "no_hand":
-        advice = "No hand was found. Show the whole hand at a distance of 15 to 120 cm, and check unit and camera."
+        advice = (
+            f"No hand was found: {poses[0].reason}. Show the whole hand at a distance of 15 to 120 cm, and check unit "
+            "and camera."
+        )
         return Shown(message_html(advice, "warning") + notes, overlay, records=records)
     results = [
         f"A {pose.hand} hand, {pose.xyz[:, 2].mean():.0f} mm from the camera. Status: {pose.status}." for pose in poses

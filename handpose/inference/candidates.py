@@ -10,11 +10,11 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.crop import HandCrop
 from handpose.geometry.rectification import rectify
-from handpose.inference.query import Query
+from handpose.inference.query import Box, Query
 from handpose.io.choices import HandOrAuto
-from handpose.localization.centers import center_in_box
+from handpose.localization.centers import FARTHEST_IN_BOX, center_in_box, pixels_in_box
 from handpose.localization.localizer import hand_candidates, nearest_first
-from handpose.localization.network import Votes
+from handpose.localization.network import FARTHEST, NEAREST, Votes
 
 _MAX_LOCATIONS = 3  # in one image
 _MIN_AREA_RATIO = 0.2  # to the area of the most likely location
@@ -32,7 +32,9 @@ class Candidates:
         hand_index: Index of the hand among those of the image.
         crops: The crops; empty if there is no hand.
         areas: The surface, in mm^2, that the localizer attributes to the hand of each crop; 1 if it was not asked.
-        depth: (H, W) mm, the image if the hand was localized in it, so that it may be cropped again.
+        depth: (H, W) mm, the image, so that it may be examined; None for a crop without its image.
+        is_localized: Whether the hand was localized in the image, so that it may be cropped again.
+        reason: Why there are no crops.
     """
 
     query: Query
@@ -42,6 +44,8 @@ class Candidates:
     crops: tuple[HandCrop, ...] = ()
     areas: tuple[float, ...] = ()
     depth: np.ndarray | None = None
+    is_localized: bool = False
+    reason: str = ""
 
 
 def find_candidates(depth: np.ndarray, query: Query, source: str, cube: float, votes: Votes) -> Candidates:
@@ -67,15 +71,18 @@ def find_candidates(depth: np.ndarray, query: Query, source: str, cube: float, v
             mirrored = _crops(image, pinhole, center, query, cube)
             crops += mirrored
             per_crop += [area] * len(mirrored)
-        return Candidates(query, camera, source, 0, tuple(crops), tuple(per_crop), depth)
+        reason = "" if crops else why_not_localized(depth)
+        return Candidates(query, camera, source, 0, tuple(crops), tuple(per_crop), depth, True, reason)
     given = query.center if query.box is None else center_in_box(depth, camera, query.box)
     if given is None or np.isnan(given).all():
-        return Candidates(query, camera, source)
+        reason = "the given hand center is invalid" if query.box is None else _why_not_in_box(depth, query.box)
+        return Candidates(query, camera, source, depth=depth, reason=reason)
     crops = _crops(image, pinhole, np.asarray(given), query, cube)
     # Without any surface in the cube, the network would return arbitrary joints.
     if not (np.abs(crops[0].patch) < 1.0).any():
-        return Candidates(query, camera, source)
-    return Candidates(query, camera, source, 0, tuple(crops), (1.0,) * len(crops))
+        reason = f"no depth value is within {cube / 2:.0f} mm of the given hand center"
+        return Candidates(query, camera, source, depth=depth, reason=reason)
+    return Candidates(query, camera, source, 0, tuple(crops), (1.0,) * len(crops), depth)
 
 
 def find_hands(
@@ -95,8 +102,28 @@ def find_hands(
     hands = []
     for index, center in enumerate(nearest_first(*hand_candidates(image, pinhole, max_hands, votes))):
         crops = _crops(image, pinhole, center, query, cube)
-        hands.append(Candidates(query, camera, source, index, tuple(crops), (1.0,) * len(crops)))
-    return hands or [Candidates(query, camera, source, depth=depth)]
+        hands.append(Candidates(query, camera, source, index, tuple(crops), (1.0,) * len(crops), depth))
+    return hands or [Candidates(query, camera, source, depth=depth, reason=why_not_localized(depth))]
+
+
+def why_not_localized(depth: np.ndarray) -> str:
+    """Return why no hand was found in a depth image (H, W) in mm."""
+    if not (depth > 0).any():
+        return "the image has no depth values"
+    if not ((depth > NEAREST) & (depth < FARTHEST)).any():
+        return f"no depth value is between {NEAREST:.0f} and {FARTHEST:,.0f} mm"
+    return "nothing in the image looks like a hand"
+
+
+def _why_not_in_box(depth: np.ndarray, box: Box) -> str:
+    """Return why a box contains no hand center."""
+    height, width = depth.shape
+    pixels = pixels_in_box(depth, box)
+    if not pixels.size:
+        return f"the box is outside of the image of {width} x {height} px"
+    if not (pixels > 0).any():
+        return "the box contains no depth values"
+    return f"no depth value in the box is between {NEAREST:.0f} and {FARTHEST_IN_BOX:,.0f} mm"
 
 
 def _crops(depth: np.ndarray, camera: Camera, center: np.ndarray, query: Query, cube: float) -> list[HandCrop]:

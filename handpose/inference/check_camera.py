@@ -8,7 +8,10 @@ from functools import lru_cache
 from handpose.geometry.camera import Camera
 from handpose.results.pose import PoseWarning
 
-_FIELD_OF_VIEW = (25.0, 120.0)  # degrees, of the longer side, of common depth cameras
+MAX_FIELD_OF_VIEW = 120.0
+"""Largest field of view of common depth cameras along the longer side of the image, in degrees."""
+
+_MIN_FIELD_OF_VIEW = 25.0  # degrees, likewise
 _MIN_CROPPED_FROM = 320  # px: smaller images may be crops, which have a narrow field of view
 _MAX_OFF_CENTER = 0.2  # of the image size, from its center to the principal point
 _CENTERED = 0.05  # of the image size: the principal point of most cameras is this close to the image center
@@ -45,8 +48,8 @@ def camera_warnings(given: Camera | None, camera: Camera) -> tuple[PoseWarning, 
         )
         found.append(PoseWarning("principal_point", text))
     view = field_of_view(camera)
-    narrow = view < _FIELD_OF_VIEW[0] and not given.width and max(camera.width, camera.height) >= _MIN_CROPPED_FROM
-    if narrow or view > _FIELD_OF_VIEW[1]:
+    narrow = view < _MIN_FIELD_OF_VIEW and not given.width and max(camera.width, camera.height) >= _MIN_CROPPED_FROM
+    if narrow or view > MAX_FIELD_OF_VIEW:
         text = f"a field of view of {view:.0f} degrees is unusual; fx and fy must be in pixels of this stream"
         found.append(PoseWarning("field_of_view", text))
     return tuple(found)

@@ -70,7 +70,7 @@ def decode(
 
 
 def no_hand(image: Candidates, config: JGRP2OConfig, model: str) -> HandPose:
-    """Return the pose of an image without candidates."""
+    """Return the pose of an image without candidates, with its reason."""
     return HandPose.no_hand(
         config.joint_layout,
         hand="right" if image.query.hand == "auto" else image.query.hand,
@@ -78,4 +78,5 @@ def no_hand(image: Candidates, config: JGRP2OConfig, model: str) -> HandPose:
         camera=image.camera,
         model=model,
         source=image.source,
+        reason=image.reason,
     )

@@ -14,15 +14,9 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.geometry.bones import bone_deviation
 from handpose.geometry.camera import Camera
+from handpose.inference.alternatives import disparity_error, other_units
 from handpose.inference.check_camera import camera_warnings, field_of_view
-from handpose.inference.check_image import (
-    DISPARITY,
-    INTERPOLATED,
-    is_disparity,
-    is_interpolated,
-    is_other_hand,
-    other_units,
-)
+from handpose.inference.check_image import DISPARITY, INTERPOLATED, is_interpolated, is_other_hand
 from handpose.inference.check_pose import SUPPORTED, is_supported
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import Query
@@ -154,7 +148,7 @@ def _check_values(depth: np.ndarray, query: Query, estimator: HandPoseEstimator,
     """Check whether the values are measured depth."""
     if is_interpolated(depth):
         return Finding("values", "warn", INTERPOLATED.message)
-    if is_disparity(depth, query, pose, estimator.predict_unchecked):
+    if disparity_error(depth, query, pose, estimator.predict_unchecked) is not None:
         return Finding("values", "fail", DISPARITY.message)
     return Finding("values", "ok", "look like measured depth")
 

@@ -37,7 +37,7 @@ def all_passes(
         predict: Returns the poses in crops, given the image of each crop.
     """
     passes = [[pose] for pose in poses]
-    previous = {i: pose for i, pose in enumerate(poses) if images[i].depth is not None}
+    previous = {i: pose for i, pose in enumerate(poses) if images[i].is_localized}
     for _ in range(_MAX_PASSES - 1):
         crops = {
             i: _crop_around(pose, depth)

@@ -120,8 +120,9 @@ class StagedEstimator:
         """
         checks: list[tuple[PoseWarning, ...]] = [()] * len(poses)
         if self.config.calibration is not None:  # without it, wrong poses look like good ones
-            implausible = hand_warnings(poses, [image.query for image in candidates], self.config.calibration)
-            reasons = self._memory.reasons(poses, candidates, self.predict_unchecked, self._predict)
+            calibration = self.config.calibration
+            implausible = hand_warnings(poses, [image.query for image in candidates], calibration)
+            reasons = self._memory.reasons(poses, candidates, calibration, self.predict_unchecked, self._predict)
             checks = [own + why for own, why in zip(implausible, reasons, strict=True)]
         checked = []
         for pose, image, found in zip(poses, candidates, checks, strict=True):

@@ -61,7 +61,7 @@ def npz_bytes(records: Sequence[Record]) -> bytes:
         data,
         source=np.array([record.source for record in records]),
         status=np.array([record.status for record in records]),
-        reason=np.array([record.reason if isinstance(record, FailedFrame) else "" for record in records]),
+        reason=np.array([record.reason for record in records]),
         model=column(lambda pose: pose.model, ""),
         layout=np.array([record.layout.name for record in records]),
         hand=column(lambda pose: pose.hand, ""),

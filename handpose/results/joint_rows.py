@@ -24,7 +24,7 @@ def joint_rows(record: Record) -> list[tuple[Any, ...]]:
     shared = (record.source, record.status, record.model, record.layout.name, record.hand)
     numbers = np.column_stack([record.xyz, record.uvz[:, :2], record.spread, record.error_mm])
     return [
-        (*shared, joint, *row, "", warning_codes(record), record.hand_index)
+        (*shared, joint, *row, record.reason, warning_codes(record), record.hand_index)
         for joint, row in zip(record.layout.joints, numbers.tolist(), strict=True)
     ]
 

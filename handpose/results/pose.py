@@ -64,6 +64,7 @@ class HandPose:
         time: Capture time in s, if the image is a frame of a recording.
         hand_index: Index of the hand among those in the image: nearest first, or by the id of the track.
         picture: Path of the picture that shows the pose, or empty.
+        reason: Why no hand was found, in one line; empty if there is a hand.
     """
 
     xyz: np.ndarray
@@ -82,6 +83,7 @@ class HandPose:
     time: float | None = None
     hand_index: int = 0
     picture: str = ""
+    reason: str = ""
 
     def __post_init__(self) -> None:
         if self.status not in _STATUSES or self.hand not in _HANDS:
@@ -105,14 +107,25 @@ class HandPose:
 
     @classmethod
     def no_hand(
-        cls, layout: JointLayout, *, hand: Hand, cube: float, camera: Camera, model: str = "", source: str = ""
+        cls,
+        layout: JointLayout,
+        *,
+        hand: Hand,
+        cube: float,
+        camera: Camera,
+        model: str = "",
+        source: str = "",
+        reason: str = "",
     ) -> HandPose:
-        """Return the result for an image without a hand: all values are NaN."""
+        """Return the result for an image without a hand, for a reason: all values are NaN."""
         nan = np.full((len(layout), 3), np.nan)
-        return cls(nan, nan, nan, nan[:, 0], layout, "no_hand", hand, nan[0], cube, camera, model, source)
+        return cls(
+            *(nan, nan, nan, nan[:, 0], layout, "no_hand", hand, nan[0], cube, camera, model, source), reason=reason
+        )
 
     def __repr__(self) -> str:
-        found = "no hand" if self.status == "no_hand" else f"{self.hand} hand at {self.center[2]:.0f} mm, {self.status}"
+        hand = f"{self.hand} hand at {self.center[2]:.0f} mm, {self.status}"
+        found = describe(self) if self.status == "no_hand" else hand
         return f"HandPose({found}, {len(self.layout)} {self.layout.name} joints)"
 
     def __getitem__(self, joint: str) -> np.ndarray:
@@ -160,7 +173,7 @@ class HandPose:
         return {} if self.status == "no_hand" else finger_states(self.xyz, self.layout)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the pose as JSON types; NaN becomes null. The key `picture` exists only if there is a picture."""
+        """Return the pose as JSON types; NaN becomes null. The keys `picture` and `reason` exist only if not empty."""
         return {
             "source": self.source,
             "status": self.status,
@@ -175,6 +188,7 @@ class HandPose:
             "warnings": [warning._asdict() for warning in self.warnings],
             **({} if self.time is None else {"time_s": self.time}),
             **({"picture": self.picture} if self.picture else {}),
+            **({"reason": self.reason} if self.reason else {}),
         }
 
     @classmethod
@@ -200,6 +214,7 @@ class HandPose:
                 warnings=tuple(PoseWarning(**warning) for warning in values.get("warnings", ())),
                 time=None if values.get("time_s") is None else float(values["time_s"]),
                 picture=str(values.get("picture") or ""),
+                reason=str(values.get("reason") or ""),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise HandPoseError(f"not a hand pose record: {describe_error(error)}") from None
@@ -264,9 +279,9 @@ def draw_hands(depth: np.ndarray, poses: Sequence[HandPose]) -> np.ndarray:
 
 
 def describe(pose: HandPose) -> str:
-    """Return side, distance in mm and mean expected error in mm of a hand as a line of text."""
+    """Return side, distance in mm and mean expected error in mm of a hand, or why there is none, as a line of text."""
     if pose.status == "no_hand":
-        return "no hand"
+        return f"no hand: {pose.reason}" if pose.reason else "no hand"
     error = np.mean(pose.error_mm)
     calibrated = "" if np.isnan(error) else f", ±{error:.0f} mm"
     uncertain = ", low confidence" if pose.status == "low_confidence" else ""

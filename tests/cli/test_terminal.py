@@ -39,7 +39,7 @@ def test_a_terminal_shows_a_line_per_image_and_a_summary(folder: Path, tmp_path:
     code, text = run_in_terminal("predict", folder, *CAMERA, "-o", "out.jsonl", "--draw", "pictures", cwd=tmp_path)
     lines = text.splitlines()
     assert code == 1
-    assert f"{folder / 'empty.npy'}  no hand -> pictures/empty.png" in lines
+    assert f"{folder / 'empty.npy'}  no hand: the image has no depth values -> pictures/empty.png" in lines
     assert any(
         re.fullmatch(rf"{folder}/open.png  right hand at 56\d mm, ±\d mm -> pictures/open.png", x) for x in lines
     )

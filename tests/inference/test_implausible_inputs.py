@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,6 +24,7 @@ from handpose import (
     HandTracker,
     InputWarning,
     predict_files,
+    read_depth,
 )
 from handpose.inference.candidates import Candidates
 from handpose.inference.check_camera import camera_warnings
@@ -97,6 +99,10 @@ def test_good_images_have_no_warnings(loaded: HandPoseEstimator) -> None:
         (PINCH[:, ::-1], {}, {"mirrored": "looks like a left hand"}),
         (PINCH[:, ::-1], {"hand": "auto"}, {}),
         (PINCH[:, ::-1], {"hand": "left"}, {}),
+        # The focal lengths of other cameras, which make the face in the background as large as a hand.
+        (STORED, {"camera": Camera(300, 300, CX, CY)}, {"focal_lengths": "fx 300 and fy 300"}),
+        (STORED, {"camera": Camera(340, 340, CX, CY, 640, 480)}, {"focal_lengths": "fx 340 and fy 340"}),
+        (PINCH, {"camera": Camera(310, 310, CX, CY), "box": (209, 158, 220, 220)}, {"focal_lengths": "fx 310"}),
     ],
 )
 def test_each_implausible_input_has_its_warning(
@@ -112,6 +118,39 @@ def test_each_implausible_input_has_its_warning(
         assert "\n" not in found[code]
     assert all(issubclass(warning.category, InputWarning) for warning in caught)
     assert {message for _, message in pose.warnings} <= {str(warning.message) for warning in caught}
+
+
+@pytest.mark.parametrize("fx", [300.0, 320.0, 340.0])
+@pytest.mark.parametrize("name", ["open", "pinch", "down"])
+def test_likely_focal_lengths_are_named(estimator: HandPoseEstimator, name: str, fx: float) -> None:
+    path = EXAMPLES / "sr305" / f"{name}.png"
+    with pytest.warns(InputWarning, match="check the camera's fx and fy"):
+        pose = estimator.predict(path, camera=replace(CAMERA, fx=fx, fy=fx), unit=UNIT)
+    (named,) = re.findall(r"but clear with about (\d+);", pose.warnings[0].message)
+    assert float(named) == pytest.approx(FX, rel=0.12)
+
+
+def test_of_several_hands_the_clearest_is_examined(estimator: HandPoseEstimator) -> None:
+    """A face that is taken for a second hand does not make the camera look wrong."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        estimator.predict_hands(STORED, camera=CAMERA, unit=UNIT, max_hands=2)
+    with pytest.warns(InputWarning, match="but clear with about"):
+        estimator.predict_hands(STORED, camera=replace(CAMERA, fx=310.0, fy=310.0), unit=UNIT, max_hands=2)
+
+
+def test_a_wrong_focal_length_is_not_a_wrong_side(estimator: HandPoseEstimator) -> None:
+    """An image is examined that looks more like a left hand, and still more like a right hand of another camera."""
+    depth = read_depth(EXAMPLES / "sr305" / "pinch.png", UNIT)
+    query, calibration = Query(replace(CAMERA, fx=310.0, fy=310.0)), estimator.config.calibration
+    image, pose = estimator.find(depth, query), estimator.predict_unchecked(depth, query)
+    left = replace(pose, hand="left", error_mm=np.full(21, 7.0))
+    assert calibration is not None
+    assert pose.error_mm.mean() > 14.0
+    ((found,),) = Memory().reasons([pose], [image], calibration, estimator.predict_unchecked, lambda *_: [left])
+    assert found.code == "focal_lengths"
+    ((found,),) = Memory().reasons([pose], [image], calibration, lambda *_: pose, lambda *_: [left])
+    assert found.code == "mirrored"
 
 
 def test_a_hand_of_implausible_location_or_size(estimator: HandPoseEstimator) -> None:
@@ -168,9 +207,11 @@ def test_doubtful_images_are_examined_more_and_more_rarely(estimator: HandPoseEs
     empty = np.zeros((48, 64), np.float32)
     image = Candidates(Query(), Camera.assumed(64, 48), depth=empty)
     (pose,) = estimator.poses([image])
-    memory, tried = Memory(), []
+    memory, tried, calibration = Memory(), [], estimator.config.calibration
+    assert calibration is not None
     for number in range(1, 101):
-        memory.reasons([pose], [image], lambda depth, query, n=number: tried.append(n) or pose, lambda *_: [])
+        predict = lambda depth, query, n=number: tried.append(n) or pose  # noqa: E731
+        memory.reasons([pose], [image], calibration, predict, lambda *_: [])
     assert sorted(set(tried)) == [1, 2, 4, 8, 16, 32, 64]
 
 

@@ -52,7 +52,7 @@ def test_bones_are_brighter_than_the_depth_map() -> None:
             replace(a_pose(), error_mm=np.full(21, np.nan), status="low_confidence"),
             "left hand at 400 mm, low confidence",
         ),
-        (records()[1], "no hand"),
+        (records()[1], "no hand: why"),
     ],
 )
 def test_the_legend(pose: HandPose, text: str, monkeypatch: pytest.MonkeyPatch) -> None:

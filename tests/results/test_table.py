@@ -23,7 +23,7 @@ def records() -> list[HandPose | FailedFrame]:
         *(MSRA21, "ok", "left", xyz.mean(axis=0), 250.0, CAMERA),
         **{"model": "m", "source": "a.png", "warnings": (PoseWarning("code", "why"),)},
     )
-    none = HandPose.no_hand(MSRA21, hand="right", cube=250.0, camera=CAMERA, source="b.png")
+    none = HandPose.no_hand(MSRA21, hand="right", cube=250.0, camera=CAMERA, source="b.png", reason="why")
     return [pose, none, FailedFrame("c.png", "not a depth image", MSRA21)]
 
 
