@@ -46,8 +46,8 @@ def benchmark(
             camera=Camera.parse(camera),
             unit=parse_unit(unit),
             model=model,
-            backends=backend or (),  # type: ignore[arg-type] # load_backend checks them
-            precisions=precision or ("float32",),  # type: ignore[arg-type] # load_backend checks them
+            backends=backend or (),  # type: ignore[arg-type] # load_runtime checks them
+            precisions=precision or ("float32",),  # type: ignore[arg-type] # load_runtime checks them
             views=views,  # type: ignore[arg-type] # the estimator checks it
             device=device,
             batch_sizes=batch_size or (1, 16, 64),

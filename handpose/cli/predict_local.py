@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from handpose.cli.console import activities, is_quiet, is_verbose, note, progress, say, show
+from handpose.cli.console import activities, is_quiet, is_verbose, note, progress, say, show, with_options
 from handpose.cli.signals import exit_on_broken_pipe, stop_on_signal
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _line(record: Record) -> str:
     from handpose.results.pose import describe
 
     if record.status == "error":
-        return f"{record.source}  failed: {record.reason.removeprefix(f'{record.source}: ')}"
+        return f"{record.source}  failed: {with_options(record.reason.removeprefix(f'{record.source}: '))}"
     return f"{record.source}  {describe(record)}" + (f" -> {record.picture}" if record.picture else "")
 
 

@@ -41,8 +41,15 @@ def report_page(
     error, success, axes, fingers, joints = map(_html_table, tables)
     images = {name: _image(name, figure) for name, figure in figures.items()}
     sections = [
-        *(error, success, images["success_rate"], images["error_histogram"]),
-        *(axes, fingers, images["per_finger"], joints, images["per_joint"]),
+        error,
+        success,
+        images["success_rate"],
+        images["error_histogram"],
+        axes,
+        fingers,
+        images["per_finger"],
+        joints,
+        images["per_joint"],
         "<h2>How to read the values</h2>",
         *map(_paragraph, notes),
         *(

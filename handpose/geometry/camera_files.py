@@ -32,8 +32,20 @@ _LENSES = ("d", "distortion", "distortioncoefficients", "distortioncoeffs", "dis
 _RADIAL = tuple(f"k{i}" for i in range(1, 7))
 _MAX_DEPTH = 4  # of nested sections
 _ATTRIBUTES = (
-    *("fx", "fy", "cx", "cy", "ppx", "ppy", "intrinsic_matrix", "width", "height", "model", "coeffs"),
-    *(*_RADIAL, "p1", "p2"),
+    "fx",
+    "fy",
+    "cx",
+    "cy",
+    "ppx",
+    "ppy",
+    "intrinsic_matrix",
+    "width",
+    "height",
+    "model",
+    "coeffs",
+    *_RADIAL,
+    "p1",
+    "p2",
 )
 
 Intrinsics = tuple[float, float, float, float, float, float, Distortion | None]

@@ -131,8 +131,11 @@ def open_own(path: Path, camera: Camera | None = None) -> Recording:
         path: The file.
         camera: Intrinsics, instead of those of the file.
     """
-    count = lambda: sum(message.topic == _IMAGE for message in _messages(path))  # noqa: E731
-    return Recording(path, count, lambda: _read(path, camera))
+    return Recording(path, partial(_count_frames, path), partial(_read, path, camera))
+
+
+def _count_frames(path: Path) -> int:
+    return sum(message.topic == _IMAGE for message in _messages(path))
 
 
 def _messages(path: Path) -> Iterator[McapMessage]:

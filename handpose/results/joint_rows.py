@@ -10,8 +10,23 @@ from handpose.results.pose import HandPose
 from handpose.results.records import FailedFrame, Record
 
 CSV_COLUMNS = (
-    *("source", "status", "model", "layout", "hand", "joint"),
-    *("x_mm", "y_mm", "z_mm", "u", "v", "spread_x_mm", "spread_y_mm", "spread_z_mm", "error_mm", "reason", "warnings"),
+    "source",
+    "status",
+    "model",
+    "layout",
+    "hand",
+    "joint",
+    "x_mm",
+    "y_mm",
+    "z_mm",
+    "u",
+    "v",
+    "spread_x_mm",
+    "spread_y_mm",
+    "spread_z_mm",
+    "error_mm",
+    "reason",
+    "warnings",
     "hand_index",
 )
 """Columns of the CSV format and of data frames."""

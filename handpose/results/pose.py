@@ -94,9 +94,9 @@ class HandPose:
         if not 0 < self.cube < float("inf"):
             raise HandPoseError(f"the side of the cube must be above 0 mm, got {self.cube}")
         joints, has_hand = len(self.layout), self.status != "no_hand"
-        for name, shape in (("xyz", (joints, 3)), ("uvz", (joints, 3)), ("spread", (joints, 3)),
-                            ("error_mm", (joints,)), ("center", (3,))):  # fmt: skip
-            array = getattr(self, name)
+        others = {"error_mm": (joints,), "center": (3,)}
+        for name in _ARRAYS:
+            array, shape = getattr(self, name), others.get(name, (joints, 3))
             if array.shape != shape:
                 raise HandPoseError(f"{name} of a {self.layout.name} pose must be {shape}, got {array.shape}")
             uncalibrated = name == "error_mm" and np.isnan(array).all()

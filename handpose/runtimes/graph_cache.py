@@ -66,7 +66,9 @@ def cached_graph(
             before, after = exported.int8_error_mm
             _log.info(
                 "%s: 8-bit quantization changes the mean joint error on synthetic crops from %.2f to %.2f mm",
-                *(weights.name, before, after),
+                weights.name,
+                before,
+                after,
             )
 
     def read(file: Path) -> _Content:

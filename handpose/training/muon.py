@@ -13,8 +13,14 @@ _ITERATIONS = 5
 
 # First and last layers of the networks, and the graph matrix, which is not a kernel.
 _NOT_HIDDEN = (
-    *("stem.conv.weight", "vote.weight", "offsets.weight", "latent.weight", "attention.1.weight", "graph_matrix"),
-    *("enter.weight", "votes.weight"),
+    "stem.conv.weight",
+    "vote.weight",
+    "offsets.weight",
+    "latent.weight",
+    "attention.1.weight",
+    "graph_matrix",
+    "enter.weight",
+    "votes.weight",
 )
 
 
