@@ -32,9 +32,9 @@ def ablate(
     seed: Annotated[int, typer.Option(metavar="N", help="Random seed of weights and data.")] = 1,
     device: Device = "auto",
 ) -> None:
-    """Train the variants of the paper's ablations on synthetic hands.
+    """Train the variants of the paper's ablations.
 
-    Prints the results with those of the paper.
+    They are trained on synthetic hands. Prints the results with those of the paper.
 
     Requires the extra `train` on first use. Ctrl-C saves a checkpoint; the same command resumes the training.
     """

@@ -31,7 +31,7 @@ def adapt(
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Adapt a model to your camera with frames that have no labels.
+    """Adapt a model to your camera without labels.
 
     The model labels the frames in its most accurate mode, and is trained on the labels that it is confident about. The
     result is kept only if it is better by measures that need no labels, and not clearly worse on synthetic images.

@@ -34,7 +34,10 @@ def benchmark(
     repeats: Annotated[int, typer.Option(metavar="N", min=1, help="Calls per stage.")] = 200,
     as_json: Json = False,
 ) -> None:
-    """Measure the duration of each stage and the peak memory of each backend."""
+    """Measure the speed of each stage and backend.
+
+    Also measures the peak memory of each backend.
+    """
     import json
 
     from handpose.evaluation.speed import benchmark

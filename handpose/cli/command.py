@@ -1,11 +1,12 @@
-"""Features of all commands: short and long help options, verbosity, and former names of options."""
+"""Features of all commands: short and long help options, verbosity, and groups of options."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand
@@ -15,9 +16,6 @@ from handpose.errors import HandPoseError
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 """Settings of the help text of a command."""
-
-_FORMER = {"train": {"--batch": "--batch-size"}, "evaluate": {"--dataset": "--data"}}
-"""Former names of options, which are still accepted, by command."""
 
 WINDOW = "window"
 """The value that `--view` gets if it is passed without one."""
@@ -29,16 +27,13 @@ def _is_view(following: list[str]) -> bool:
 
 
 class Command(TyperCommand):
-    """A command that accepts the former names of its options, and `--view` with and without a value."""
+    """A command that accepts `--view` with and without a value."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the arguments, with former names replaced."""
-        names = _FORMER.get(self.name or "", {})
+        """Parse the arguments."""
         for number, argument in enumerate(args):
             if argument == "--":
                 break
-            name, equals, value = argument.partition("=")
-            args[number] = f"{names.get(name, name)}{equals}{value}"
             if self.name == "live" and argument == "--view" and not _is_view(args[number + 1 : number + 2]):
                 args[number] = f"--view={WINDOW}"
         return super().parse_args(ctx, args)
@@ -48,24 +43,41 @@ _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only results,
 _Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print more messages.")]
 
 
-def with_verbosity(command: Callable[..., None]) -> Callable[..., None]:
-    """Return a command with the options --quiet and --verbose."""
+def as_command(function: Callable[..., None]) -> Callable[..., None]:
+    """Return a function whose parameters are the options of a command.
 
-    @functools.wraps(command)
+    These are the parameters of `function`, in which the fields of a dataclass replace a parameter of its type, and
+    --quiet and --verbose.
+    """
+    own = inspect.signature(function, eval_str=True).parameters
+    groups: dict[str, Any] = {
+        name: each.annotation for name, each in own.items() if dataclasses.is_dataclass(each.annotation)
+    }
+
+    @functools.wraps(function)
     def run(*, quiet: bool, verbose: bool, **options: Any) -> None:
         if quiet and verbose:
             raise HandPoseError("pass --quiet or --verbose, not both")
         set_verbosity("quiet" if quiet else "verbose" if verbose else "normal")
-        command(**options)
+        for name, group in groups.items():
+            options[name] = group(**{field.name: options.pop(field.name) for field in dataclasses.fields(group)})
+        function(**options)
 
-    own = inspect.signature(command, eval_str=True)
-    more = {"quiet": _Quiet, "verbose": _Verbose}
-    kind = inspect.Parameter.KEYWORD_ONLY
-    run.__signature__ = own.replace(  # type: ignore[attr-defined]
-        parameters=[
-            *(parameter.replace(kind=kind) for parameter in own.parameters.values()),
-            *(inspect.Parameter(name, kind, default=False, annotation=each) for name, each in more.items()),
-        ]
-    )
-    run.__annotations__ = {name: each.annotation for name, each in run.__signature__.parameters.items()}  # type: ignore[attr-defined]
+    parameters: list[inspect.Parameter] = []
+    for name, each in own.items():
+        parameters += _fields(groups[name]) if name in groups else [each.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
+    parameters += [_option("quiet", False, _Quiet), _option("verbose", False, _Verbose)]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
+
+
+def _fields(group: Any) -> Iterator[inspect.Parameter]:
+    """Yield the fields of a group of options as parameters."""
+    annotations = get_type_hints(group, include_extras=True)
+    for field in dataclasses.fields(group):
+        yield _option(field.name, field.default, annotations[field.name])
+
+
+def _option(name: str, default: object, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

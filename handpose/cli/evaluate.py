@@ -2,68 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from handpose.cli.console import activities, show
-from handpose.cli.options import (
-    Backend,
-    Centers,
-    Data,
-    Device,
-    Force,
-    Json,
-    Precision,
-    Root,
-    Subject,
-    TestShare,
-    Views,
-    Workers,
-    open_data,
-    subjects_of,
-)
+from handpose.cli.groups import Engine, LabeledData
+from handpose.cli.options import Force, Json
 from handpose.errors import HandPoseError
 
 if TYPE_CHECKING:
-    from handpose.datasets.dataset import HandDataset
+    from handpose.evaluation.report import Report
     from handpose.inference.estimator import HandPoseEstimator
 
 
 def evaluate(
+    data: LabeledData,
+    engine: Engine,
     model: Annotated[
         list[str] | None,
         typer.Option(
-            "--model",
-            "-m",
-            metavar="MODEL",
-            help="As in `handpose predict`; repeatable.",
-            show_default="by data",
+            "--model", "-m", metavar="MODEL", help="As in `handpose predict`; repeatable.", show_default="by data"
         ),
     ] = None,
-    data: Annotated[
-        Data,
-        typer.Option(
-            metavar="DATA",
-            help="synthetic, icvl, nyu, msra or records.",
-        ),
-    ] = "synthetic",
-    root: Root = None,
     frames: Annotated[int, typer.Option(metavar="N", min=1, help="Number of synthetic images, at most 2,000.")] = 2000,
-    centers: Centers = "refined",
     cube: Annotated[float | None, typer.Option(metavar="MM", help="Side of all cubes.", show_default="by data")] = None,
     protocol: Annotated[
         Literal["paper"] | None,
         typer.Option(metavar="paper", help="The paper's: cubes of 250 mm for NYU, all subjects of MSRA."),
     ] = None,
-    subject: Subject = None,
-    test_share: TestShare = 0.0,
-    workers: Workers = 0,
-    device: Device = "auto",
-    backend: Backend = "auto",
-    precision: Precision = "float32",
-    views: Views = 1,
     predictions: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="Evaluate a prediction file, not a model; repeatable.")
     ] = None,
@@ -79,9 +48,10 @@ def evaluate(
     ] = None,
     force: Force = False,
 ) -> None:
-    """Evaluate models on synthetic images or a data set, or evaluate predictions.
+    """Evaluate models, or files of predictions.
 
-    HTML reports and plots require the extra `plot`; synthetic images require the extra `train` on first use.
+    Models are evaluated on synthetic images or on a data set. HTML reports and plots require the extra `plot`;
+    synthetic images require the extra `train` on first use.
     """
     import json
 
@@ -89,32 +59,19 @@ def evaluate(
 
     check_outputs(report or (), plots, force=force)
     if predictions:
-        if ground_truth is None or data == "synthetic":
+        if ground_truth is None or data.data == "synthetic":
             raise HandPoseError("--predictions requires --ground-truth FILE and --data icvl|nyu|msra")
         from handpose.evaluation.compare import compare_files
 
-        result = compare_files(data, ground_truth, predictions)
+        result = compare_files(data.data, ground_truth, predictions)
     else:
-        from handpose.evaluation.evaluate import evaluate, evaluate_parts
-
         if protocol == "paper":
-            if cube is not None or data == "synthetic":
+            if cube is not None or data.data == "synthetic":
                 raise HandPoseError("--protocol paper is for data sets and determines the cubes; omit --cube")
-            cube = 250.0 if data == "nyu" else None
-            subject = "all" if data == "msra" and subject is None else subject
-        subjects = subjects_of(data, subject)
-        datasets: list[HandDataset] = []
-        if data != "synthetic":
-            datasets = [open_data(data, root, "test", centers, one, cube, test_share) for one in subjects]
-        names = model or ["msra" if not datasets else datasets[0].layout.name]
-        options = {"device": device, "backend": backend, "precision": precision, "views": views}
-        with activities():
-            models = [_load_model(name, subjects, options) for name in names]
-            if not datasets:
-                estimators = [estimator for _, (estimator,) in models]
-                result = evaluate(estimators, frames=frames, predictions=write_predictions)
-            else:
-                result = evaluate_parts(models, datasets, workers=workers, predictions=write_predictions, force=force)
+            cube = 250.0 if data.data == "nyu" else None
+            if data.data == "msra" and data.subject is None:
+                data = dataclasses.replace(data, subject="all")
+        result = _evaluate_models(model, data, engine, frames, cube, write_predictions, force)
     show(json.dumps(result.to_dict()) if as_json else result.table())
     for path in report or ():
         result.write(path, force=force)
@@ -122,12 +79,31 @@ def evaluate(
         result.plot(plots, force=force)
 
 
-def _load_model(name: str, subjects: list[int | None], options: dict[str, Any]) -> tuple[str, list[HandPoseEstimator]]:
-    """Return the name of a model, and its estimator for each subject: its own, or the same for all of them."""
-    from handpose.inference.estimator import HandPoseEstimator
+def _evaluate_models(
+    names: list[str] | None,
+    data: LabeledData,
+    engine: Engine,
+    frames: int,
+    cube: float | None,
+    predictions: Path | None,
+    force: bool,
+) -> Report:
+    """Evaluate models on a data set or on synthetic images."""
+    from handpose.evaluation.evaluate import evaluate, evaluate_parts
 
+    subjects = data.subjects()
+    datasets = [dataset for one in subjects if (dataset := data.open("test", one, cube)) is not None]
+    names = names or ["msra" if not datasets else datasets[0].layout.name]
+    with activities():
+        models = [_load_model(name, subjects, engine) for name in names]
+        if datasets:
+            return evaluate_parts(models, datasets, workers=data.workers, predictions=predictions, force=force)
+        return evaluate([estimator for _, (estimator,) in models], frames=frames, predictions=predictions)
+
+
+def _load_model(name: str, subjects: list[int | None], engine: Engine) -> tuple[str, list[HandPoseEstimator]]:
+    """Return the name of a model, and its estimator for each subject: its own, or the same for all of them."""
     if len(subjects) > 1 and (Path(name) / "P0").is_dir():
-        folders = [Path(name) / f"P{one}" for one in subjects]
-        return Path(name).name, [HandPoseEstimator.from_pretrained(folder, **options) for folder in folders]
-    estimator = HandPoseEstimator.from_pretrained(name, **options)
+        return Path(name).name, [engine.load(str(Path(name) / f"P{one}")) for one in subjects]
+    estimator = engine.load(name)
     return estimator.name, [estimator] * len(subjects)

@@ -40,11 +40,11 @@ def finetune(
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Improve a model with about 50 or more labeled frames of your own.
+    """Improve a model with labeled frames of your own.
 
-    A fifth of the frames, in complete sequences, is held out to stop the training and to measure the result. Half of
-    the training crops are synthetic, which keeps the model from getting worse on other cameras. Requires the extra
-    `train` on first use. The same command resumes an interrupted training.
+    About 50 or more frames are needed. A fifth of them, in complete sequences, is held out to stop the training and to
+    measure the result. Half of the training crops are synthetic, which keeps the model from getting worse on other
+    cameras. Requires the extra `train` on first use. The same command resumes an interrupted training.
     """
     from handpose.adaptation.finetune import finetune
     from handpose.datasets.records import RecordDataset

@@ -23,9 +23,10 @@ def import_labels(
     hand: Annotated[Hand, typer.Option(help="Which hand the images show.")] = "right",
     force: Force = False,
 ) -> None:
-    """Convert labels of other tools to records for train, evaluate and finetune.
+    """Convert labels of other tools to records.
 
-    The lines of a text file belong to the depth files in the order of their names. COCO files name their images.
+    They are data for train, evaluate and finetune. The lines of a text file belong to the depth files in the order of
+    their names. COCO files name their images.
     """
     from handpose.datasets.label_import import records_from_coco, records_from_uvd
     from handpose.geometry.camera import Camera

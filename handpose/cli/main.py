@@ -13,7 +13,7 @@ from handpose.cli.benchmark import benchmark
 from handpose.cli.calibrate import calibrate
 from handpose.cli.cameras import cameras
 from handpose.cli.check import check
-from handpose.cli.command import HELP, Command, with_verbosity
+from handpose.cli.command import HELP, Command, as_command
 from handpose.cli.console import say, set_verbosity, warnings_as_lines
 from handpose.cli.demo import demo
 from handpose.cli.evaluate import evaluate
@@ -42,7 +42,7 @@ for command in (
     *(label, import_labels, finetune, adapt),
     *(train, evaluate, calibrate, ablate, train_localizer),
 ):
-    app.command(cls=Command, context_settings=HELP)(with_verbosity(command))
+    app.command(cls=Command, context_settings=HELP)(as_command(command))
 
 
 @app.callback()

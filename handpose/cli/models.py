@@ -8,12 +8,15 @@ from typing import Annotated
 import typer
 
 from handpose.cli.console import note, show
-from handpose.cli.options import Force, Json, one_output
+from handpose.cli.options import Force, Json
 from handpose.io.choices import LayoutName
 
 
 def models(as_json: Json = False) -> None:
-    """List the built-in weights with license, measured errors and file."""
+    """List the built-in weights.
+
+    Prints their license, measured errors and file.
+    """
     import dataclasses
     import json
 
@@ -34,7 +37,10 @@ def models(as_json: Json = False) -> None:
 def download(
     name: Annotated[str, typer.Argument(metavar="MODEL", help="Built-in model, or OWNER/REPO[@REVISION] on the Hub.")],
 ) -> None:
-    """Download weights into the cache, and print their file and its sha256."""
+    """Download weights into the cache.
+
+    Prints their file and its sha256.
+    """
     from handpose.weights.resolve import find_weights
 
     weights = find_weights(name)
@@ -48,7 +54,10 @@ def publish(
     ],
     repo: Annotated[str, typer.Argument(metavar="OWNER/REPO", help="Repository; created if it does not exist.")],
 ) -> None:
-    """Upload a model folder to the Hub, and print its revision and sha256. Authentication uses HF_TOKEN."""
+    """Upload a model folder to the Hub.
+
+    Prints its revision and sha256. Authentication uses HF_TOKEN.
+    """
     from handpose.weights.publish import publish_weights
 
     revision, sha256 = publish_weights(folder, repo)
@@ -58,18 +67,14 @@ def publish(
 def convert(
     prefix: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Path without .index or .data-00000-of-00001.")],
     layout: Annotated[LayoutName, typer.Option(help="Joint layout of the checkpoint.")],
-    positional: Annotated[Path | None, typer.Argument(metavar="FOLDER", hidden=True)] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Model folder to write.")
-    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Model folder to write.")],
     force: Force = False,
 ) -> None:
-    """Convert a checkpoint of the original authors to a model folder.
+    """Convert a checkpoint of the original authors.
 
-    TensorFlow is not required.
+    Writes a model folder. TensorFlow is not required.
     """
     from handpose.weights.tensorflow_import import convert
 
-    out = one_output(output, positional, "-o FOLDER")
-    convert(prefix, out, layout, force=force)
-    note(f"{out}: wrote config.json and model.safetensors; use it with handpose predict -m {out}")
+    convert(prefix, output, layout, force=force)
+    note(f"{output}: wrote config.json and model.safetensors; use it with handpose predict -m {output}")

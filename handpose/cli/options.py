@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from handpose.datasets.records import RecordDataset
     from handpose.geometry import camera as cameras
     from handpose.io.depth.units import DepthUnit
-    from handpose.results.keypoint_records import KeypointFormat
 
 Model = Annotated[
     str,
@@ -47,7 +46,9 @@ Meters = Annotated[bool, typer.Option("--meters", help="Add `keypoints` in meter
 Extrinsics = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Add `keypoints` in another frame: 4 x 4 camera pose in meters.")
 ]
-Data = Literal["synthetic", DatasetName]
+Data = Annotated[
+    Literal["synthetic", DatasetName], typer.Option(metavar="DATA", help="synthetic, icvl, nyu, msra or records.")
+]
 BatchSize = Annotated[int, typer.Option(metavar="N", min=1, help="Batch size of the network.")]
 Root = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Folder of the data set, or .jsonl file of records.")]
 Centers = Annotated[str, typer.Option(metavar="CENTERS", help="refined, truth, localize, or a folder.")]
@@ -79,16 +80,6 @@ def parse_unit(text: str) -> DepthUnit:
     return units.parse_unit(text)
 
 
-def parse_keypoints(joints: choices.JointOrder | None, meters: bool, extrinsics: Path | None) -> KeypointFormat | None:
-    """Parse `--joints`, `--meters` and `--extrinsics`; None if no option is given."""
-    if joints is None and not meters and extrinsics is None:
-        return None
-    from handpose.geometry.hand_frames import read_extrinsics
-    from handpose.results.keypoint_records import KeypointFormat
-
-    return KeypointFormat(joints, "m" if meters else "mm", None if extrinsics is None else read_extrinsics(extrinsics))
-
-
 def parse_numbers(text: str, count: int, what: str) -> tuple[float, ...]:
     """Parse exactly `count` comma-separated numbers; `what` names the option in the error."""
     try:
@@ -98,26 +89,6 @@ def parse_numbers(text: str, count: int, what: str) -> tuple[float, ...]:
     if len(numbers) != count:
         raise HandPoseError(f"expected {what}, got {text!r}")
     return numbers
-
-
-def subjects_of(name: Data, subject: str | None) -> list[int | None]:
-    """Return the test subjects that `--subject` specifies; None stands for a data set without subjects."""
-    from handpose.datasets.msra import SUBJECTS
-
-    if subject == "all" and name == "msra":
-        return [*range(SUBJECTS)]
-    if subject is not None and not subject.isdecimal():
-        raise HandPoseError(f"--subject must be 0 to {SUBJECTS - 1}, or all with --data msra, got {subject!r}")
-    return [None if subject is None else int(subject)]
-
-
-def one_output(option: Path | None, positional: Path | None, expected: str) -> Path:
-    """Return the output of a command, which older versions took as an argument."""
-    if option is None and positional is None:
-        raise HandPoseError(f"expected {expected}")
-    if option is not None and positional is not None:
-        raise HandPoseError(f"got two outputs, {option} and {positional}; expected {expected}")
-    return option or positional  # type: ignore[return-value]
 
 
 def open_data(

@@ -6,6 +6,7 @@ import contextlib
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,7 @@ def run_local(job: PredictJob, format: Format | None, draw: Path | None, html: P
                 counts[state.records[0].status] += 1
                 for record in state.records:
                     if has_lines:
-                        show(_line(record))
+                        show(_line(record, state.written))
                     elif record.status == "error":
                         say(f"error: {record.reason}")
                 if bar is not None:
@@ -73,13 +74,13 @@ def run_local(job: PredictJob, format: Format | None, draw: Path | None, html: P
         raise typer.Exit(1)
 
 
-def _line(record: Record) -> str:
-    """Return the result of an image as a line of readable text."""
+def _line(record: Record, written: Sequence[Path]) -> str:
+    """Return the result of an image, and the files that show it, as a line of readable text."""
     from handpose.results.pose import describe
 
     if record.status == "error":
         return f"{record.source}  failed: {with_options(record.reason.removeprefix(f'{record.source}: '))}"
-    return f"{record.source}  {describe(record)}" + (f" -> {record.picture}" if record.picture else "")
+    return f"{record.source}  {describe(record)}" + (f" -> {', '.join(map(str, written))}" if written else "")
 
 
 def _summary(counts: Counter[str], rate: float, output: str | None) -> str:

@@ -2,82 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from handpose.cli.console import activities, is_first_process, note, print_row
-from handpose.cli.options import (
-    Centers,
-    Data,
-    Device,
-    Force,
-    Root,
-    Subject,
-    TestShare,
-    Workers,
-    open_data,
-    prepare_records,
-    subjects_of,
-)
+from handpose.cli.groups import LabeledData
+from handpose.cli.options import Device, Force
+from handpose.cli.recipe import Recipe
 from handpose.cli.signals import stop_on_signal
-from handpose.errors import HandPoseError
-from handpose.io.choices import LayoutName, Optimizer
+from handpose.io.choices import LayoutName
 from handpose.io.extras import require_extra
 from handpose.io.outputs import refuse_existing
 
 if TYPE_CHECKING:
-    from handpose.datasets.dataset import HandDataset
-    from handpose.training.config import TrainingConfig
+    from handpose.training.pose_task import PoseTask
+    from handpose.weights.folder import Weights
 
-_Recipe = Literal["rendered", "paper"]
+_OUTPUT_FILE = "output.txt"
+"""File in the folder of a run that contains the path of its model, which the resumed run may therefore replace."""
 
 
 def train(
     run: Annotated[Path, typer.Argument(metavar="FOLDER", help="Training run; resumed if it exists.")],
-    data: Annotated[Data, typer.Option(metavar="DATA", help="synthetic, icvl, nyu, msra or records.")] = "synthetic",
-    root: Root = None,
+    data: LabeledData,
+    recipe: Recipe,
     layout: Annotated[LayoutName, typer.Option(help="Joint layout of the synthetic hands.")] = "msra",
-    centers: Centers = "refined",
-    subject: Subject = None,
-    test_share: TestShare = 0.0,
-    workers: Workers = 0,
-    recipe: Annotated[
-        _Recipe | None,
-        typer.Option(help="Training settings.", show_default="paper with data sets"),
-    ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Total number of steps; determines the schedule."),
-    ] = None,
     start: Annotated[
         str | None,
         typer.Option(metavar="MODEL", help="Initial weights, as --model in `handpose predict`."),
     ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(metavar="N", min=2, help="Batch size.", show_default="that of the recipe")
-    ] = None,
-    optimizer: Annotated[
-        Optimizer | None, typer.Option(help="Optimizer.", show_default="muon; adam with the paper's recipe")
-    ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(metavar="RATE", help="Peak learning rate.", show_default="that of the recipe")
-    ] = None,
-    validation: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SHARE", min=0.0, max=0.5, help="Share of frames for validation.", show_default="by recipe"
-        ),
-    ] = None,
-    validate_every: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Number of steps between validations.")
-    ] = None,
     max_minutes: Annotated[
         float | None, typer.Option(metavar="MINUTES", help="Stop after this time and save a checkpoint.")
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Random seed of weights and data.")] = 1,
     device: Device = "auto",
     compile: Annotated[bool, typer.Option("--compile", help="Compile the network with torch.compile.")] = False,
     sync_batchnorm: Annotated[
@@ -87,7 +48,7 @@ def train(
         bool, typer.Option("--tensorboard", help="Also log for TensorBoard (extra `tensorboard`).")
     ] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Model folder to write after the last step.")
+        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Model folder to write at the end.")
     ] = None,
     force: Force = False,
 ) -> None:
@@ -98,76 +59,67 @@ def train(
     other, in the folders P0 to P8 of the run and of the output.
 
     A checkpoint is saved before every validation, after --max-minutes, on Ctrl-C and on SIGTERM; the same command
-    resumes the training. Exit code: 0 success or --max-minutes, 130 Ctrl-C, 143 SIGTERM, 2 usage error.
+    resumes the training. The model folder is written after the last step, and after --max-minutes. Exit code: 0 success
+    or --max-minutes, 130 Ctrl-C, 143 SIGTERM, 2 usage error.
     """
-    import contextlib
     import math
     import time
 
-    from handpose.network.config import JGRP2OConfig
     from handpose.training import trainer
     from handpose.training.distributed import process_group, training_device
-    from handpose.training.on_real import dataset_task
-    from handpose.training.pose_task import write_model
     from handpose.weights.resolve import find_weights
 
-    subjects = subjects_of(data, subject)
+    subjects = data.subjects()
     folders = _folders(run, output, subjects, force)
     if tensorboard:
         require_extra("tensorboard", "--tensorboard")
     device = training_device(device)
     weights = None if start is None else find_weights(start)
-    options = {"batch": batch_size, "learning_rate": learning_rate, "validate_every": validate_every, "steps": steps}
-    changes = {name: value for name, value in options.items() if value is not None}
     end = math.inf if max_minutes is None else time.monotonic() + 60.0 * max_minutes
     signals: list[int] = []
-
-    def train_one(run: Path, subject: int | None, device: str) -> tuple[int, int]:
-        """Train one network, and return the number of completed steps and the total number of steps."""
-        dataset, held_out, model = None, None, JGRP2OConfig(layout)
-        if data != "synthetic":
-            dataset = open_data(data, root, "train", centers, subject, test_share=test_share)
-            model = JGRP2OConfig(dataset.layout.name, cube=float(dataset.cubes.max()))
-            share = (0.02 if recipe == "rendered" else 0.0) if validation is None else validation
-            dataset, held_out = _prepare(dataset, share)
-        config = _training_config(dataset, recipe, optimizer, changes, seed)
-        with contextlib.ExitStack() as stack:
-            if dataset is None:
-                from handpose.training.on_synthetic import synthetic_task
-
-                task = synthetic_task(model, config, device, start=weights)
-            else:
-                task = stack.enter_context(
-                    dataset_task(model, config, dataset, device, held_out=held_out, workers=workers, start=weights)
-                )
-            stops = stack.enter_context(
-                stop_on_signal(f"{run}: stopping after this step; press Ctrl-C again to stop at once")
-            )
-            done = trainer.train(
-                run,
-                task,
-                _report(run, tensorboard),
-                max_minutes=(end - time.monotonic()) / 60.0,
-                should_stop=lambda: bool(stops),
-                compile=compile,
-                sync_batchnorm=sync_batchnorm,
-            )
-            signals.extend(stops)
-        return done, config.steps
-
     with process_group(device) as own_device, activities():
-        for one, (folder, model_folder) in folders.items():
+        for one, (folder, model) in folders.items():
             if one != subjects[0] and time.monotonic() >= end:
                 note(f"{run}: the time is up before {folder.name}; run the same command again to resume")
                 return
-            done, total = train_one(folder, one, own_device)
-            if done == total and model_folder is not None and is_first_process():
-                write_model(folder, model_folder, force=True)
-            note(_result(folder, model_folder, done, total))
-            if signals or done < total:
+            stopping = f"{folder}: stopping after this step; press Ctrl-C again to stop at once"
+            with _task(data, one, recipe, layout, own_device, weights) as task, stop_on_signal(stopping) as signals:
+                done = trainer.train(
+                    folder,
+                    task,
+                    _report(folder, tensorboard),
+                    max_minutes=(end - time.monotonic()) / 60.0,
+                    should_stop=functools.partial(bool, signals),
+                    compile=compile,
+                    sync_batchnorm=sync_batchnorm,
+                )
+            note(_finish(folder, model, done, task.config.steps, stopped=bool(signals)))
+            if signals or done < task.config.steps:
                 break
     if signals:
         raise typer.Exit(128 + signals[0])
+
+
+@contextlib.contextmanager
+def _task(
+    data: LabeledData, subject: int | None, recipe: Recipe, layout: LayoutName, device: str, weights: Weights | None
+) -> Iterator[PoseTask]:
+    """Provide what one network is trained on."""
+    from handpose.network.config import JGRP2OConfig
+    from handpose.training.on_real import dataset_task
+
+    dataset = data.open("train", subject)
+    if dataset is None:
+        from handpose.training.on_synthetic import synthetic_task
+
+        yield synthetic_task(JGRP2OConfig(layout), recipe.config(None), device, start=weights)
+        return
+    model = JGRP2OConfig(dataset.layout.name, cube=float(dataset.cubes.max()))
+    dataset, held_out = recipe.split(dataset)
+    with dataset_task(
+        model, recipe.config(dataset), dataset, device, held_out=held_out, workers=data.workers, start=weights
+    ) as task:
+        yield task
 
 
 def _folders(
@@ -176,15 +128,16 @@ def _folders(
     """Return the folders of the run and of the model of each subject; with several subjects, each has subfolders.
 
     Raises:
-        HandPoseError: A model already exists.
+        HandPoseError: A model already exists that is not of this run.
     """
     folders = dict.fromkeys(subjects, (run, output))
     if len(subjects) > 1:
         folders = {one: (run / f"P{one}", None if output is None else output / f"P{one}") for one in subjects}
     for own_run, model in folders.values():
         if model is not None:
-            # A run over several subjects is resumed after some of its models are written.
-            refuse_existing(model / "config.json", force=force or (len(subjects) > 1 and own_run.exists()))
+            marker = own_run / _OUTPUT_FILE
+            is_own = marker.is_file() and marker.read_text(encoding="utf-8") == str(model.resolve())
+            refuse_existing(model / "config.json", force=force or is_own)
     return folders
 
 
@@ -202,42 +155,18 @@ def _report(run: Path, tensorboard: bool) -> Callable[[dict[str, float]], None]:
     return report
 
 
-def _result(run: Path, model: Path | None, done: int, total: int) -> str:
-    """Describe what a training wrote, and how to continue."""
+def _finish(run: Path, model: Path | None, done: int, total: int, *, stopped: bool) -> str:
+    """Write the model unless the user stopped the training, and describe what was written and how to continue."""
+    from handpose.training.pose_task import write_model
+
+    if model is not None and (done == total or not stopped):
+        if is_first_process():
+            (run / _OUTPUT_FILE).write_text(str(model.resolve()), encoding="utf-8")
+            write_model(run, model, force=True)
+        if done == total:
+            return f"{model}: wrote the model folder; use it with handpose predict IMAGE -m {model}"
+        return f"{model}: wrote the weights of step {done:,} of {total:,}; run the same command again to resume"
     if done < total:
-        return f"{run}: stopped after step {done:,} of {total:,} and saved; run the same command again to resume"
-    if model is None:
-        return f"{run}: wrote the checkpoint; run the same command with -o FOLDER to write a model folder"
-    return f"{model}: wrote the model folder; use it with handpose predict IMAGE -m {model}"
-
-
-def _prepare(dataset: HandDataset, validation: float) -> tuple[HandDataset, HandDataset | None]:
-    """Return the frames to train on, after a check of their labels if they are records, and those for validation."""
-    from handpose.datasets.records import RecordDataset
-    from handpose.weights.resolve import find_weights
-
-    if isinstance(dataset, RecordDataset):
-        dataset = prepare_records(dataset, find_weights(dataset.layout.name).model_file.parent)
-    return dataset.hold_out(validation) if validation > 0.0 else (dataset, None)
-
-
-def _training_config(
-    dataset: HandDataset | None,
-    recipe: _Recipe | None,
-    optimizer: Optimizer | None,
-    changes: dict[str, Any],
-    seed: int,
-) -> TrainingConfig:
-    """Return the settings of the recipe (by default, the one for the training data) with the changes applied."""
-    import dataclasses
-
-    from handpose.training.config import TrainingConfig, paper_recipe
-
-    if dataset is not None and recipe != "rendered":
-        if optimizer == "muon":
-            raise HandPoseError("the paper's recipe uses adam; pass --recipe rendered to train with muon")
-        paper = paper_recipe(dataset.layout.name, len(dataset.usable), seed, changes.get("batch", 32))
-        return dataclasses.replace(paper, **changes)
-    if recipe == "paper" or "steps" not in changes:
-        raise HandPoseError("synthetic data is endless: --steps is required, and --recipe paper is not supported")
-    return TrainingConfig(**changes, optimizer=optimizer or "muon", seed=seed)
+        text = f"{run}: stopped after step {done:,} of {total:,} and saved; run the same command again to resume"
+        return text if stopped else f"{text}, with -o FOLDER to write its weights, too"
+    return f"{run}: wrote the checkpoint; run the same command with -o FOLDER to write a model folder"

@@ -18,9 +18,10 @@ def train_localizer(
     seed: Annotated[int, typer.Option(metavar="N", help="Random seed of weights and data.")] = 0,
     device: Device = "auto",
 ) -> None:
-    """Train the network that localizes hands, on synthetic rooms. Requires the extra `train` on first use.
+    """Train the network that localizes hands.
 
-    Ctrl-C saves a checkpoint; the same command resumes the training.
+    It is trained on synthetic rooms, which require the extra `train` on first use. Ctrl-C saves a checkpoint; the same
+    command resumes the training.
     """
     from handpose.training.distributed import training_device
     from handpose.training.localizer import train_localizer

@@ -43,12 +43,14 @@ class LocalProgress(NamedTuple):
         total: Files of the job.
         failed: Files whose record is an error.
         records: Records of the last file, one per hand; empty before the first file.
+        written: Its picture and its page.
     """
 
     done: int
     total: int
     failed: int
     records: Sequence[Record] = ()
+    written: Sequence[Path] = ()
 
 
 def predict_local(
@@ -95,11 +97,11 @@ def predict_local(
         with contextlib.closing(results):
             for result in results:
                 path = _path_of(result.path)
-                poses = _show(result, pictures.get(path), pages.get(path))
+                poses, written = _show(result, pictures.get(path), pages.get(path))
                 failed = FailedFrame(str(path), str(result.error), estimator.layout)
                 records: Sequence[Record] = [*map(add_keypoints, poses)] or [failed]
                 writer.write(path, records)
-                progress = LocalProgress(progress.done + 1, len(files), writer.failed, records)
+                progress = LocalProgress(progress.done + 1, len(files), writer.failed, records, written)
                 yield progress
 
 
@@ -205,13 +207,13 @@ def _check_targets(job: PredictJob, files: Iterable[Path], targets: Iterable[Pat
             refuse_existing(path, force=job.force or job.resume, or_resume=job.output is not None)
 
 
-def _show(result: FileResult[_Input], picture: Path | None, page: Path | None) -> list[HandPose]:
-    """Write the picture and the page of a result, and return its poses, which name the picture.
+def _show(result: FileResult[_Input], picture: Path | None, page: Path | None) -> tuple[list[HandPose], list[Path]]:
+    """Write the picture and the page of a result, and return its poses, which name the picture, and these files.
 
     There is no page without a hand.
     """
     if result.pose is None or result.depth is None:
-        return [*result.poses]
+        return [*result.poses], []
     contents: dict[Path, bytes] = {}
     if picture is not None:
         contents[picture] = cv2.imencode(".png", draw_hands(result.depth, result.poses))[1].tobytes()
@@ -223,4 +225,5 @@ def _show(result: FileResult[_Input], picture: Path | None, page: Path | None) -
             write_atomically(path, content)
         except OSError as error:
             raise HandPoseError(f"{path}: cannot be written ({error})") from None
-    return [*result.poses] if picture is None else [replace(pose, picture=str(picture)) for pose in result.poses]
+    poses = [*result.poses] if picture is None else [replace(pose, picture=str(picture)) for pose in result.poses]
+    return poses, [*contents]

@@ -232,11 +232,15 @@ def test_version_and_module() -> None:
         (["predict", OPEN, "--device", "abacus"], 2, "device must be auto, cpu, cuda"),
         (["predict", OPEN, "-o", "/proc/no/out.jsonl"], 2, "cannot be written"),
         (["predict", "s3://bucket/a.png"], 2, "read with --engine ray"),
+        (["predict", OPEN, "--hand", "both"], 2, "'--hand': 'both' is not one of 'right', 'left', 'auto'; see"),
+        (["predict", OPEN, "-c", "msra", "--topic", "/depth"], 2, "a topic is that of a ROS bag"),
+        (["live", "synthetic", "-c", "msra"], 2, "synthetic: the source provides its intrinsics"),
+        (["convert", "nothing", "--layout", "nyu"], 2, "missing option '--output'"),
         (["predict", "frames.tar"], 2, "read with --engine ray"),
         (["evaluate", "-m", "msra", "-m", "nyu"], 2, "the same joints, got msra and nyu"),
         (["evaluate", "--report", "a.pdf"], 2, "a report must be a .json, .csv, .html file, got a.pdf"),
-        (["export", "hand.pb"], 2, "expected -o FILE.onnx or -o FILE.xml"),
-        (["convert", "nothing", "out", "--layout", "nyu"], 2, "nothing.index: no such file"),
+        (["export", "-o", "hand.pb"], 2, "expected -o FILE.onnx or -o FILE.xml"),
+        (["convert", "nothing", "-o", "out", "--layout", "nyu"], 2, "nothing.index: no such file"),
     ],
 )
 def test_bad_input_is_one_line_and_an_exit_code(tmp_path: Path, arguments: list[str], code: int, message: str) -> None:
@@ -269,7 +273,7 @@ def test_models_lists_the_records() -> None:
 @pytest.mark.shared
 def test_convert_then_predict(tmp_path: Path) -> None:
     prefix = SHARED / "reference" / "tf-icvl" / "3D_Detection.model-1"
-    assert run("convert", prefix, tmp_path / "icvl", "--layout", "icvl")[0] == 0
+    assert run("convert", prefix, "-o", tmp_path / "icvl", "--layout", "icvl")[0] == 0
     code, out, _ = run("predict", OPEN, *CAMERA, "-m", tmp_path / "icvl", "--backend", "torch")
     assert code == 0
     assert json.loads(out)["layout"] == "icvl"

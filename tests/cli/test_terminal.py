@@ -73,7 +73,7 @@ def test_subfolders_and_lists_of_inputs(folder: Path, tmp_path: Path) -> None:
     assert sorted(Path(json.loads(line)["source"]).name for line in out.splitlines()) == [
         *("down.png", "empty.npy", "open.png", "thumb.png"),
     ]
-    (tmp_path / "list.txt").write_text(f"{folder / 'thumb.png'}\n\n{OPEN}\n")
+    (tmp_path / "list.txt").write_text(f"# two\n{folder / 'thumb.png'}\n\n  # {OPEN}\n{OPEN}\n")
     code, out, _ = run("predict", f"@{tmp_path / 'list.txt'}", *CAMERA)
     assert [Path(json.loads(line)["source"]).name for line in out.splitlines()] == ["thumb.png", "open.png"]
 
@@ -86,7 +86,14 @@ def test_a_bar_shows_count_rate_and_the_remaining_time() -> None:
     assert bar.text() == "training [#######-----------------] 300/1,000  loss 0.5  2/s  5:50 left"
 
 
+def test_the_line_of_an_image_names_its_picture_and_its_page(tmp_path: Path) -> None:
+    _, text = run_in_terminal("predict", OPEN, *CAMERA, "--draw", "a.png", "--html", "a.html", cwd=tmp_path)
+    assert text.splitlines()[0].endswith(" mm -> a.png, a.html")
+    assert (tmp_path / "a.html").is_file()
+
+
 def test_help_fits_in_its_line() -> None:
+    assert "..." not in run("--help")[1]
     commands = re.findall(r"^  ([a-z-]+)  +\S", run("--help")[1].partition("Commands:")[2], re.M)
     assert len(commands) > 10
     for command in commands:

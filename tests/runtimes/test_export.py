@@ -102,7 +102,7 @@ def test_files_of_other_programs_are_rejected(tmp_path: Path) -> None:
 
 
 def test_the_command_checks_the_extension_of_the_format(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "handpose", "export", "--format", "openvino", str(tmp_path / "hand.onnx")]
+    command = [sys.executable, "-m", "handpose", "export", "--format", "openvino", "-o", str(tmp_path / "hand.onnx")]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (process.returncode, process.stdout) == (2, "")
     assert "expected -o FILE.xml" in process.stderr

@@ -46,7 +46,7 @@ def test_training_evaluation_and_report_agree(tmp_path: Path) -> None:
     truth = write_nyu(root, 5, "test")
     common = ("--data", "nyu", "--root", root, "--centers", "truth")
     code, _, said = run(
-        "train", tmp_path / "run", *common, "--batch", 2, "--steps", 2, "--validate-every", 2, "-o", model
+        "train", tmp_path / "run", *common, "--batch-size", 2, "--steps", 2, "--validate-every", 2, "-o", model
     )
     assert code == 0
     assert "step 2" in said
@@ -76,7 +76,7 @@ def test_training_evaluation_and_report_agree(tmp_path: Path) -> None:
             for uvz in open_dataset("nyu", root, "test", centers="truth").camera.project(np.array(truth))
         )
     )
-    compare = ("evaluate", "--dataset", "nyu", "--predictions", text, "--ground-truth", ground_truth, "--json")
+    compare = ("evaluate", "--data", "nyu", "--predictions", text, "--ground-truth", ground_truth, "--json")
     code, shown, _ = run(*compare)
     assert json.loads(shown)["results"][0]["mean_mm"] == pytest.approx(result["mean_mm"], abs=0.01)
 
@@ -93,7 +93,8 @@ def test_the_paper_s_recipe_trains_on_every_frame(
     tmp_path: Path, name: str, write: Callable[[Path], object], options: tuple[object, ...], frames: int
 ) -> None:
     write(tmp_path / "data")
-    common = ("--data", name, "--root", tmp_path / "data", "--centers", "truth", *options, "--steps", 1, "--batch", 2)
+    common = ("--data", name, "--root", tmp_path / "data", "--centers", "truth", *options)
+    common = (*common, "--steps", 1, "--batch-size", 2)
     for validation, rest in (((), frames), (("--validation", 0.2), frames - round(0.2 * frames))):
         run_folder = tmp_path / f"run{rest}"
         assert run("train", run_folder, *common, *validation)[0] == 0
@@ -103,11 +104,29 @@ def test_the_paper_s_recipe_trains_on_every_frame(
         assert ("mean_mm" in last_row(run_folder)) == bool(validation)
 
 
+def test_a_training_that_time_ends_leaves_a_model(tmp_path: Path) -> None:
+    """The same command resumes it and replaces its own model, but not that of another training."""
+    write_nyu(tmp_path / "NYU", 4, "train")
+    options = ("--data", "nyu", "--root", tmp_path / "NYU", "--centers", "truth", "--steps", 2, "--batch-size", 2)
+    command = ("train", tmp_path / "run", *options, "-o", tmp_path / "model")
+    code, _, said = run(*command, "--max-minutes", 0)
+    assert code == 0
+    assert f"{tmp_path / 'model'}: wrote the weights of step 1 of 2; run the same command again to resume" in said
+    early = HandPoseEstimator.from_pretrained(tmp_path / "model", device="cpu")
+    code, _, said = run(*command)
+    assert code == 0
+    assert f"{tmp_path / 'model'}: wrote the model folder" in said
+    assert HandPoseEstimator.from_pretrained(tmp_path / "model", device="cpu").sha256 != early.sha256
+    code, _, said = run("train", tmp_path / "other", *options, "-o", tmp_path / "model")
+    assert code == 2
+    assert "config.json: already exists" in said
+
+
 def test_all_subjects_of_msra_are_trained_and_joined(tmp_path: Path) -> None:
     root, model, runs = tmp_path / "MSRA", tmp_path / "models", tmp_path / "runs"
     write_msra(root)
     common = ("--data", "msra", "--root", root, "--centers", "truth", "--subject", "all")
-    training = ("train", runs, *common, "--batch", 2, "--steps", 1, "-o", model)
+    training = ("train", runs, *common, "--batch-size", 2, "--steps", 1, "-o", model)
     code, _, said = run(*training, "--max-minutes", 0)
     assert code == 0
     assert "the time is up before P1" in said
