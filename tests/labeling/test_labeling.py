@@ -166,12 +166,13 @@ def test_a_full_disk_loses_no_label(frames: list[Path], tmp_path: Path, monkeypa
 
 def test_frames_come_with_the_prediction_of_the_library(frames: list[Path], estimator: HandPoseEstimator) -> None:
     with session_of(frames, estimator) as session:
-        shown = session.frame(1, "right")
+        shown, either = session.frame(1, "right"), session.frame(1, "auto")
         assert np.array_equal(session.depth(1), read_depth(frames[1]))
     pose = estimator.predict(frames[1], camera=CAMERA)
     assert np.allclose(shown["uvz"], pose.uvz, atol=1e-6)
     assert np.allclose(shown["errors"], pose.error_mm, atol=1e-6)
     assert (shown["hand"], shown["width"], shown["height"], shown["label"]) == ("right", 640, 480, None)
+    assert either["hand"] == estimator.predict(frames[1], camera=CAMERA, hand="auto").hand
 
 
 def test_rays_are_those_of_the_camera(frames: list[Path], estimator: HandPoseEstimator) -> None:
