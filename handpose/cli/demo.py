@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from handpose.cli.console import activities, say
-from handpose.cli.options import Precision, Views
+from handpose.cli.options import Browser, Host, Port, Precision, Views
 from handpose.io.extras import require_extra
 
 
@@ -19,11 +19,9 @@ def demo(
     ] = None,
     precision: Precision = "float32",
     views: Views = 1,
-    host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address; 0.0.0.0 accepts other machines.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="N", min=0, help="Port to listen on; 0 selects a free port.")] = 7860,
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
+    host: Host = "127.0.0.1",
+    port: Port = 7860,
+    browser: Browser = True,
 ) -> None:
     """Try depth images on a local web page. Requires the extra `demo`."""
     require_extra("demo", "handpose demo")

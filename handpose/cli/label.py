@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from handpose.cli.console import activities, say
-from handpose.cli.options import Model, RequiredCamera, Unit, Views, parse_unit
+from handpose.cli.options import Browser, Host, Model, Port, RequiredCamera, Unit, Views, parse_unit
 from handpose.io.choices import HandOrAuto
 
 
@@ -26,11 +26,9 @@ def label(
     ] = "right",
     model: Model = "msra",
     views: Views = 1,
-    host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address; 0.0.0.0 accepts other machines.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="N", min=0, help="Port to listen on; 0 selects a free port.")] = 7861,
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
+    host: Host = "127.0.0.1",
+    port: Port = 7861,
+    browser: Browser = True,
 ) -> None:
     """Label frames by hand on a local web page.
 
