@@ -113,6 +113,23 @@ def check_cube(center: np.ndarray, cube: float) -> np.ndarray:
     return center
 
 
+def surface_in_cube(
+    depth: np.ndarray, camera: Camera, center: np.ndarray, cube: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pixels (P, 2) in px and the points (P, 3) in mm, camera frame, of the surface inside a cube.
+
+    Args:
+        depth: (H, W) mm, 0 = missing.
+        camera: Camera of the image.
+        center: (3,) center of the cube in mm, camera frame.
+        cube: Side of the cube, mm.
+    """
+    v, u = np.nonzero((depth > 0) & (np.abs(depth - center[2]) <= cube / 2))
+    points = camera.unproject(np.stack([u, v, depth[v, u]], axis=-1))
+    inside = (np.abs(points - center) <= cube / 2).all(axis=1)
+    return np.stack([u, v], axis=-1)[inside], points[inside]
+
+
 def patch_camera(camera: Camera, center: np.ndarray, cube: float) -> Camera:
     """Return the camera of the patch that shows a cube.
 

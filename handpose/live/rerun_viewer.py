@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from handpose.errors import HandPoseError
+from handpose.geometry.crop import surface_in_cube
 from handpose.geometry.rectification import rectify
 from handpose.inference.tracker import TrackedHand
 from handpose.io.outputs import refuse_existing
@@ -95,10 +96,8 @@ class RerunViewer:
                 f"{name}/joints",
                 rr.Points3D(xyz, colors=colors, radii=0.004, labels=pose.layout.joints, show_labels=False),
             )
-            stream.log(
-                f"{name}/surface",
-                rr.Points3D(_surface(frame, pose.center, pose.cube) / 1000.0, colors=(170, 170, 170), radii=0.001),
-            )
+            _, surface = surface_in_cube(frame.depth, camera, pose.center, pose.cube)
+            stream.log(f"{name}/surface", rr.Points3D(surface / 1000.0, colors=(170, 170, 170), radii=0.001))
             stream.log(f"speed_mm_s/{hand.id}", rr.Scalars(np.linalg.norm(hand.velocity.mean(axis=0))))
             stream.log(f"spread_mm/{hand.id}", rr.Scalars(np.linalg.norm(pose.spread, axis=1).mean()))
 
@@ -106,11 +105,3 @@ class RerunViewer:
         """Complete the stream or file."""
         self._stream.flush()
         self._stream.disconnect()
-
-
-def _surface(frame: DepthFrame, center: np.ndarray, cube: float) -> np.ndarray:
-    """Return the points (P, 3) of a depth image that are inside a cube, in mm."""
-    v, u = np.nonzero(np.abs(frame.depth - center[2]) < cube / 2)
-    points = frame.camera.unproject(np.stack([u, v, frame.depth[v, u]], axis=-1))
-    inside: np.ndarray = points[(np.abs(points - center) < cube / 2).all(axis=1)]
-    return inside

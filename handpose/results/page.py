@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from handpose.errors import HandPoseError
+from handpose.geometry.crop import surface_in_cube
 from handpose.geometry.rectification import rectify
 from handpose.results.overlay import joint_colors
 from handpose.results.pose import HandPose
@@ -45,9 +46,7 @@ def pose_page(pose: HandPose, depth: np.ndarray) -> str:
 def _points(pose: HandPose, depth: np.ndarray) -> np.ndarray:
     """Return the points xyz (N, 3) in mm within the cube of the pose, thinned to a grid of pixels."""
     depth, camera = rectify(depth, pose.camera)
-    v, u = np.nonzero(depth)
-    xyz = camera.unproject(np.stack([u, v, depth[v, u]], axis=-1))
-    inside = (np.abs(xyz - pose.center) <= pose.cube / 2).all(axis=1)
-    step = int(np.ceil(np.sqrt(inside.sum() / _MAX_POINTS))) or 1
-    points: np.ndarray = xyz[inside & (u % step == 0) & (v % step == 0)]
-    return points
+    pixels, points = surface_in_cube(depth, camera, pose.center, pose.cube)
+    step = int(np.ceil(np.sqrt(len(points) / _MAX_POINTS))) or 1
+    thinned: np.ndarray = points[(pixels % step == 0).all(axis=1)]
+    return thinned
