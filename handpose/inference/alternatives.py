@@ -13,14 +13,13 @@ from handpose.geometry.camera import Camera
 from handpose.inference.check_camera import MAX_FIELD_OF_VIEW, field_of_view
 from handpose.inference.check_pose import is_supported
 from handpose.inference.query import Query
-from handpose.io.depth.units import DepthUnit, millimeters_per_unit
+from handpose.io.depth.units import COMMON_UNITS, DepthUnit, millimeters_per_unit
 from handpose.network.calibration import Calibration
 from handpose.results.pose import HandPose
 
 Predict = Callable[[np.ndarray, Query], HandPose]
 """Predicts the pose in a depth image (H, W) in mm."""
 
-_OTHER_UNITS: tuple[DepthUnit, ...] = ("mm", "m", 0.125, 0.25, 0.1, 10.0)
 _FOCAL_RATIOS = (0.55, 0.75, 1.3, 1.6, 2.0)  # hands are clear from 0.9 to 1.6 times the correct focal length
 _NEAREST_MM = (350.0, 500.0, 700.0)  # assumed distance of the nearest surface in a disparity image
 _NEAREST_PERCENTILE = 98.0  # of the disparities: those of the nearest surface
@@ -69,7 +68,7 @@ def other_units(depth: np.ndarray, query: Query, predict: Predict) -> list[Other
         return []
     factor = millimeters_per_unit(query.unit)
     found = []
-    for unit in _OTHER_UNITS:
+    for unit in COMMON_UNITS:
         other = millimeters_per_unit(unit)
         if other == factor:
             continue

@@ -60,7 +60,8 @@ def parse_unit(text: str) -> DepthUnit:
 
 _PLAUSIBLE_MM = (80.0, 2500.0)  # distance of the nearest surface in an image with a hand
 _TOO_NEAR_MM = 200.0  # most of an image is farther away than this, unless its unit is too small
-_COMMON_UNITS = {"mm": 1.0, "m": 1000.0, "0.125": 0.125, "0.25": 0.25, "0.1": 0.1, "10": 10.0}
+COMMON_UNITS: tuple[DepthUnit, ...] = ("mm", "m", 0.125, 0.25, 0.1, 10)
+"""Units of common depth cameras and file formats."""
 
 
 def warn_about_unit(depth: np.ndarray, factor: float, name: str, *, integers: bool) -> None:
@@ -95,9 +96,9 @@ def distance_problem(depth: np.ndarray, factor: float, *, integers: bool = True)
     if near < _PLAUSIBLE_MM[0] and np.percentile(values, 90) > _TOO_NEAR_MM:  # only an object in front of the scene
         return ""
     likely = [
-        text
-        for text, other in _COMMON_UNITS.items()
-        if 150.0 <= near / factor * other <= 1500.0 and not (integers and text == "m")
+        unit
+        for unit in COMMON_UNITS
+        if 150.0 <= near / factor * millimeters_per_unit(unit) <= 1500.0 and not (integers and unit == "m")
     ]
     hint = f"; its unit is likely {likely[0]}" if likely else ""
     return f"the nearest surface is at {near:,.0f} mm, too near or far for a hand{hint}"
