@@ -21,9 +21,7 @@ def label(
         Path, typer.Option("--output", "-o", metavar="FILE", help="File of records (.jsonl) to write or to continue.")
     ],
     unit: Unit = "mm",
-    hand: Annotated[
-        HandOrAuto, typer.Option(help="Which hand the images show; can be changed for each image.")
-    ] = "right",
+    hand: Annotated[HandOrAuto, typer.Option(help="Which hand the images show; can be changed later.")] = "right",
     model: Model = "msra",
     views: Views = 1,
     host: Host = "127.0.0.1",

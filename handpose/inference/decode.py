@@ -64,6 +64,7 @@ def decode(
             model=model,
             source=image.source,
             hand_index=image.hand_index,
+            depth_unit=image.query.unit,
         )
         for i, (crop, image) in enumerate(zip(crops, images, strict=True))
     ]

@@ -18,11 +18,12 @@ from handpose.geometry.keypoints import convert_joints, wrist_pose
 from handpose.geometry.layouts import LAYOUTS, JointLayout
 from handpose.io.atomic import write_atomically
 from handpose.io.choices import Frame, Hand, JointOrder, LengthUnit
+from handpose.io.depth.units import DepthUnit, parse_unit
 from handpose.io.outputs import refuse_existing
 from handpose.io.text import describe as describe_error
 from handpose.network.calibration import BAD_JOINT
 from handpose.results.overlay import draw_skeleton, enlarged_depth_picture, skeleton_picture, write_legend
-from handpose.results.show import show_picture, to_png
+from handpose.results.show import show_picture, to_html, to_png
 
 Status = Literal["ok", "low_confidence", "no_hand"]
 _HANDS, _STATUSES = get_args(Hand), get_args(Status)
@@ -65,6 +66,7 @@ class HandPose:
         hand_index: Index of the hand among those in the image: nearest first, or by the id of the track.
         picture: Path of the picture that shows the pose, or empty.
         reason: Why no hand was found, in one line; empty if there is a hand.
+        depth_unit: Unit of the values in the image; the joints are in mm in any case.
     """
 
     xyz: np.ndarray
@@ -84,6 +86,7 @@ class HandPose:
     hand_index: int = 0
     picture: str = ""
     reason: str = ""
+    depth_unit: DepthUnit = "mm"
 
     def __post_init__(self) -> None:
         if self.status not in _STATUSES or self.hand not in _HANDS:
@@ -173,7 +176,10 @@ class HandPose:
         return {} if self.status == "no_hand" else finger_states(self.xyz, self.layout)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the pose as JSON types; NaN becomes null. The keys `picture` and `reason` exist only if not empty."""
+        """Return the pose as JSON types; NaN becomes null.
+
+        The keys `time_s`, `picture`, `reason` and `unit` (that of the depth values, if it is not mm) may be missing.
+        """
         return {
             "source": self.source,
             "status": self.status,
@@ -189,6 +195,7 @@ class HandPose:
             **({} if self.time is None else {"time_s": self.time}),
             **({"picture": self.picture} if self.picture else {}),
             **({"reason": self.reason} if self.reason else {}),
+            **({"unit": self.depth_unit} if self.depth_unit != "mm" else {}),
         }
 
     @classmethod
@@ -215,6 +222,7 @@ class HandPose:
                 time=None if values.get("time_s") is None else float(values["time_s"]),
                 picture=str(values.get("picture") or ""),
                 reason=str(values.get("reason") or ""),
+                depth_unit=parse_unit(str(values.get("unit", "mm"))),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise HandPoseError(f"not a hand pose record: {describe_error(error)}") from None
@@ -254,6 +262,12 @@ class HandPose:
         picture = skeleton_picture(self.xyz, self.layout)
         write_legend(picture, [describe(self)])
         return to_png(picture)
+
+    def _repr_html_(self) -> str | None:
+        """Return this picture with the warnings, or None if there are none and notebooks should show the picture."""
+        if self.status != "no_hand" and not self.warnings:
+            return None
+        return to_html(self._repr_png_(), describe(self), [warning.message for warning in self.warnings])
 
 
 def draw_hands(depth: np.ndarray, poses: Sequence[HandPose]) -> np.ndarray:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 import tempfile
 import webbrowser
+from base64 import b64encode
+from collections.abc import Sequence
+from html import escape
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,14 @@ from handpose.errors import HandPoseError
 def to_png(picture: np.ndarray) -> bytes:
     """Return a picture (H, W, 3) uint8 BGR as a PNG file."""
     return cv2.imencode(".png", picture)[1].tobytes()
+
+
+def to_html(png: bytes | None, title: str, messages: Sequence[str]) -> str:
+    """Return a title with a picture and messages as HTML for a notebook."""
+    source = "" if png is None else f"data:image/png;base64,{b64encode(png).decode()}"
+    image = f'<img src="{source}" alt="{escape(title)}" style="max-width: 100%">' if source else ""
+    items = "".join(f"<li>{escape(message)}</li>" for message in messages)
+    return f"<div>{image}<p>{escape(title)}</p>{f'<ul>{items}</ul>' if items else ''}</div>"
 
 
 def show_picture(picture: np.ndarray) -> None:

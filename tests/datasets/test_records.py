@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +84,11 @@ def test_what_predict_writes_is_a_data_set(tmp_path: Path) -> None:
     zeros = np.zeros((21, 3))
     common = {"layout": MSRA21, "hand": "right", "cube": 250.0, "camera": camera, "source": "0.png"}
     pose = HandPose(xyz, camera.project(xyz), zeros, zeros[:, 0], status="ok", center=xyz.mean(0), **common)  # type: ignore[arg-type]
+    pose = replace(pose, depth_unit=0.125)
     nothing = HandPose.no_hand(**common)  # type: ignore[arg-type]
     dataset = open_records(write(tmp_path / "out.jsonl", [pose.to_dict(), nothing.to_dict()]), "train")
     assert len(dataset) == 1
+    assert dataset.units == [0.125]
     assert np.allclose(dataset.xyz[0], xyz, atol=0.006)
     assert dataset[0].center == pytest.approx(xyz.mean(0), abs=0.006)
 

@@ -95,7 +95,9 @@ def test_units_of_arrays(estimator: HandPoseEstimator) -> None:
     depth = read_depth(EXAMPLES / "open.png")
     expected = estimator.predict(depth, camera=CAMERA).xyz
     for array, unit in ((depth / 1000, "m"), (depth.astype(np.float64) * 8, 0.125), (depth.astype(np.uint16), "mm")):
-        assert np.abs(estimator.predict(array, camera=CAMERA, unit=unit).xyz - expected).max() < 0.05
+        pose = estimator.predict(array, camera=CAMERA, unit=unit)
+        assert np.abs(pose.xyz - expected).max() < 0.05
+        assert pose.to_dict().get("unit", "mm") == unit
 
 
 def test_the_hand_can_be_given_by_center_or_box(estimator: HandPoseEstimator) -> None:

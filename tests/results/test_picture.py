@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import webbrowser
+from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,8 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
-from handpose import HandPose, HandPoseError, draw_hands
+from handpose import HandPose, HandPoseError, PoseWarning, draw_hands
 from handpose.results.overlay import joint_colors
+from handpose.results.pose import describe
 from tests.results.test_table import CAMERA, records
 
 DEPTH = np.full((48, 64), 400.0)
@@ -77,6 +79,17 @@ def test_a_notebook_shows_a_pose_without_its_image() -> None:
     leftmost = columns.argmin()
     assert np.abs(side[rows[leftmost], columns[leftmost]].astype(int) - joint_colors(pose.layout)[tip]).max() < 60
     assert records()[1]._repr_png_() is None
+
+
+def test_notebooks_show_warnings_and_missing_hands() -> None:
+    pose, nothing = replace(a_pose(), warnings=()), records()[1]
+    assert pose._repr_html_() is None
+    html = replace(pose, warnings=(PoseWarning("unit", "<b> & co"),))._repr_html_()
+    png = pose._repr_png_()
+    assert png is not None
+    assert f'src="data:image/png;base64,{b64encode(png).decode()}"' in html
+    assert f"<p>{describe(pose)}</p><ul><li>&lt;b&gt; &amp; co</li></ul>" in html
+    assert nothing._repr_html_() == "<div><p>no hand: why</p></div>"
 
 
 def test_show_opens_the_picture_in_the_browser(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
