@@ -13,10 +13,13 @@ import itertools
 import sys
 from pathlib import Path
 
-from dex_retargeting.constants import HandType, RetargetingType, RobotName, get_default_config_path
-from dex_retargeting.retargeting_config import RetargetingConfig
-
 from handpose import HandPoseEstimator, HandTracker, open_source
+
+try:
+    from dex_retargeting.constants import HandType, RetargetingType, RobotName, get_default_config_path
+    from dex_retargeting.retargeting_config import RetargetingConfig
+except ModuleNotFoundError:
+    sys.exit("this example requires dex-retargeting: pip install dex-retargeting")
 
 urdf_folder = Path(sys.argv[1])
 source = sys.argv[2] if len(sys.argv) > 2 else str(Path(__file__).parent / "hand.hpr")

@@ -9,14 +9,20 @@ Subscribes to `image` (sensor_msgs/Image, 16UC1 in mm or 32FC1 in m) and `camera
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
-import rclpy
-from geometry_msgs.msg import Pose, PoseArray
-from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
-from sensor_msgs.msg import CameraInfo, Image
 
 from handpose import Camera, HandPoseEstimator, HandTracker
+
+try:
+    import rclpy
+    from geometry_msgs.msg import Pose, PoseArray
+    from rclpy.node import Node
+    from rclpy.qos import qos_profile_sensor_data
+    from sensor_msgs.msg import CameraInfo, Image
+except ModuleNotFoundError as error:
+    sys.exit(f"this node requires ROS 2 ({error}): source its setup file, such as /opt/ros/jazzy/setup.bash")
 
 TYPES = {"16UC1": ("u2", 1.0), "32FC1": ("f4", 1000.0)}
 
