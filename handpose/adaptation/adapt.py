@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,7 +76,9 @@ def adapt(
     if not labels.is_file():
         teacher = HandPoseEstimator.from_pretrained(start.model_file.parent, device=device, views=4)
         label_frames(frames, teacher, labels)
-    dataset = open_records(labels, "train")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that the labels are predictions
+        dataset = open_records(labels, "train")
     training, held_out = dataset.hold_out(HELD_OUT)
     config = tuning_config(len(training.usable), steps)
     announce(len(training), len(held_out), config.steps, config.batch)

@@ -38,8 +38,9 @@ def tuning_config(frames: int, steps: int | None = None, seed: int = 1) -> Train
     return TrainingConfig(
         steps,
         batch=_BATCH,
-        optimizer="adam",
-        learning_rate=3e-4,
+        # A quarter of the peak rates of the initial training.
+        learning_rate=0.005,
+        adam_rate=3e-4,
         average=0.99,
         # The statistics of batches in which half of the crops are real would change those of synthetic crops at once.
         frozen_statistics=True,

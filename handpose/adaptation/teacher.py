@@ -73,7 +73,7 @@ def label_frames(frames: UnlabeledFrames, teacher: HandPoseEstimator, out: Path)
     limit = np.quantile([*errors.values()], _KEPT)
     certain = [file for file in poses if not errors[file] > limit]  # also if the errors are unknown
     smooth = _smoothed(frames.files, poses)
-    lines = [json.dumps(_record(file, smooth[file], poses[file], frames)) + "\n" for file in certain]
+    lines = [json.dumps(_record(file, smooth[file], poses[file], frames, teacher.name)) + "\n" for file in certain]
     write_atomically(out, "".join(lines).encode())
     return len(certain)
 
@@ -92,7 +92,7 @@ def _smoothed(files: Iterable[Path], poses: dict[Path, HandPose]) -> dict[Path, 
     return smooth
 
 
-def _record(file: Path, xyz: np.ndarray, pose: HandPose, frames: UnlabeledFrames) -> dict[str, Any]:
+def _record(file: Path, xyz: np.ndarray, pose: HandPose, frames: UnlabeledFrames, name: str) -> dict[str, Any]:
     return {
         "source": str(file.resolve()),
         "sequence": str(file.resolve().parent),
@@ -102,4 +102,5 @@ def _record(file: Path, xyz: np.ndarray, pose: HandPose, frames: UnlabeledFrames
         "center_mm": np.round(pose.center, 2).tolist(),
         "camera": frames.camera.to_dict(),
         "unit": frames.unit,
+        "labeled_by": name,
     }

@@ -30,6 +30,7 @@ class Teacher:
 
     poses: list[np.ndarray]
     errors: list[float]
+    name: str = "teacher"
 
     def predict(self, depth: np.ndarray, **_: object) -> HandPose:
         xyz, error = self.poses.pop(0), self.errors.pop(0)
@@ -54,7 +55,8 @@ def test_only_certain_poses_are_labels_and_sequences_are_smoothed(tmp_path: Path
     teacher = Teacher(poses, [5.0, 5.0, 19.0, 5.0, 5.0, 30.0])
     with pytest.warns(UserWarning, match=r"6\.png"):
         assert label_frames(frames, teacher, tmp_path / "labels.jsonl") == 4  # type: ignore[arg-type]
-    dataset = open_records(tmp_path / "labels.jsonl", "train")
+    with pytest.warns(UserWarning, match="labels are predictions of teacher"):
+        dataset = open_records(tmp_path / "labels.jsonl", "train")
     assert [Path(file).name for file in dataset.files] == ["0.png", "1.png", "3.png", "4.png"]
     offsets = (dataset.xyz - xyz)[:, :, 0]
     assert np.allclose(offsets, np.array([0.0, 2.0, 200.0, 200.0])[:, None], atol=0.01)  # 1: (0 + 2 * 4 + 0) / 4
@@ -83,7 +85,8 @@ def test_measures_without_labels(tmp_path: Path) -> None:
         png16(tmp_path / f"{i}.png", picture("msra", xyz))
     teacher = Teacher([*truth], [5.0] * 5)
     label_frames(UnlabeledFrames([tmp_path / f"{i}.png" for i in range(5)], CAMERA), teacher, tmp_path / "x.jsonl")  # type: ignore[arg-type]
-    dataset = open_records(tmp_path / "x.jsonl", "train")
+    with pytest.warns(UserWarning, match="labels are predictions of teacher"):
+        dataset = open_records(tmp_path / "x.jsonl", "train")
     exact, shifted = Predictor(truth, 0.0, 0.0), Predictor(truth, 3.0, 1.0)
     views, bones, jitter = unlabeled_measures(exact, shifted, dataset)  # type: ignore[arg-type]
     assert (views.before, jitter.before, bones.before) == pytest.approx(
