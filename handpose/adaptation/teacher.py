@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from handpose.io.progress import track
 from handpose.io.warn import warn_skipped
 from handpose.results.pose import HandPose
 
-_KERNEL = (0.25, 0.5, 0.25)  # of the temporal smoothing
+_WINDOW = 2  # frames before and after a frame that it is smoothed with
+_MIN_WINDOW = 3  # frames; a line fits two points exactly
 _SAME_POSE_MM = 30.0  # mean distance between the joints of neighboring frames of a sequence
 _KEPT = 0.8  # share of the confident poses that are kept: those with the lowest expected error
 
@@ -78,18 +80,43 @@ def label_frames(frames: UnlabeledFrames, teacher: HandPoseEstimator, out: Path)
     return len(certain)
 
 
-def _smoothed(files: Iterable[Path], poses: dict[Path, HandPose]) -> dict[Path, np.ndarray]:
-    """Return the joints (J, 3) of each pose, averaged with its neighbors in a sequence if they are similar."""
-    files = list(files)
-    smooth = {file: pose.xyz for file, pose in poses.items()}
-    for before, file, after in zip(files, files[1:], files[2:], strict=False):
-        three = [poses.get(other) for other in (before, file, after)]
-        if before.parent != file.parent or file.parent != after.parent or not all(three):
+def _smoothed(files: Sequence[Path], poses: dict[Path, HandPose]) -> dict[Path, np.ndarray]:
+    """Return the joints (J, 3) of each pose after smoothing over time.
+
+    A line is fitted to the positions of each joint in the frame and in its neighbors, weighted by the expected errors.
+    """
+    smooth = {}
+    for i, file in enumerate(files):
+        if file not in poses:
             continue
-        joints = np.stack([pose.xyz for pose in three if pose is not None])
-        if np.linalg.norm(np.diff(joints, axis=0), axis=-1).mean(axis=1).max() < _SAME_POSE_MM:
-            smooth[file] = np.tensordot(_KERNEL, joints, axes=1)
+        first = i - len(_similar(files[max(0, i - _WINDOW) : i + 1][::-1], poses))
+        last = i + len(_similar(files[i : i + 1 + _WINDOW], poses))
+        window = [poses[other] for other in files[first : last + 1]]
+        times = np.arange(first - i, last - i + 1)
+        smooth[file] = poses[file].xyz if len(window) < _MIN_WINDOW else _line(times, window)
     return smooth
+
+
+def _similar(files: Sequence[Path], poses: dict[Path, HandPose]) -> list[Path]:
+    """Return the files after the first one, up to a missing pose, another folder, or a pose that is not similar."""
+    similar: list[Path] = []
+    for before, file in pairwise(files):
+        if file not in poses or file.parent != before.parent:
+            break
+        if np.linalg.norm(poses[file].xyz - poses[before].xyz, axis=1).mean() >= _SAME_POSE_MM:
+            break
+        similar.append(file)
+    return similar
+
+
+def _line(times: np.ndarray, poses: Sequence[HandPose]) -> np.ndarray:
+    """Return the joints (J, 3) at time 0 on the lines of least squares through those at times (T,)."""
+    joints = np.stack([pose.xyz for pose in poses])
+    weights = np.stack([pose.error_mm for pose in poses])[..., None] ** -2.0
+    t = times[:, None, None]
+    total, first, second = ((weights * t**power).sum(axis=0) for power in range(3))
+    value: np.ndarray = (weights * (second - first * t) * joints).sum(axis=0) / (total * second - first**2)
+    return value
 
 
 def _record(file: Path, xyz: np.ndarray, pose: HandPose, frames: UnlabeledFrames, name: str) -> dict[str, Any]:

@@ -59,7 +59,9 @@ def test_only_certain_poses_are_labels_and_sequences_are_smoothed(tmp_path: Path
         dataset = open_records(tmp_path / "labels.jsonl", "train")
     assert [Path(file).name for file in dataset.files] == ["0.png", "1.png", "3.png", "4.png"]
     offsets = (dataset.xyz - xyz)[:, :, 0]
-    assert np.allclose(offsets, np.array([0.0, 2.0, 200.0, 200.0])[:, None], atol=0.01)  # 1: (0 + 2 * 4 + 0) / 4
+    # A line through the first three frames, weighted by the errors; the other two are not enough for smoothing.
+    line = np.polynomial.Polynomial.fit([0, 1, 2], [0.0, 4.0, 0.0], 1, w=[1 / 5, 1 / 5, 1 / 19])
+    assert np.allclose(offsets, np.array([line(0), line(1), 200.0, 200.0])[:, None], atol=0.01)
     with pytest.raises(HandPoseError, match="all 1 poses are uncertain"):
         label_frames(UnlabeledFrames(files[:1], CAMERA), Teacher([xyz], [99.0]), tmp_path / "x.jsonl")  # type: ignore[arg-type]
 
