@@ -4,7 +4,7 @@
     handpose evaluate --data records --root FOLDER/test.jsonl
     handpose finetune runs/50 --root FOLDER/user-50.jsonl
     handpose finetune runs/500 --root FOLDER/user.jsonl
-    handpose adapt FOLDER/user/* -c FOLDER/camera.json -o runs/adapted
+    handpose adapt FOLDER/user/* -c FOLDER/camera.json --unit 0.1 -o runs/adapted
     handpose evaluate --data records --root FOLDER/test.jsonl -m msra -m runs/50/model -m runs/500/model
 
 The camera is worn on the head and looks down at the wearer's own right hand and forearm, over a table. It has 160 x 120

@@ -27,6 +27,8 @@ from handpose.weights.folder import Weights, write_folder
 LABELS_FILE = "labels.jsonl"
 """File of the teacher's labels in the folder of a run."""
 
+# The distance from the teacher depends on its mistakes, too, so small differences do not determine the mixture.
+_TOLERANCE = 0.05
 _MIN_GAIN = 0.02  # of the agreement under views, as a ratio
 _MAX_LOSS = 0.05  # of every other measure
 
@@ -83,7 +85,7 @@ def adapt(
     config = tuning_config(len(training.usable), steps)
     announce(len(training), len(held_out), config.steps, config.batch)
     with tuning_task(start, config, training, held_out, device=device, noise=True) as task:
-        best = tune(run, task, report, max_minutes=max_minutes)
+        best = tune(run, task, report, max_minutes=max_minutes, tolerance=_TOLERANCE)
     result = Tuned(len(training), len(held_out), None, ())
     if best is None:
         return result

@@ -48,6 +48,7 @@ def tune(
     report: Callable[[dict[str, float]], None],
     *,
     max_minutes: float = math.inf,
+    tolerance: float = 0.0,
 ) -> Best | None:
     """Train until the error on the held-out frames no longer decreases, and return the best weights.
 
@@ -61,6 +62,8 @@ def tune(
         report: Called with the metrics of the initial weights, and with those of every validation, to which
             `minutes_left` is added.
         max_minutes: Stop this call after this many minutes.
+        tolerance: Relative increase of the error on the held-out frames that is accepted for a smaller share of the
+            initial weights in the mixture.
 
     Returns:
         The best weights, or None if none are better than the initial ones.
@@ -97,10 +100,14 @@ def tune(
             train(run, task, on_row, max_minutes=max_minutes, on_step=pace.on_step)
         except _StalledError:
             pass
-    return None if best_row() is start else _blend(run / "blend", task, read_folder(best, best.name).load(), start)
+    return (
+        None
+        if best_row() is start
+        else _blend(run / "blend", task, read_folder(best, best.name).load(), start, tolerance)
+    )
 
 
-def _blend(folder: Path, task: TuningTask, tuned: JGRP2O, before: dict[str, float]) -> Best | None:
+def _blend(folder: Path, task: TuningTask, tuned: JGRP2O, before: dict[str, float], tolerance: float) -> Best | None:
     """Write the weights between those at the start and the tuned ones that are best without forgetting, if any.
 
     Because both have the same BatchNorm statistics, weights in between keep what either of them has learned.
@@ -116,9 +123,11 @@ def _blend(folder: Path, task: TuningTask, tuned: JGRP2O, before: dict[str, floa
         metrics = task.validate(network)
         if metrics["synthetic_mm"] <= before["synthetic_mm"] + MAX_FORGETTING_MM:
             results.append((metrics["mean_mm"], metrics, state))
-    after, metrics, state = min(results, key=lambda result: result[0], default=(math.inf, {}, {}))
-    if after >= before["mean_mm"]:
+    limit = (1.0 + tolerance) * min((after for after, *_ in results), default=math.inf)
+    better = [result for result in results if result[0] <= limit and result[0] < before["mean_mm"]]
+    if not better:
         return None
+    _, metrics, state = better[-1]  # the largest share of the tuned weights
     half = {name: value.half().cpu().numpy() for name, value in state.items() if "num_batches_tracked" not in name}
     write_folder(folder, task.network, half, force=True)
     return Best(read_folder(folder, folder.name), before, metrics)

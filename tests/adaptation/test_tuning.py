@@ -15,6 +15,7 @@ from handpose.adaptation.tuning import tune
 from handpose.errors import HandPoseError
 from handpose.network.model import JGRP2O
 from handpose.training.config import TrainingConfig
+from handpose.weights.folder import read_folder
 from tests.helpers.training import MODEL, Balls, ignore
 
 
@@ -43,15 +44,32 @@ class Shifted(Balls):
             return patches, JGRP2O(MODEL).eval()(patches)[0]
 
 
-class Away(TuningTask):
-    """A task whose validation error decreases as the weights move away from those at the start, on any machine."""
+class Planted(TuningTask):
+    """A task whose validation error depends only on how far the weights have moved, on any machine."""
+
+    def moved(self, network: JGRP2O) -> float:
+        assert self.start is not None
+        return sum(float((value.detach() - self.start[name]).abs().sum()) for name, value in network.named_parameters())
+
+
+class Away(Planted):
+    """The error decreases as the weights move away from those at the start."""
 
     def validate(self, network: JGRP2O) -> dict[str, float]:
-        assert self.start is not None
-        moved = sum(
-            float((value.detach() - self.start[name]).abs().sum()) for name, value in network.named_parameters()
-        )
-        return {"mean_mm": 100.0 / (1.0 + moved), "synthetic_mm": 10.0}
+        return {"mean_mm": 100.0 / (1.0 + self.moved(network)), "synthetic_mm": 10.0}
+
+
+class Near(Planted):
+    """Any weights but those at the start are better by about half, and the nearer the better."""
+
+    def validate(self, network: JGRP2O) -> dict[str, float]:
+        moved = self.moved(network)
+        return {"mean_mm": 50.0 + 2.0 * moved / (1.0 + moved) if moved else 100.0, "synthetic_mm": 10.0}
+
+
+def planted(kind: type[Planted], steps: int, every: int) -> Planted:
+    own = tuning(steps, every=every)
+    return kind(*(getattr(own, field.name) for field in dataclasses.fields(own)))
 
 
 def tensors_of(run: Path) -> bytes:
@@ -94,8 +112,7 @@ def test_a_run_that_is_killed_returns_the_same_weights(tmp_path: Path, stage: in
         if len(seen) == stage + 1:
             raise Killed
 
-    own = tuning(12, every=3)
-    task = Away(*(getattr(own, field.name) for field in dataclasses.fields(own)))
+    task = planted(Away, 12, 3)
     expected = tune(tmp_path / "uninterrupted", task, ignore)
     with pytest.raises(Killed):
         tune(tmp_path / "killed", task, kill)
@@ -137,6 +154,16 @@ def test_weights_that_forget_are_mixed_with_those_at_the_start(tmp_path: Path, m
     assert best is not None
     assert best.after["synthetic_mm"] <= 0.7 * rows[-1]["synthetic_mm"] + 1e-3
     assert best.after["mean_mm"] < best.before["mean_mm"]
+
+
+def test_a_tolerance_prefers_weights_that_have_changed_more(tmp_path: Path) -> None:
+    task = planted(Near, 4, 4)
+    shares = []
+    for tolerance in (0.0, 0.05):
+        best = tune(tmp_path, task, ignore, tolerance=tolerance)
+        assert best is not None
+        shares.append(task.moved(best.weights.load()) / task.moved(read_folder(tmp_path / "best", "best").load()))
+    assert shares == pytest.approx([0.1, 1.0], rel=0.05)  # weights are stored as float16
 
 
 def test_a_run_is_not_resumed_with_other_frames(tmp_path: Path) -> None:
