@@ -20,7 +20,7 @@ from handpose.evaluation.report_page import report_page
 from handpose.evaluation.report_tables import report_tables, text_of
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import JointLayout
-from handpose.io.outputs import refuse_existing
+from handpose.io.outputs import refuse_existing, write_output
 from handpose.version import __version__
 
 _SUFFIXES = (".json", ".csv", ".html")
@@ -133,10 +133,7 @@ class Report:
             text = json.dumps(self.to_dict(), indent=1) + "\n"
         else:
             text = self._csv() if suffix == ".csv" else self._html()
-        try:
-            path.write_text(text, encoding="utf-8", newline="\n")
-        except OSError as error:
-            raise HandPoseError(f"{path}: cannot be written ({error})") from None
+        write_output(path, text.encode(), force=force)
 
     def plot(self, folder: str | Path, *, force: bool = False) -> list[Path]:
         """Write PNG plots of success rate, error per joint, error per finger and error histogram; return their paths.

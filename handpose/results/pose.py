@@ -16,10 +16,9 @@ from handpose.geometry.camera import Camera
 from handpose.geometry.joint_orders import Keypoints
 from handpose.geometry.keypoints import convert_joints, wrist_pose
 from handpose.geometry.layouts import LAYOUTS, JointLayout
-from handpose.io.atomic import write_atomically
 from handpose.io.choices import Frame, Hand, JointOrder, LengthUnit
 from handpose.io.depth.units import DepthUnit, parse_unit
-from handpose.io.outputs import refuse_existing
+from handpose.io.outputs import write_output
 from handpose.io.text import describe as describe_error
 from handpose.network.calibration import BAD_JOINT
 from handpose.results.overlay import draw_skeleton, enlarged_depth_picture, skeleton_picture, write_legend
@@ -96,17 +95,8 @@ class HandPose:
             )
         if not 0 < self.cube < float("inf"):
             raise HandPoseError(f"the side of the cube must be above 0 mm, got {self.cube}")
-        joints, has_hand = len(self.layout), self.status != "no_hand"
-        others = {"error_mm": (joints,), "center": (3,)}
         for name in _ARRAYS:
-            array, shape = getattr(self, name), others.get(name, (joints, 3))
-            if array.shape != shape:
-                raise HandPoseError(f"{name} of a {self.layout.name} pose must be {shape}, got {array.shape}")
-            uncalibrated = name == "error_mm" and np.isnan(array).all()
-            if not (np.isfinite(array) if has_hand and not uncalibrated else np.isnan(array)).all():
-                raise HandPoseError(
-                    f"{name} must be finite if there is a hand and NaN otherwise, got status {self.status}"
-                )
+            _check_array(self, name)
 
     @classmethod
     def no_hand(
@@ -128,8 +118,8 @@ class HandPose:
 
     def __repr__(self) -> str:
         hand = f"{self.hand} hand at {self.center[2]:.0f} mm, {self.status}"
-        found = describe(self) if self.status == "no_hand" else hand
-        return f"HandPose({found}, {len(self.layout)} {self.layout.name} joints)"
+        description = describe(self) if self.status == "no_hand" else hand
+        return f"HandPose({description}, {len(self.layout)} {self.layout.name} joints)"
 
     def __getitem__(self, joint: str) -> np.ndarray:
         """Return xyz (3,) of a joint, given its name."""
@@ -237,11 +227,7 @@ class HandPose:
         Raises:
             HandPoseError: The file exists, or cannot be written.
         """
-        refuse_existing(path, force=force)
-        try:
-            write_atomically(Path(path), (json.dumps(self.to_dict(), indent=2) + "\n").encode())
-        except OSError as error:
-            raise HandPoseError(f"{path}: cannot be written ({error})") from None
+        write_output(path, (json.dumps(self.to_dict(), indent=2) + "\n").encode(), force=force)
 
     def draw(self, depth: np.ndarray) -> np.ndarray:
         """Draw the hand on top of its depth image (H, W) in mm, as `draw_hands` does."""
@@ -300,6 +286,17 @@ def describe(pose: HandPose) -> str:
     calibrated = "" if np.isnan(error) else f", ±{error:.0f} mm"
     uncertain = ", low confidence" if pose.status == "low_confidence" else ""
     return f"{pose.hand} hand at {pose.center[2]:.0f} mm{calibrated}{uncertain}"
+
+
+def _check_array(pose: HandPose, name: str) -> None:
+    """Check the shape of an array of a pose, and that its values are known if there is a hand."""
+    array, joints = getattr(pose, name), len(pose.layout)
+    shape = (joints,) if name == "error_mm" else (3,) if name == "center" else (joints, 3)
+    if array.shape != shape:
+        raise HandPoseError(f"{name} of a {pose.layout.name} pose must be {shape}, got {array.shape}")
+    is_known = pose.status != "no_hand" and not (name == "error_mm" and np.isnan(array).all())
+    if not (np.isfinite(array) if is_known else np.isnan(array)).all():
+        raise HandPoseError(f"{name} must be finite if there is a hand and NaN otherwise, got status {pose.status}")
 
 
 def _to_list(array: np.ndarray, digits: int) -> list[Any]:
