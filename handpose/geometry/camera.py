@@ -32,14 +32,20 @@ class _Pinhole:
     def project(self, xyz: np.ndarray) -> np.ndarray:
         """Project points `xyz` (..., 3) in mm, camera frame, to pixels and depth `uvz` (..., 3) [px, px, mm]."""
         xyz = np.asarray(xyz, dtype=np.float64)
-        z = xyz[..., 2]
-        return np.stack([xyz[..., 0] / z * self.fx + self.cx, xyz[..., 1] / z * self.fy + self.cy, z], axis=-1)
+        uvz, z = np.empty_like(xyz), xyz[..., 2]
+        uvz[..., 0] = xyz[..., 0] / z * self.fx + self.cx
+        uvz[..., 1] = xyz[..., 1] / z * self.fy + self.cy
+        uvz[..., 2] = z
+        return uvz
 
     def unproject(self, uvz: np.ndarray) -> np.ndarray:
         """Return the points `xyz` (..., 3) in mm, camera frame, of pixels and depths `uvz` (..., 3) [px, px, mm]."""
         uvz = np.asarray(uvz, dtype=np.float64)
-        z = uvz[..., 2]
-        return np.stack([(uvz[..., 0] - self.cx) * z / self.fx, (uvz[..., 1] - self.cy) * z / self.fy, z], axis=-1)
+        xyz, z = np.empty_like(uvz), uvz[..., 2]
+        xyz[..., 0] = (uvz[..., 0] - self.cx) * z / self.fx
+        xyz[..., 1] = (uvz[..., 1] - self.cy) * z / self.fy
+        xyz[..., 2] = z
+        return xyz
 
 
 @dataclass(frozen=True)

@@ -90,10 +90,11 @@ class HandCrop:
 def denormalize(crops: Sequence[HandCrop], uvz: np.ndarray, uv_scale: float = PATCH - 1) -> np.ndarray:
     """Apply `HandCrop.denormalize` to the joints (N, J, 3) of N crops at once."""
     mirrored, center_z, cube = np.array([(crop.mirrored, crop.center[2], crop.cube) for crop in crops]).T[..., None]
-    u, v, z = np.moveaxis(np.asarray(uvz, dtype=np.float64), -1, 0)
-    u = u * uv_scale
-    u = np.where(mirrored, PATCH - 1 - u, u)
-    return np.stack([u, v * uv_scale, z * cube / 2 + center_z], axis=-1)
+    uvz = np.array(uvz, dtype=np.float64)
+    uvz[..., :2] *= uv_scale
+    uvz[..., 0] = np.where(mirrored, PATCH - 1 - uvz[..., 0], uvz[..., 0])
+    uvz[..., 2] = uvz[..., 2] * cube / 2 + center_z
+    return uvz
 
 
 def check_cube(center: np.ndarray, cube: float) -> np.ndarray:
@@ -103,7 +104,7 @@ def check_cube(center: np.ndarray, cube: float) -> np.ndarray:
         HandPoseError: the center is not a point in front of the camera, or the cube has no size.
     """
     center = np.asarray(center, dtype=np.float64)
-    if center.shape != (3,) or not (np.abs(center) <= _MAX_COORDINATE).all() or center[2] < _MIN_Z_MM:
+    if center.shape != (3,) or not all(abs(x) <= _MAX_COORDINATE for x in center.tolist()) or center[2] < _MIN_Z_MM:
         raise HandPoseError(
             "a hand center must be x, y, z in mm, camera frame, with z between a millimeter and a kilometer, "
             f"got {center.tolist()}"
@@ -141,8 +142,9 @@ def patch_camera(camera: Camera, center: np.ndarray, cube: float) -> Camera:
     Raises:
         HandPoseError: the center is millions of pixels outside the image.
     """
-    width, height = camera.fx * cube / center[2], camera.fy * cube / center[2]
-    u, v, _ = camera.project(center).tolist()
+    x, y, z = center.tolist()  # with so few numbers, Python is faster than numpy
+    width, height = camera.fx * cube / z, camera.fy * cube / z
+    u, v = x / z * camera.fx + camera.cx, y / z * camera.fy + camera.cy
     if max(abs(u), abs(v)) > _MAX_COORDINATE:
         raise HandPoseError(
             f"a hand center must be inside or near the field of view, got {center.tolist()}: pixel {u:g}, {v:g}"
@@ -155,6 +157,7 @@ def normalize_depth(z: np.ndarray, center_z: float, cube: float) -> np.ndarray:
     missing = ~(z > 0)
     patch: np.ndarray = z.astype(np.float32) - np.float32(center_z)
     patch /= np.float32(cube / 2)
-    np.clip(patch, -1.0, 1.0, out=patch)
+    np.minimum(patch, 1.0, out=patch)
+    np.maximum(patch, -1.0, out=patch)
     patch[missing] = 1.0
     return patch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class JointLayout:
     def __len__(self) -> int:
         return len(self.joints)
 
-    @property
+    @cached_property
     def bones(self) -> tuple[tuple[int, int], ...]:
         """Joint indices (parent, child) of each bone, in the order of the children."""
         return tuple((parent, child) for child, parent in enumerate(self.parents) if parent >= 0)

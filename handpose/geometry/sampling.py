@@ -25,15 +25,23 @@ def sample_depth(depth: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np
     """
     height, width = depth.shape
     row_inside, column_inside = (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
-    pixels = (rows * row_inside).astype(np.intp)[:, None] * width + (columns * column_inside).astype(np.intp)
-    z: np.ndarray = depth.take(pixels)
-    z[~row_inside] = 0
-    z[:, ~column_inside] = 0
+    rows, columns = (rows * row_inside).astype(np.intp), (columns * column_inside).astype(np.intp)
+    first, last = columns.min(), columns.max()
+    z: np.ndarray = depth[rows, first : last + 1].take(columns - first, axis=1)
+    if not (row_inside.all() and column_inside.all()):
+        z[~row_inside] = 0
+        z[:, ~column_inside] = 0
     inner = ((rows > 0) & (rows < height - 1))[:, None] & ((columns > 0) & (columns < width - 1))
+
+    def pixels(places: np.ndarray) -> np.ndarray:
+        """Return the flat indices in the image of flat indices in `z`."""
+        row, column = np.divmod(places, len(columns))
+        return rows[row] * width + columns[column]  # type: ignore[no-any-return]
+
     measured = np.flatnonzero((z > 0) & inner)
-    if _is_grid(depth, pixels.flat[measured[:: len(measured) // _PROBES + 1]]):
+    if _is_grid(depth, pixels(measured[:: len(measured) // _PROBES + 1])):
         holes = np.flatnonzero((z == 0) & inner)
-        z.flat[holes] = _between_neighbors(depth, pixels.flat[holes])
+        z.flat[holes] = _between_neighbors(depth, pixels(holes))
     return z
 
 

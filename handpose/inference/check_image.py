@@ -213,7 +213,7 @@ def _is_uncertain(pose: HandPose, depth: np.ndarray) -> bool:
 
 def _is_mostly_nearer(depth: np.ndarray, pose: HandPose) -> bool:
     """Return whether most of the image is nearer than the hand, as in a disparity image."""
-    sample = depth[::8, ::8]
+    sample = np.ascontiguousarray(depth[::8, ::8])
     nearer = np.count_nonzero((sample > 0) & (sample < pose.center[2] - _MUCH_NEARER))
     return bool(nearer > np.count_nonzero(sample) / 2)
 

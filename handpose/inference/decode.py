@@ -42,8 +42,9 @@ def decode(
     xyz = views.unproject(in_patch)
     # At a joint's depth a patch pixel covers depth / focal length.
     pixel = in_patch[..., 2] / views.fx * config.uv_scale
-    half = np.broadcast_to([[crop.cube / 2] for crop in crops], pixel.shape)
-    spread = spread * np.stack([pixel, pixel, half], axis=-1)
+    spread = spread.astype(np.float64)
+    spread[..., :2] *= pixel[..., None]
+    spread[..., 2] *= [[crop.cube / 2] for crop in crops]
     error_mm, uncertain = np.full(xyz.shape[:2], np.nan), [False] * len(crops)
     if config.calibration is not None:
         error_mm = config.calibration.expected_error(xyz, spread, layout)

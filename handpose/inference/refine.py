@@ -62,6 +62,8 @@ def combine_passes(passes: Sequence[HandPose], calibration: Calibration | None) 
         passes: The poses.
         calibration: Calibration of the weights.
     """
+    if len(passes) == 1:
+        return passes[0]
     best, apart = least_uncertain(passes)
     if calibration is None or not calibration.passes or np.isnan(apart).any():
         return best

@@ -41,13 +41,13 @@ def predict_views(
     Raises:
         DeviceMemoryError: the device has no memory for a single patch.
     """
+    if views == 1:
+        return run_in_batches(runtime, patches)
     turns = [4 // views * view for view in range(views)]
     turned = [np.rot90(patch, turn) for patch in patches for turn in turns]
     uvz, spread = (
         outputs.reshape(len(patches), views, *outputs.shape[1:]) for outputs in run_in_batches(runtime, turned)
     )
-    if views == 1:
-        return uvz[:, 0], spread[:, 0]
     upright, variance = np.empty_like(uvz), np.empty_like(spread)
     for view, turn in enumerate(turns):
         upright[:, view] = _turn_back(uvz[:, view], turn, (PATCH - 1) / uv_scale)

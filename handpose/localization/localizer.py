@@ -9,6 +9,9 @@ section 3.3). Cells whose votes agree form one hand.
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import NamedTuple
+
 import numpy as np
 
 from handpose.errors import HandPoseError
@@ -37,6 +40,7 @@ MAX_VIEW_PIXELS = 1 << 17
 MAX_VOTES = 600
 """Maximum number of cells that vote. If a near hand covers more cells, every second or third one votes."""
 
+_CELLS = slice(CELL // 2, None, CELL)  # rows and columns of the view that vote
 _VOTE_RADIUS = 60.0  # mm; votes closer than this support the same center
 _MIN_PROBABILITY = 0.1  # below which a cell does not vote
 _MIN_AREA_RATIO = 0.25  # of an additional hand's area to the area of the largest hand
@@ -87,16 +91,17 @@ def hand_candidates(
     """
     if depth.ndim != 2:
         raise HandPoseError(f"depth must be (H, W) in mm, got {depth.shape}; read files with handpose.read_depth")
-    view, points = coarse_view(*rectify(depth, camera.for_image(depth.shape[1], depth.shape[0])))
+    view, rays = coarse_view(*rectify(depth, camera.for_image(depth.shape[1], depth.shape[0])))
     values = cell_values(network(coarse_channels(view))[0]).reshape(-1, CELL_VALUES)
-    points = points.reshape(-1, 3)
+    z = view[_CELLS, _CELLS].ravel()
     probability = 1.0 / (1.0 + np.exp(-values[:, 0]))
-    cells = np.flatnonzero((probability > _MIN_PROBABILITY) & (points[:, 2] > 0))
+    cells = np.flatnonzero((probability > _MIN_PROBABILITY) & (z > 0))
     step = max(1, -(-len(cells) // MAX_VOTES))
     cells = cells[::step]
+    points = cell_points(rays.reshape(-1, 2)[cells], z[cells])
     # The surface that a cell covers grows with the square of its distance. In mm^2, near and far hands compare.
-    areas = step * probability[cells] * np.square(points[cells, 2] * (CELL / VIEW_FOCAL))
-    centers = voted_centers(points[cells], values[cells, 1:])
+    areas = step * probability[cells] * np.square(points[:, 2] * (CELL / VIEW_FOCAL))
+    centers = voted_centers(points, values[cells, 1:])
     ahead = centers[:, 2] > NEAREST / 2  # a vote can miss; no hand is behind the camera
     return _cluster(centers[ahead], areas[ahead], max_candidates)
 
@@ -127,73 +132,105 @@ def voted_centers(points: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 def coarse_channels(view: np.ndarray) -> np.ndarray:
     """Return the network input (1, 2, h, w) float32 for a view (h, w) in mm: log depth, and a mask of known depth."""
     known = (view > NEAREST) & (view < FARTHEST)
-    logarithm = np.log(np.where(known, view, 400.0) / np.float32(400.0))
-    return np.stack([logarithm, known.astype(np.float32)])[None].astype(np.float32)
+    channels = np.empty((1, 2, *view.shape), np.float32)
+    np.log(np.where(known, view, 400.0) / np.float32(400.0), out=channels[0, 0])
+    channels[0, 1] = known
+    return channels
 
 
 def coarse_view(depth: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-    """Resample an image to the view (h, w) in mm, and return it with the points (h/2, w/2, 3) of its cells in mm."""
-    if depth.size * (VIEW_FOCAL / camera.fx) * (VIEW_FOCAL / camera.fy) > MAX_VIEW_PIXELS:
+    """Resample an image to the view (h, w) in mm, and return it with the rays (h/2, w/2, 2), x/z and y/z, of its cells.
+
+    Each view pixel is the depth at a pixel of the image or, without a depth value in range, at a neighbor within the
+    same view pixel.
+    """
+    grid = _view_grid(*depth.shape, camera.fx, camera.fy, camera.cx, camera.cy)
+    view = np.zeros(grid.shape, np.float32)
+    sampled = view[grid.place]
+    for rows in grid.rows:
+        block = depth.take(rows, axis=0)
+        for columns in grid.columns:
+            # All neighbors are read, because selecting those of missing pixels would take longer.
+            z = block.take(columns, axis=1)
+            np.copyto(sampled, z, "same_kind", where=(sampled == 0) & (z > NEAREST) & (z < FARTHEST))
+    return view, grid.rays
+
+
+class _ViewGrid(NamedTuple):
+    """The pixels and rays of the view of all images with the same size and intrinsics.
+
+    Attributes:
+        shape: Height and width of the view.
+        place: Region of the view that shows the image.
+        rows: Sampled rows (R,) of the image, and those of the neighbors below.
+        columns: Sampled columns (C,) of the image, and those of the neighbors to the right.
+        rays: (h/2, w/2, 2) x/z and y/z of the ray of each cell.
+    """
+
+    shape: tuple[int, int]
+    place: tuple[slice, slice]
+    rows: list[np.ndarray]
+    columns: list[np.ndarray]
+    rays: np.ndarray
+
+
+@lru_cache(maxsize=64)
+def _view_grid(height: int, width: int, fx: float, fy: float, cx: float, cy: float) -> _ViewGrid:
+    if height * width * (VIEW_FOCAL / fx) * (VIEW_FOCAL / fy) > MAX_VIEW_PIXELS:
         raise HandPoseError(
-            f"with focal lengths of {camera.fx:g} and {camera.fy:g} px, an image of {depth.shape[1]} x "
-            f"{depth.shape[0]} px has too wide a field of view; pass the intrinsics of this stream, or the hand center"
+            f"with focal lengths of {fx:g} and {fy:g} px, an image of {width} x {height} px has too wide a field of "
+            "view; pass the intrinsics of this stream, or the hand center"
         )
-    sources, places, tangents = [], [], []
-    for length, min_length, focal, principal in (
-        (depth.shape[0], MIN_VIEW[0], camera.fy, camera.cy),
-        (depth.shape[1], MIN_VIEW[1], camera.fx, camera.cx),
-    ):
-        pixel = focal / VIEW_FOCAL  # size of a view pixel in the image
-        inner = max(1, round(length / pixel))
+    sides, places, pixels, tangents = [], [], [], []
+    for length, min_length, focal, principal in ((height, MIN_VIEW[0], fy, cy), (width, MIN_VIEW[1], fx, cx)):
+        step = focal / VIEW_FOCAL  # size of a view pixel in the image
+        inner = max(1, round(length / step))
         outer = max(min_length, -(-(inner + 2 * MARGIN) // VIEW_STRIDE) * VIEW_STRIDE)
         first = (outer - inner) // 2
-        source = np.clip(((np.arange(outer) - first + 0.5) * pixel).astype(int), 0, length - 1)
-        sources.append(source)
+        sources = np.clip(((np.arange(outer) - first + 0.5) * step).astype(int), 0, length - 1)
+        sampled = sources[first : first + inner]
+        sides.append(outer)
         places.append(slice(first, first + inner))
-        tangents.append((source - principal) / focal)
-    view = np.zeros([len(source) for source in sources], np.float32)
-    rows, columns = (source[place] for source, place in zip(sources, places, strict=True))
-    view[tuple(places)] = _sample(depth, rows, columns, camera)
-    cells = slice(CELL // 2, None, CELL)
-    z = view[cells, cells]
-    y, x = (tangent[cells] for tangent in tangents)
-    return view, np.stack([*np.meshgrid(x, y), np.ones(z.shape)], axis=-1) * z[..., None]
+        pixels.append([sampled, np.minimum(sampled + 1, length - 1)] if step > 2.0 else [sampled])
+        tangents.append((sources[_CELLS] - principal) / focal)
+    y, x = tangents
+    rays = np.stack(np.meshgrid(x, y), axis=-1)
+    return _ViewGrid((sides[0], sides[1]), (places[0], places[1]), pixels[0], pixels[1], rays)
 
 
-def _sample(depth: np.ndarray, rows: np.ndarray, columns: np.ndarray, camera: Camera) -> np.ndarray:
-    """Return the depth (h, w) in mm at rows (h,) and columns (w,), or of a neighbor within the same view pixel."""
-    height, width = depth.shape
-    sampled = _in_range(depth.take(rows[:, None] * width + columns))
-    for down, right in ((0, 1), (1, 0), (1, 1)):
-        if camera.fy > 2.0 * VIEW_FOCAL * down and camera.fx > 2.0 * VIEW_FOCAL * right:
-            row, column = np.minimum(rows + down, height - 1), np.minimum(columns + right, width - 1)
-            # All neighbors are read, because selecting those of missing pixels would take longer.
-            neighbors = _in_range(depth.take(row[:, None] * width + column))
-            sampled = np.where(sampled == 0, neighbors, sampled)
-    return sampled
-
-
-def _in_range(depth: np.ndarray) -> np.ndarray:
-    """Replace depth in mm outside the range of the localizer by 0."""
-    return np.where((depth > NEAREST) & (depth < FARTHEST), depth, 0.0)
+def cell_points(rays: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Return the points (V, 3) in mm of cells, given their rays (V, 2) and depths (V,)."""
+    points = np.empty((len(z), 3))
+    np.multiply(rays, z[:, None], out=points[:, :2])
+    points[:, 2] = z
+    return points
 
 
 def _cluster(votes: np.ndarray, areas: np.ndarray, max_clusters: int) -> tuple[np.ndarray, np.ndarray]:
     """Cluster votes (V, 3) in mm into centers (N, 3), and return them with the total area (N,) of each cluster."""
-    agree = np.linalg.norm(votes[:, None] - votes, axis=-1) < _VOTE_RADIUS
+    x, y, z = votes.T
+    square = np.zeros((len(votes), len(votes)))
+    for axis in (x, y, z):  # in place, because these are the largest arrays of this module
+        difference = axis[:, None] - axis
+        difference *= difference
+        square += difference
+    agree = square < _VOTE_RADIUS**2
+    weights = agree.astype(np.float64)
     centers: list[np.ndarray] = []
     cluster_areas: list[float] = []
     remaining = np.ones(len(votes), bool)
     while remaining.any() and len(centers) < max_clusters:
-        support = np.where(remaining, (agree & remaining) @ areas, 0.0)
+        support = np.where(remaining, weights @ (areas * remaining), 0.0)
         best = int(support.argmax())
         if support[best] < _MIN_AREA:
             break
         members = agree[best] & remaining
-        centers.append(np.average(votes[members], axis=0, weights=areas[members]))
+        center = areas[members] @ votes[members] / areas[members].sum()
+        centers.append(center)
         cluster_areas.append(float(support[best]))
-        remaining &= np.linalg.norm(votes - centers[-1], axis=1) > HAND_LENGTH / 2
+        remaining &= np.square(votes - center).sum(axis=1) > (HAND_LENGTH / 2) ** 2
         # Background that is visible between the fingers is not another hand.
-        across = np.linalg.norm((votes * (centers[-1][2] / np.maximum(votes[:, 2:], 1.0)) - centers[-1])[:, :2], axis=1)
-        remaining &= (votes[:, 2] < centers[-1][2]) | (across > _VOTE_RADIUS)
+        scale = center[2] / np.maximum(z, 1.0)
+        across = np.square(x * scale - center[0]) + np.square(y * scale - center[1])
+        remaining &= (z < center[2]) | (across > _VOTE_RADIUS**2)
     return np.array(centers).reshape(-1, 3), np.array(cluster_areas)

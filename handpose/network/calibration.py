@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -113,11 +114,19 @@ class Calibration:
             layout: Layout of the joints.
             apart: (..., J) mean distance of each joint to the same joint in other passes, mm; None for a single pass.
         """
-        powers = (self.joint, self.hand, self.bone)
+        powers, scores, errors_mm = self._arrays
         score = np.exp(uncertainty_features(xyz, spread, self.bones_mm, layout) @ powers)
         if apart is not None:
             score *= np.exp(self.passes * passes_feature(apart, self.passes_mm))
-        return np.interp(score, (0.0, *self.doubts), (0.0, *self.errors_mm))
+        expected: np.ndarray = np.interp(score, scores, errors_mm)
+        return expected
+
+    @cached_property
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The exponents, and the scores and the expected errors at the knots, starting at 0."""
+        knots = ((self.joint, self.hand, self.bone), (0.0, *self.doubts), (0.0, *self.errors_mm))
+        powers, scores, errors_mm = map(np.array, knots)
+        return powers, scores, errors_mm
 
     def is_doubtful(self, error_mm: np.ndarray) -> np.ndarray:
         """Return which poses (...) are `low_confidence`, given the expected errors (..., J) of their joints in mm."""
@@ -132,12 +141,14 @@ def uncertainty_features(
 
     The arguments are those of `Calibration.expected_error`, and the `bones_mm` of the calibration.
     """
-    joint = np.maximum(np.linalg.norm(spread, axis=-1), _MIN_SPREAD)
-    deviation = np.zeros(joint.shape)  # the root has no bone
-    deviation[..., [child for _, child in layout.bones]] = bone_deviation(xyz, bones_mm, layout)[1]
-    hand = np.broadcast_to(joint.mean(axis=-1, keepdims=True), joint.shape)
-    features: np.ndarray = np.log(np.stack([joint, hand, deviation + _USUAL_DEVIATION], axis=-1))
-    return features
+    joint = np.maximum(np.sqrt(np.square(spread).sum(axis=-1)), _MIN_SPREAD)
+    features = np.empty((*joint.shape, 3))
+    features[..., 0] = joint
+    features[..., 1] = joint.mean(axis=-1, keepdims=True)
+    features[..., 2] = _USUAL_DEVIATION  # the root has no bone
+    features[..., [child for _, child in layout.bones], 2] += bone_deviation(xyz, bones_mm, layout)[1]
+    logarithms: np.ndarray = np.log(features)
+    return logarithms
 
 
 def passes_feature(apart: np.ndarray, passes_mm: float) -> np.ndarray:

@@ -301,5 +301,7 @@ def _check_array(pose: HandPose, name: str) -> None:
 
 def _to_list(array: np.ndarray, digits: int) -> list[Any]:
     rounded = np.round(array, digits)
-    values: list[Any] = np.where(np.isfinite(rounded), rounded.astype(object), None).tolist()  # type: ignore[call-overload]
+    if not np.isfinite(rounded).all():
+        rounded = np.where(np.isfinite(rounded), rounded.astype(object), None)  # type: ignore[call-overload]
+    values: list[Any] = rounded.tolist()
     return values

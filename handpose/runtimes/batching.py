@@ -25,7 +25,7 @@ def run_in_batches(runtime: Runtime, patches: Sequence[np.ndarray]) -> tuple[np.
     while start < len(patches):
         batch = patches[start : start + size]
         try:
-            results.append(runtime.pose(np.stack(batch)[:, None]))
+            results.append(runtime.pose(np.array(batch)[:, None]))
         except DeviceMemoryError as error:
             if len(batch) == 1:
                 raise DeviceMemoryError(
@@ -34,5 +34,7 @@ def run_in_batches(runtime: Runtime, patches: Sequence[np.ndarray]) -> tuple[np.
             size = len(batch) // 2
             continue
         start += len(batch)
+    if len(results) == 1:
+        return results[0]
     uvz, spread = map(np.concatenate, zip(*results, strict=True))
     return uvz, spread

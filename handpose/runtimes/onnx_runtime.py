@@ -44,7 +44,7 @@ class OnnxRuntime(GraphRuntime):
     def votes(self, channels: np.ndarray) -> np.ndarray:
         """See `Runtime`."""
         with convert_out_of_memory():
-            votes: np.ndarray = self._localizer.run(None, {"channels": channels})[0]
+            votes: np.ndarray = self._localizer.run(["votes"], {"channels": channels})[0]
         return votes
 
     @functools.cached_property

@@ -177,12 +177,13 @@ def test_cells_lie_on_the_rays_of_the_image(shape: tuple[int, int]) -> None:
     normal = np.array([0.2, -0.1, 1.0])
     depth = (600.0 / (rays @ normal)).astype(np.float32)
     depth[(depth < 0) | (depth > 1900)] = 0
-    view, points = localize.coarse_view(depth, camera)
+    view, rays = localize.coarse_view(depth, camera)
     assert view.shape[0] % 32 == view.shape[1] % 32 == 0
-    assert points.shape == (view.shape[0] // 2, view.shape[1] // 2, 3)
+    assert rays.shape == (view.shape[0] // 2, view.shape[1] // 2, 2)
     for side in (0, 1):  # the image keeps away from every side
         seen = np.flatnonzero(view.any(axis=1 - side))
         assert seen[0] >= 6
         assert seen[-1] < view.shape[side] - 6
-    there = points[..., 2] > 0
+    points = localize.cell_points(rays.reshape(-1, 2), view[1::2, 1::2].ravel())
+    there = points[:, 2] > 0
     assert np.allclose(points[there] @ normal, 600.0, rtol=1e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from handpose.io.inputs import file_of
 SUFFIXES = (".png", ".tif", ".tiff", ".npy", ".npz", ".bin")
 """Extensions of the files that `read_depth` reads."""
 
+_INFINITY = np.float32(np.inf).view(np.uint32)
 _MAGIC = {b"\x89PNG": ".png", b"II*\0": ".tif", b"MM\0*": ".tif", b"\x93NUMPY": ".npy", b"PK\3\4": ".npz"}
 
 
@@ -54,15 +56,19 @@ def read_bytes(path: Path, name: str) -> bytes:
     Raises:
         DepthReadError: The file does not exist or is too large, or its extension is not that of a depth format.
     """
-    if not path.is_file():
+    try:
+        status = path.stat()
+    except (OSError, ValueError):  # ValueError: the path contains a null character
+        status = None
+    if status is None or not stat.S_ISREG(status.st_mode):  # opening a pipe could block forever
         problem = "is a folder" if path.is_dir() else "no such file"
         raise DepthReadError(f"{name}: {problem}; expected a depth image ({', '.join(SUFFIXES)})")
     _check_suffix(name, path.suffix.lower())
-    size = path.stat().st_size
-    if size > MAX_FILE_BYTES:
-        raise DepthReadError(f"{name}: {size} bytes; the maximum is {MAX_FILE_BYTES}")
+    if status.st_size > MAX_FILE_BYTES:
+        raise DepthReadError(f"{name}: {status.st_size} bytes; the maximum is {MAX_FILE_BYTES}")
     try:
-        return path.read_bytes()
+        with path.open("rb", buffering=0) as file:
+            return file.readall()
     except OSError as error:
         raise DepthReadError(f"{name}: cannot be read ({error})") from None
 
@@ -120,9 +126,9 @@ def to_depth(array: np.ndarray, unit: DepthUnit = "mm") -> np.ndarray:
             depth = np.ascontiguousarray(array, dtype=np.float32)
         else:
             depth = np.multiply(array, np.float32(factor), dtype=np.float32, casting="unsafe", order="C")
-        # Comparisons with NaN are false.
-        valid = array.dtype.kind == "u" or (depth.min() >= 0 and depth.max() < np.inf)
-        if not valid:
+        # Read as integers, the bits of negative numbers, infinity and NaN are not below those of infinity.
+        valid = array.dtype.kind == "u" or depth.view(np.uint32).max() < _INFINITY
+        if not valid:  # comparisons with NaN are false
             depth = np.where((depth >= 0) & (depth < np.inf), depth, np.float32(0))
     return depth
 

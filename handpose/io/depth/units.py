@@ -86,15 +86,17 @@ def distance_problem(depth: np.ndarray, factor: float, *, integers: bool = True)
 
     The arguments are those of `warn_about_unit`.
     """
-    sample = depth[::4, ::4]
-    values = sample[sample > 0]
-    if len(values) < 50:
+    sample = np.ascontiguousarray(depth[::4, ::4])
+    known = np.count_nonzero(sample > 0)
+    if known < 50:
         return ""
-    near = float(np.partition(values, len(values) // 50)[len(values) // 50])  # 2% are nearer
-    if _PLAUSIBLE_MM[0] <= near <= _PLAUSIBLE_MM[1]:
+    rank = sample.size - known + known // 50  # of the nearest surface: 2% of the depth values are smaller
+    # Counting takes a fraction of the time of sorting.
+    if np.count_nonzero(sample < _PLAUSIBLE_MM[0]) <= rank < np.count_nonzero(sample <= _PLAUSIBLE_MM[1]):
         return ""
-    if near < _PLAUSIBLE_MM[0] and np.percentile(values, 90) > _TOO_NEAR_MM:  # only an object in front of the scene
-        return ""
+    near = float(np.partition(sample, rank, axis=None)[rank])
+    if near < _PLAUSIBLE_MM[0] and np.percentile(sample[sample > 0], 90) > _TOO_NEAR_MM:
+        return ""  # only an object in front of the scene is near
     likely = [
         unit
         for unit in COMMON_UNITS
