@@ -14,7 +14,7 @@ from typing import Literal
 
 import typer
 
-from handpose.cli.bar import Bar
+from handpose.cli.bar import Bar, ProgressLines
 from handpose.io.progress import reporting
 from handpose.io.warn import kind
 
@@ -104,8 +104,8 @@ def warnings_as_lines() -> Iterator[Counter[type[Warning]]]:
 
 
 @contextlib.contextmanager
-def progress(what: str, total: int, done: int = 0) -> Iterator[Bar | None]:
-    """Show a progress bar during this block if stderr is a terminal and there are several items; yield it, or None.
+def progress(what: str, total: int, done: int = 0) -> Iterator[Bar | ProgressLines]:
+    """Show progress during this block: as a bar for several items on a terminal, otherwise as a line per minute.
 
     Args:
         what: Description of the work.
@@ -113,7 +113,7 @@ def progress(what: str, total: int, done: int = 0) -> Iterator[Bar | None]:
         done: Number of items that were completed before.
     """
     if total < 2 or not _has_bars():
-        yield None
+        yield ProgressLines(what, total, note, done=done)
         return
     bar = Bar(what, total, done=done)
     _replace_bar(bar)

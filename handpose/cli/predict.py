@@ -139,8 +139,8 @@ def predict(
     Prints a line per image on a terminal, and JSON lines otherwise. Parquet files require the extra `table`.
     --engine ray requires the extra `ray`; it also reads URLs, .tar files and .parquet files.
 
-    Exit code: 0 success, 1 some inputs failed, 2 usage error or no input could be processed, 130 Ctrl-C, 141 broken
-    pipe, 143 SIGTERM.
+    Exit code: 0 success, 1 some or all inputs failed, 2 usage error or a job that cannot be started or completed, 130
+    Ctrl-C, 141 broken pipe, 143 SIGTERM.
     """
     if location.center is not None and location.box is not None:
         raise HandPoseError("pass --center or --box, not both")
@@ -164,6 +164,8 @@ def predict(
         keypoints=keypoints.parse(),
     )
     if on_cluster:
+        if images.topic is not None:
+            raise HandPoseError("--topic is not supported by --engine ray, which does not read recordings")
         if results.format or results.draw or results.html or results.as_json or job.keypoints:
             raise HandPoseError(
                 "--engine ray writes Parquet to -o, without --format, --json, --draw, --html, --joints, --meters "

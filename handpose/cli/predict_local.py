@@ -58,8 +58,7 @@ def run_local(job: PredictJob, format: Format | None, draw: Path | None, html: P
                         show(_line(record, state.written))
                     elif record.status == "error":
                         say(f"error: {record.reason}")
-                if bar is not None:
-                    bar.update(state.done)
+                bar.update(state.done)
                 if stops:
                     break
     seconds = time.monotonic() - start

@@ -80,8 +80,8 @@ def evaluate_parts(
         force: Whether this file may be overwritten.
 
     Raises:
-        HandPoseError: A joint layout differs from that of the data sets, or `predictions` exists, cannot be written or
-            is given with several models.
+        HandPoseError: No frame is usable, a joint layout differs from that of the data sets, or `predictions` exists,
+            cannot be written or is given with several models.
 
     Warns:
         UserWarning: The labels of records have a systematic error, such as another unit.
@@ -90,6 +90,10 @@ def evaluate_parts(
         if len(models) != 1:
             raise HandPoseError("writing predictions requires a data set and a single model")
         refuse_existing(predictions, force=force)
+    for dataset in datasets:
+        if not len(dataset.usable):
+            reason = next(iter(dataset.damaged.values()), "it is empty")
+            raise HandPoseError(f"{dataset.origin}: none of the {len(dataset)} frames can be read: {reason}")
     datasets = [_with_joints_in_mm(dataset) for dataset in datasets]
     truth = np.concatenate([dataset.xyz for dataset in datasets])
     partial = any(isinstance(dataset, RecordDataset) for dataset in datasets)

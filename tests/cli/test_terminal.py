@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from handpose.cli.bar import Bar
+from handpose.cli.bar import Bar, ProgressLines
 from tests.helpers.command import CAMERA, OPEN, run
 from tests.helpers.paths import EXAMPLES
 
@@ -86,6 +86,18 @@ def test_a_bar_shows_count_rate_and_the_remaining_time() -> None:
     assert bar.text() == "training [#######-----------------] 300/1,000  loss 0.5  2/s  5:50 left"
 
 
+def test_a_log_gets_a_line_per_minute() -> None:
+    now, lines = [0.0], list[str]()
+    log = ProgressLines("predicting", 1000, lines.append, clock=lambda: now[0])
+    for second in range(0, 150, 10):
+        now[0] = float(second)
+        log.update(2 * second)
+    assert lines == [
+        "predicting [##----------------------] 120/1,000  2/s  7:20 left",
+        "predicting [#####-------------------] 240/1,000  2/s  6:20 left",
+    ]
+
+
 def test_the_line_of_an_image_names_its_picture_and_its_page(tmp_path: Path) -> None:
     _, text = run_in_terminal("predict", OPEN, *CAMERA, "--draw", "a.png", "--html", "a.html", cwd=tmp_path)
     assert text.splitlines()[0].endswith(" mm -> a.png, a.html")
@@ -93,8 +105,9 @@ def test_the_line_of_an_image_names_its_picture_and_its_page(tmp_path: Path) -> 
 
 
 def test_help_fits_in_its_line() -> None:
-    assert "..." not in run("--help")[1]
-    commands = re.findall(r"^  ([a-z-]+)  +\S", run("--help")[1].partition("Commands:")[2], re.M)
+    listed = run("--help")[1].partition("Commands:")[2]
+    assert "..." not in listed
+    commands = re.findall(r"^  ([a-z-]+)  +\S", listed, re.M)
     assert len(commands) > 10
     for command in commands:
         code, text = run_in_terminal(command, "-h")
