@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from handpose.cli.console import activities, say
-from handpose.cli.options import Browser, Host, Model, Port, RequiredCamera, Unit, Views, parse_unit
+from handpose.cli.options import Browser, Host, Model, Port, Recursive, RequiredCamera, Unit, Views, parse_unit
 from handpose.io.choices import HandOrAuto
 
 
@@ -24,6 +24,7 @@ def label(
     hand: Annotated[HandOrAuto, typer.Option(help="Which hand the images show; can be changed later.")] = "right",
     model: Model = "msra",
     views: Views = 1,
+    recursive: Recursive = False,
     host: Host = "127.0.0.1",
     port: Port = 7861,
     browser: Browser = True,
@@ -42,7 +43,7 @@ def label(
     from handpose.labeling.server import serve
     from handpose.labeling.session import LabelingSession
 
-    files = list_files(frames, SUFFIXES)
+    files = list_files(frames, SUFFIXES, recursive=recursive)
     query = Query(Camera.parse(camera), hand=hand, unit=parse_unit(unit))
     with activities():
         estimator = HandPoseEstimator.from_pretrained(model, views=views)  # type: ignore[arg-type] # checked on use

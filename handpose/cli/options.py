@@ -62,6 +62,7 @@ TuningSteps = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Training steps.", show_default="by the number of frames")
 ]
 TuningMinutes = Annotated[float | None, typer.Option(metavar="MINUTES", help="Stop the training after this time.")]
+Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Include the subfolders of folders.")]
 Host = Annotated[str, typer.Option(metavar="ADDRESS", help="Address; 0.0.0.0 accepts other machines.")]
 Port = Annotated[int, typer.Option(metavar="N", min=0, help="Port to listen on; 0 selects a free port.")]
 Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 import typer
 
 from handpose.cli.groups import Engine, Images, KeypointOptions
-from handpose.cli.options import BatchSize, Force, Json, Model, parse_numbers
+from handpose.cli.options import BatchSize, Force, Json, Model, Recursive, parse_numbers
 from handpose.cli.predict_cluster import run_on_cluster
 from handpose.cli.predict_local import run_local
 from handpose.errors import HandPoseError
@@ -132,7 +132,7 @@ def predict(
     ] = "right",
     max_hands: Annotated[int, typer.Option(metavar="N", min=1, help="Maximum number of hands per image.")] = 1,
     batch_size: BatchSize = 16,
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Include the subfolders of folders.")] = False,
+    recursive: Recursive = False,
 ) -> None:
     """Predict the hand joints in depth images, in millimeters.
 

@@ -314,6 +314,19 @@ def test_a_port_in_use_is_reported(frames: list[Path], estimator: HandPoseEstima
             serve(session, "127.0.0.1", port)
 
 
+def test_the_command_reports_invalid_arguments(frames: list[Path], tmp_path: Path) -> None:
+    folder, camera = frames[0].parent, EXAMPLES / "camera.json"
+    for arguments, message in (
+        ((folder, "-c", "nonsense", "-o", tmp_path / "a.jsonl"), "camera must be one of"),
+        ((tmp_path, "-c", camera, "-o", tmp_path / "a.jsonl"), "1 subfolder with depth files is skipped"),
+        ((folder, "-c", camera, "-o", tmp_path / "no" / "a.jsonl"), "the folder does not exist"),
+    ):
+        code, out, log = run("label", *arguments, "--no-browser", "--port", "0")
+        assert (code, out, log.startswith("error: "), log.count("\n")) == (2, "", True, 1)
+        assert message in log
+    assert not (tmp_path / "a.jsonl").exists()
+
+
 # A person in a browser
 
 
