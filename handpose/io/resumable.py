@@ -77,7 +77,7 @@ class GrowingFile:
         if self._end == 0:
             self._end = _append(self._file, header, 0)
 
-    def holds(self, frame: Path) -> bool:
+    def contains(self, frame: Path) -> bool:
         """Return whether the file contains the frame.
 
         Raises:

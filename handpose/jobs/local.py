@@ -82,7 +82,7 @@ def predict_local(
     add_keypoints = keypoint_adder(job.keypoints, estimator.layout)
     settings = job.settings(estimator, format=format, draw=_text(draw), html=_text(html))
     with open_writer(format, output, settings, resume=job.resume) as writer:
-        remaining = [i for i, file in enumerate(files) if not writer.holds(file)]
+        remaining = [i for i, file in enumerate(files) if not writer.contains(file)]
         progress = LocalProgress(len(files) - len(remaining), len(files), writer.failed)
         yield progress
         results = predict_files(

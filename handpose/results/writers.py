@@ -33,7 +33,7 @@ class RecordWriter(Protocol):
         """Number of `FailedFrame`s so far, including those of the resumed job."""
         ...
 
-    def holds(self, frame: Path) -> bool:
+    def contains(self, frame: Path) -> bool:
         """Return whether the resumed job has already written the record of a frame."""
         ...
 
@@ -101,7 +101,7 @@ class _Counter:
     def __init__(self) -> None:
         self.failed = 0
 
-    def holds(self, frame: Path) -> bool:
+    def contains(self, frame: Path) -> bool:
         return False
 
     def write(self, frame: Path, records: Sequence[Record]) -> None:
@@ -138,8 +138,8 @@ class _GrowingWriter:
     def failed(self) -> int:
         return self._file.failed
 
-    def holds(self, frame: Path) -> bool:
-        return self._file.holds(frame)
+    def contains(self, frame: Path) -> bool:
+        return self._file.contains(frame)
 
     def write(self, frame: Path, records: Sequence[Record]) -> None:
         self._file.write(frame, "".join(map(self._lines, records)), records[0].status)

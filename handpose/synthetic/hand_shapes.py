@@ -1,6 +1,6 @@
 """Named hand shapes: the finger alphabet, counting, and everyday gestures.
 
-A shape gives each finger a state, says which neighbors touch, and where the tip of the thumb is.
+A shape consists of the state of each finger, the gaps between neighbors, and the location of the tip of the thumb.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _STATES = {
     "X": (30.0, 85.0, 45.0),  # hooked and lowered
     "C": (38.0, 45.0, 25.0),  # curved
     "O": (52.0, 55.0, 35.0),  # curved to meet the thumb
-    "B": (75.0, 10.0, 4.0),  # bent at the knuckle alone
+    "B": (75.0, 10.0, 4.0),  # bent only at the knuckle
     "K": (42.0, 6.0, 3.0),  # extended and lowered
 }
 
@@ -117,7 +117,7 @@ def shape_angles(shape: HandShape) -> Tensor:
             angles[BONE_INDEX[f"{finger}_{segment}"], 0] = flexion
     angles[BONE_INDEX["thumb_1"]] = torch.tensor(shape.rest[:3])
     angles[BONE_INDEX["thumb_2"], 0], angles[BONE_INDEX["thumb_3"], 0] = shape.rest[3:]
-    # Neighbors start where their gap is: +z is the thumb's side, and positive abduction leads away from it.
+    # Neighbors start with their gap: +z is the thumb's side, and positive abduction leads away from it.
     for k, finger in enumerate(LONG_FINGERS):
         sides = [shape.gaps[j] for j in (k - 1, k) if 0 <= j < 3]
         if "V" not in sides and "=" in sides and shape.fingers[k] in "EKC":

@@ -1,4 +1,4 @@
-"""How far the joints of a hand move."""
+"""The ranges of motion of the joints of a hand."""
 
 from __future__ import annotations
 

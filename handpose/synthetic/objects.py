@@ -66,7 +66,7 @@ class Objects:
         return scene.vertices[:, ~self._hand.is_forearm]
 
     def upper_arm(self, scene: Scene) -> list[Ellipsoid]:
-        """A long upper arm, bent at the elbow: arms end at bodies or leave the image, but do not end in the air."""
+        """Return a long upper arm, bent at the elbow: arms end at a body or outside the image, never in the air."""
         sample = self._sampler
         elbow = scene.vertices[:, -1]
         along = unit(unit(elbow - scene.landmarks[:, 0]) + 0.4 * sample.normal(len(elbow), 3))
@@ -79,7 +79,7 @@ class Objects:
         return [Ellipsoid(elbow + 310.0 * along, muscle, basis), Ellipsoid(elbow, joint, basis)]
 
     def body(self, scene: Scene) -> list[Ellipsoid]:
-        """A torso or head, round or flat, behind the farthest finger."""
+        """Return a torso or head, round or flat, behind the farthest finger."""
         sample, count = self._sampler, len(scene.mass)
         radii = sample.uniform(count, 70.0, 320.0, 3)
         z = self.fingers(scene)[..., 2].amax(1) + sample.uniform(count, -10.0, 90.0) + radii[:, 2]
@@ -88,7 +88,7 @@ class Objects:
         return [Ellipsoid(torch.cat([xy, z[:, None]], dim=1), radii, basis)]
 
     def table(self, scene: Scene) -> list[Plane]:
-        """A table that the hand lies on, or a wall behind it."""
+        """Return a table that the hand lies on, or a wall behind it."""
         sample, count = self._sampler, len(scene.mass)
         normal = sample.normal(count, 3) * 0.8
         normal[:, 2] = normal[:, 2].abs() + 0.35
@@ -97,7 +97,7 @@ class Objects:
         return [Plane(normal, distance)]
 
     def held_object(self, scene: Scene) -> list[Ellipsoid]:
-        """An object in the hand, on the palm's side and along the knuckles."""
+        """Return an object in the hand, on the side of the palm and along the knuckles."""
         sample, count = self._sampler, len(scene.mass)
         knuckles = scene.landmarks[:, [LANDMARKS.index(f"{f}_1") for f in ("index", "middle", "ring", "pinky")]]
         across = unit(knuckles[:, 0] - knuckles[:, 3])
@@ -109,7 +109,7 @@ class Objects:
         return [Ellipsoid(center, radii, orthonormal(across))]
 
     def occluder(self, scene: Scene) -> list[Ellipsoid]:
-        """An object between the camera and the hand."""
+        """Return an object between the camera and the hand."""
         sample, count = self._sampler, len(scene.mass)
         z = self.fingers(scene)[..., 2].amin(1) - sample.uniform(count, 40.0, 110.0)
         xy = scene.mass[:, :2] + 65.0 * sample.normal(count, 2)

@@ -22,7 +22,7 @@ from handpose.synthetic.skeleton import LANDMARKS, PARENTS
 
 _FLESH = 22.0  # mm: maximum distance of a point of the hand from its bones
 _VIEWS = SceneRange(distance=(110.0, 2000.0), half_view=(0.58, 0.43), sleeve=0.5)
-_FAR = (500.0, 2000.0)  # mm: distances that a quarter of the hands is drawn from, uniformly
+_FAR = (500.0, 2000.0)  # mm: distances of a quarter of the hands, sampled uniformly
 
 
 class Views(NamedTuple):
@@ -45,8 +45,8 @@ class Rooms:
     """An endless source of coarse depth images with the positions of their hands.
 
     Args:
-        hand: The hand model; its device renders.
-        poses: (P, B, 3) joint angles to draw from, degrees.
+        hand: The hand model; its device renders the images.
+        poses: (P, B, 3) joint angles to sample from, degrees.
         focal: Focal length of the images, px.
         size: Height and width of the images, px.
         seed: Seed of all random samples.
@@ -69,13 +69,13 @@ class Rooms:
         principal = self._principal(first[2], windows)
         scene = Scene(*first, focal, principal)
         has_first = sample.bernoulli(count, 0.92)
-        depth = self._drawn(scene, has_first.nonzero()[:, 0], mirrored=False)
+        depth = self._rendered(scene, has_first.nonzero()[:, 0], mirrored=False)
         only = self._cut_off(scene, depth)
 
-        other = self._beside(self._placed(count), scene.mass)
+        other = self._second_hand(self._placed(count), scene.mass)
         second = Scene(*other, focal, principal)
         has_second = sample.bernoulli(count, 0.35)
-        depth = torch.minimum(depth, self._drawn(second, has_second.nonzero()[:, 0], mirrored=True))
+        depth = torch.minimum(depth, self._rendered(second, has_second.nonzero()[:, 0], mirrored=True))
 
         rays = self._tangents(principal)
         for owner, shown in ((scene, has_first), (second, has_second)):
@@ -98,8 +98,8 @@ class Rooms:
         depth = torch.where(alone[:, None, None], only, depth)
         depth = torch.where(cleaned[:, None, None], self._without_background(scene, depth), depth)
         depth = measure_coarsely(depth, scene.mass[:, 2] / self.focal, sample)
-        seen = torch.where(windows[:, None, None], self._window(scene), self._in_view(count))
-        depth = torch.where(depth.isfinite() & seen, depth, 0.0)
+        visible = torch.where(windows[:, None, None], self._window(scene), self._in_view(count))
+        depth = torch.where(depth.isfinite() & visible, depth, 0.0)
 
         bones, centers = [], []
         for owner, shown in ((scene, has_first), (second, has_second & ~alone)):
@@ -124,13 +124,13 @@ class Rooms:
         shift = mass * (z / mass[:, 2] - 1.0)[:, None]
         return vertices + shift[:, None], landmarks + shift[:, None], mass + shift
 
-    def _beside(self, placed: tuple[Tensor, Tensor, Tensor], first: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _second_hand(self, placed: tuple[Tensor, Tensor, Tensor], first: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the other hand, which is mirrored: next to the first one, or anywhere."""
         sample, count = self._hands.sampler, len(first)
         vertices, landmarks, mass = placed
-        beside = first + unit(sample.normal(count, 3)) * sample.uniform(count, 110.0, 500.0, 1)
-        beside[:, 2].clamp_(min=200.0)
-        target = torch.where(sample.bernoulli(count, 0.6)[:, None], beside, mass)
+        near = first + unit(sample.normal(count, 3)) * sample.uniform(count, 110.0, 500.0, 1)
+        near[:, 2].clamp_(min=200.0)
+        target = torch.where(sample.bernoulli(count, 0.6)[:, None], near, mass)
         mirror = mass.new_tensor([-1.0, 1.0, 1.0])
         vertices, landmarks = ((p - mass[:, None]) * mirror + target[:, None] for p in (vertices, landmarks))
         return vertices, landmarks, target
@@ -143,7 +143,7 @@ class Rooms:
         hand = middle + sample.uniform(count, -8.0, 8.0, 2) - self.focal * mass[:, :2] / mass[:, 2:]
         return torch.where(windows[:, None], hand, near)
 
-    def _drawn(self, scene: Scene, images: Tensor, *, mirrored: bool) -> Tensor:
+    def _rendered(self, scene: Scene, images: Tensor, *, mirrored: bool) -> Tensor:
         """Return the depth (N, h, w) of the hands of these images, `inf` elsewhere."""
         hands, (height, width) = self._hands, self.size
         faces = hands.hand.faces.flip(1) if mirrored else hands.hand.faces

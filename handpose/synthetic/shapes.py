@@ -41,11 +41,11 @@ class Ellipsoid(NamedTuple):
     basis: Tensor  # (N, 3, 3), its axes in rows
 
     def depth(self, rays: Tensor) -> Tensor:
-        """As `ellipsoid`."""
+        """Return the depth (N, S, S) in mm at which rays (N, S, S, 3) with z = 1 enter the ellipsoid, or `inf`."""
         return ellipsoid(rays, *self)
 
     def coarse_depth(self, x: Tensor, y: Tensor) -> Tensor:
-        """Like `depth` up to rounding, several times as fast.
+        """Return the same as `depth` up to rounding, several times as fast.
 
         Args:
             x: (N, w) tangents of the columns' rays.
@@ -76,7 +76,7 @@ class Box(NamedTuple):
     basis: Tensor  # (N, 3, 3), its axes in rows
 
     def coarse_depth(self, x: Tensor, y: Tensor) -> Tensor:
-        """Depth at which rays enter the box. Arguments and result as in `Ellipsoid.coarse_depth`."""
+        """Return the depth at which rays enter the box; arguments and result are those of `Ellipsoid.coarse_depth`."""
         scale = self.basis / self.radii[..., None]
         origin = (scale @ self.center[..., None])[..., None]  # (N, 3, 1, 1)
         enter, leave = x.new_tensor(-torch.inf), x.new_tensor(torch.inf)
@@ -96,11 +96,11 @@ class Plane(NamedTuple):
     distance: Tensor  # (N,) mm from the camera along the normal
 
     def depth(self, rays: Tensor) -> Tensor:
-        """Depth (N, S, S) in mm at which rays (N, S, S, 3) with z = 1 meet the plane, `inf` where they do not."""
+        """Return the depth (N, S, S) in mm at which rays (N, S, S, 3) with z = 1 meet the plane, or `inf`."""
         return self._at((rays * self.normal[:, None, None]).sum(-1))
 
     def coarse_depth(self, x: Tensor, y: Tensor) -> Tensor:
-        """Like `depth`. Arguments and result as in `Ellipsoid.coarse_depth`."""
+        """Return the same as `depth`; see `Ellipsoid.coarse_depth` for the arguments."""
         return self._at(product_with_rays(x, y, self.normal))
 
     def _at(self, slope: Tensor) -> Tensor:
@@ -108,5 +108,5 @@ class Plane(NamedTuple):
 
 
 def product_with_rays(x: Tensor, y: Tensor, vectors: Tensor) -> Tensor:
-    """Scalar products (N, h, w) of vectors (N, 3) with rays of tangents x (N, w) and y (N, h) and z = 1."""
+    """Return the scalar products (N, h, w) of vectors (N, 3) with rays of tangents x (N, w) and y (N, h) and z = 1."""
     return (x * vectors[:, :1] + vectors[:, 2:])[:, None] + (y * vectors[:, 1:2])[..., None]

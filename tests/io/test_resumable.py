@@ -36,7 +36,7 @@ def grow(path: Path, frames: list[Path], *, resume: bool = True, settings: objec
     file = GrowingFile(path, "head\n", settings, resume=resume)
     try:
         for i, frame in enumerate(frames):
-            if not file.holds(frame):
+            if not file.contains(frame):
                 file.write(frame, LINES[i], "error" if i == 0 else "ok")
     finally:
         file.close()

@@ -75,7 +75,7 @@ class ShardedOutput:
         except Exception as error:  # each file system raises its own types
             raise HandPoseError(f"{folder}: cannot be used ({type(error).__name__}: {error})") from None
 
-    def holds(self, shard: Shard) -> bool:
+    def contains(self, shard: Shard) -> bool:
         """Return whether the job that is resumed has completed a shard."""
         return shard.digest in self._done
 

@@ -54,7 +54,7 @@ def predict_on_cluster(
     settings = job.settings(estimator, format="parquet")
     output = ShardedOutput(job.output, settings, shards, resume=job.resume, force=job.force)
     with contextlib.closing(output):
-        remaining = [shard for shard in shards if not output.holds(shard)]
+        remaining = [shard for shard in shards if not output.contains(shard)]
         done = len(shards) - len(remaining)
         yield ClusterProgress(done, len(shards), output.rows, output.failed)
         if not remaining:

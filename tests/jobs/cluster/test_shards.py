@@ -226,7 +226,7 @@ def test_a_job_is_resumed_shard_by_shard(tmp_path: Path, store: str) -> None:
     incomplete = f"{output.stem(shards[1])}-00007.parquet"
     write_url(incomplete, encode_parquet(to_table([])))
     resumed = ShardedOutput(folder, settings, shards, resume=True, force=False)
-    assert [resumed.holds(shard) for shard in shards] == [True, False, True]
+    assert [resumed.contains(shard) for shard in shards] == [True, False, True]
     assert (resumed.rows, resumed.failed) == (20, 2)
     files, path = fsspec.core.url_to_fs(folder)
     names = {name.rpartition("/")[2] for name in files.ls(path, detail=False)}
@@ -234,7 +234,7 @@ def test_a_job_is_resumed_shard_by_shard(tmp_path: Path, store: str) -> None:
     with files.open(f"{path}/{MANIFEST}", "ab") as file:
         file.write(b'{"file": "torn')
     torn = ShardedOutput(folder, settings, shards, resume=True, force=False)
-    assert [torn.holds(shard) for shard in shards] == [True, False, True]
+    assert [torn.contains(shard) for shard in shards] == [True, False, True]
 
     ShardedOutput(folder, settings, shards, resume=False, force=True)
     assert [name.rpartition("/")[2] for name in files.ls(path, detail=False)] == [MANIFEST]
