@@ -17,7 +17,9 @@ from handpose.training.trainer import train
 from handpose.weights.folder import Weights, read_folder, write_folder
 
 MAX_FORGETTING_MM = 0.3
-"""Increase of the mean error on synthetic crops, in mm, above which weights are not kept."""
+"""Increase of the mean error on synthetic images, in mm, above which weights are not kept."""
+
+_MAX_IN_MIXTURE_MM = MAX_FORGETTING_MM / 2  # because it is measured on few crops
 
 _PATIENCE = 4  # validations without an improvement, until the training is stopped
 _SHARES_OF_TUNED = tuple(tenths / 10 for tenths in range(1, 11))
@@ -52,7 +54,7 @@ def tune(
 ) -> Best | None:
     """Train until the error on the held-out frames no longer decreases, and return the best weights.
 
-    If the error of these weights on synthetic crops exceeds that of the initial weights by more than
+    If the error of these weights on synthetic crops exceeds that of the initial weights by more than half of
     `MAX_FORGETTING_MM`, they are mixed with the initial weights. A run that was killed at any moment is resumed, and
     returns the same weights as without the interruption.
 
@@ -121,7 +123,7 @@ def _blend(folder: Path, task: TuningTask, tuned: JGRP2O, before: dict[str, floa
         state = {name: lerp(first[name].float(), last[name].float().to(first[name].device), share) for name in first}
         network.load_state_dict(state)
         metrics = task.validate(network)
-        if metrics["synthetic_mm"] <= before["synthetic_mm"] + MAX_FORGETTING_MM:
+        if metrics["synthetic_mm"] <= before["synthetic_mm"] + _MAX_IN_MIXTURE_MM:
             results.append((metrics["mean_mm"], metrics, state))
     limit = (1.0 + tolerance) * min((after for after, *_ in results), default=math.inf)
     better = [result for result in results if result[0] <= limit and result[0] < before["mean_mm"]]

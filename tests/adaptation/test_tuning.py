@@ -149,7 +149,7 @@ def test_weights_that_forget_are_mixed_with_those_at_the_start(tmp_path: Path, m
     assert rows[-1]["mean_mm"] < rows[0]["mean_mm"]
     assert rows[-1]["synthetic_mm"] > rows[0]["synthetic_mm"] + 0.3
 
-    monkeypatch.setattr("handpose.adaptation.tuning.MAX_FORGETTING_MM", 0.7 * rows[-1]["synthetic_mm"])
+    monkeypatch.setattr("handpose.adaptation.tuning._MAX_IN_MIXTURE_MM", 0.7 * rows[-1]["synthetic_mm"])
     best = tune(tmp_path, forgetful(), ignore)
     assert best is not None
     assert best.after["synthetic_mm"] <= 0.7 * rows[-1]["synthetic_mm"] + 1e-3
