@@ -73,7 +73,7 @@ class PredictJob:
         force: Overwrite existing results.
         resume: Keep existing results and predict only the remaining frames.
         topic: Topic of the depth images, if a ROS bag contains several.
-        recursive: Include the subfolders of folders. Ignored on a cluster, which always includes them.
+        recursive: Include the subfolders of folders.
         keypoints: Format of the field `keypoints` of the records; None for records without it.
     """
 

@@ -78,7 +78,7 @@ class FileResult(Generic[File]):
 def predict_files(
     estimator: HandPoseEstimator, paths: str | Path | Iterable[str], query: Query = ..., *,
     centers: Iterable[np.ndarray] | None = None, max_hands: int = 1, batch_size: int = 16, keep_depth: bool = False,
-    threads: int | None = None,
+    threads: int | None = None, recursive: bool = ...,
 ) -> Generator[FileResult[Path], None, None]: ...
 
 
@@ -86,7 +86,7 @@ def predict_files(
 def predict_files(
     estimator: HandPoseEstimator, paths: Iterable[File], query: Query = ..., *,
     centers: Iterable[np.ndarray] | None = None, max_hands: int = 1, batch_size: int = 16, keep_depth: bool = False,
-    threads: int | None = None,
+    threads: int | None = None, recursive: bool = ...,
 ) -> Generator[FileResult[File], None, None]: ...
 # fmt: on
 
@@ -101,6 +101,7 @@ def predict_files(
     batch_size: int = 16,
     keep_depth: bool = False,
     threads: int | None = None,
+    recursive: bool = False,
 ) -> Generator[FileResult[Any], None, None]:
     """Predict the poses of many files, and yield one result per file, in order.
 
@@ -118,12 +119,13 @@ def predict_files(
         batch_size: Files per pass through the network.
         keep_depth: Include the depth images in the results.
         threads: Number of threads that read and crop; one per processor by default.
+        recursive: Include the subfolders of folders.
 
     Raises:
         HandPoseError: A folder contains no depth file, or a glob matches none.
         DeviceMemoryError: The device has too little memory for a single crop.
     """
-    files_of = _files_of([paths] if isinstance(paths, (str, Path)) else paths)
+    files_of = _files_of([paths] if isinstance(paths, (str, Path)) else paths, recursive)
     steps, issued = _Steps(estimator, query, max_hands, keep_depth), set[object]()
     readers, network = ThreadPoolExecutor(threads or os.cpu_count()), ThreadPoolExecutor(1)
     try:
@@ -138,11 +140,11 @@ def predict_files(
             pool.shutdown(cancel_futures=True)
 
 
-def _files_of(paths: Iterable[Any]) -> Iterator[Any]:
+def _files_of(paths: Iterable[Any], recursive: bool) -> Iterator[Any]:
     """Yield the files that folders and globs stand for, and everything else as it is."""
     for path in paths:
         if isinstance(path, str) or (isinstance(path, Path) and path.is_dir()):
-            yield from list_files([str(path)], SUFFIXES)
+            yield from list_files([str(path)], SUFFIXES, recursive=recursive)
         else:
             yield path
 

@@ -51,6 +51,7 @@ def table_schema() -> pa.Schema:
                 }
             ),
             "warnings": pa.list_(pa.struct({"code": pa.string(), "message": pa.string()})),
+            "time_s": pa.float64(),
             "picture": pa.string(),
             "reason": pa.string(),
         }

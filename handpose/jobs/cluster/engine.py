@@ -59,7 +59,7 @@ def connect(address: str | None) -> None:
     """Connect to the cluster at `address`, or start one that uses the processors of this machine.
 
     Raises:
-        HandPoseError: No cluster answers at `address`.
+        HandPoseError: No cluster answers at `address`, or none can be started.
     """
     if ray.is_initialized():
         return
@@ -74,8 +74,9 @@ def connect(address: str | None) -> None:
             if colon and port.isdecimal():  # Ray itself would try for minutes
                 socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S).close()
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-    except (OSError, ValueError, RuntimeError, OverflowError) as error:
-        raise HandPoseError(f"no Ray cluster at {address or 'this machine'} ({error})") from None
+    except Exception as error:  # Ray raises plain exceptions, for example on an overloaded machine
+        problem = "Ray cannot be started" if address is None else f"no Ray cluster at {address}"
+        raise HandPoseError(f"{problem} ({' '.join(str(error).split())})") from None
 
 
 def predict_shards(

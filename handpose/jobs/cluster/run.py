@@ -48,7 +48,7 @@ def predict_on_cluster(
     """
     if job.output is None:
         raise HandPoseError("`engine=ray` requires `output=...` with a folder or URL")
-    shards = find_shards(job.inputs)
+    shards = find_shards(job.inputs, recursive=job.recursive)
     # The driver loads the network only to check the model and to export its graph for workers on this machine.
     estimator = job.options.load_estimator(device="cpu")
     settings = job.settings(estimator, format="parquet")

@@ -53,19 +53,21 @@ class Shard(NamedTuple):
         return sum(file.size or 0 for file in self.files)
 
 
-def find_shards(inputs: Iterable[str]) -> list[Shard]:
+def find_shards(inputs: Iterable[str], *, recursive: bool = False) -> list[Shard]:
     """Return the shards of all inputs; each file belongs to one shard.
 
     Args:
         inputs: Local files, folders and globs, and URLs of files, folders and globs that fsspec supports (`s3://`,
             `gs://`, `file://`, ...).
+        recursive: Include the subfolders of folders.
 
     Raises:
         HandPoseError: An input cannot be listed or matches no file, or none of the files exists.
     """
     files: dict[str, InputFile] = {}
     for text in inputs:
-        files |= {file.name: file for file in (_list_url(text) if "://" in text else _list_local(text))}
+        listed = _list_url(text, recursive) if "://" in text else _list_local(text, recursive)
+        files |= {file.name: file for file in listed}
     if all(file.size is None for file in files.values()):
         raise HandPoseError(f"{', '.join(files)[:200]}: no such file; expected frames, archives or tables of them")
     archives = [file for file in files.values() if is_archive(file.url)]
@@ -76,9 +78,9 @@ def find_shards(inputs: Iterable[str]) -> list[Shard]:
     ]
 
 
-def _list_local(text: str) -> list[InputFile]:
+def _list_local(text: str, recursive: bool) -> list[InputFile]:
     files = []
-    for path in list_files([text], _SUFFIXES):
+    for path in list_files([text], _SUFFIXES, recursive=recursive):
         size, version = None, ""
         with contextlib.suppress(OSError):
             status = path.stat()
@@ -87,13 +89,14 @@ def _list_local(text: str) -> list[InputFile]:
     return files
 
 
-def _list_url(url: str) -> list[InputFile]:
+def _list_url(url: str, recursive: bool) -> list[InputFile]:
     try:
         store, path = fsspec.core.url_to_fs(url)
         if glob.has_magic(path):
             entries = store.glob(path, detail=True)
         elif store.isdir(path):
-            listed = {entry["name"]: entry for entry in store.ls(path, detail=True)}
+            found = store.find(path, detail=True).values() if recursive else store.ls(path, detail=True)
+            listed = {entry["name"]: entry for entry in found}
             entries = {name: entry for name, entry in listed.items() if name.lower().endswith(_SUFFIXES)}
         elif store.exists(path):
             entries = {path: store.info(path)}

@@ -64,6 +64,18 @@ def test_urls_and_paths_list_the_same_files(tmp_path: Path) -> None:
         find_shards(["gone.png", f"file://{tmp_path}/gone.tar"])
 
 
+def test_subfolders_are_listed_on_request(tmp_path: Path) -> None:
+    make_frames(tmp_path / "frames", 2)
+    make_frames(tmp_path / "frames" / "more", 1)
+    for folder in (str(tmp_path / "frames"), f"file://{tmp_path}/frames"):
+        (shard,) = find_shards([folder], recursive=True)
+        assert sorted(file.name.partition("/frames/")[2] for file in shard.files) == [
+            "000000.png",
+            "000001.png",
+            "more/000000.png",
+        ]
+
+
 def test_the_digest_of_a_shard_changes_with_its_files(tmp_path: Path) -> None:
     (frame,) = make_frames(tmp_path / "frames", 1)
     (before,), (same,) = find_shards([str(frame)]), find_shards([str(frame)])
@@ -181,7 +193,10 @@ def test_a_predictor_returns_the_records_of_the_estimator() -> None:
     predict = HandPosePredictor("msra", Query(camera=camera), device="cpu", backend="torch")
     rows = predict({"path": np.array([*names, "bad.png"]), "bytes": np.array([*data, b"?"], object)}).to_pylist()
     estimator = HandPoseEstimator.from_pretrained("msra", device="cpu", backend="torch")
-    expected = [pose.to_dict() | {"reason": None, "picture": None} for pose in estimator.predict(names, camera=camera)]
+    expected = [
+        pose.to_dict() | {"reason": None, "picture": None, "time_s": None}
+        for pose in estimator.predict(names, camera=camera)
+    ]
     assert rows[:2] == expected
     assert {key: value for key, value in rows[2].items() if value is not None} == {
         "source": "bad.png",
