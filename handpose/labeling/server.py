@@ -19,7 +19,8 @@ from handpose.errors import HandPoseError
 from handpose.io.choices import Hand, HandOrAuto
 from handpose.labeling.session import LabelingSession
 
-_TEMPLATE = Path(__file__).with_name("page.html")
+_PAGE = Path(__file__).parent / "page"
+_SCRIPTS = ("state", "geometry", "editing", "frames", "drawing", "panel", "controls")
 _MAX_REQUEST_BYTES = 1 << 16
 _IDLE_S = 60.0  # after which an idle connection is closed
 _FRAME = re.compile(r"/frames/(\d{1,9})(/depth)?")
@@ -97,10 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._is_allowed():
             return
         if url.path == "/":
-            data = json.dumps(self._session.overview(), separators=(",", ":"))
-            # File names may contain any text, so the data must not be able to close their element.
-            page = _TEMPLATE.read_text(encoding="utf-8").replace("{{SESSION}}", data.replace("<", "\\u003c"))
-            self._send(200, "text/html; charset=utf-8", page.encode())
+            self._send(200, "text/html; charset=utf-8", _make_page(self._session).encode())
         elif frame is None:
             self._send_json(404, {"error": "not found"})
         else:
@@ -181,6 +179,22 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("X-Frame-Options", "DENY")
         self.end_headers()
         self.wfile.write(data)
+
+
+def _make_page(session: LabelingSession) -> str:
+    """Return the page with its style, its scripts and the session, which contain no references to other files."""
+
+    def read(name: str) -> str:
+        return (_PAGE / name).read_text(encoding="utf-8").rstrip("\n")
+
+    # File names may contain any text, so the session must not be able to close its element.
+    overview = json.dumps(session.overview(), separators=(",", ":")).replace("<", "\\u003c")
+    parts = {
+        "STYLE": read("page.css"),
+        "SESSION": overview,
+        "SCRIPT": "\n\n".join(read(f"{name}.js") for name in _SCRIPTS),
+    }
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], read("page.html"))
 
 
 def _is_ip(name: str) -> bool:

@@ -1,0 +1,68 @@
+// Which frame is shown, and how its label is saved.
+
+function keep(number) {
+  if (!kept.has(number)) {
+    const promise = loadFrame(number, hand).catch(error => ({ error: error.message, source: frames[number].source }));
+    kept.set(number, promise);
+    promise.then(loaded => loaded.error && kept.delete(number));
+  }
+  return kept.get(number);
+}
+
+async function show(number) {
+  if (number < 0 || number >= frames.length) return;
+  index = number;
+  frame = null;
+  say("");
+  update();
+  const waiting = setTimeout(() => say("Predicting the joints ..."), 300);
+  const loaded = await keep(number);
+  clearTimeout(waiting);
+  if (number !== index) return;
+  say("");
+  frame = loaded;
+  fit();
+  update();
+  if (frame.error) say(frame.error, true);
+  else if (!frame.joints.length) say("No hand was found. Double-click the center of the hand, or skip the frame.");
+  if (number + 1 < frames.length) keep(number + 1);
+  for (const other of kept.keys()) {
+    if (kept.size > KEPT_FRAMES && Math.abs(other - index) > 2 && !frames[other].unsaved) kept.delete(other);
+  }
+}
+
+const isDone = ({ state }) => state === "accepted" || state === "skipped";
+
+/** Shows the next frame that is not done; after the last one, the first. */
+function showNext() {
+  const order = [...frames.keys()].map(i => (index + 1 + i) % frames.length);
+  const next = order.find(i => !isDone(frames[i]));
+  if (next !== undefined) return show(next);
+  update();
+  say(`All ${frames.length} frames are done.`);
+}
+
+async function save(state) {
+  if (busy || !frame) return;
+  const [number, saved] = [index, frame];
+  const label = saved.joints && saved.joints.map(({ u, v, z, state }) => state === "unknown" ? null : [u, v, state === "flat" ? null : z]);
+  if (state === "accepted" && !(label && label.length)) return say("There is no label to accept. Skip the frame instead.", true);
+  if (state === "skipped" && frames[number].state === "accepted" && !saved.confirmed) {
+    saved.confirmed = true;
+    return say("Skipping deletes the label of this frame. Skip again to confirm.", true);
+  }
+  busy = true;
+  update();
+  try {
+    await ask(`/frames/${number}`, { source: saved.source, ...(state === "skipped" ? { skip: true } : { hand: saved.hand, uvz: label }) });
+    Object.assign(frames[number], { state, unsaved: false });
+    Object.assign(saved, { confirmed: false, label: state === "accepted" ? { hand: saved.hand, uvz: label } : null });
+    busy = false;
+    if (number === index) showNext();
+  } catch (error) {
+    say(error.message, true);
+  } finally {
+    busy = false;
+    update();
+  }
+}
