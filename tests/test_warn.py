@@ -38,7 +38,7 @@ def far(tmp_path: Path) -> Path:
     return file
 
 
-BOTH = [DepthUnitWarning, AssumedCameraWarning]
+BOTH = [AssumedCameraWarning, DepthUnitWarning]
 CALLS: dict[str, tuple[Callable[[HandPoseEstimator, Path], object], list[type[Warning]]]] = {
     "predict an array": (lambda estimator, far: estimator.predict(FAR, center=CENTER), BOTH),
     "predict a file": (lambda estimator, far: estimator.predict(far, center=CENTER), BOTH),
@@ -46,15 +46,15 @@ CALLS: dict[str, tuple[Callable[[HandPoseEstimator, Path], object], list[type[Wa
     "predict_batch": (lambda estimator, far: estimator.predict_batch([FAR], center=CENTER), BOTH),
     "predict_hands": (lambda estimator, far: estimator.predict_hands(FAR), BOTH),
     "stream": (lambda estimator, far: list(estimator.stream([FAR])), BOTH),
-    "find": (lambda estimator, far: estimator.find(FAR, Query(center=CENTER)), BOTH[1:]),
-    "read_depth": (lambda estimator, far: read_depth(far), BOTH[:1]),
-    "decode_depth": (lambda estimator, far: decode_depth(far.read_bytes(), "far.png"), BOTH[:1]),
+    "find": (lambda estimator, far: estimator.find(FAR, Query(center=CENTER)), BOTH[:1]),
+    "read_depth": (lambda estimator, far: read_depth(far), BOTH[1:]),
+    "decode_depth": (lambda estimator, far: decode_depth(far.read_bytes(), "far.png"), BOTH[1:]),
     "predict_files": (lambda estimator, far: list(predict_files(estimator, [far, far])), BOTH),
     "predict_files, fetched": (
         lambda estimator, far: list(predict_files(estimator, [FetchedFile("far.png", far.read_bytes())])),
         BOTH,
     ),
-    "newest_frame": (lambda estimator, far: list(newest_frame(frames(far.parent, CAMERA))), BOTH[:1]),
+    "newest_frame": (lambda estimator, far: list(newest_frame(frames(far.parent, CAMERA))), BOTH[1:]),
 }
 
 

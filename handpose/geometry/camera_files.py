@@ -19,7 +19,6 @@ from handpose.errors import HandPoseError
 from handpose.geometry.distortion import COEFFICIENTS, Distortion
 from handpose.geometry.lens_names import lens_model
 from handpose.io.text import MAX_SETTINGS_BYTES, read_text
-from handpose.io.warn import warn
 
 SUFFIXES = (".json", ".yaml", ".yml", ".txt")
 """Extensions of camera files."""
@@ -176,11 +175,6 @@ def _lens(scope: dict[str, Any]) -> Distortion | None:
         raise HandPoseError(
             f"the lens model {name} is not supported (known are plumb_bob, rational_polynomial, equidistant, and "
             "RealSense's brown_conrady, inverse_brown_conrady and kannala_brandt4); rectify the depth images first"
-        )
-    if model == "inverse_brown_conrady":
-        warn(
-            "the lens model inverse_brown_conrady is used as documented (SR300, SR305); if the depth images were "
-            "aligned to the color camera of a D400, its coefficients are those of brown_conrady: change the model"
         )
     count = next((count for count in COEFFICIENTS[model] if not any(numbers[count:])), len(numbers))
     return Distortion(model, tuple(numbers[:count]))

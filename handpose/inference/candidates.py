@@ -12,6 +12,7 @@ from handpose.geometry.crop import HandCrop
 from handpose.geometry.rectification import rectify
 from handpose.inference.query import Box, Query
 from handpose.io.choices import HandOrAuto
+from handpose.io.warn import Note
 from handpose.localization.centers import FARTHEST_IN_BOX, center_in_box, pixels_in_box
 from handpose.localization.localizer import hand_candidates, nearest_first
 from handpose.localization.network import FARTHEST, NEAREST, Votes
@@ -35,6 +36,7 @@ class Candidates:
         depth: (H, W) mm, the image, so that it may be examined; None for a crop without its image.
         is_localized: Whether the hand was localized in the image, so that it may be cropped again.
         reason: Why there are no crops.
+        notes: Warnings about the depth values, to be issued with those of the pose.
     """
 
     query: Query
@@ -46,6 +48,7 @@ class Candidates:
     depth: np.ndarray | None = None
     is_localized: bool = False
     reason: str = ""
+    notes: tuple[Note, ...] = ()
 
 
 def find_candidates(depth: np.ndarray, query: Query, source: str, cube: float, votes: Votes) -> Candidates:

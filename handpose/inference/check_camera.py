@@ -52,6 +52,12 @@ def camera_warnings(given: Camera | None, camera: Camera) -> tuple[PoseWarning, 
     if narrow or view > MAX_FIELD_OF_VIEW:
         text = f"a field of view of {view:.0f} degrees is unusual; fx and fy must be in pixels of this stream"
         found.append(PoseWarning("field_of_view", text))
+    if camera.distortion is not None and camera.distortion.model == "inverse_brown_conrady":
+        text = (
+            "the lens model inverse_brown_conrady is used as documented (SR300, SR305); if the depth images were "
+            "aligned to the color camera of a D400, its coefficients are those of brown_conrady: change the model"
+        )
+        found.append(PoseWarning("lens_model", text))
     return tuple(found)
 
 

@@ -16,7 +16,7 @@ from handpose.inference.alternatives import Predict, disparity_error, is_clearer
 from handpose.inference.candidates import Candidates
 from handpose.inference.check_camera import camera_warnings
 from handpose.inference.check_pose import is_supported
-from handpose.io.depth.units import DepthUnit, distance_problem, millimeters_per_unit
+from handpose.io.depth.units import DepthUnit, millimeters_per_unit
 from handpose.network.calibration import CLEAR_HAND, WRONG_READING, Calibration
 from handpose.results.pose import HandPose, PoseWarning
 
@@ -115,8 +115,7 @@ class Memory:
                 if reason.code != "mirrored":  # which is a property of this image
                     self._reasons[key] = reason
                 return (reason,)
-        problem = "" if pose.status == "ok" else distance_problem(depth, millimeters_per_unit(query.unit))
-        return (PoseWarning("distance", problem),) if problem else ()
+        return ()
 
     def _is_due(self, key: Hashable) -> bool:
         """Count an image, and return whether it is the first, second, fourth, eighth, ... of its kind."""

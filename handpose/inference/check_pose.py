@@ -12,8 +12,8 @@ import numpy as np
 
 from handpose.geometry.bones import bone_lengths
 from handpose.inference.query import AssumedCameraWarning, Query
-from handpose.io.depth.units import LikelyUnitWarning
-from handpose.io.warn import InputWarning, warn
+from handpose.io.depth.units import DepthUnitWarning
+from handpose.io.warn import InputWarning, Note
 from handpose.network.calibration import CLEAR_HAND, Calibration
 from handpose.network.config import TRAINED_RANGE
 from handpose.results.pose import HandPose, PoseWarning
@@ -22,14 +22,14 @@ SUPPORTED = f"{TRAINED_RANGE[0]:.0f} to {TRAINED_RANGE[1]:.0f} mm"
 
 _HAND_SIZE = (0.6, 1.4)  # relative to the average hand; synthetic children and adults are between 0.65 and 1.26
 _MAX_FROM_CENTER = 65.0  # mm from the given center to the mean of the joints, above which errors grow
-_CATEGORIES = {"camera_assumed": AssumedCameraWarning, "unit": LikelyUnitWarning}
+_CATEGORIES = {"camera_assumed": AssumedCameraWarning, "unit": DepthUnitWarning, "distance": DepthUnitWarning}
 
 
-def issue(found: Iterable[PoseWarning]) -> None:
-    """Issue the warnings of a pose as Python warnings."""
+def issue(found: Iterable[PoseWarning], image: str = "") -> None:
+    """Issue the warnings of a pose, or of the image with this name, as Python warnings."""
     for code, message in found:
-        if code != "distance":  # which was issued when the image was read
-            warn(message, _CATEGORIES.get(code, InputWarning))
+        category = _CATEGORIES.get(code, InputWarning)
+        Note(message, category, image, is_named=category is DepthUnitWarning).issue()
 
 
 def hand_warnings(

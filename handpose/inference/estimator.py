@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import repeat
 from os import PathLike
 from pathlib import Path
@@ -20,7 +21,7 @@ from handpose.io.atomic import write_atomically
 from handpose.io.choices import BackendName, HandOrAuto, OnError, Precision, Views
 from handpose.io.depth.units import DepthUnit
 from handpose.io.text import MAX_SETTINGS_BYTES, read_text
-from handpose.io.warn import warn_skipped
+from handpose.io.warn import Note, collect_warnings, warn_skipped
 from handpose.network.config import JGRP2OConfig
 from handpose.results.pose import HandPose
 from handpose.runtimes.base import Runtime
@@ -215,7 +216,9 @@ class HandPoseEstimator(StagedEstimator):
         never both right or both left. See `predict` for the other arguments and the errors.
         """
         query = Query(camera, hand=hand, unit=unit)
-        hands = self.find_hands(query.load(image), query, max_hands, source=_source(image))
+        depth, notes = _load(image, query)
+        hands = self.find_hands(depth, query, max_hands, source=_source(image))
+        hands[0] = replace(hands[0], notes=notes)
         return [pose for pose in self.hands([hands])[0] if pose.status != "no_hand"]
 
     def stream(
@@ -241,13 +244,21 @@ def _find_each(
     for number, (image, query) in enumerate(zip(images, queries), 1):  # noqa: B905 - the queries may never end
         source = _source(image)
         try:
-            found = estimator.find(query.load(image), query, source=source)
+            depth, notes = _load(image, query)
+            found = replace(estimator.find(depth, query, source=source), notes=notes)
         except HandPoseError as error:
             if on_error == "raise":
                 raise
             warn_skipped(source or f"image {number}", error)
         else:
             yield found
+
+
+def _load(image: DepthImage, query: Query) -> tuple[np.ndarray, tuple[Note, ...]]:
+    """Return the depth (H, W) in mm of an image, and the warnings about it, which have not been issued."""
+    notes: list[Note] = []
+    with collect_warnings(notes):
+        return query.load(image), tuple(notes)
 
 
 def _source(image: DepthImage) -> str:

@@ -102,9 +102,11 @@ class Query:
         height, width = depth.shape
         given = self.camera
         camera = Camera.assumed(width, height) if given is None else given.for_image(width, height)
+        if camera.distortion is not None and not is_distorted(camera):
+            camera = replace(camera, distortion=None)
         for warning in camera_warnings(given, camera):
             warn(warning.message, AssumedCameraWarning if given is None else InputWarning)
-        return camera if camera.distortion is None or is_distorted(camera) else replace(camera, distortion=None)
+        return camera
 
 
 def _numbers(values: object) -> np.ndarray:

@@ -33,6 +33,8 @@ from handpose.runtimes.base import Runtime
 if TYPE_CHECKING:  # Python 3.10 has no `Self`
     from typing_extensions import Self
 
+_OTHER_READINGS = ("unit", "disparity", "interpolated")  # codes of reasons that explain implausible depth values
+
 
 class StagedEstimator:
     """Predicts hands in stages, for jobs, trackers and checks, which run each stage when and where they need it.
@@ -126,7 +128,9 @@ class StagedEstimator:
             checks = [own + why for own, why in zip(implausible, reasons, strict=True)]
         checked = []
         for pose, image, found in zip(poses, candidates, checks, strict=True):
-            issue(found)
+            if not any(warning.code in _OTHER_READINGS for warning in found):
+                found += tuple(PoseWarning("distance", note.message) for note in image.notes)  # noqa: PLW2901
+            issue(found, image.source)
             warnings = camera_warnings(image.query.camera, image.camera) + found
             checked.append(replace(pose, warnings=warnings) if warnings else pose)
         return checked

@@ -9,18 +9,49 @@ import warnings
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
+from typing import NamedTuple
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
-Note = tuple[str, type[Warning]]
-"""The arguments of `warn`."""
+
+class Note(NamedTuple):
+    """A warning that was not issued yet.
+
+    Attributes:
+        message: The problem and how to fix it.
+        category: Its category.
+        image: Name of the image that it concerns, or empty.
+        is_named: Whether the text of the warning starts with this name.
+    """
+
+    message: str
+    category: type[Warning]
+    image: str = ""
+    is_named: bool = True
+
+    def issue(self) -> None:
+        """Issue the warning, or append it to the notes of `collect_warnings`."""
+        notes = _notes.get()
+        if notes is not None:
+            notes.append(self)
+            return
+        # Python 3.12's `skip_file_prefixes` does this, but 3.10 is supported.
+        level, frame = 1, sys._getframe()
+        while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+            level, frame = level + 1, frame.f_back
+        warnings.warn(self.text, self.category, stacklevel=level)
+
+    @property
+    def text(self) -> str:
+        """The text of the warning."""
+        return f"{self.image}: {self.message}" if self.image and self.is_named else self.message
 
 
 class InputWarning(UserWarning):
     """The camera, the unit or the image is implausible, so the joints may be wrong.
 
-    Messages of this very class contain neither a file name nor a measured value, so repeated warnings are equal.
-    Messages of subclasses may contain both.
+    Jobs of several files name the first file that a warning concerns. Otherwise, messages of this very class contain
+    neither a file name nor a measured value, so repeated warnings are equal.
     """
 
 
@@ -33,15 +64,7 @@ _notes: ContextVar[list[Note] | None] = ContextVar("notes", default=None)
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Issue a warning that names the line outside this package that called it."""
-    notes = _notes.get()
-    if notes is not None:
-        notes.append((message, category))
-        return
-    # Python 3.12's `skip_file_prefixes` does this, but 3.10 is supported.
-    level, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level)
+    Note(message, category).issue()
 
 
 def warn_skipped(name: str, error: Exception) -> None:

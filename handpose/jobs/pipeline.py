@@ -20,7 +20,7 @@ from handpose.inference.query import Query
 from handpose.io.depth.read import SUFFIXES, decode_depth, read_depth
 from handpose.io.depth.units import DepthUnit, warn_about_unit
 from handpose.io.inputs import list_files
-from handpose.io.warn import Note, collect_warnings, kind, warn
+from handpose.io.warn import Note, collect_warnings, kind
 from handpose.recordings.recording import StoredFrame
 from handpose.results.pose import HandPose
 
@@ -170,25 +170,28 @@ class _Steps:
     def prepare(self, file: tuple[File, np.ndarray | None]) -> _PreparedFile[File]:
         """Read a file and crop its candidates."""
         path, center = file
-        warnings: list[Note] = []
+        reading, warnings = list[Note](), list[Note]()
         try:
-            with collect_warnings(warnings):
+            with collect_warnings(reading):
                 query = self.query if center is None else replace(self.query, center=center)
                 time = None
                 if isinstance(path, StoredFrame):
                     depth, camera, time, unit, _ = path.decode()
-                    warn_about_unit(depth, unit, path.path.name, integers=True)
+                    warn_about_unit(depth, unit, str(path), integers=True)
                     query = replace(query, camera=camera)
                 else:
                     depth = read_depth(path, query.unit) if isinstance(path, Path) else _decode(path, query.unit)
+            with collect_warnings(warnings):
                 if self.max_hands == 1:
                     hands = [self.estimator.find(depth, query, source=str(path))]
                 else:
                     hands = self.estimator.find_hands(depth, query, self.max_hands, source=str(path))
         except DepthReadError as error:  # it starts with the path
-            return _PreparedFile(FileResult(path, error=error), [], warnings)
+            return _PreparedFile(FileResult(path, error=error), [], reading)
         except HandPoseError as error:
-            return _PreparedFile(_failed(path, error), [], warnings)
+            return _PreparedFile(_failed(path, error), [], reading + warnings)
+        hands[0] = replace(hands[0], notes=tuple(reading))
+        warnings = [note._replace(image=str(path)) for note in warnings]
         return _PreparedFile(FileResult(path, depth=depth if self.keep_depth else None, time=time), hands, warnings)
 
     def predict_batch(self, batch: list[_PreparedFile[File]]) -> tuple[list[FileResult[File]], list[Note]]:
@@ -226,11 +229,11 @@ def _decode(file: FetchedFile, unit: DepthUnit) -> np.ndarray:
 
 
 def _issue_once(warnings: Iterable[Note], issued: set[object]) -> None:
-    """Issue the warnings of other threads in the caller's thread, each kind once."""
+    """Issue the warnings of other threads in the caller's thread, each kind once, for its first file."""
     for warning in warnings:
-        if (own := kind(*warning)) not in issued:
+        if (own := kind(warning.message, warning.category)) not in issued:
             issued.add(own)
-            warn(*warning)
+            warning._replace(is_named=True).issue()
 
 
 def _map_ahead(

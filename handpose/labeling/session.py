@@ -119,7 +119,7 @@ class LabelingSession:
             "errors": np.nan_to_num(pose.error_mm).tolist() if found else None,
             "label": None if stored is None else {"hand": stored.hand, "uvz": _rows(stored.uvz)},
             "state": self.labels.state(self.files[index]),
-            "notes": list(dict.fromkeys(message for message, _ in notes)),
+            "notes": list(dict.fromkeys(note.message for note in notes)),
         }
 
     def accept(self, index: int, source: str, hand: Hand, uvz: np.ndarray) -> None:

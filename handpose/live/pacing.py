@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import NamedTuple
 
-from handpose.io.warn import Note, collect_warnings, warn
+from handpose.io.warn import Note, collect_warnings
 from handpose.recordings.frame import DepthFrame, Source
 
 _CLOSE_TIMEOUT_S = 5.0
@@ -77,7 +77,7 @@ def newest_frame(source: Source, *, clock: Clock = time.perf_counter) -> Generat
                     changed.wait()
                 arrival, waiting = waiting, None
             while warnings:
-                warn(*warnings.pop(0))
+                warnings.pop(0).issue()
             if arrival is None:
                 break
             yield arrival

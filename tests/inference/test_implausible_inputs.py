@@ -19,6 +19,7 @@ from handpose import (
     AssumedCameraWarning,
     Camera,
     DepthUnitWarning,
+    Distortion,
     HandPose,
     HandPoseEstimator,
     HandTracker,
@@ -31,7 +32,6 @@ from handpose.inference.check_camera import camera_warnings
 from handpose.inference.check_image import Memory
 from handpose.inference.check_pose import hand_warnings
 from handpose.inference.query import Query
-from handpose.io.depth.units import LikelyUnitWarning
 from handpose.io.warn import kind
 from handpose.live.session import open_paced, run_session
 from tests.helpers.command import run
@@ -195,12 +195,37 @@ def test_a_job_issues_each_kind_of_warning_once_but_every_result_has_it(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         results = list(predict_files(estimator, files, Query(unit="mm"), batch_size=2))
-    assert [one.category for one in caught] == [DepthUnitWarning, AssumedCameraWarning]
+    assert [one.category for one in caught] == [AssumedCameraWarning, DepthUnitWarning]
+    assert all(str(one.message).startswith(f"{files[0]}: ") for one in caught)
     for result in results:
         assert result.pose is not None
         assert codes(result.pose) == ["camera_assumed", "unit"]
-    assert kind("a.png: at 4,000 mm", DepthUnitWarning) == kind("read as mm", LikelyUnitWarning)
+    assert kind("at 4,000 mm", DepthUnitWarning) == kind("read as mm", DepthUnitWarning)
     assert kind("one", InputWarning) != kind("other", InputWarning)
+
+
+@pytest.mark.parametrize("baseline_focal", [20_000, 40_000, 100_000, 300_000, 837_000, 3_000_000])
+@pytest.mark.parametrize("name", ["open", "pinch", "down"])
+def test_disparity_has_one_warning(estimator: HandPoseEstimator, name: str, baseline_focal: int) -> None:
+    """Disparities in px (20,000 and 40,000: a baseline of 42 and 84 mm), or in fractions of a px."""
+    depth = read_depth(EXAMPLES / "sr305" / f"{name}.png", UNIT)
+    disparity = np.where(depth > 0, np.rint(baseline_focal / np.maximum(depth, 1)), 0).astype(np.uint16)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pose = estimator.predict(disparity, camera=CAMERA)
+    assert [str(one.message) for one in caught] == [message for _, message in pose.warnings if message]
+    assert [code for code in codes(pose) if code not in ("range", "hand_size")] == ["disparity"]
+
+
+def test_a_lens_model_of_two_meanings_has_a_warning(estimator: HandPoseEstimator) -> None:
+    lens = Distortion("inverse_brown_conrady", (0.1, -0.05, 0.001, 0.002, 0.01))
+    with pytest.warns(InputWarning, match="aligned to the color camera of a D400"):
+        pose = estimator.predict(STORED, camera=replace(CAMERA, distortion=lens), unit=UNIT)
+    assert codes(pose) == ["lens_model"]
+    slight = Distortion("inverse_brown_conrady", (1e-5, 0.0, 0.0, 0.0, 0.0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert codes(estimator.predict(STORED, camera=replace(CAMERA, distortion=slight), unit=UNIT)) == []
 
 
 def test_doubtful_images_are_examined_more_and_more_rarely(estimator: HandPoseEstimator) -> None:
@@ -242,7 +267,7 @@ def test_the_command_prints_each_warning_once_and_records_it(tmp_path: Path) -> 
     code, out, err = run("predict", tmp_path, "-c", camera, "--unit", UNIT)
     assert code == 0
     assert [line.split(";")[0] for line in err.splitlines()] == [
-        "warning: the principal point 314, 243 is far from the center of this 220 x 220 image"
+        f"warning: {tmp_path / '0.png'}: the principal point 314, 243 is far from the center of this 220 x 220 image"
     ]
     records = [json.loads(line) for line in out.splitlines()]
     assert [[one["code"] for one in record["warnings"]] for record in records] == [["principal_point"]] * 3

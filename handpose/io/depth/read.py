@@ -97,7 +97,7 @@ def decode_depth(data: bytes, name: str, unit: DepthUnit = "mm") -> np.ndarray:
     suffix = suffix or next((_MAGIC[head] for head in _MAGIC if data.startswith(head)), "")
     stored = _READERS[_check_suffix(name, suffix)](name, data, unit if unit in ("nyu", "ho3d") else None)
     depth = to_depth(stored, factor)
-    warn_about_unit(depth, factor, Path(name).name, integers=stored.dtype.kind in "ui")
+    warn_about_unit(depth, factor, name, integers=stored.dtype.kind in "ui")
     return depth
 
 

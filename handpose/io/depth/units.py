@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from handpose.errors import HandPoseError
-from handpose.io.warn import InputWarning, warn
+from handpose.io.warn import InputWarning, Note
 
 DepthUnit = Literal["mm", "m", "nyu", "ho3d"] | float
 """Unit of stored values: `mm`, `m`, millimeters per stored unit, or a color PNG with two bytes per value: `nyu` (mm,
@@ -20,11 +20,7 @@ _HO3D_MM = 0.12498664727900177  # as the authors of HO-3D state it
 
 
 class DepthUnitWarning(InputWarning):
-    """The depth values of an image are implausible in the given unit."""
-
-
-class LikelyUnitWarning(DepthUnitWarning):
-    """A hand would be found if the image was read in another unit."""
+    """The depth values of an image are implausible in the given unit, or a hand would be found in another unit."""
 
 
 def millimeters_per_unit(unit: DepthUnit) -> float:
@@ -78,7 +74,7 @@ def warn_about_unit(depth: np.ndarray, factor: float, name: str, *, integers: bo
     """
     problem = distance_problem(depth, factor, integers=integers)
     if problem:
-        warn(f"{name}: {problem}", DepthUnitWarning)
+        Note(problem, DepthUnitWarning, name).issue()
 
 
 def distance_problem(depth: np.ndarray, factor: float, *, integers: bool = True) -> str:

@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import socket
-import warnings
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -23,7 +22,7 @@ import ray
 import ray.data
 
 from handpose.errors import HandPoseError
-from handpose.io.warn import kind
+from handpose.io.warn import Note, collect_warnings, kind
 from handpose.jobs.cluster.output import ShardedOutput, write_url
 from handpose.jobs.cluster.predictor import predict_records
 from handpose.jobs.cluster.readers import read_shard
@@ -190,10 +189,10 @@ class _Worker:
     def __call__(self, pieces: pa.Table) -> pa.Table:
         (piece,) = pieces.to_pylist()
         files = [FetchedFile(*values) for values in zip(piece["names"], piece["data"], piece["reasons"], strict=True)]
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("once", UserWarning)
+        notes: list[Note] = []
+        with collect_warnings(notes):
             records = predict_records(self._estimator, files, self._options)
-        messages = {" ".join(kind(str(one.message), one.category)): str(one.message) for one in caught}
+        messages = {" ".join(kind(note.message, note.category)): note.text for note in notes}
         return pa.table(
             {
                 "shard": [piece["shard"]],
