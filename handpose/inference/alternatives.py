@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -20,7 +20,12 @@ from handpose.results.pose import HandPose
 Predict = Callable[[np.ndarray, Query], HandPose]
 """Predicts the pose in a depth image (H, W) in mm."""
 
-_FOCAL_RATIOS = (0.55, 0.75, 1.3, 1.6, 2.0)  # hands are clear from 0.9 to 1.6 times the correct focal length
+FOCAL_RATIOS = (0.55, 0.75, 1.3, 1.6, 2.0)
+"""Ratios of other focal lengths to the given one. Hands are clear with 0.9 to 1.6 times the correct focal length."""
+
+_FOCAL_MM = 6.0  # maximum expected error with the likely focal length
+_FOCAL_GAIN = 0.55  # maximum ratio of this error to that with the given focal length
+_SIMILAR_FOCAL = 1.25  # ratio of two focal lengths that are about equally clear
 _NEAREST_MM = (350.0, 500.0, 700.0)  # assumed distance of the nearest surface in a disparity image
 _NEAREST_PERCENTILE = 98.0  # of the disparities: those of the nearest surface
 _MAX_DISPARITY_MM = 7.0  # expected error of a converted disparity image; converted depth images are above 7.8
@@ -53,6 +58,16 @@ class OtherFocalLength(NamedTuple):
     fx: float
     size: float
 
+    @property
+    def likely_fx(self) -> float:
+        """The focal length in px with which this hand has the size of an average one."""
+        return self.fx * self.size
+
+    def is_likely(self, pose: HandPose) -> bool:
+        """Return whether this is a better explanation of an image than its pose, which may be without a hand."""
+        similar = 1 / _SIMILAR_FOCAL < self.likely_fx / pose.camera.fx < _SIMILAR_FOCAL
+        return not similar and is_clearer(self.error, pose, _FOCAL_MM, _FOCAL_GAIN)
+
 
 def other_units(depth: np.ndarray, query: Query, predict: Predict) -> list[OtherUnit]:
     """Return the common units in which an image shows a hand, without those of much larger expected error.
@@ -80,9 +95,14 @@ def other_units(depth: np.ndarray, query: Query, predict: Predict) -> list[Other
 
 
 def other_focal_lengths(
-    depth: np.ndarray, query: Query, camera: Camera, calibration: Calibration, predict: Predict
+    depth: np.ndarray,
+    query: Query,
+    camera: Camera,
+    calibration: Calibration,
+    predict: Predict,
+    ratios: Sequence[float] = FOCAL_RATIOS,
 ) -> list[OtherFocalLength]:
-    """Return other focal lengths with which an image shows a hand.
+    """Return other focal lengths with which an image shows a hand, the clearest one first.
 
     A focal length that is too small enlarges everything across the image, so the hand does not fit into its cube and a
     face may look like a hand. One that is up to 1.6 times too large makes the hand look like a smaller one, which is as
@@ -94,9 +114,10 @@ def other_focal_lengths(
         camera: Camera of the image.
         calibration: Calibration of the weights.
         predict: Predicts the image with another camera.
+        ratios: Ratios of the other focal lengths to the given one.
     """
     found = []
-    for ratio in _FOCAL_RATIOS:
+    for ratio in ratios:
         other = replace(camera, fx=camera.fx * ratio, fy=camera.fy * ratio)
         if field_of_view(other) > MAX_FIELD_OF_VIEW:
             continue
@@ -104,7 +125,7 @@ def other_focal_lengths(
         if _is_hand(hand):
             size, _ = bone_deviation(hand.xyz, calibration.bones_mm, hand.layout)
             found.append(OtherFocalLength(float(hand.error_mm.mean()), other.fx, float(size)))
-    return found
+    return sorted(found)
 
 
 def disparity_error(depth: np.ndarray, query: Query, pose: HandPose, predict: Predict) -> float | None:
@@ -132,9 +153,9 @@ def disparity_error(depth: np.ndarray, query: Query, pose: HandPose, predict: Pr
     return None
 
 
-def is_clearer(error: float, pose: HandPose, limit: float) -> bool:
+def is_clearer(error: float, pose: HandPose, limit: float, gain: float = 0.5) -> bool:
     """Return whether the expected error of another reading of the image is low, and much lower than that of a pose."""
-    return error < limit and not error >= pose.error_mm.mean() / 2  # which is NaN without a hand
+    return error < limit and not error >= gain * pose.error_mm.mean()  # which is NaN without a hand
 
 
 def _is_hand(pose: HandPose) -> bool:

@@ -30,9 +30,7 @@ _OTHER_HAND = 0.7  # ratio of expected errors below which the other hand is the 
 _OTHER_HAND_MM = 8.0  # maximum expected error of this other hand
 _AMBIGUOUS = 1.5  # ratio of the expected errors of two hands that may both be right
 _ADULT = 0.85  # size of the hand of a small adult, relative to the average hand
-_FOCAL_MM = 7.0  # maximum expected error with the likely focal length
-_SIMILAR_FOCAL = 1.25  # ratio of two focal lengths that are about equally clear
-_UNCLEAR_MM = 8.0  # expected error above which the focal lengths may be wrong
+_UNCLEAR_MM = 6.0  # expected error above which the focal lengths may be wrong
 _SIMILAR = 1.4  # ratio of two units that may both fit hands of people
 _MAX_KEYS = 1000  # entries of a memory, so that it cannot grow without bound
 
@@ -126,6 +124,11 @@ class Memory:
         return self._counts[key].bit_count() == 1
 
 
+def two_digits(value: float) -> str:
+    """Return a positive number, rounded to two digits, without an exponent."""
+    return f"{float(f'{value:.2g}'):.0f}"
+
+
 def is_other_hand(pose: HandPose, other: HandPose, ratio: float = _OTHER_HAND) -> bool:
     """Return whether an image looks more like the other hand, predicted as `other`."""
     return bool(other.error_mm.mean() < ratio * pose.error_mm.mean())
@@ -179,15 +182,12 @@ def _find_reason(
             found.append((error, DISPARITY))
     if query.camera is None or not camera_warnings(query.camera, camera):  # otherwise, the camera is known to be wrong
         focals = other_focal_lengths(depth, query, camera, calibration, predict)
-        best = min(focals, default=None)
-        likely = camera.fx if best is None else best.fx * best.size  # with which the hand has the average size
-        is_other = not 1 / _SIMILAR_FOCAL < likely / camera.fx < _SIMILAR_FOCAL
-        if best is not None and is_other and is_clearer(best.error, pose, _FOCAL_MM):
+        if focals and focals[0].is_likely(pose):
             text = (
                 f"the hand is unclear with fx {camera.fx:.0f} and fy {camera.fy:.0f}, but clear with about "
-                f"{float(f'{likely:.2g}'):g}; check the camera's fx and fy"
+                f"{two_digits(focals[0].likely_fx)}; check the camera's fx and fy"
             )
-            found.append((best.error, PoseWarning("focal_lengths", text)))
+            found.append((focals[0].error, PoseWarning("focal_lengths", text)))
         if other is not None:
             error = float(other.error_mm.mean())
             # With another plausible camera, the given hand may be as clear as the other one, which then means nothing.

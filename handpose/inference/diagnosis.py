@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -14,9 +14,16 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.geometry.bones import bone_deviation
 from handpose.geometry.camera import Camera
-from handpose.inference.alternatives import disparity_error, other_units
+from handpose.inference.alternatives import (
+    OtherFocalLength,
+    OtherUnit,
+    Predict,
+    disparity_error,
+    other_focal_lengths,
+    other_units,
+)
 from handpose.inference.check_camera import camera_warnings, field_of_view
-from handpose.inference.check_image import DISPARITY, INTERPOLATED, is_interpolated, is_other_hand
+from handpose.inference.check_image import DISPARITY, INTERPOLATED, is_interpolated, is_other_hand, two_digits
 from handpose.inference.check_pose import SUPPORTED, is_supported
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import Query
@@ -31,7 +38,8 @@ Verdict = Literal["ok", "warn", "fail"]
 
 _MAX_MISSING = 0.95  # of the image: even a hand without a background covers more than the rest
 _MAX_HOLES = 0.2  # of the pixels along the bones of the hand
-_HAND_SIZE = (0.7, 1.35)  # relative to the average hand
+_FOCAL_RATIOS = (0.45, 0.55, 0.65, 0.8, 1.25, 1.4, 1.6, 1.8, 2.0, 2.3)  # of other focal lengths to the given one
+_HAND_SIZE = (0.75, 1.35)  # relative to the average hand
 _MAX_DEVIATION = 0.9  # log of a factor of 2.5: one in a hundred good poses has such a bone
 _OTHER_HAND = 0.85  # ratio of expected errors below which the other hand is the better explanation
 
@@ -87,15 +95,26 @@ def _findings(path: Path, estimator: HandPoseEstimator, query: Query, topic: str
     yield from _check_depth(depth)
     if not depth.any():
         return
-    yield _check_unit(depth, query, estimator, pose)
+    calibration, predict = estimator.config.calibration, estimator.predict_unchecked
+    focal = None if calibration is None else _likely_focal_length(depth, query, pose, calibration, predict)
+    units = other_units(depth, query, predict) if pose.status != "ok" or focal is not None else []
+    if units and focal is not None:  # the more likely explanation is reported
+        if focal.error < min(unit.error for unit in units):
+            units = []
+        else:
+            focal = None
+    yield _check_unit(query, units, pose)
     yield _check_values(depth, query, estimator, pose)
+    if calibration is not None:
+        yield _check_focal_lengths(pose, focal, calibration)
     yield _check_location(pose)
     if pose.status == "no_hand":
         return
     yield _check_holes(depth, pose)
     yield from _check_error(pose)
-    if estimator.config.calibration is not None:
-        yield _check_bones(pose, estimator.config.calibration)
+    if calibration is not None:
+        yield _check_bones(pose, calibration)
+    if calibration is not None and focal is None:
         other_hand: Hand = "left" if pose.hand == "right" else "right"
         other = Query(query.camera, center=pose.center, hand=other_hand)
         yield _check_side(pose, *estimator.poses([estimator.find(depth, other)]))
@@ -133,9 +152,8 @@ def _check_depth(depth: np.ndarray) -> Iterator[Finding]:
         yield Finding("range", "ok", summary)
 
 
-def _check_unit(depth: np.ndarray, query: Query, estimator: HandPoseEstimator, pose: HandPose) -> Finding:
-    """Check whether another unit would show a hand if this unit does not."""
-    likely = other_units(depth, query, estimator.predict_unchecked) if pose.status != "ok" else []
+def _check_unit(query: Query, likely: Sequence[OtherUnit], pose: HandPose) -> Finding:
+    """Check whether other units would show a hand."""
     if not likely:
         return Finding("unit", "ok", f"read as {query.unit}")
     # Hands of all sizes look alike: the user must choose among units with similar errors by the distance.
@@ -151,6 +169,37 @@ def _check_values(depth: np.ndarray, query: Query, estimator: HandPoseEstimator,
     if disparity_error(depth, query, pose, estimator.predict_unchecked) is not None:
         return Finding("values", "fail", DISPARITY.message)
     return Finding("values", "ok", "look like measured depth")
+
+
+def _likely_focal_length(
+    depth: np.ndarray, query: Query, pose: HandPose, calibration: Calibration, predict: Predict
+) -> OtherFocalLength | None:
+    """Return the focal length with which the image shows a much clearer hand, or None."""
+    others = other_focal_lengths(depth, query, pose.camera, calibration, predict, _FOCAL_RATIOS)
+    return others[0] if others and others[0].is_likely(pose) else None
+
+
+def _check_focal_lengths(pose: HandPose, other: OtherFocalLength | None, calibration: Calibration) -> Finding:
+    """Check whether other focal lengths would show a clearer hand."""
+    given = f"fx {pose.camera.fx:.0f} and fy {pose.camera.fy:.0f}"
+    if other is not None:
+        unclear = "no hand is found" if pose.status == "no_hand" else f"expected error {pose.error_mm.mean():.0f} mm"
+        return Finding(
+            "focal",
+            "warn",
+            f"{given}: {unclear}, but {other.error:.0f} mm with about {two_digits(other.likely_fx)}; check the "
+            "camera's fx and fy",
+        )
+    if pose.status == "no_hand":
+        return Finding("focal", "ok", f"no hand with other focal lengths than {given}, either")
+    size, _ = bone_deviation(pose.xyz, calibration.bones_mm, pose.layout)
+    likely = two_digits(pose.camera.fx * float(size))
+    if not _HAND_SIZE[0] <= size <= _HAND_SIZE[1]:
+        summary = (
+            f"{given}: the hand is {float(size):.2f} times as large as an average one, which suggests about {likely}"
+        )
+        return Finding("focal", "warn", f"{summary}; check the camera's fx and fy, and the unit")
+    return Finding("focal", "ok", f"{given}; if the hand has average size, about {likely}")
 
 
 def _check_location(pose: HandPose) -> Finding:
@@ -204,8 +253,6 @@ def _check_bones(pose: HandPose, calibration: Calibration) -> Finding:
     factor = math.exp(deviation[worst])
     child = pose.layout.joints[pose.layout.bones[worst][1]]
     summary = f"{float(size):.2f} times the average hand size, bone to {child} off by a factor of {factor:.1f}"
-    if not _HAND_SIZE[0] <= size <= _HAND_SIZE[1]:
-        return Finding("bones", "warn", f"{summary}; check `unit=...` and the camera's fx and fy")
     if deviation[worst] > _MAX_DEVIATION:
         return Finding("bones", "warn", f"{summary}; anatomically implausible, so some joints are wrong")
     return Finding("bones", "ok", summary)

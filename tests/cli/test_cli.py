@@ -255,7 +255,7 @@ def test_no_camera_is_a_warning_once() -> None:
     code, out, err = run("predict", EXAMPLES)
     assert code == 0
     assert len(out.splitlines()) == 3
-    assert err.count("warning: no camera given") == 1
+    assert err.count("no camera given") == 1
 
 
 def test_models_lists_the_records() -> None:
