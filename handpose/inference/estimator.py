@@ -245,13 +245,13 @@ def _find_each(
         source = _source(image)
         try:
             depth, notes = _load(image, query)
-            found = replace(estimator.find(depth, query, source=source), notes=notes)
+            found = estimator.find(depth, query, source=source)
         except HandPoseError as error:
             if on_error == "raise":
                 raise
             warn_skipped(source or f"image {number}", error)
         else:
-            yield found
+            yield replace(found, notes=notes) if notes else found
 
 
 def _load(image: DepthImage, query: Query) -> tuple[np.ndarray, tuple[Note, ...]]:

@@ -128,7 +128,7 @@ class StagedEstimator:
             checks = [own + why for own, why in zip(implausible, reasons, strict=True)]
         checked = []
         for pose, image, found in zip(poses, candidates, checks, strict=True):
-            if not any(warning.code in _OTHER_READINGS for warning in found):
+            if image.notes and not any(warning.code in _OTHER_READINGS for warning in found):
                 found += tuple(PoseWarning("distance", note.message) for note in image.notes)  # noqa: PLW2901
             issue(found, image.source)
             warnings = camera_warnings(image.query.camera, image.camera) + found
