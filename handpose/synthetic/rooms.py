@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -61,7 +61,7 @@ class Rooms:
 
     def batch(self, count: int) -> Views:
         """Return `count` images: rooms, windows of rooms, and hands without their surroundings."""
-        hands, sample = self._hands, self._hands.sampler
+        sample = self._hands.sampler
         focal = torch.full((count,), self.focal, device=self.device)
         windows, alone, cleaned = (sample.bernoulli(count, share) for share in (0.4, 0.25, 0.25))
 
@@ -76,9 +76,31 @@ class Rooms:
         second = Scene(*other, focal, principal)
         has_second = sample.bernoulli(count, 0.35)
         depth = torch.minimum(depth, self._rendered(second, has_second.nonzero()[:, 0], mirrored=True))
+        self._add_surroundings(depth, scene, [(scene, has_first), (second, has_second)])
+        depth = torch.where(alone[:, None, None], only, depth)
+        depth = torch.where(cleaned[:, None, None], self._without_background(scene, depth), depth)
+        depth = measure_coarsely(depth, scene.mass[:, 2] / self.focal, sample)
+        visible = torch.where(windows[:, None, None], self._window(scene), self._in_view(count))
+        depth = torch.where(depth.isfinite() & visible, depth, 0.0)
 
-        rays = self._tangents(principal)
-        for owner, shown in ((scene, has_first), (second, has_second)):
+        bones, centers = [], []
+        for owner, shown in ((scene, has_first), (second, has_second & ~alone)):
+            bones.append(torch.where(shown[:, None, None], _along_bones(owner.landmarks), torch.inf))
+            centers.append(torch.where(shown[:, None, None], owner.mass[:, None], torch.inf).expand_as(bones[-1]))
+        views = Views(depth, principal, torch.cat(bones, dim=1), torch.cat(centers, dim=1))
+        return self._half_mirrored(views)
+
+    def _add_surroundings(self, depth: Tensor, scene: Scene, people: Sequence[tuple[Scene, Tensor]]) -> None:
+        """Render arms, bodies, furniture and other objects into images.
+
+        Args:
+            depth: (N, h, w) mm, `inf` where there is no surface.
+            scene: The first hands.
+            people: Hands with arms, and the images (N,) that show them.
+        """
+        hands, sample, count = self._hands, self._hands.sampler, len(depth)
+        rays = self._tangents(scene.principal)
+        for owner, shown in people:
             self._add(depth, rays, shown.nonzero()[:, 0], hands.objects.upper_arm(owner))
             self._add(depth, rays, (shown & sample.bernoulli(count, 0.5)).nonzero()[:, 0], self._things.torso(owner))
         for share, shapes in (
@@ -95,22 +117,13 @@ class Rooms:
             self._add(depth, rays, (boxes & sample.bernoulli(count, 0.6)).nonzero()[:, 0], [Box(*thing)])
             self._add(depth, rays, (~boxes & sample.bernoulli(count, 0.6)).nonzero()[:, 0], [Ellipsoid(*thing)])
 
-        depth = torch.where(alone[:, None, None], only, depth)
-        depth = torch.where(cleaned[:, None, None], self._without_background(scene, depth), depth)
-        depth = measure_coarsely(depth, scene.mass[:, 2] / self.focal, sample)
-        visible = torch.where(windows[:, None, None], self._window(scene), self._in_view(count))
-        depth = torch.where(depth.isfinite() & visible, depth, 0.0)
-
-        bones, centers = [], []
-        for owner, shown in ((scene, has_first), (second, has_second & ~alone)):
-            bones.append(torch.where(shown[:, None, None], _along_bones(owner.landmarks), torch.inf))
-            centers.append(torch.where(shown[:, None, None], owner.mass[:, None], torch.inf).expand_as(bones[-1]))
-        views = Views(depth, principal, torch.cat(bones, dim=1), torch.cat(centers, dim=1))
-        flipped = sample.bernoulli(count, 0.5).view(-1, 1, 1)
+    def _half_mirrored(self, views: Views) -> Views:
+        """Return the images, half of them mirrored."""
+        flipped = self._hands.sampler.bernoulli(len(views.depth), 0.5).view(-1, 1, 1)
         mirrored = mirrored_views(views)
         return Views(
-            torch.where(flipped, mirrored.depth, depth),
-            torch.where(flipped[..., 0], mirrored.principal, principal),
+            torch.where(flipped, mirrored.depth, views.depth),
+            torch.where(flipped[..., 0], mirrored.principal, views.principal),
             torch.where(flipped, mirrored.bones, views.bones),
             torch.where(flipped, mirrored.centers, views.centers),
         )
