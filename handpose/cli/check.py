@@ -8,15 +8,14 @@ from typing import Annotated
 import typer
 
 from handpose.cli.console import activities, show, with_options
-from handpose.cli.options import Backend, Camera, Device, Json, Model, Topic, Unit, Views, parse_camera, parse_unit
+from handpose.cli.groups import Images
+from handpose.cli.options import Backend, Device, Json, Model, Views
 from handpose.io.choices import HandOrAuto
 
 
 def check(
     frame: Annotated[Path, typer.Argument(metavar="FILE[#N]", help="Depth file, or frame N, from 0, of a recording.")],
-    camera: Camera = None,
-    unit: Unit = "mm",
-    topic: Topic = None,
+    images: Images,
     hand: Annotated[HandOrAuto, typer.Option(help="Which hand the image shows.")] = "right",
     model: Model = "msra",
     device: Device = "auto",
@@ -35,7 +34,8 @@ def check(
     from handpose.inference.estimator import HandPoseEstimator
     from handpose.inference.query import Query
 
-    query = Query(parse_camera(camera), hand=hand, unit=parse_unit(unit))
+    camera, unit = images.parse()
+    query = Query(camera, hand=hand, unit=unit)
     with activities():
         estimator = HandPoseEstimator.from_pretrained(
             model,
@@ -45,7 +45,7 @@ def check(
         )
     findings = [
         dataclasses.replace(finding, message=with_options(finding.message))
-        for finding in check_frame(frame, estimator, query, topic=topic)
+        for finding in check_frame(frame, estimator, query, topic=images.topic)
     ]
     if as_json:
         show(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
