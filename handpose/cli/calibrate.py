@@ -23,13 +23,14 @@ def calibrate(
     Requires the extra `train` on first use, to generate the synthetic hand.
     """
     from handpose.evaluation.calibrate import calibrate
+    from handpose.network.calibration import MIN_APART
 
     with activities():
         result = calibrate(folder, frames, device)
-    note(
-        f"{folder}: score = spread^{result.joint:g} x hand spread^{result.hand:g} x bone deviation^{result.bone:g} "
-        f"x distance between passes^{result.passes:g}"
-    )
+    note(f"{folder}: score = spread^{result.joint:g} x hand spread^{result.hand:g} x bone deviation^{result.bone:g}")
     errors = ", ".join(f"{error:.3g} mm" for error in result.errors_mm)
     note(f"expected error from the lowest to the highest score: {errors}")
+    if result.passes:
+        neutral = result.passes_mm + MIN_APART
+        note(f"after refinement, times ((distance between passes + 1 mm) / {neutral:.3g} mm)^{result.passes:g}")
     note(f"low_confidence above a mean expected error of {result.doubtful_mm:g} mm")

@@ -16,7 +16,7 @@ from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import Query
 from handpose.inference.refine import least_uncertain
 from handpose.io.progress import track
-from handpose.network.calibration import BAD_JOINT, Calibration, passes_feature, uncertainty_features
+from handpose.network.calibration import BAD_JOINT, MIN_APART, Calibration, passes_feature, uncertainty_features
 from handpose.runtimes.select import load_runtime
 from handpose.synthetic.testset import synthetic_validation
 from handpose.weights.folder import CONFIG_FILE, write_config
@@ -24,7 +24,7 @@ from handpose.weights.resolve import find_weights
 
 _QUANTILES = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98)  # of the uncertainty, with a knot between two of them
 _MIN_ERROR = 0.5  # mm; without it, joints that are accurate by chance would dominate the fit of the logarithms
-_MISSED = 4.0  # mistakes that a wrong pose of status ok counts as: it does more harm than a doubted good one
+_DOUBT = 0.2  # probability that a pose is wrong from which it is doubted: a missed wrong pose does more harm
 _PRELIMINARY = 4  # one in so many images is used for a first calibration, which decides which poses are refined
 
 
@@ -45,14 +45,15 @@ def calibrate(folder: Path, frames: int, device: str) -> Calibration:
     config = dataclasses.replace(weights.config, calibration=None)  # an old one must not influence the new one
     runtime = load_runtime(dataclasses.replace(weights, config=config), "auto", device)
 
-    def predictions(calibration: Calibration | None, count: int, what: str) -> Predictions:
+    def predictions(calibration: Calibration | None, count: int, what: str) -> list[Predictions]:
         calibrated = dataclasses.replace(config, calibration=calibration)
         estimator = HandPoseEstimator(runtime, calibrated, weights.name, weights.sha256)
         return _predict_validation(estimator, count, f"{what} {weights.name}")
 
-    first = predictions(None, math.ceil(frames / _PRELIMINARY), "first passes of")
-    preliminary = fit_calibration(first, config.joint_layout)
-    calibration = fit_calibration(predictions(preliminary, frames, "calibrating"), config.joint_layout)
+    layout = config.joint_layout
+    first, _ = predictions(None, math.ceil(frames / _PRELIMINARY), "first passes of")
+    first, used = predictions(fit_first_pass(first, layout), frames, "calibrating")
+    calibration = fit_passes(fit_first_pass(first, layout), used, layout)
     write_config(folder, dataclasses.replace(config, calibration=calibration))
     return calibration
 
@@ -64,7 +65,7 @@ class Predictions:
     Attributes:
         xyz: (N, J, 3) predicted joints in mm.
         spread: (N, J, 3) vote spread in mm.
-        apart: (N, J) distance to other passes in mm, see `least_uncertain`.
+        apart: (N, J) distance to other passes in mm, see `least_uncertain`; NaN where it is None.
         truth: (N, J, 3) true joints in mm.
     """
 
@@ -81,23 +82,27 @@ class Predictions:
 
     def expected(self, calibration: Calibration, layout: JointLayout) -> np.ndarray:
         """Return the expected joint errors (N, J) in mm."""
-        apart = np.where(np.isnan(self.apart), calibration.passes_mm, self.apart)
-        return calibration.expected_error(self.xyz, self.spread, layout, apart=apart)
+        single = calibration.expected_error(self.xyz, self.spread, layout)
+        several = calibration.expected_error(self.xyz, self.spread, layout, apart=np.nan_to_num(self.apart))
+        return np.where(np.isnan(self.apart), single, several)
 
 
-def _predict_validation(estimator: HandPoseEstimator, frames: int, what: str) -> Predictions:
-    """Return the predictions in validation images as they are used: after refinement passes, if calibrated."""
-    results = []
+def _predict_validation(estimator: HandPoseEstimator, frames: int, what: str) -> list[Predictions]:
+    """Return the predictions of the first pass in validation images, and those that are used: after refinement."""
+    first: list[tuple[np.ndarray, ...]] = []
+    used: list[tuple[np.ndarray, ...]] = []
     for depth, camera, truth in track(synthetic_validation(estimator.layout, frames), what, frames):
-        found = estimator.find(depth, Query(camera))
-        pose, apart = least_uncertain(estimator.passes([[found]])[0])
-        if pose.status != "no_hand":
-            results.append((pose.xyz, pose.spread, apart, truth))
-    return Predictions(*map(np.array, zip(*results, strict=True)))
+        (passes,) = estimator.passes([[estimator.find(depth, Query(camera))]])
+        if passes[0].status != "no_hand":
+            for results, poses in ((first, passes[:1]), (used, passes)):
+                pose, apart = least_uncertain(poses)
+                single = np.full(len(truth), np.nan)
+                results.append((pose.xyz, pose.spread, single if apart is None else apart, truth))
+    return [Predictions(*map(np.array, zip(*results, strict=True))) for results in (first, used)]
 
 
-def fit_calibration(predictions: Predictions, layout: JointLayout) -> Calibration:
-    """Return the calibration that fits predictions best.
+def fit_first_pass(predictions: Predictions, layout: JointLayout) -> Calibration:
+    """Return the calibration that fits predictions of a single pass best, without a threshold for `low_confidence`.
 
     Least squares on the logarithms of the errors give the exponents, and mean errors give the knots. Features with a
     negative exponent are excluded, because the expected error must not decrease as the uncertainty increases.
@@ -107,11 +112,7 @@ def fit_calibration(predictions: Predictions, layout: JointLayout) -> Calibratio
     """
     xyz, spread, errors = predictions.xyz, predictions.spread, predictions.errors
     bones_mm = tuple(np.median(bone_lengths(predictions.truth, layout), axis=0).round(2).tolist())
-    several = ~np.isnan(predictions.apart)
-    usual = float(np.median(predictions.apart[several]).round(2)) if several.any() else 0.0
-    apart = passes_feature(np.where(several, predictions.apart, usual), usual)
-    features = np.concatenate([uncertainty_features(xyz, spread, bones_mm, layout), apart[..., None]], axis=-1)
-    features = features.reshape(errors.size, -1)
+    features = uncertainty_features(xyz, spread, bones_mm, layout).reshape(errors.size, -1)
     logarithms = np.log(np.maximum(errors.ravel(), _MIN_ERROR))
     powers, used = np.zeros(features.shape[1]), list(range(features.shape[1]))
     while used and not powers.any():
@@ -128,29 +129,64 @@ def fit_calibration(predictions: Predictions, layout: JointLayout) -> Calibratio
     groups = np.split(score.argsort(), [round(share * errors.size) for share in _QUANTILES])
     # The expected error must not decrease as the uncertainty increases, even if it does in the sample.
     means = np.maximum.accumulate([joint_errors[group].mean() for group in groups])
-    joint, hand, bone, passes = powers.round(4).tolist()
-    knots = Calibration(
+    joint, hand, bone = powers.round(4).tolist()
+    return Calibration(
         joint,
         hand,
         bone,
         doubts=tuple(float(f"{score[group].mean():.4g}") for group in groups),
         errors_mm=tuple(float(f"{mean:.4g}") for mean in means),
-        doubtful_mm=0.0,
+        doubtful_mm=max(means.tolist()),
         bones_mm=bones_mm,
-        passes=passes,
-        passes_mm=usual,
     )
-    expected = predictions.expected(knots, layout).mean(axis=1)
-    threshold = _best_threshold(expected, errors.mean(axis=1) > BAD_JOINT)
-    return dataclasses.replace(knots, doubtful_mm=round(threshold, 2))
 
 
-def _best_threshold(expected: np.ndarray, wrong: np.ndarray) -> float:
-    """Return the threshold on expected errors (N,) that classifies `wrong` poses (N,) bool with the fewest mistakes.
+def fit_passes(calibration: Calibration, used: Predictions, layout: JointLayout) -> Calibration:
+    """Return the calibration of a single pass with the influence of further passes and the threshold added.
 
-    A missed wrong pose counts as `_MISSED` mistakes.
+    Least squares on the logarithms give the exponent, and the mean error of the refined poses the neutral distance.
+
+    Args:
+        calibration: Calibration of a single pass.
+        used: The poses that are used, of which some are refined.
+        layout: Layout of the joints.
     """
-    order = expected.argsort()
-    missed = np.cumsum(np.append(0, wrong[order])) * _MISSED
-    mistakes = missed + np.append(np.cumsum(~wrong[order][::-1])[::-1], 0)
-    return float(np.append(0.0, expected[order])[mistakes.argmin()])  # the largest expected error below it
+    several = ~np.isnan(used.apart)
+    if several.any():
+        expected, errors = used.expected(calibration, layout)[several], used.errors[several]
+        feature = passes_feature(used.apart[several])
+        logarithms = np.log(np.maximum(errors, _MIN_ERROR) / expected)
+        power = np.linalg.lstsq(np.column_stack([feature, np.ones(errors.size)]), logarithms, rcond=None)[0][0]
+        if power > 0.0:
+            scale = errors.sum() / (expected * np.exp(power * feature)).sum()
+            neutral = max(scale ** (-1.0 / power) - MIN_APART, 0.0)
+            calibration = dataclasses.replace(
+                calibration, passes=round(float(power), 4), passes_mm=round(float(neutral), 2)
+            )
+    expected = used.expected(calibration, layout).mean(axis=1)
+    threshold = _threshold(expected, used.errors.mean(axis=1) > BAD_JOINT)
+    return dataclasses.replace(calibration, doubtful_mm=round(threshold, 2))
+
+
+def _threshold(expected: np.ndarray, wrong: np.ndarray) -> float:
+    """Return the expected error at which a pose is wrong with the probability `_DOUBT`.
+
+    A logistic regression on the logarithm of the expected error gives the probability. It depends less on single poses
+    than the threshold with the fewest mistakes.
+
+    Args:
+        expected: (N,) mean expected errors in mm.
+        wrong: (N,) bool, whether the pose is wrong.
+    """
+    features = np.column_stack([np.log(expected / BAD_JOINT), np.ones(len(expected))])
+    penalty = np.array([0.1, 1e-3])  # keeps the slope finite if the expected error separates all wrong poses
+    weights = np.zeros(2)
+    for _ in range(50):  # Newton's method
+        probability = 1.0 / (1.0 + np.exp(-features @ weights))
+        gradient = features.T @ (probability - wrong) + penalty * weights
+        hessian = (features.T * (probability * (1.0 - probability))) @ features + np.diag(penalty)
+        weights -= np.linalg.solve(hessian, gradient)
+    slope, offset = weights.tolist()
+    if slope <= 0.0:  # too few poses, or all or none are wrong
+        return float(expected.max())
+    return float(BAD_JOINT * math.exp((math.log(_DOUBT / (1.0 - _DOUBT)) - offset) / slope))

@@ -56,29 +56,30 @@ def all_passes(
 def combine_passes(passes: Sequence[HandPose], calibration: Calibration | None) -> HandPose:
     """Return the least uncertain pose of all passes of a hand.
 
-    If the passes are close together, its expected error is lower than that of a single pass, and otherwise higher.
+    Unless it is confident, its expected error is lower than that of a single pass if the passes are close together, and
+    otherwise higher.
 
     Args:
         passes: The poses.
         calibration: Calibration of the weights.
     """
-    if len(passes) == 1:
-        return passes[0]
     best, apart = least_uncertain(passes)
-    if calibration is None or not calibration.passes or np.isnan(apart).any():
+    if calibration is None or apart is None or not calibration.passes:
         return best
     error_mm = calibration.expected_error(best.xyz, best.spread, best.layout, apart=apart)
     return replace(best, error_mm=error_mm, status="low_confidence" if calibration.is_doubtful(error_mm) else "ok")
 
 
-def least_uncertain(passes: Sequence[HandPose]) -> tuple[HandPose, np.ndarray]:
+def least_uncertain(passes: Sequence[HandPose]) -> tuple[HandPose, np.ndarray | None]:
     """Return the least uncertain of the poses of a hand, and how far the others are from it.
 
-    The latter is the mean distance (J,) of each joint to the same joint in the other poses, mm; NaN without others.
+    The latter is the mean distance (J,) of each joint to the same joint in the other poses, mm. It is None without
+    others, and for a confident pose, because a pass from a poor crop says nothing about one from a good crop.
     """
     best = min(passes, key=uncertainty)
-    distances = [np.linalg.norm(best.xyz - other.xyz, axis=-1) for other in passes if other is not best]
-    return best, np.mean(distances, axis=0) if distances else np.full(len(best.layout), np.nan)
+    if len(passes) == 1 or best.error_mm.mean() <= _CONFIDENT_MM:
+        return best, None
+    return best, np.mean([np.linalg.norm(best.xyz - pose.xyz, axis=-1) for pose in passes if pose is not best], axis=0)
 
 
 def _crop_around(pose: HandPose, depth: np.ndarray) -> HandCrop:

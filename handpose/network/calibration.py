@@ -26,10 +26,12 @@ In any wrong unit, the errors of correct images are above 21 mm.
 BAD_JOINT = 20.0
 """Error above which a joint counts as wrong, mm."""
 
+MIN_APART = 1.0
+"""Added to distances between passes, since smaller ones mean nothing, mm."""
+
 _LISTS = ("doubts", "errors_mm", "bones_mm")
 _MIN_SPREAD = 0.1  # mm: keeps the logarithm finite
 _USUAL_DEVIATION = 0.05  # variation of bone lengths among people: smaller deviations mean nothing
-_MIN_APART = 1.0  # mm: smaller distances between passes mean nothing
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,9 @@ class Calibration:
 
     The uncertainty score of a joint is `spread**joint * hand_spread**hand * (deviation + 0.05)**bone`: the vote spread
     of the joint and its mean over all joints in mm, and the deviation of the joint's bone (see `bone_deviation`).
-    If there were refinement passes, it is multiplied by `((apart + 1) / (passes_mm + 1))**passes`, where `apart` is
-    the joint's mean distance in mm to the same joint in the other passes.
-    The expected error is a piecewise linear function of the score that starts at 0 mm for a score of 0.
+    The expected error is a piecewise linear function of the score that starts at 0 mm for a score of 0. If there were
+    refinement passes, it is multiplied by `((apart + 1) / (passes_mm + 1))**passes`, where `apart` is the joint's mean
+    distance in mm to the same joint in the other passes.
 
     Attributes:
         joint: Exponent of the joint's vote spread.
@@ -48,12 +50,11 @@ class Calibration:
         bone: Exponent of the bone's deviation.
         doubts: Uncertainty scores of the knots, ascending.
         errors_mm: Expected error at each knot, ascending; it stays constant beyond the last knot.
-        doubtful_mm: Threshold on the mean expected error above which a pose is `low_confidence`. On the images of the
-            calibration, it is the one with the fewest mistakes in telling which mean errors exceed `BAD_JOINT`, if a
-            wrong pose that is missed counts as four mistakes.
+        doubtful_mm: Threshold on the mean expected error above which a pose is `low_confidence`: its mean error exceeds
+            `BAD_JOINT` with a probability of a fifth.
         bones_mm: Average length of each bone, in the order of the layout's `bones`.
         passes: Exponent of the distance between passes.
-        passes_mm: Usual distance between passes.
+        passes_mm: Distance between passes that does not change the expected error.
     """
 
     joint: float
@@ -116,10 +117,10 @@ class Calibration:
         """
         powers, scores, errors_mm = self._arrays
         score = np.exp(uncertainty_features(xyz, spread, self.bones_mm, layout) @ powers)
-        if apart is not None:
-            score *= np.exp(self.passes * passes_feature(apart, self.passes_mm))
         expected: np.ndarray = np.interp(score, scores, errors_mm)
-        return expected
+        if apart is None:
+            return expected
+        return expected * np.exp(self.passes * (passes_feature(apart) - math.log(self.passes_mm + MIN_APART)))
 
     @cached_property
     def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -151,6 +152,7 @@ def uncertainty_features(
     return logarithms
 
 
-def passes_feature(apart: np.ndarray, passes_mm: float) -> np.ndarray:
-    """Return the logarithms (...) of the distances between passes `apart` (...), relative to the usual one, in mm."""
-    return np.log((apart + _MIN_APART) / (passes_mm + _MIN_APART))
+def passes_feature(apart: np.ndarray) -> np.ndarray:
+    """Return the logarithms (...) of distances between passes (...) in mm, in which small ones count as equal."""
+    feature: np.ndarray = np.log(apart + MIN_APART)
+    return feature

@@ -19,12 +19,12 @@ from tests.helpers.paths import EXAMPLES
 
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
 HAND = np.array(json.loads((EXAMPLES / "open.truth.json").read_text())["xyz_mm"])
-IMAGE = Candidates(Query(CAMERA), CAMERA, depth=np.full((480, 640), 400.0, np.float32))
+IMAGE = Candidates(Query(CAMERA), CAMERA, depth=np.full((480, 640), 400.0, np.float32), is_localized=True)
 
 
 @pytest.fixture(scope="module")
 def calibration() -> Calibration:
-    """A calibration that expects 10 mm for a single pass, and for several twice their distance and 2 mm more."""
+    """A calibration that expects 10 mm for a single pass, and for several twice their distance plus 2 mm."""
     bones = HandPoseEstimator.from_pretrained("msra", device="cpu").config.calibration.bones_mm
     return Calibration(0.0, 0.0, 0.0, (1.0, 1e9), (10.0, 1e10), 30.0, bones, passes=1.0, passes_mm=4.0)
 
@@ -53,7 +53,7 @@ def test_a_pose_is_refined_until_it_is_confident_but_at_most_twice(errors: Seque
 
 
 def test_a_hand_at_a_given_location_has_one_pass() -> None:
-    found = all_passes([pose(50.0)], [replace(IMAGE, depth=None)], lambda crops, images: [])
+    found = all_passes([pose(50.0)], [replace(IMAGE, is_localized=False)], lambda crops, images: [])
     assert [len(each) for each in found] == [1]
 
 
@@ -74,6 +74,11 @@ def test_passes_that_are_apart_are_doubted(
     assert np.array_equal(combined.xyz, poses[0].xyz)
     assert combined.error_mm == pytest.approx(expected, rel=1e-6)
     assert combined.status == status
+
+
+def test_a_confident_pose_does_not_depend_on_a_pass_from_a_poor_crop(calibration: Calibration) -> None:
+    poses = [pose(40.0, 50.0), pose(7.0)]
+    assert combine_passes(poses, calibration) is poses[1]
 
 
 def test_without_the_exponent_of_passes_nothing_changes(calibration: Calibration) -> None:

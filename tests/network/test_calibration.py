@@ -12,8 +12,9 @@ import pytest
 
 import handpose.evaluation.calibrate
 from handpose import MSRA21, Camera, HandPoseEstimator, JointLayout, WeightsError, read_depth
-from handpose.evaluation.calibrate import Predictions, calibrate, fit_calibration
+from handpose.evaluation.calibrate import Predictions, calibrate, fit_first_pass, fit_passes
 from handpose.geometry.bones import bone_deviation, bone_lengths
+from handpose.inference.query import Query
 from handpose.io.progress import reporting
 from handpose.network.calibration import Calibration
 from handpose.network.config import JGRP2OConfig
@@ -67,10 +68,10 @@ def test_passes_that_agree_lower_the_expected_error() -> None:
         assert several == pytest.approx(factor * single)
 
 
-def predictions(count: int, calibration: Calibration, seed: int) -> Predictions:
+def predictions(count: int, calibration: Calibration, seed: int, refined: float = 0.0) -> Predictions:
     """Return predictions whose errors are the expected ones times exponential random numbers.
 
-    Every other pose has several passes.
+    A share of them, `refined`, has several passes.
     """
     rng = np.random.default_rng(seed)
     xyz = HAND * rng.uniform(0.8, 1.2, (count, 1, 1)) + rng.normal(size=(count, 21, 3)) * 4.0
@@ -78,7 +79,7 @@ def predictions(count: int, calibration: Calibration, seed: int) -> Predictions:
     directions = rng.normal(size=xyz.shape)
     directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
     apart = np.exp(rng.normal(math.log(USUAL + 1.0), 1.0, (count, 21))) - 1.0
-    apart = np.where(np.arange(count)[:, None] % 2, apart.clip(0.0), np.nan)
+    apart = np.where(np.arange(count)[:, None] < refined * count, apart.clip(0.0), np.nan)
     predicted = Predictions(xyz, spread, apart, xyz)
     errors = predicted.expected(calibration, MSRA21) * rng.exponential(1.0, (count, 21))
     return replace(predicted, truth=xyz - directions * errors[..., None])
@@ -87,28 +88,38 @@ def predictions(count: int, calibration: Calibration, seed: int) -> Predictions:
 def test_a_known_calibration_is_recovered() -> None:
     true = power_law(0.4, 0.5, 1.2, 0.3, passes=0.5)
     # The exponent of the bones cannot be compared: bone lengths are measured on the truth, which is noisy here.
-    fitted = fit_calibration(predictions(2000, true, 0), MSRA21)
+    fitted = fit_first_pass(predictions(2000, true, 0), MSRA21)
+    assert (fitted.passes, fitted.passes_mm) == (0.0, 0.0)
+    fitted = fit_passes(fitted, predictions(2000, true, 2, refined=0.5), MSRA21)
     assert fitted.joint == pytest.approx(true.joint, abs=0.05)
     assert fitted.hand == pytest.approx(true.hand, abs=0.1)
     assert fitted.passes == pytest.approx(true.passes, abs=0.05)
-    assert fitted.passes_mm == pytest.approx(USUAL, rel=0.1)
-    fresh = predictions(2000, true, 1)
+    assert fitted.passes_mm == pytest.approx(USUAL, rel=0.15)
+    fresh = predictions(2000, true, 1, refined=0.5)
     expected, errors = fresh.expected(fitted, MSRA21), fresh.errors
     for part in np.array_split(np.argsort(expected.ravel()), 5):
         assert expected.ravel()[part].mean() == pytest.approx(errors.ravel()[part].mean(), rel=0.15)
     wrong = errors.mean(axis=1) > 20.0
     predicted = expected.mean(axis=1) > fitted.doubtful_mm
     assert 0.1 < wrong.mean() < 0.9
-    # A wrong pose counts as four right ones, so nearly all are found.
+    # Poses are doubted from a probability of 20% on, so nearly all wrong ones are found.
     assert predicted[wrong].mean() > 0.93
-    assert predicted[~wrong].mean() < 0.35
+    near = np.abs(np.log(expected.mean(axis=1) / fitted.doubtful_mm)) < 0.1
+    assert wrong[near].mean() == pytest.approx(0.2, abs=0.1)
+
+
+def test_without_wrong_poses_none_is_doubted() -> None:
+    accurate = predictions(500, power_law(0.01, 0.5, 1.2, 0.3), 0)
+    assert accurate.errors.mean(axis=1).max() < 20.0
+    fitted = fit_passes(fit_first_pass(accurate, MSRA21), accurate, MSRA21)
+    assert not (accurate.expected(fitted, MSRA21).mean(axis=1) > fitted.doubtful_mm).any()
 
 
 def test_uninformative_spreads_cannot_be_calibrated() -> None:
     random = predictions(500, power_law(100.0, 0.0, 0.0, 0.0), 0)
     inverse = 1.0 / np.maximum(random.errors, 0.01)
     with pytest.raises(WeightsError, match="errors do not"):
-        fit_calibration(replace(random, spread=inverse[..., None] * np.ones(3), apart=inverse), MSRA21)
+        fit_first_pass(replace(random, spread=inverse[..., None] * np.ones(3)), MSRA21)
 
 
 def test_a_calibration_survives_the_round_trip_through_its_config() -> None:
@@ -200,7 +211,7 @@ def test_calibrate_changes_only_the_config(tmp_path: Path, monkeypatch: pytest.M
     assert (tmp_path / "model.safetensors").read_bytes() == before
     clear, noisy = (image[0] for image in (*increasingly_noisy(MSRA21, 1), list(increasingly_noisy(MSRA21, 10))[9]))
     estimator = HandPoseEstimator.from_pretrained(tmp_path, device="cpu")
-    errors = [estimator.predict(image, camera=CAMERA).error_mm.mean() for image in (clear, noisy)]
+    errors = [estimator.predict_unchecked(image, Query(CAMERA)).error_mm.mean() for image in (clear, noisy)]
     assert errors[1] > 1.5 * errors[0]
     with pytest.raises(WeightsError, match="no such folder"):
         calibrate(tmp_path / "nowhere", 12, "cpu")
