@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import repeat
@@ -17,17 +16,15 @@ from handpose.geometry.camera import CameraLike
 from handpose.inference.candidates import Candidates
 from handpose.inference.query import Box, DepthImage, Query
 from handpose.inference.stages import StagedEstimator
-from handpose.io.atomic import write_atomically
 from handpose.io.choices import BackendName, HandOrAuto, OnError, Precision, Views
 from handpose.io.depth.units import DepthUnit
-from handpose.io.text import MAX_SETTINGS_BYTES, read_text
 from handpose.io.warn import Note, collect_warnings, warn_skipped
 from handpose.network.config import JGRP2OConfig
 from handpose.results.pose import HandPose
 from handpose.runtimes.base import Runtime
 from handpose.runtimes.select import GRAPH_SUFFIXES, load_graph, load_runtime
-from handpose.weights.folder import CARD_FILE, Weights, file_sha256
-from handpose.weights.publish import publish_weights
+from handpose.weights.folder import Weights, file_sha256
+from handpose.weights.publish import publish_copy
 from handpose.weights.resolve import find_weights
 
 Center = Sequence[float] | np.ndarray
@@ -103,9 +100,7 @@ class HandPoseEstimator(StagedEstimator):
                 (`WeightsError`).
             WeightsError: The estimator was loaded from an exported file.
         """
-        if self._weights is None:
-            raise WeightsError(f"{self.name}: an exported file contains no weights to save; load the weights instead")
-        self._weights.save(Path(folder), force=force)
+        _weights_of(self._weights, self.name).save(Path(folder), force=force)
 
     def push_to_hub(self, repo_id: str, *, card: str | Path | None = None) -> str:
         """Upload the weights to the Hugging Face Hub, and return the commit.
@@ -118,12 +113,7 @@ class HandPoseEstimator(StagedEstimator):
             WeightsError: The model card is missing or specifies no license, the Hub rejects the upload, or the
                 estimator was loaded from an exported file.
         """
-        with tempfile.TemporaryDirectory() as parent:
-            folder = Path(parent) / "model"
-            self.save_pretrained(folder)
-            if card is not None:
-                write_atomically(folder / CARD_FILE, read_text(Path(card), MAX_SETTINGS_BYTES).encode())
-            return publish_weights(folder, repo_id)[0]
+        return publish_copy(_weights_of(self._weights, self.name), repo_id, card)
 
     # fmt: off
     @overload
@@ -233,6 +223,13 @@ class HandPoseEstimator(StagedEstimator):
         """Yield the poses of images one at a time, in constant memory. See `predict` for the arguments and errors."""
         for found in _find_each(self, images, repeat(Query(camera, hand=hand, unit=unit)), on_error):
             yield from self.poses([found])
+
+
+def _weights_of(weights: Weights | None, name: str) -> Weights:
+    """Return the weights of an estimator; one that was loaded from an exported file has none."""
+    if weights is None:
+        raise WeightsError(f"{name}: an exported file contains no weights to save; load the weights instead")
+    return weights
 
 
 def _find_each(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from handpose.errors import WeightsError
-from handpose.weights.folder import CARD_FILE, CONFIG_FILE, MODEL_FILE, read_folder
+from handpose.io.atomic import write_atomically
+from handpose.io.text import MAX_SETTINGS_BYTES, read_text
+from handpose.weights.folder import CARD_FILE, CONFIG_FILE, MODEL_FILE, Weights, read_folder
 from handpose.weights.hub import upload_files
 
 
@@ -25,6 +28,26 @@ def publish_weights(folder: Path, repo_id: str) -> tuple[str, str]:
     weights.load()
     _check_card(folder / CARD_FILE)
     return upload_files(folder, (CONFIG_FILE, MODEL_FILE, CARD_FILE), repo_id), weights.sha256
+
+
+def publish_copy(weights: Weights, repo_id: str, card: str | Path | None = None) -> str:
+    """Upload weights with another model card than their own, if one is given, and return the commit.
+
+    Args:
+        weights: The weights.
+        repo_id: `owner/repo`; created if it does not exist.
+        card: Path of the model card; by default the one that belongs to the weights.
+
+    Raises:
+        HandPoseError: The model card cannot be read.
+        WeightsError: See `publish_weights`.
+    """
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / "model"
+        weights.save(folder)
+        if card is not None:
+            write_atomically(folder / CARD_FILE, read_text(Path(card), MAX_SETTINGS_BYTES).encode())
+        return publish_weights(folder, repo_id)[0]
 
 
 def _check_card(path: Path) -> None:
