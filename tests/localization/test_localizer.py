@@ -127,7 +127,7 @@ def test_images_without_a_hand_have_no_center(camera: Camera, depth: np.ndarray)
 
 def test_images_of_the_wrong_shape_are_rejected(camera: Camera) -> None:
     for depth, message in (
-        (empty((240, 300)), "640 x 480 images.*300 x 240"),
+        (empty((240, 300)), "300 x 240 px.*640 x 480 px"),
         (empty((4, 4, 1)), r"must be \(H, W\)"),
     ):
         with pytest.raises(HandPoseError, match=message):
