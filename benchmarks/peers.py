@@ -4,16 +4,19 @@
 
 The other networks follow the descriptions in their papers, but have random weights: they serve for timing only. All
 networks run in eager PyTorch (float32, `inference_mode`, channels-last, BatchNorm not folded), so the ratios compare
-only the networks themselves. The networks take turns in every round, and the times are medians over all passes.
+only the networks themselves. The networks take turns in every round. Times and ratios are medians over the rounds, with
+the lowest and the highest ratio.
 
-On a CPU, a second table compares single crops as users run them: JGR-P2O with the backend that `auto` selects, in
-float32 and in 8 bits, and the others in eager PyTorch with its default memory layout, as in their repositories. Its
-ratios are medians over the rounds, with the lowest and the highest one.
+On a CPU, a second table compares single crops as users run them: JGR-P2O with ONNX Runtime and OpenVINO, if installed,
+in float32 and in 8 bits, and the others in eager PyTorch with its default memory layout, as in their repositories.
+
+With `OMP_NUM_THREADS=1` on a CPU, the CPU time is measured, which other processes affect less than the elapsed time.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import platform
 import statistics
@@ -27,10 +30,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from handpose.io.choices import Precision
+from handpose.io.choices import BackendName, Precision
 from handpose.network.config import JGRP2OConfig
 from handpose.network.model import JGRP2O
-from handpose.runtimes.select import load_runtime
+from handpose.runtimes.select import installed_backends, load_runtime
 from handpose.weights.resolve import find_weights
 
 JOINTS = 14  # NYU's joints, for all networks
@@ -233,9 +236,9 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 class Deployed(nn.Module):
     """JGR-P2O as `HandPoseEstimator` runs it on a CPU."""
 
-    def __init__(self, precision: Precision) -> None:
+    def __init__(self, backend: BackendName, precision: Precision) -> None:
         super().__init__()
-        self.runtime = load_runtime(find_weights("nyu"), "auto", "cpu", precision)
+        self.runtime = load_runtime(find_weights("nyu"), backend, "cpu", precision)
 
     def forward(self, x: Tensor) -> None:
         self.runtime.pose(x.numpy())
@@ -243,30 +246,50 @@ class Deployed(nn.Module):
 
 def print_as_used(rounds: int) -> list[dict[str, Any]]:
     """Print the table of single crops as users run them, and return its rows."""
-    models: dict[str, nn.Module] = {f"JGR-P2O, {precision}": Deployed(precision) for precision in get_args(Precision)}
+    backends = installed_backends()[:-1]  # without torch, which is in the first table
+    own = [f"JGR-P2O, {backend}, {precision}" for backend in backends for precision in get_args(Precision)]
+    models: dict[str, nn.Module] = {
+        name: Deployed(backend, precision)
+        for name, (backend, precision) in zip(own, itertools.product(backends, get_args(Precision)), strict=True)
+    }
     models |= {name: make().eval() for name, (make, _) in list(MODELS.items())[1:]}
-    shapes = [(1, 96, 96)] * 2 + [shape for _, shape in list(MODELS.values())[1:]]
+    shapes = [(1, 96, 96)] * len(own) + [shape for _, shape in list(MODELS.values())[1:]]
     inputs = [torch.rand(1, *shape) for shape in shapes]
     taken: dict[str, list[float]] = {name: [] for name in models}
     for turn in range(rounds + 1):
         for (name, model), x in zip(models.items(), inputs, strict=True):
-            passes = [seconds(model, x)]
-            while sum(passes) < TURN:
-                passes.append(seconds(model, x))
+            median = turn_median(model, x)
             if turn:  # the first round is a warm-up
-                taken[name].append(1000.0 * statistics.median(passes))
+                taken[name].append(1000.0 * median)
     rows = []
-    print("\n| As used, single crop | ms | Speedup of JGR-P2O, float32 | Speedup of JGR-P2O, int8 |\n|---|---|---|---|")
+    print(
+        f"\n| As used, single crop | ms | {' | '.join(f'Speedup of {name}' for name in own[:2])} |\n|---|---|---|---|"
+    )
     for name, times in taken.items():
         row: dict[str, Any] = {"model": name, "ms": statistics.median(times)}
-        cells = []
-        for precision in get_args(Precision):
-            ratios = [other / own for other, own in zip(times, taken[f"JGR-P2O, {precision}"], strict=True)]
-            row[precision] = {"ratio": statistics.median(ratios), "lowest": min(ratios), "highest": max(ratios)}
-            cells.append("{ratio:.1f} ({lowest:.1f} to {highest:.1f})".format(**row[precision]))
-        print(f"| {name} | {row['ms']:.1f} | {' | '.join(cells)} |")
+        for mine in own[:2]:
+            row[mine] = spread([other / time for other, time in zip(times, taken[mine], strict=True)])
+        print(f"| {name} | {row['ms']:.1f} | {' | '.join(text(row[mine]) for mine in own[:2])} |")
         rows.append(row)
     return rows
+
+
+def turn_median(model: nn.Module, x: Tensor) -> float:
+    """Return the median time in s of the forward passes of one turn."""
+    passes = [seconds(model, x)]
+    while sum(passes) < TURN:
+        passes.append(seconds(model, x))
+    return statistics.median(passes)
+
+
+def spread(ratios: list[float]) -> dict[str, float]:
+    """Return the median, the lowest and the highest ratio of all rounds."""
+    return {"ratio": statistics.median(ratios), "lowest": min(ratios), "highest": max(ratios)}
+
+
+def text(ratio: dict[str, float]) -> str:
+    """Return a result of `spread` as a cell of a table."""
+    return "{ratio:.2f} ({lowest:.2f} to {highest:.2f})".format(**ratio)
 
 
 def size_of(make: Callable[[], nn.Module], shape: tuple[int, ...]) -> tuple[int, float]:
@@ -281,14 +304,15 @@ def size_of(make: Callable[[], nn.Module], shape: tuple[int, ...]) -> tuple[int,
 def seconds(model: nn.Module, x: Tensor) -> float:
     """Return the time of one forward pass in s."""
     cuda = x.device.type == "cuda"
+    clock = time.perf_counter if cuda or torch.get_num_threads() > 1 else time.process_time
     if cuda:
         torch.cuda.synchronize()
-    begin = time.perf_counter()
+    begin = clock()
     with torch.inference_mode():
         model(x)
     if cuda:
         torch.cuda.synchronize()
-    return time.perf_counter() - begin
+    return clock() - begin
 
 
 def main() -> None:
@@ -315,25 +339,26 @@ def main() -> None:
     for _ in range(options.rounds):
         for name, (model, inputs, _) in ready.items():
             for batch, x in inputs.items():
-                turn: list[float] = []
-                while sum(turn) < TURN:
-                    turn.append(seconds(model, x))
-                taken.setdefault((name, batch), []).extend(turn)
+                taken.setdefault((name, batch), []).append(turn_median(model, x))
 
     first, rows = next(iter(ready)), []
     setting = f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, {options.device}, {platform.machine()}"
     print(setting)
     print("| | Input | Parameters | GFLOP | ms per single crop | Crops/s at best batch size | Speedup of JGR-P2O |")
     print("|---|---|---|---|---|---|---|")
-    best = {name: max(b / statistics.median(taken[name, b]) for b in ready[name][1]) for name in ready}
+    best = {  # crops per second in each round
+        name: [max(batch / taken[name, batch][i] for batch in ready[name][1]) for i in range(options.rounds)]
+        for name in ready
+    }
     for name, (_, _, (parameters, work)) in ready.items():
         one = 1000.0 * statistics.median(taken[name, options.batches[0]])
         shape = " x ".join(map(str, MODELS[name][1][1:]))
         rows.append({"model": name, "input": shape, "parameters": parameters, "gflop": work, "ms": one})
-        rows[-1] |= {"crops_per_s": best[name], "ratio": best[first] / best[name]}
+        ratio = spread([ours / theirs for ours, theirs in zip(best[first], best[name], strict=True)])
+        rows[-1] |= {"crops_per_s": statistics.median(best[name]), **ratio}
         print(
-            f"| {name} | {shape} | {parameters / 1e6:.2f} M | {work:.2f} | {one:.1f} | {best[name]:.1f} "
-            f"| {best[first] / best[name]:.1f} |"
+            f"| {name} | {shape} | {parameters / 1e6:.2f} M | {work:.2f} | {one:.1f} "
+            f"| {rows[-1]['crops_per_s']:.1f} | {text(ratio)} |"
         )
     report = {"setting": setting, "models": rows}
     if options.device == "cpu":

@@ -2,7 +2,7 @@
 
 Prints a Markdown table.
 
-python benchmarks/training_speed.py [--device cpu]
+python benchmarks/training_speed.py [--device cpu] [--batch N] [--repeats 9]
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from handpose.synthetic.hands import SyntheticHands
 from handpose.synthetic.poses import cached_pose_bank
 
 
-def per_second(call: Callable[[], object], crops: int, device: torch.device, repeats: int = 9) -> float:
+def per_second(call: Callable[[], object], crops: int, device: torch.device, repeats: int) -> float:
     """Return the crops per second, from the median over the repeats after two warm-up calls."""
     times = []
     for _ in range(repeats + 2):
@@ -39,14 +39,17 @@ def per_second(call: Callable[[], object], crops: int, device: torch.device, rep
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu")
-    device = torch.device(parser.parse_args().device)
-    batch = 32 if device.type == "cpu" else 1024
+    parser.add_argument("--batch", type=int, help="crops per step; by default, 32 on a CPU and 1024 on a GPU")
+    parser.add_argument("--repeats", type=int, default=9)
+    options = parser.parse_args()
+    device = torch.device(options.device)
+    batch = options.batch or (32 if device.type == "cpu" else 1024)
     hand = HandModel(cached_hand_file(), device)
     source = SyntheticHands(hand, cached_pose_bank(HandModel(cached_hand_file())), MSRA21, cube=250.0, uv_scale=95.0)
     patches, uvz = source.batch(batch)
     rendered = 4 * batch
     print("| Step | crops/s |\n|---|---|")
-    print(f"| render | {per_second(lambda: source.batch(rendered), rendered, device):.0f} |")
+    print(f"| render | {per_second(lambda: source.batch(rendered), rendered, device, options.repeats):.0f} |")
     for name, half, layout in (
         ("train, float32", False, torch.contiguous_format),
         ("train, float32, channels-last", False, torch.channels_last),
@@ -62,7 +65,7 @@ def main() -> None:
             pose_loss(outputs, uvz, patches).backward()
             optimizer.step()
 
-        print(f"| {name} | {per_second(step, batch, device):.0f} |")
+        print(f"| {name} | {per_second(step, batch, device, options.repeats):.0f} |")
 
 
 if __name__ == "__main__":

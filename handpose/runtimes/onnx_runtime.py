@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 _MIN_BATCH = 8  # patches; with so many, the time to wake a sleeping thread does not matter
+_PER_THREAD = 6  # patches that a thread processes at once: the features of more patches do not fit into its cache
 
 
 class OnnxRuntime(GraphRuntime):
@@ -31,14 +33,17 @@ class OnnxRuntime(GraphRuntime):
     def __init__(self, graph: Path | bytes) -> None:
         self._graph = graph
         self._single = _load(graph, max_threads())
+        self._part = _PER_THREAD * (max_threads() or os.cpu_count() or 1)
         self._localizer = _load(GRAPH_FILE, 1)  # too small for more threads
         self.metadata = self._single.get_modelmeta().custom_metadata_map.get(METADATA_KEY, "")
 
     def pose(self, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See `Runtime`."""
         session = self._single if len(patches) < _MIN_BATCH else self._batch
+        parts = (patches[start : start + self._part] for start in range(0, len(patches), self._part))
         with convert_out_of_memory():
-            uvz, spread = session.run(["uvz", "spread"], {"patches": patches})
+            results = [session.run(["uvz", "spread"], {"patches": part}) for part in parts]
+        uvz, spread = results[0] if len(results) == 1 else map(np.concatenate, zip(*results, strict=True))
         return uvz, spread
 
     def votes(self, channels: np.ndarray) -> np.ndarray:
