@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ def tuning_config(frames: int, steps: int | None = None, seed: int = 1) -> Train
         average=0.99,
         # The statistics of batches in which half of the crops are real would change those of synthetic crops at once.
         frozen_statistics=True,
-        validate_every=max(_MIN_INTERVAL, steps // _VALIDATIONS),
+        validate_every=max(_MIN_INTERVAL, math.ceil(steps / _VALIDATIONS)),
         seed=seed,
     )
 
