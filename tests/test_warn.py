@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ from handpose.io.depth.units import DepthUnitWarning
 from handpose.jobs.pipeline import FetchedFile, predict_files
 from handpose.live.pacing import newest_frame
 from handpose.live.sources.folder import frames
+from tests.helpers.paths import ROOT
 
 CAMERA = Camera(60.0, 60.0, 31.5, 31.5, 64, 64)
 FAR = np.full((64, 64), 5000.0, np.float32)  # mm, where no hand can be measured
@@ -80,3 +83,22 @@ def test_a_warning_that_is_an_error_ends_the_job(estimator: HandPoseEstimator, f
 def test_no_module_counts_frames_itself() -> None:
     modules = Path(handpose.__file__).parent.rglob("*.py")
     assert [path.name for path in modules if "warnings.warn(" in path.read_text()] == ["warn.py"]
+
+
+def first_cells(header: str) -> list[str]:
+    """Return the first cell of each row of a table in `docs/check.md`."""
+    rows = (ROOT / "docs" / "check.md").read_text().partition(f"{header}\n|---|---|\n")[2].partition("\n\n")[0]
+    return re.findall(r"^\| `(\w+)`", rows, re.M)
+
+
+def test_every_warning_is_documented() -> None:
+    codes, categories = set(), set()
+    for path in Path(handpose.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "PoseWarning":
+                codes |= {argument.value for argument in node.args[:1] if isinstance(argument, ast.Constant)}
+            if isinstance(node, ast.ClassDef) and node.name.endswith("Warning") and node.name != "PoseWarning":
+                categories.add(node.name)
+    assert sorted(first_cells("| Code | Meaning |")) == sorted(codes)
+    assert sorted(first_cells("| Category | Meaning |")) == sorted(categories)
+    assert categories <= {*handpose.__all__}

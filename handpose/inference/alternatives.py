@@ -23,7 +23,7 @@ Predict = Callable[[np.ndarray, Query], HandPose]
 FOCAL_RATIOS = (0.55, 0.75, 1.3, 1.6, 2.0)
 """Ratios of other focal lengths to the given one. Hands are clear with 0.9 to 1.6 times the correct focal length."""
 
-_FOCAL_MM = 6.0  # maximum expected error with the likely focal length
+_FOCAL_MM = 7.0  # maximum expected error with the likely focal length
 _FOCAL_GAIN = 0.55  # maximum ratio of this error to that with the given focal length
 _SIMILAR_FOCAL = 1.25  # ratio of two focal lengths that are about equally clear
 _NEAREST_MM = (350.0, 500.0, 700.0)  # assumed distance of the nearest surface in a disparity image

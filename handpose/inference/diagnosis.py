@@ -105,7 +105,7 @@ def _findings(path: Path, estimator: HandPoseEstimator, query: Query, topic: str
             focal = None
     yield _check_unit(query, units, pose)
     yield _check_values(depth, query, estimator, pose)
-    if calibration is not None:
+    if calibration is not None and (focal is not None or pose.status != "no_hand"):
         yield _check_focal_lengths(pose, focal, calibration)
     yield _check_location(pose)
     if pose.status == "no_hand":
@@ -190,8 +190,6 @@ def _check_focal_lengths(pose: HandPose, other: OtherFocalLength | None, calibra
             f"{given}: {unclear}, but {other.error:.0f} mm with about {two_digits(other.likely_fx)}; check the "
             "camera's fx and fy",
         )
-    if pose.status == "no_hand":
-        return Finding("focal", "ok", f"no hand with other focal lengths than {given}, either")
     size, _ = bone_deviation(pose.xyz, calibration.bones_mm, pose.layout)
     likely = two_digits(pose.camera.fx * float(size))
     if not _HAND_SIZE[0] <= size <= _HAND_SIZE[1]:
@@ -206,7 +204,7 @@ def _check_location(pose: HandPose) -> Finding:
     """Check whether the hand was localized, at a supported distance and within the image."""
     if pose.status == "no_hand":
         advice = "show the whole hand, or pass its location with `center=...` or `box=...`"
-        return Finding("hand", "fail", f"not found; {advice}")
+        return Finding("hand", "fail", f"not found: {pose.reason}; {advice}")
     u, v, z = pose.camera.project(pose.center)
     summary = f"at pixel {u:.0f}, {v:.0f}, {z:.0f} mm away"
     if not is_supported(pose):
