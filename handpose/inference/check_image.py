@@ -34,6 +34,8 @@ _UNCLEAR_MM = 6.0  # expected error above which the focal lengths may be wrong
 _SIMILAR = 1.4  # ratio of two units that may both fit hands of people
 _MAX_KEYS = 1000  # entries of a memory, so that it cannot grow without bound
 
+_PLAUSIBLE = {"camera_assumed", "lens_model"}  # warnings about a camera that may have correct intrinsics
+
 DISPARITY = PoseWarning(
     "disparity", "the image looks like disparity, which is larger for near surfaces; convert it to depth in mm"
 )
@@ -180,7 +182,7 @@ def _find_reason(
             found.append((min(different), PoseWarning("unit", text)))
         if (error := disparity_error(depth, query, pose, predict)) is not None:
             found.append((error, DISPARITY))
-    if query.camera is None or not camera_warnings(query.camera, camera):  # otherwise, the camera is known to be wrong
+    if {warning.code for warning in camera_warnings(query.camera, camera)} <= _PLAUSIBLE:
         focals = other_focal_lengths(depth, query, camera, calibration, predict)
         if focals and focals[0].is_likely(pose):
             text = (

@@ -222,6 +222,9 @@ def test_a_lens_model_of_two_meanings_has_a_warning(estimator: HandPoseEstimator
     with pytest.warns(InputWarning, match="aligned to the color camera of a D400"):
         pose = estimator.predict(STORED, camera=replace(CAMERA, distortion=lens), unit=UNIT)
     assert codes(pose) == ["lens_model"]
+    with pytest.warns(InputWarning):
+        pose = estimator.predict(STORED, camera=replace(CAMERA, fx=310.0, fy=310.0, distortion=lens), unit=UNIT)
+    assert codes(pose) == ["lens_model", "focal_lengths"]
     slight = Distortion("inverse_brown_conrady", (1e-5, 0.0, 0.0, 0.0, 0.0))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -276,3 +279,14 @@ def test_the_command_prints_each_warning_once_and_records_it(tmp_path: Path) -> 
     run("predict", tmp_path, "-c", camera, "--unit", UNIT, "-o", tmp_path / "out.npz")
     with np.load(tmp_path / "out.npz") as arrays:
         assert arrays["warnings"].tolist() == ["principal_point"] * 3
+
+
+def test_the_command_prints_and_records_the_warning_about_a_lens_model(tmp_path: Path) -> None:
+    lens = {"model": "Inverse Brown Conrady", "coeffs": [0.1, -0.05, 0.001, 0.002, 0.01]}
+    own = {"fx": FX, "fy": FY, "ppx": CX, "ppy": CY, "width": 640, "height": 480}
+    (tmp_path / "camera.json").write_text(json.dumps(own | lens))
+    file = EXAMPLES / "sr305" / "open.png"
+    _, out, err = run("predict", file, "-c", tmp_path / "camera.json", "--unit", UNIT)
+    (line,) = err.splitlines()
+    assert line.startswith(f"warning: {file}: the lens model inverse_brown_conrady")
+    assert [one["code"] for one in json.loads(out)["warnings"]] == ["lens_model"]
