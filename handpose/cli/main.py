@@ -26,6 +26,7 @@ from handpose.cli.models import convert, download, models, publish
 from handpose.cli.predict import predict
 from handpose.cli.train import train
 from handpose.cli.train_localizer import train_localizer
+from handpose.cli.train_sides import train_sides
 from handpose.errors import DeviceMemoryError, HandPoseError
 
 app = typer.Typer(
@@ -40,7 +41,7 @@ for command in (
     *(models, download, publish, convert),
     *(export, benchmark),
     *(label, import_labels, finetune, adapt),
-    *(train, evaluate, calibrate, ablate, train_localizer),
+    *(train, evaluate, calibrate, ablate, train_localizer, train_sides),
 ):
     app.command(cls=Command, context_settings=HELP)(as_command(command))
 

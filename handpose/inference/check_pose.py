@@ -21,6 +21,7 @@ from handpose.results.pose import HandPose, PoseWarning
 SUPPORTED = f"{TRAINED_RANGE[0]:.0f} to {TRAINED_RANGE[1]:.0f} mm"
 
 _HAND_SIZE = (0.6, 1.4)  # relative to the average hand; synthetic children and adults are between 0.65 and 1.26
+_DOUBTFUL_SIDE = 3.0  # log-odds below which a predicted side is doubtful: 95%
 _MAX_FROM_CENTER = 65.0  # mm from the given center to the mean of the joints, above which errors grow
 _CATEGORIES = {"camera_assumed": AssumedCameraWarning, "unit": DepthUnitWarning, "distance": DepthUnitWarning}
 
@@ -69,6 +70,9 @@ def _hand(pose: HandPose, query: Query, size: float) -> tuple[PoseWarning, ...]:
             "camera frame with y down"
         )
         found.append(PoseWarning("center_far", text))
+    if pose.side_log_odds < _DOUBTFUL_SIDE:
+        other = "left" if pose.hand == "right" else "right"
+        found.append(PoseWarning("side", f"may be a {other} hand; specify the hand if you know it"))
     if not _HAND_SIZE[0] <= size <= _HAND_SIZE[1] and pose.error_mm.mean() < CLEAR_HAND:
         limit = f"less than {_HAND_SIZE[0]:g}" if size < 1 else f"more than {_HAND_SIZE[1]:g}"
         text = f"the hand is {limit} times as large as an average one; check the unit and the camera's fx and fy"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,6 +22,7 @@ def decode(
     images: Sequence[Candidates],
     config: JGRP2OConfig,
     model: str,
+    side_log_odds: np.ndarray | None = None,
 ) -> list[HandPose]:
     """Return the pose in each of N > 0 crops, whatever the crop shows.
 
@@ -31,6 +33,7 @@ def decode(
         images: The image of each crop.
         config: Configuration of the network.
         model: Name of its weights.
+        side_log_odds: (N,) log-odds that the patches show right hands, if known.
 
     Raises:
         HandPoseError: the outputs are not finite.
@@ -66,6 +69,7 @@ def decode(
             source=image.source,
             hand_index=image.hand_index,
             depth_unit=image.query.unit,
+            side_log_odds=math.nan if side_log_odds is None else float(side_log_odds[i]),
         )
         for i, (crop, image) in enumerate(zip(crops, images, strict=True))
     ]

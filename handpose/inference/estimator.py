@@ -20,6 +20,7 @@ from handpose.io.choices import BackendName, HandOrAuto, OnError, Precision, Vie
 from handpose.io.depth.units import DepthUnit
 from handpose.io.warn import Note, collect_warnings, warn_skipped
 from handpose.network.config import JGRP2OConfig
+from handpose.network.side_head import SideHead
 from handpose.results.pose import HandPose
 from handpose.runtimes.base import Runtime
 from handpose.runtimes.select import GRAPH_SUFFIXES, load_graph, load_runtime
@@ -40,8 +41,17 @@ class HandPoseEstimator(StagedEstimator):
         views: Number of rotated copies of each crop that predictions are averaged over.
     """
 
-    def __init__(self, runtime: Runtime, config: JGRP2OConfig, name: str, sha256: str = "", views: Views = 1) -> None:
-        super().__init__(runtime, config, name, sha256, views)
+    def __init__(
+        self,
+        runtime: Runtime,
+        config: JGRP2OConfig,
+        name: str,
+        sha256: str = "",
+        views: Views = 1,
+        *,
+        side_head: SideHead | None = None,
+    ) -> None:
+        super().__init__(runtime, config, name, sha256, views, side_head=side_head)
         self._weights: Weights | None = None
 
     @classmethod
@@ -77,12 +87,14 @@ class HandPoseEstimator(StagedEstimator):
             HandPoseError: the backend or the device is not available.
         """
         if (file := Path(name)).suffix.lower() in GRAPH_SUFFIXES:
-            return cls(*load_graph(file, backend, device, precision), file_sha256(file), views)
+            runtime, config, label, side_head = load_graph(file, backend, device, precision)
+            return cls(runtime, config, label, file_sha256(file), views, side_head=side_head)
         weights = find_weights(
             str(name), revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
         )
         name = weights.name if precision == "float32" else f"{weights.name}-{precision}"
-        estimator = cls(load_runtime(weights, backend, device, precision), weights.config, name, weights.sha256, views)
+        runtime = load_runtime(weights, backend, device, precision)
+        estimator = cls(runtime, weights.config, name, weights.sha256, views, side_head=weights.side_head())
         estimator._weights = weights
         return estimator
 

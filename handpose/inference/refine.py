@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -64,6 +65,8 @@ def combine_passes(passes: Sequence[HandPose], calibration: Calibration | None) 
         calibration: Calibration of the weights.
     """
     best, apart = least_uncertain(passes)
+    if best is not passes[0] and not math.isnan(passes[0].side_log_odds):
+        best = replace(best, side_log_odds=passes[0].side_log_odds)  # refinement passes do not predict the side
     if calibration is None or apart is None or not calibration.passes:
         return best
     error_mm = calibration.expected_error(best.xyz, best.spread, best.layout, apart=apart)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from handpose.geometry.crop import HandCrop
 from handpose.inference.candidates import Candidates
 from handpose.inference.refine import most_likely, uncertainty
 from handpose.io.choices import Hand
@@ -17,11 +18,13 @@ from handpose.network.calibration import WRONG_READING
 from handpose.results.pose import HandPose
 
 _SLOPE = 5.0  # log-odds per log ratio of the two uncertainties, fitted to synthetic validation images
+_CLEAR = 5.0  # log-odds, from one pass alone, from which on a right hand is not compared with a left one
 _TOUCHING = HAND_LENGTH  # mm; two hands with centers closer than this never have the same side
 _ONE_PERSON = 600.0  # mm; two hands with centers closer than this probably belong to one person
 _PAIR_LOG_ODDS = 2.0  # log-odds that two hands of one person have different sides
 
 _FRAME_WEIGHT = 0.25  # weight of the log-odds of one frame of a track; consecutive frames are nearly identical
+_MAX_FRAME_LOG_ODDS = 4.0  # limit for one frame, since a network that is wrong can be very sure
 _MAX_LOG_ODDS = 10.0  # limit for a track, so that a wrong side can be corrected
 _DECIDED = 8.0  # log-odds from which on a track compares both sides only at intervals
 _COMPARISON_INTERVAL = 15  # frames
@@ -29,21 +32,83 @@ _HYSTERESIS = 3.0  # log-odds against its side that a track must exceed to chang
 _FIRST_LOG_ODDS = 2.0  # of a side that was chosen in a single frame
 
 
-def select_poses(hands: Sequence[Candidates], poses: Sequence[Sequence[HandPose]]) -> list[HandPose]:
+def select_poses(
+    hands: Sequence[Candidates],
+    poses: Sequence[Sequence[HandPose]],
+    predict: Callable[[Sequence[HandCrop], Sequence[Candidates]], list[HandPose]],
+) -> list[HandPose]:
     """Return the most likely pose of each hand in one image.
 
     Args:
         hands: The hands; if there are several, each has the crops of one location.
-        poses: The poses in the crops of each hand.
+        poses: The poses in the crops of each hand, without those as a left hand where a crop clearly shows a right one.
+        predict: Returns the poses in crops, given the image of each crop.
     """
-    if len(hands) == 1 or hands[0].query.hand != "auto":
+    if hands[0].query.hand != "auto":
         return [most_likely(predicted, hand.areas) for hand, predicted in zip(hands, poses, strict=True)]
-    sides = classify_sides([log_odds_right(predicted) for predicted in poses], [hand.crops[0].center for hand in hands])
-    return [pose for predicted, side in zip(poses, sides, strict=True) for pose in predicted if pose.hand == side]
+    if len(hands) == 1:
+        return [_most_likely_side(poses[0], hands[0])]
+    log_odds = [log_odds_right(predicted) for predicted in poses]
+    sides = classify_sides(log_odds, [hand.crops[0].center for hand in hands])
+    selected = []
+    for hand, predicted, side, odds in zip(hands, poses, sides, log_odds, strict=True):
+        pose = pose_of(predicted, side)
+        if pose is None:  # clearly a right hand, but it touches a hand that is even more clearly one
+            (pose,) = predict([crop for crop in hand.crops if crop.mirrored], [hand])
+        selected.append(with_side_log_odds(pose, odds))
+    return selected
+
+
+def _most_likely_side(poses: Sequence[HandPose], image: Candidates) -> HandPose:
+    """Return the most likely pose at all locations of a hand, each as the more likely side."""
+    areas = {tuple(crop.center): area for crop, area in zip(image.crops, image.areas, strict=True)}
+    by_location: dict[tuple[float, ...], list[HandPose]] = {center: [] for center in areas}
+    for pose in poses:
+        by_location[tuple(pose.center)].append(pose)
+    likely = []
+    for predicted in by_location.values():
+        log_odds = log_odds_right(predicted)
+        side = _side_of(log_odds)  # if there is only one pose, it is that of this side
+        likely += [with_side_log_odds(pose, log_odds) for pose in predicted if pose.hand == side]
+    return most_likely(likely, list(areas.values()))
+
+
+def pose_of(poses: Sequence[HandPose], side: Hand) -> HandPose | None:
+    """Return the pose of one side, if it is among the poses."""
+    return next((pose for pose in poses if pose.hand == side), None)
+
+
+def with_side_log_odds(pose: HandPose, log_odds: float) -> HandPose:
+    """Return a pose with the log-odds of its side, given those that the hand is a right one."""
+    return replace(pose, side_log_odds=log_odds if pose.hand == "right" else -log_odds)
+
+
+def is_clearly_right(pose: HandPose) -> bool:
+    """Return whether a right hand was predicted so clearly that it need not be compared with a left one."""
+    return pose.side_log_odds >= _CLEAR
+
+
+def compare_sides(right: HandPose, left: HandPose, comparison: float) -> tuple[HandPose, HandPose]:
+    """Return the poses of a crop as both sides, with the log-odds of each given both.
+
+    Args:
+        right: The pose in the crop, with the log-odds that follow from it alone.
+        left: The pose in its mirror image, likewise.
+        comparison: Factor from the difference of the log-odds.
+    """
+    log_odds = comparison * (right.side_log_odds - left.side_log_odds)
+    return with_side_log_odds(right, log_odds), with_side_log_odds(left, log_odds)
 
 
 def log_odds_right(poses: Sequence[HandPose]) -> float:
-    """Return the log-odds that a crop shows a right hand, given its poses as a right hand and as a left hand."""
+    """Return the log-odds that a crop shows a right hand.
+
+    Args:
+        poses: Its poses as both sides or, if they have log-odds of their own, as one side.
+    """
+    pose = poses[0]
+    if not math.isnan(pose.side_log_odds):
+        return pose.side_log_odds if pose.hand == "right" else -pose.side_log_odds
     by_hand = {pose.hand: uncertainty(pose) for pose in poses}
     return _SLOPE * math.log(by_hand["left"] / by_hand["right"])
 
@@ -93,11 +158,11 @@ class SideEvidence:
     @classmethod
     def from_poses(cls, poses: Sequence[HandPose]) -> SideEvidence:
         """Return the evidence of a first frame, given the poses in its crop, or the pose of the more likely side."""
-        if len(poses) > 1:
-            log_odds = log_odds_right(poses)
+        if _have_evidence(poses):
+            log_odds = _of_frame(poses)
         else:
             log_odds = _FIRST_LOG_ODDS if poses[0].hand == "right" else -_FIRST_LOG_ODDS
-        return cls(_side_of(log_odds), _limited(log_odds))
+        return cls(_side_of(log_odds), log_odds)
 
     @property
     def is_decided(self) -> bool:
@@ -112,15 +177,21 @@ class SideEvidence:
 
     def updated(self, poses: Sequence[HandPose]) -> SideEvidence:
         """Return the evidence after another frame, given its poses as both hands, or only as the current side."""
-        if len(poses) == 1:
+        if not _have_evidence(poses):
             return replace(self, frames=self.frames + 1)
-        log_odds = self.log_odds + _FRAME_WEIGHT * log_odds_right(poses)
-        return replace(self, log_odds=_limited(log_odds), frames=0)
+        log_odds = self.log_odds + _FRAME_WEIGHT * _of_frame(poses)
+        return replace(self, log_odds=max(-_MAX_LOG_ODDS, min(log_odds, _MAX_LOG_ODDS)), frames=0)
 
 
 def _side_of(log_odds: float) -> Hand:
     return "right" if log_odds >= 0.0 else "left"
 
 
-def _limited(log_odds: float) -> float:
-    return max(-_MAX_LOG_ODDS, min(log_odds, _MAX_LOG_ODDS))
+def _have_evidence(poses: Sequence[HandPose]) -> bool:
+    """Return whether poses say anything about the side of their hand."""
+    return len(poses) > 1 or not math.isnan(poses[0].side_log_odds)
+
+
+def _of_frame(poses: Sequence[HandPose]) -> float:
+    """Return the limited log-odds that the hand of a frame is a right one."""
+    return max(-_MAX_FRAME_LOG_ODDS, min(log_odds_right(poses), _MAX_FRAME_LOG_ODDS))

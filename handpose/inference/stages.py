@@ -21,12 +21,13 @@ from handpose.inference.check_pose import doubt_unlikely_hands, hand_warnings, i
 from handpose.inference.decode import decode, no_hand
 from handpose.inference.query import Query
 from handpose.inference.refine import all_passes, combine_passes
-from handpose.inference.sides import select_poses
+from handpose.inference.sides import compare_sides, is_clearly_right, select_poses
 from handpose.inference.views import check_views, predict_views
 from handpose.io.choices import Views
 from handpose.io.warn import collect_warnings
 from handpose.localization.localizer import hand_candidates, nearest_first
 from handpose.network.config import JGRP2OConfig
+from handpose.network.side_head import SideHead
 from handpose.results.pose import HandPose, PoseWarning
 from handpose.runtimes.base import Runtime
 
@@ -45,14 +46,25 @@ class StagedEstimator:
         name: Name of the weights.
         sha256: SHA-256 of the weights file, or empty.
         views: Number of rotated copies of each crop to average over: 1, 2 or 4.
+        side_head: Tells right hands from left ones with `hand="auto"`; without it, the poses as both are compared.
 
     Raises:
         HandPoseError: The number of views is none of these.
     """
 
-    def __init__(self, runtime: Runtime, config: JGRP2OConfig, name: str, sha256: str = "", views: Views = 1) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        config: JGRP2OConfig,
+        name: str,
+        sha256: str = "",
+        views: Views = 1,
+        *,
+        side_head: SideHead | None = None,
+    ) -> None:
         check_views(views)
         self._runtime, self.config, self.name, self.sha256, self.views = runtime, config, name, sha256, views
+        self._side_head = side_head
         self._memory = Memory()
 
     @property
@@ -104,7 +116,7 @@ class StagedEstimator:
         for hands in images:
             predicted = list(islice(per_crop, len(hands)))
             if any(predicted):
-                poses += select_poses(hands, predicted)
+                poses += select_poses(hands, predicted, self._predict)
             else:
                 poses += [no_hand(hand, self.config, self.name) for hand in hands]
         return all_passes(poses, candidates, self._predict)
@@ -154,18 +166,55 @@ class StagedEstimator:
             return self._select_and_refine([[self.find(depth, query)]])[0]
 
     def poses_per_crop(self, candidates: Sequence[Candidates]) -> list[list[HandPose]]:
-        """Return the pose in every crop of each hand or image, predicted in one batch."""
-        crops = [crop for image in candidates for crop in image.crops]
-        poses = iter(self._predict(crops, [image for image in candidates for _ in image.crops]))
-        return [list(islice(poses, len(image.crops))) for image in candidates]
+        """Return the poses in the crops of each hand or image, predicted in one batch.
 
-    def _predict(self, crops: Sequence[HandCrop], images: Sequence[Candidates]) -> list[HandPose]:
-        """Return the pose in each crop; `images` are the images that the crops belong to."""
+        With `hand="auto"` and a side head, the first batch predicts right hands, and a second one predicts left hands
+        in the crops that do not clearly show a right hand.
+        """
+        images = [image for image in candidates for _ in image.crops]
+        crops = [crop for image in candidates for crop in image.crops]
+        head = self._side_head
+        second = [i for i, crop in enumerate(crops) if head and crop.mirrored and images[i].query.hand == "auto"]
+        poses = self._predict_some(crops, images, sorted({*range(len(crops))} - {*second}))
+        if head is not None and second:
+            unclear = [i for i in second if not is_clearly_right(poses[i - 1])]  # which the crop i mirrors
+            poses |= self._predict_some(crops, images, unclear)
+            for i in unclear:
+                poses[i - 1], poses[i] = compare_sides(poses[i - 1], poses[i], float(head.comparison))
+        numbers = iter(range(len(crops)))
+        return [[poses[i] for i in islice(numbers, len(image.crops)) if i in poses] for image in candidates]
+
+    def _predict_some(
+        self, crops: Sequence[HandCrop], images: Sequence[Candidates], chosen: Sequence[int]
+    ) -> dict[int, HandPose]:
+        """Return the poses in some of the crops, by number, with the log-odds of the sides where these are unknown."""
+        sides = any(images[i].query.hand == "auto" for i in chosen)
+        poses = self._predict([crops[i] for i in chosen], [images[i] for i in chosen], sides=sides)
+        return dict(zip(chosen, poses, strict=True))
+
+    def _predict(
+        self, crops: Sequence[HandCrop], images: Sequence[Candidates], *, sides: bool = False
+    ) -> list[HandPose]:
+        """Return the pose in each crop.
+
+        Args:
+            crops: The crops.
+            images: The image that each crop belongs to.
+            sides: Whether to predict the log-odds of the sides, too, if the weights have a side head.
+        """
         if not crops:
             return []
         patches = [crop.patch for crop in crops]
-        uvz, spread = predict_views(self._runtime, patches, self.views, self.config.uv_scale)
-        return decode(uvz, spread, crops, images, self.config, self.name)
+        run = self._run_with_sides if sides and self._side_head else self._runtime.pose
+        uvz, spread, *log_odds = predict_views(run, patches, self.views, self.config.uv_scale)
+        return decode(uvz, spread, crops, images, self.config, self.name, *log_odds)
+
+    def _run_with_sides(self, patches: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Run the network, and return the log-odds (N,) that patches (N, 1, 96, 96) show right hands, too."""
+        uvz, spread, features = self._runtime.pose_and_features(patches)
+        if features is None or self._side_head is None:
+            return uvz, spread
+        return uvz, spread, self._side_head.log_odds(features, uvz, spread)
 
     def localize_hands(self, depth: np.ndarray, camera: Camera, max_hands: int = 1) -> np.ndarray:
         """Return the same as `handpose.localize_hands`, computed by the estimator's backend."""

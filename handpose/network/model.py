@@ -102,8 +102,10 @@ class GraphReasoning(nn.Module):
         """
         return graph.to(nodes.dtype)
 
-    def forward(self, x: Tensor, graph: Tensor) -> tuple[Tensor, Tensor]:
-        """Return augmented features (N, C, H, W), and vote weights (N, 1, J, H*W) that sum to one over the pixels.
+    def forward(self, x: Tensor, graph: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return augmented features (N, C, H, W), vote weights (N, 1, J, H*W), and joint features (N, J, C).
+
+        The vote weights sum to one over the pixels. The joint features are those before the propagation.
 
         Args:
             x: (N, C, H, W) features.
@@ -111,11 +113,11 @@ class GraphReasoning(nn.Module):
         """
         weights = _softmax_over_pixels(self.vote(x))  # (N, J, H*W)
         mixing = weights.to(x.dtype)
-        nodes = mixing @ self.embed(x).flatten(2).transpose(1, 2)  # (N, J, C)
-        nodes = F.relu(self.edges(nodes, graph) @ self.propagate(nodes))
+        joints = mixing @ self.embed(x).flatten(2).transpose(1, 2)  # (N, J, C)
+        nodes = F.relu(self.edges(joints, graph) @ self.propagate(joints))
         context = nodes.transpose(1, 2) @ mixing / graph.shape[0]  # (N, C, H*W): the mean over joints, equation (4)
         context = self.context(context.reshape(x.shape))
-        return self.fuse(torch.cat([x, context], dim=1)), weights[:, None]
+        return self.fuse(torch.cat([x, context], dim=1)), weights[:, None], joints
 
 
 class SimilarityReasoning(GraphReasoning):
@@ -134,10 +136,10 @@ class SimilarityReasoning(GraphReasoning):
 class MeanVotes(nn.Module):
     """No joint graph reasoning: the votes of all pixels have the same weight (paper, Table 2)."""
 
-    def forward(self, x: Tensor, graph: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the features (N, C, H, W), and equal vote weights (1, 1, 1, H*W)."""
+    def forward(self, x: Tensor, graph: Tensor) -> tuple[Tensor, Tensor, None]:
+        """Return the features (N, C, H, W), equal vote weights (1, 1, 1, H*W), and no joint features."""
         pixels = x.shape[2] * x.shape[3]
-        return x, x.new_full((1, 1, 1, pixels), 1.0 / pixels, dtype=_at_least_float32(x.dtype))
+        return x, x.new_full((1, 1, 1, pixels), 1.0 / pixels, dtype=_at_least_float32(x.dtype)), None
 
 
 class AttentionVotes(nn.Module):
@@ -148,9 +150,9 @@ class AttentionVotes(nn.Module):
         self.attention = nn.Sequential(Residual(features, features), nn.Conv2d(features, joints, 1, bias=False))
         self.offsets = Residual(features, features)
 
-    def forward(self, x: Tensor, graph: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features (N, C, H, W) for the offsets, and vote weights (N, 1, J, H*W) shared by u, v and z."""
-        return self.offsets(x), _softmax_over_pixels(self.attention(x))[:, None]
+    def forward(self, x: Tensor, graph: Tensor) -> tuple[Tensor, Tensor, None]:
+        """Return features (N, C, H, W) for the offsets, vote weights (N, 1, J, H*W), and no joint features."""
+        return self.offsets(x), _softmax_over_pixels(self.attention(x))[:, None], None
 
 
 def _softmax_over_pixels(logits: Tensor) -> Tensor:
@@ -217,11 +219,13 @@ class StackOutput(NamedTuple):
         weights: (N, 1, J, H*W) vote weights; the third axis has size 1 if all joints share them.
         offsets: (N, 3, J, H*W) offsets from each pixel to its vote, normalized.
         uvz: (N, J, 3) joints, normalized.
+        features: (N, J, C) joint features; None without graph reasoning.
     """
 
     weights: Tensor
     offsets: Tensor
     uvz: Tensor
+    features: Tensor | None
 
 
 def pixel_grid(patches: Tensor) -> Tensor:
@@ -254,7 +258,7 @@ class JGRP2O(nn.Module):
 
     `forward` maps patches (N, 1, 96, 96) in -1..1 (near = -1, background = +1) to `uvz` (N, J, 3), with u and v in
     0..1 across the patch and z in -1..1 across the cube, and to the `spread` of the votes for each coordinate, with
-    the same shape and scale.
+    the same shape and scale. A network with graph reasoning returns joint features, too: (N, S, J, C) of S stacks.
     """
 
     graph_matrix: Tensor  # the ONNX exporter reserves the name `graph`
@@ -287,19 +291,24 @@ class JGRP2O(nn.Module):
         for stack, (hourglass, residual, reasoning, head) in enumerate(
             zip(self.hourglasses, self.residuals, self.reasonings, self.heads, strict=True)
         ):
-            x, weights = reasoning(residual(hourglass(x)), self.graph_matrix)
+            x, weights, features = reasoning(residual(hourglass(x)), self.graph_matrix)
             maps = head(x)
             # Votes are summed in the precision of the patches, regardless of the precision of the convolutions.
             offsets, weights = cast(PixelToOffset, head).decode(
                 maps.to(patches.dtype), weights.to(patches.dtype), grid
             )  # (N, 3, J, H*W)
             uvz = (weights * (offsets + grid)).sum(3).transpose(1, 2)  # (N, J, 3)
-            outputs.append(StackOutput(weights, offsets, uvz))
+            outputs.append(StackOutput(weights, offsets, uvz, features))
             if stack + 1 < len(self.heads):
                 x = stem + self.from_offsets[stack](maps) + self.from_features[stack](x)
         return outputs
 
-    def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the joints of the last stack and the spread of their votes, each (N, J, 3), normalized."""
-        last = self.stack_outputs(patches)[-1]
-        return last.uvz, vote_spread(last, pixel_grid(patches))
+    def forward(self, patches: Tensor) -> tuple[Tensor, ...]:
+        """Return the joints of the last stack and the spread of their votes, each (N, J, 3), and the joint features."""
+        outputs = self.stack_outputs(patches)
+        last = outputs[-1]
+        features = [output.features for output in outputs if output.features is not None]
+        spread = vote_spread(last, pixel_grid(patches))
+        if not features:
+            return last.uvz, spread
+        return last.uvz, spread, torch.stack(features, dim=1).to(patches.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,7 @@ class HandPose(HandJoints):
         picture: Path of the picture that shows the pose, or empty.
         reason: Why no hand was found, in one line; empty if there is a hand.
         depth_unit: Unit of the values in the image; the joints are in mm in any case.
+        side_log_odds: If `hand` was predicted, the natural logarithm of the odds that it is correct; otherwise NaN.
     """
 
     xyz: np.ndarray
@@ -83,6 +85,7 @@ class HandPose(HandJoints):
     picture: str = ""
     reason: str = ""
     depth_unit: DepthUnit = "mm"
+    side_log_odds: float = math.nan
 
     def __post_init__(self) -> None:
         if self.status not in _STATUSES or self.hand not in _HANDS:
@@ -151,8 +154,9 @@ class HandPose(HandJoints):
         if isinstance(values, dict) and values.get("status") == "error":
             raise HandPoseError(f"{values.get('source')}: has no pose because the frame failed: {values.get('reason')}")
         try:
+            arrays: dict[str, Any] = {name: np.array(values[key], dtype=np.float64) for name, key in _ARRAYS.items()}
             return cls(
-                **{name: np.array(values[key], dtype=np.float64) for name, key in _ARRAYS.items()},
+                **arrays,
                 layout=LAYOUTS[values["layout"]],
                 status=values["status"],
                 hand=values["hand"],

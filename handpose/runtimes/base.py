@@ -17,6 +17,13 @@ METADATA_KEY = "handpose"
 """Metadata entry of an exported file that stores the name and the configuration of its weights, as JSON."""
 
 
+SIDES_KEY = "sides"
+"""Key in this entry under which the file of the side head is stored, base64-encoded, if the weights have one."""
+
+OUTPUTS = ("uvz", "spread", "features")
+"""Names of the outputs of a graph of the pose network; `features` is missing if the network has no joint features."""
+
+
 class Runtime(ABC):
     """The pose network and the localizer network, loaded and ready to run."""
 
@@ -33,6 +40,13 @@ class Runtime(ABC):
         Raises:
             DeviceMemoryError: The device has too little memory for N patches.
         """
+
+    def pose_and_features(self, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Run the pose network, and return the joint features (N, S, J, C) of its S stacks, too, if it has any.
+
+        See `pose` for the argument, the other results and the errors.
+        """
+        return *self.pose(patches), None
 
     def votes(self, channels: np.ndarray) -> np.ndarray:
         """Run the localizer network; in numpy, unless a runtime has a faster implementation.

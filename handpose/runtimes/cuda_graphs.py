@@ -31,20 +31,27 @@ class CudaGraphs:
 
     def __call__(self, patches: Tensor) -> tuple[Tensor, Tensor]:
         """Map patches (N, 1, 96, 96) to normalized joints and spread, each (N, J, 3)."""
+        uvz, spread, *_ = self._run(patches, features=False)
+        return uvz, spread
+
+    def with_features(self, patches: Tensor) -> tuple[Tensor, ...]:
+        """Return the same, and the joint features (N, S, J, C) if the network has any."""
+        return self._run(patches, features=True)
+
+    def _run(self, patches: Tensor, *, features: bool) -> tuple[Tensor, ...]:
         import torch
 
-        finished: list[Tensor] = []
+        finished: list[tuple[Tensor, ...]] = []
         running: list[tuple[_Captured, int]] = []
         with self._lock, torch.cuda.device(self._device):
             for turn, part in enumerate(torch.split(patches, _MAX_GRAPH_BATCH)):
                 if len(running) == 2:
-                    finished.append(_wait(*running.pop(0)))
-                running.append((self._start(part, turn % 2), len(part)))
-            finished += [_wait(*each) for each in running]
-        uvz, spread = torch.cat(finished, dim=1)
-        return uvz, spread
+                    finished.append(_wait(*running.pop(0), features=features))
+                running.append((self._start(part, turn % 2, features=features), len(part)))
+            finished += [_wait(*each, features=features) for each in running]
+        return tuple(torch.cat(parts) for parts in zip(*finished, strict=True))
 
-    def _start(self, patches: Tensor, turn: int) -> _Captured:
+    def _start(self, patches: Tensor, turn: int, *, features: bool) -> _Captured:
         key = 1 << (len(patches) - 1).bit_length(), turn
         if key not in self._captured:
             self._captured[key] = self._capture(key[0])
@@ -53,6 +60,8 @@ class CudaGraphs:
         captured.patches.copy_(captured.host_patches, non_blocking=True)
         captured.graph.replay()
         captured.host_results.copy_(captured.results, non_blocking=True)
+        if features and captured.features is not None and captured.host_features is not None:
+            captured.host_features.copy_(captured.features, non_blocking=True)
         captured.done.record()
         return captured
 
@@ -71,7 +80,8 @@ class CudaGraphs:
             torch.cuda.current_stream().wait_stream(stream)
             # Other threads may run the localizer network during the capture.
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                results = torch.stack(self._model(patches))
+                uvz, spread, *features = self._model(patches)
+                results = torch.stack([uvz, spread])
         return _Captured(
             graph,
             patches,
@@ -79,11 +89,16 @@ class CudaGraphs:
             torch.zeros(patches.shape, pin_memory=True),
             torch.zeros(results.shape, pin_memory=True),
             torch.cuda.Event(),  # type: ignore[no-untyped-call]
+            *features,
+            *(torch.zeros(each.shape, pin_memory=True) for each in features),
         )
 
 
 class _Captured(NamedTuple):
-    """A graph, its inputs and outputs on the GPU and in pinned memory, and the event after the last copy."""
+    """A graph, its inputs and outputs on the GPU and in pinned memory, and the event after the last copy.
+
+    The joint features are only copied if they are needed.
+    """
 
     graph: torch.cuda.CUDAGraph
     patches: Tensor  # (N, 1, 96, 96)
@@ -91,11 +106,16 @@ class _Captured(NamedTuple):
     host_patches: Tensor
     host_results: Tensor
     done: torch.cuda.Event
+    features: Tensor | None = None  # (N, S, J, C)
+    host_features: Tensor | None = None
 
 
-def _wait(captured: _Captured, count: int) -> Tensor:
+def _wait(captured: _Captured, count: int, *, features: bool) -> tuple[Tensor, ...]:
     captured.done.synchronize()
-    return captured.host_results[:, :count].clone()
+    uvz, spread = captured.host_results[:, :count].clone()
+    if features and captured.host_features is not None:
+        return uvz, spread, captured.host_features[:count].clone()
+    return uvz, spread
 
 
 def fold_batch_norms(model: JGRP2O) -> JGRP2O:

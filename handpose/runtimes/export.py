@@ -7,6 +7,7 @@ remain in float32.
 
 from __future__ import annotations
 
+import base64
 import json
 import tempfile
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from handpose.geometry.crop import PATCH
 from handpose.io.outputs import refuse_existing
 from handpose.io.progress import report
 from handpose.network.distances import distances_mm
-from handpose.runtimes.base import METADATA_KEY, GraphRuntime, Runtime
+from handpose.runtimes.base import METADATA_KEY, OUTPUTS, SIDES_KEY, GraphRuntime, Runtime
 from handpose.runtimes.crops import CALIBRATION_CROPS, synthetic_crops
 from handpose.runtimes.onnx_graphs import pose_graph, silence_exporters
 from handpose.runtimes.onnx_runtime import OnnxRuntime
@@ -29,6 +30,7 @@ from handpose.runtimes.openvino_runtime import OpenVinoRuntime
 from handpose.runtimes.quantize import quantize
 from handpose.runtimes.templates import add_metadata, fill_template
 from handpose.weights.folder import Weights
+from handpose.weights.side_file import side_head_bytes
 
 TOLERANCE = 0.05
 """Maximum distance in mm between the joints of an exported float32 network and those of PyTorch."""
@@ -97,7 +99,7 @@ def _compare(weights: Weights, runtime: Runtime, file: Path, crops: tuple[np.nda
 
     def pytorch(patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with torch.inference_mode():
-            uvz, spread = model(torch.from_numpy(patches))
+            uvz, spread, *_ = model(torch.from_numpy(patches))
         return uvz.numpy(), spread.numpy()
 
     if crops is not None:
@@ -135,9 +137,11 @@ def _random_patches(count: int) -> np.ndarray:
 
 
 def _metadata(weights: Weights, int8: bool) -> str:
-    """Return the name and the configuration of the weights, as JSON."""
+    """Return the name, the configuration and, if it exists, the side head of the weights, as JSON."""
     name = Path(weights.name).name + ("-int8" if int8 else "")
-    return json.dumps({"name": name, "config": weights.config.to_dict()})
+    head = weights.side_head()
+    sides = {} if head is None else {SIDES_KEY: base64.b64encode(side_head_bytes(head, "")).decode()}
+    return json.dumps({"name": name, "config": weights.config.to_dict(), **sides})
 
 
 def _write_onnx(weights: Weights, file: Path, calibration: np.ndarray | None) -> None:
@@ -163,7 +167,7 @@ def _write_openvino(weights: Weights, file: Path, calibration: np.ndarray | None
         with silence_exporters():
             example = torch.zeros(2, 1, PATCH, PATCH)
             model = openvino.convert_model(weights.load(), example_input=example, input=[-1, 1, PATCH, PATCH])
-        for port, name in zip([*model.inputs, *model.outputs], ("patches", "uvz", "spread"), strict=True):
+        for port, name in zip([*model.inputs, *model.outputs], ("patches", *OUTPUTS), strict=False):
             port.get_tensor().set_names({name})
     model.set_rt_info(_metadata(weights, calibration is not None), [METADATA_KEY])
     openvino.save_model(model, file, compress_to_fp16=False)

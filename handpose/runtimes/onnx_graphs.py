@@ -19,6 +19,7 @@ from handpose.localization.network import GRAPH_FILE, VIEW_STRIDE
 from handpose.localization.torch_runtime import LocalizerModel
 from handpose.network.config import JGRP2OConfig
 from handpose.network.model import JGRP2O
+from handpose.runtimes.base import OUTPUTS
 from handpose.runtimes.cuda_graphs import fold_batch_norms
 from handpose.runtimes.templates import TEMPLATES_FILE, pack_templates
 
@@ -29,11 +30,14 @@ if TYPE_CHECKING:
 def pose_graph(model: JGRP2O) -> onnx.ModelProto:
     """Return the ONNX graph of the pose network, including the decoding of joints and spread, for any batch size.
 
+    Its outputs are those of the network, named `OUTPUTS`.
+
     Raises:
         HandPoseError: The extra `onnx` is not installed.
     """
     example = torch.zeros(2, 1, PATCH, PATCH)
-    return _to_onnx(model, example, ("patches",), ("uvz", "spread"), {0: torch.export.Dim("count")})
+    outputs = OUTPUTS if model.config.graph != "none" else OUTPUTS[:2]
+    return _to_onnx(model, example, ("patches",), outputs, {0: torch.export.Dim("count")})
 
 
 def export_localizer(file: Path = GRAPH_FILE) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from handpose.errors import WeightsError
 from handpose.localization.network import GRAPH_FILE
-from handpose.runtimes.base import METADATA_KEY, GraphRuntime, convert_out_of_memory, graph_name, max_threads
+from handpose.runtimes.base import METADATA_KEY, OUTPUTS, GraphRuntime, convert_out_of_memory, graph_name, max_threads
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -39,12 +39,22 @@ class OnnxRuntime(GraphRuntime):
 
     def pose(self, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See `Runtime`."""
+        uvz, spread = self._run(OUTPUTS[:2], patches)
+        return uvz, spread
+
+    def pose_and_features(self, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """See `Runtime`."""
+        if len(self._single.get_outputs()) < len(OUTPUTS):
+            return super().pose_and_features(patches)
+        uvz, spread, features = self._run(OUTPUTS, patches)
+        return uvz, spread, features
+
+    def _run(self, outputs: tuple[str, ...], patches: np.ndarray) -> list[np.ndarray]:
         session = self._single if len(patches) < _MIN_BATCH else self._batch
         parts = (patches[start : start + self._part] for start in range(0, len(patches), self._part))
         with convert_out_of_memory():
-            results = [session.run(["uvz", "spread"], {"patches": part}) for part in parts]
-        uvz, spread = results[0] if len(results) == 1 else map(np.concatenate, zip(*results, strict=True))
-        return uvz, spread
+            results = [session.run(outputs, {"patches": part}) for part in parts]
+        return results[0] if len(results) == 1 else list(map(np.concatenate, zip(*results, strict=True)))
 
     def votes(self, channels: np.ndarray) -> np.ndarray:
         """See `Runtime`."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from handpose.errors import WeightsError
 from handpose.localization.network import GRAPH_FILE
-from handpose.runtimes.base import METADATA_KEY, GraphRuntime, convert_out_of_memory, graph_name, max_threads
+from handpose.runtimes.base import METADATA_KEY, OUTPUTS, GraphRuntime, convert_out_of_memory, graph_name, max_threads
 
 if TYPE_CHECKING:
     import openvino
@@ -37,6 +37,12 @@ class OpenVinoRuntime(GraphRuntime):
         with convert_out_of_memory(), self._pose_lock:
             results = self._pose.infer([patches], share_inputs=True)
             return results["uvz"], results["spread"]
+
+    def pose_and_features(self, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """See `Runtime`."""
+        with convert_out_of_memory(), self._pose_lock:
+            results = self._pose.infer([patches], share_inputs=True)
+            return results["uvz"], results["spread"], results["features"] if len(results) == len(OUTPUTS) else None
 
     def votes(self, channels: np.ndarray) -> np.ndarray:
         """See `Runtime`."""

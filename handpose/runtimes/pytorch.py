@@ -49,8 +49,18 @@ class TorchRuntime(Runtime):
         import torch
 
         with convert_out_of_memory(), torch.inference_mode():
-            uvz, spread = self._pose(torch.from_numpy(patches))
+            uvz, spread, *_ = self._pose(torch.from_numpy(patches))
             return uvz.numpy(), spread.numpy()
+
+    def pose_and_features(self, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """See `Runtime`."""
+        import torch
+
+        with convert_out_of_memory(), torch.inference_mode():
+            inputs = torch.from_numpy(patches)
+            run = self._pose.with_features if isinstance(self._pose, CudaGraphs) else self._pose
+            uvz, spread, *features = run(inputs)
+            return uvz.numpy(), spread.numpy(), features[0].numpy() if features else None
 
     def votes(self, channels: np.ndarray) -> np.ndarray:
         """See `Runtime`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ctypes
 import importlib.util
 import json
@@ -13,13 +14,15 @@ from typing import NamedTuple, get_args
 from handpose.errors import HandPoseError, WeightsError
 from handpose.io.choices import BackendName, Precision
 from handpose.network.config import JGRP2OConfig
-from handpose.runtimes.base import GraphRuntime, Runtime
+from handpose.network.side_head import SideHead
+from handpose.runtimes.base import SIDES_KEY, GraphRuntime, Runtime
 from handpose.runtimes.graph_cache import EXPORT_PACKAGES, QUANTIZATION_PACKAGES, cached_graph
 from handpose.runtimes.onnx_runtime import OnnxRuntime
 from handpose.runtimes.openvino_runtime import OpenVinoRuntime
 from handpose.runtimes.pytorch import TorchRuntime
 from handpose.runtimes.templates import fill_template, has_template
 from handpose.weights.folder import Weights
+from handpose.weights.side_file import read_side_head
 
 
 class _GraphBackend(NamedTuple):
@@ -100,7 +103,7 @@ def _fastest(config: JGRP2OConfig, device: str, precision: Precision) -> Backend
 
 def load_graph(
     file: Path, name: BackendName, device: str, precision: Precision = "float32"
-) -> tuple[Runtime, JGRP2OConfig, str]:
+) -> tuple[Runtime, JGRP2OConfig, str, SideHead | None]:
     """Load a file that `handpose export` wrote.
 
     Args:
@@ -110,7 +113,7 @@ def load_graph(
         precision: `int8` requires a file that was exported with `int8=True`; `float32` allows both.
 
     Returns:
-        The runtime, and the configuration and the name of the weights.
+        The runtime, and the configuration, the name and, if there is one, the side head of the weights.
 
     Raises:
         HandPoseError: The file runs with another backend or device or has another precision, or its backend is not
@@ -128,13 +131,15 @@ def load_graph(
     try:
         values = json.loads(runtime.metadata)
         config, label = JGRP2OConfig.from_dict(values["config"]), str(values["name"])
+        sides = values.get(SIDES_KEY)
+        head = None if sides is None else read_side_head(base64.b64decode(sides), config, "")
     except (ValueError, KeyError, TypeError, WeightsError):
         raise WeightsError(
             f"{file}: contains no valid configuration; expected a file that handpose export wrote"
         ) from None
     if precision == "int8" and not label.endswith("-int8"):
         raise HandPoseError(f"{file}: is float32, got precision int8; export it with `int8=True`")
-    return runtime, config, label
+    return runtime, config, label, head
 
 
 def _check(name: BackendName, device: str) -> None:

@@ -19,6 +19,8 @@ from handpose.io.atomic import write_atomically
 from handpose.io.outputs import refuse_existing
 from handpose.io.text import MAX_SETTINGS_BYTES
 from handpose.network.config import JGRP2OConfig
+from handpose.network.side_head import SideHead
+from handpose.weights.side_file import SIDES_FILE, read_side_head
 
 if TYPE_CHECKING:
     from handpose.network.model import JGRP2O
@@ -47,20 +49,38 @@ class Weights:
         return file_sha256(self.model_file)
 
     def save(self, folder: Path, *, force: bool = False) -> None:
-        """Write the weights and their model card, if they have one, to a model folder, as `write_folder` does.
+        """Write the weights to a model folder, as `write_folder` does, with their model card and their side head.
 
         Raises:
             HandPoseError: The folder contains a model.
             WeightsError: The folder cannot be written.
         """
-        card = self.model_file.with_name(CARD_FILE)
         try:
-            model, text = self.model_file.read_bytes(), card.read_bytes() if card.is_file() else None
+            model = self.model_file.read_bytes()
+            others = {
+                name: file.read_bytes()
+                for name in (CARD_FILE, SIDES_FILE)
+                if (file := self.model_file.with_name(name)).is_file()
+            }
             _write_model(folder, self.config, model, force=force)
-            if text is not None:
-                write_atomically(folder / CARD_FILE, text)
+            for name, content in others.items():
+                write_atomically(folder / name, content)
         except OSError as error:
             raise WeightsError(f"{folder}: cannot be written ({error})") from None
+
+    def side_head(self) -> SideHead | None:
+        """Return the side head of these weights; None if there is none, or only that of other weights.
+
+        Raises:
+            WeightsError: The file is damaged.
+        """
+        file = self.model_file.with_name(SIDES_FILE)
+        if not file.is_file():
+            return None
+        try:
+            return read_side_head(file.read_bytes(), self.config, self.sha256)
+        except (OSError, WeightsError) as error:
+            raise WeightsError(f"{file}: {error}; copy the model folder again, or delete this file") from None
 
     def load(self) -> JGRP2O:
         """Load the network with these weights, in inference mode.

@@ -64,11 +64,44 @@ def download_file(
                 copy.unlink(missing_ok=True)
             damaged = "the copy in the cache was damaged and has been deleted; "
         except Exception as error:
-            raise WeightsError(f"{source}: cannot download {file}: {damaged}{_reason(error)}") from None
+            raise _error(error, f"{source}: cannot download {file}: {damaged}") from None
     mismatch = f"its sha256 is not {sha256}" if sha256 else "its hash is not the one that the Hub states"
     raise WeightsError(
         f"{source}: downloaded {file} twice, but {mismatch}; it was deleted. Use built-in weights or a folder"
     )
+
+
+def download_optional_file(
+    repo_id: str,
+    file: str,
+    revision: str | None,
+    *,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    token: str | None = None,
+) -> Path | None:
+    """Return the same as `download_file`; None if the repository does not contain the file.
+
+    It is also None if the file is not in the cache and the Hub cannot be reached.
+    """
+    try:
+        return download_file(
+            repo_id, file, revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
+        )
+    except _MissingFileError:
+        return None
+
+
+class _MissingFileError(WeightsError):
+    """The repository does not contain a file, or the file is not in the cache and the Hub cannot be reached."""
+
+
+def _error(error: Exception, text: str) -> WeightsError:
+    """Return the error to raise, given that of the Hub's client and the start of its message."""
+    from huggingface_hub import errors as hub
+
+    missing = isinstance(error, (hub.RemoteEntryNotFoundError, hub.LocalEntryNotFoundError))
+    return (_MissingFileError if missing else WeightsError)(f"{text}{_reason(error)}")
 
 
 def upload_files(folder: Path, files: Sequence[str], repo_id: str) -> str:

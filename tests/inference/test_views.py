@@ -55,7 +55,7 @@ class Contrary(Runtime):
 @pytest.mark.parametrize("views", [1, 2, 4])
 def test_every_turn_is_undone_exactly(views: int, scale: float) -> None:
     network = Reader(scale)
-    uvz, spread = predict_views(network, [marked(), marked()], views, scale)
+    uvz, spread = predict_views(network.pose, [marked(), marked()], views, scale)
     assert network.batches == [2 * views]
     expected = np.c_[MARKS[:, 1] / scale, MARKS[:, 0] / scale, [-0.3, -0.5, -0.7]]
     assert np.allclose(uvz, expected, atol=1e-6)
@@ -67,7 +67,7 @@ def test_every_turn_is_undone_exactly(views: int, scale: float) -> None:
 def test_views_that_disagree_are_averaged() -> None:
     patch = np.zeros((96, 96), np.float32)
     patch[0, 0] = 1.0
-    uvz, spread = predict_views(Contrary(), [patch], 2, 95.0)
+    uvz, spread = predict_views(Contrary().pose, [patch], 2, 95.0)
     assert uvz[0, 0, 2] == pytest.approx(0.0)
     assert spread[0, 0, 2] == pytest.approx(0.2)
 

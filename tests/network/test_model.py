@@ -40,7 +40,7 @@ def test_spread_is_the_weighted_standard_deviation_of_the_votes() -> None:
     patches = torch.rand(2, 1, 96, 96, dtype=torch.float64) * 2 - 1
     with torch.no_grad():
         output = model.stack_outputs(patches)[-1]
-        uvz, spread = model(patches)
+        uvz, spread, _ = model(patches)
         votes = (output.offsets + pixel_grid(patches)).numpy()
     weights = output.weights[:, 0].numpy()
     assert np.allclose(weights.sum(-1), 1)

@@ -9,7 +9,7 @@ import torch
 from handpose.evaluation.metrics import Evaluation
 from handpose.network.config import JGRP2OConfig
 from handpose.network.losses import pose_loss
-from handpose.network.model import JGRP2O, StackOutput
+from handpose.network.model import JGRP2O
 from handpose.training.config import TrainingConfig
 from handpose.training.pose_task import PoseTask
 from tests.helpers.training import Balls, task
@@ -21,7 +21,7 @@ def test_unlabeled_joints_have_no_gradient() -> None:
     patches, uvz = Balls(1).batch(2)
     network = JGRP2O(JGRP2OConfig("nyu", features=16))
     outputs = [
-        StackOutput(output.weights, output.offsets.detach().requires_grad_(), output.uvz.detach().requires_grad_())
+        output._replace(offsets=output.offsets.detach().requires_grad_(), uvz=output.uvz.detach().requires_grad_())
         for output in network.stack_outputs(patches)
     ]
     complete = pose_loss(outputs, uvz, patches)

@@ -60,7 +60,7 @@ def test_all_runtimes_predict_the_joints_of_the_float32_network(
     else:
         patches = crops_of(sorted(EXAMPLES.glob("*.png")), Camera.parse(str(EXAMPLES / "camera.json")), 1.0)
     with torch.inference_mode():
-        expected = [output.numpy() for output in find_weights("msra").load()(torch.from_numpy(patches))]
+        *expected, features = [output.numpy() for output in find_weights("msra").load()(torch.from_numpy(patches))]
     assert np.ptp(expected[0] * SCALE_MM, axis=0).max() > 20.0  # the patches differ
     runtime = load(name, exported)
     for count in (1, 3, 64):
@@ -68,6 +68,10 @@ def test_all_runtimes_predict_the_joints_of_the_float32_network(
             assert output.dtype == np.float32
             assert output.shape == (count, 21, 3)
             assert np.linalg.norm((output - reference[:count]) * SCALE_MM, axis=-1).max() < 0.05
+        uvz, _, own = runtime.pose_and_features(patches[:count])
+        assert own is not None
+        assert np.abs(own - features[:count]).max() < 1e-3 < features.std()
+        assert np.linalg.norm((uvz - expected[0][:count]) * SCALE_MM, axis=-1).max() < 0.05
 
 
 def some_channels(size: tuple[int, int]) -> np.ndarray:
@@ -256,8 +260,8 @@ def test_float16_moves_joints_of_real_hands_by_less_than_a_twentieth_of_a_millim
     patches = torch.from_numpy(crops[::2])
     model = find_weights("msra").load()
     with torch.inference_mode():
-        expected, _ = model(patches)
-        uvz, _ = halve(fold_batch_norms(model))(patches)
+        expected, *_ = model(patches)
+        uvz, *_ = halve(fold_batch_norms(model))(patches)
     distances = np.linalg.norm((uvz - expected).numpy() * SCALE_MM, axis=-1)
     assert 0.0 < distances.max() < 0.05
 
