@@ -84,6 +84,11 @@ def download_optional_file(
 
     It is also None if the file is not in the cache and the Hub cannot be reached.
     """
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(repo_id, file, cache_dir=cache_dir, revision=revision)
+    if cached is not None and not isinstance(cached, str):  # the cache states that the file does not exist
+        return None
     try:
         return download_file(
             repo_id, file, revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token

@@ -45,5 +45,5 @@ def side_head_bytes(head: SideHead, sha256: str) -> bytes:
         head: The head.
         sha256: SHA-256 of the weights that it was trained for.
     """
-    tensors = {name: np.asarray(tensor, np.float16) for name, tensor in head.to_tensors().items()}
+    tensors = {name: np.asarray(tensor, np.float16, order="C") for name, tensor in head.to_tensors().items()}
     return save(tensors, {_SHA256: sha256})

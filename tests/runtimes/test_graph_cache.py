@@ -89,5 +89,5 @@ def test_a_graph_is_exported_again_only_for_other_versions(
     for package in set(versions) - set(packages):
         versions[package] = "1.1"
     assert count() == len(packages) + 1
-    monkeypatch.setattr(graph_cache, "GRAPH_VERSION", 2)
+    monkeypatch.setattr(graph_cache, "GRAPH_VERSION", graph_cache.GRAPH_VERSION + 1)
     assert count() == len(packages) + 2
