@@ -12,6 +12,7 @@ import numpy as np
 
 from handpose.geometry.bones import bone_lengths
 from handpose.inference.query import AssumedCameraWarning, Query
+from handpose.inference.sides import DOUBTFUL_SIDE
 from handpose.io.depth.units import DepthUnitWarning
 from handpose.io.warn import InputWarning, Note
 from handpose.network.calibration import CLEAR_HAND, Calibration
@@ -21,7 +22,6 @@ from handpose.results.pose import HandPose, PoseWarning
 SUPPORTED = f"{TRAINED_RANGE[0]:.0f} to {TRAINED_RANGE[1]:.0f} mm"
 
 _HAND_SIZE = (0.6, 1.4)  # relative to the average hand; synthetic children and adults are between 0.65 and 1.26
-_DOUBTFUL_SIDE = 3.0  # log-odds below which a predicted side is doubtful: 95%
 _MAX_FROM_CENTER = 65.0  # mm from the given center to the mean of the joints, above which errors grow
 _CATEGORIES = {"camera_assumed": AssumedCameraWarning, "unit": DepthUnitWarning, "distance": DepthUnitWarning}
 
@@ -70,7 +70,7 @@ def _hand(pose: HandPose, query: Query, size: float) -> tuple[PoseWarning, ...]:
             "camera frame with y down"
         )
         found.append(PoseWarning("center_far", text))
-    if pose.side_log_odds < _DOUBTFUL_SIDE:
+    if pose.side_log_odds < DOUBTFUL_SIDE:
         other = "left" if pose.hand == "right" else "right"
         found.append(PoseWarning("side", f"may be a {other} hand; specify the hand if you know it"))
     if not _HAND_SIZE[0] <= size <= _HAND_SIZE[1] and pose.error_mm.mean() < CLEAR_HAND:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from handpose.geometry.crop import HandCrop
 from handpose.inference.candidates import Candidates
 from handpose.inference.refine import most_likely, uncertainty
 from handpose.io.choices import Hand
@@ -17,8 +16,10 @@ from handpose.localization.localizer import HAND_LENGTH
 from handpose.network.calibration import WRONG_READING
 from handpose.results.pose import HandPose
 
+DOUBTFUL_SIDE = 3.0
+"""Log-odds of a side below which it may well be the other one: probabilities below 95%."""
+
 _SLOPE = 5.0  # log-odds per log ratio of the two uncertainties, fitted to synthetic validation images
-_CLEAR = 5.0  # log-odds, from one pass alone, from which on a right hand is not compared with a left one
 _TOUCHING = HAND_LENGTH  # mm; two hands with centers closer than this never have the same side
 _ONE_PERSON = 600.0  # mm; two hands with centers closer than this probably belong to one person
 _PAIR_LOG_ODDS = 2.0  # log-odds that two hands of one person have different sides
@@ -32,50 +33,35 @@ _HYSTERESIS = 3.0  # log-odds against its side that a track must exceed to chang
 _FIRST_LOG_ODDS = 2.0  # of a side that was chosen in a single frame
 
 
-def select_poses(
-    hands: Sequence[Candidates],
-    poses: Sequence[Sequence[HandPose]],
-    predict: Callable[[Sequence[HandCrop], Sequence[Candidates]], list[HandPose]],
-) -> list[HandPose]:
+def select_poses(hands: Sequence[Candidates], poses: Sequence[Sequence[HandPose]]) -> list[HandPose]:
     """Return the most likely pose of each hand in one image.
 
     Args:
         hands: The hands; if there are several, each has the crops of one location.
-        poses: The poses in the crops of each hand, without those as a left hand where a crop clearly shows a right one.
-        predict: Returns the poses in crops, given the image of each crop.
+        poses: The poses in the crops of each hand.
     """
     if hands[0].query.hand != "auto":
         return [most_likely(predicted, hand.areas) for hand, predicted in zip(hands, poses, strict=True)]
     if len(hands) == 1:
-        return [_most_likely_side(poses[0], hands[0])]
+        return [_most_likely_side(poses[0], hands[0].areas)]
     log_odds = [log_odds_right(predicted) for predicted in poses]
     sides = classify_sides(log_odds, [hand.crops[0].center for hand in hands])
-    selected = []
-    for hand, predicted, side, odds in zip(hands, poses, sides, log_odds, strict=True):
-        pose = pose_of(predicted, side)
-        if pose is None:  # clearly a right hand, but it touches a hand that is even more clearly one
-            (pose,) = predict([crop for crop in hand.crops if crop.mirrored], [hand])
-        selected.append(with_side_log_odds(pose, odds))
-    return selected
+    return [_pose_of_side(*each) for each in zip(poses, sides, log_odds, strict=True)]
 
 
-def _most_likely_side(poses: Sequence[HandPose], image: Candidates) -> HandPose:
-    """Return the most likely pose at all locations of a hand, each as the more likely side."""
-    areas = {tuple(crop.center): area for crop, area in zip(image.crops, image.areas, strict=True)}
-    by_location: dict[tuple[float, ...], list[HandPose]] = {center: [] for center in areas}
-    for pose in poses:
-        by_location[tuple(pose.center)].append(pose)
+def _most_likely_side(poses: Sequence[HandPose], areas: Sequence[float]) -> HandPose:
+    """Return the most likely pose of a hand that may be at several locations, each with a pose as both sides."""
     likely = []
-    for predicted in by_location.values():
-        log_odds = log_odds_right(predicted)
-        side = _side_of(log_odds)  # if there is only one pose, it is that of this side
-        likely += [with_side_log_odds(pose, log_odds) for pose in predicted if pose.hand == side]
-    return most_likely(likely, list(areas.values()))
+    for pair in zip(poses[::2], poses[1::2], strict=True):
+        log_odds = log_odds_right(pair)
+        likely.append(_pose_of_side(pair, _side_of(log_odds), log_odds))
+    return most_likely(likely, areas[::2])
 
 
-def pose_of(poses: Sequence[HandPose], side: Hand) -> HandPose | None:
-    """Return the pose of one side, if it is among the poses."""
-    return next((pose for pose in poses if pose.hand == side), None)
+def _pose_of_side(poses: Sequence[HandPose], side: Hand, log_odds: float) -> HandPose:
+    """Return the pose as one side, with the log-odds of this side, given those of a right hand."""
+    (pose,) = (pose for pose in poses if pose.hand == side)
+    return with_side_log_odds(pose, log_odds)
 
 
 def with_side_log_odds(pose: HandPose, log_odds: float) -> HandPose:
@@ -83,28 +69,30 @@ def with_side_log_odds(pose: HandPose, log_odds: float) -> HandPose:
     return replace(pose, side_log_odds=log_odds if pose.hand == "right" else -log_odds)
 
 
-def is_clearly_right(pose: HandPose) -> bool:
-    """Return whether a right hand was predicted so clearly that it need not be compared with a left one."""
-    return pose.side_log_odds >= _CLEAR
+def has_doubtful_side(pose: HandPose) -> bool:
+    """Return whether the side of a hand was predicted, but may well be the other one."""
+    return abs(pose.side_log_odds) < DOUBTFUL_SIDE
 
 
-def compare_sides(right: HandPose, left: HandPose, comparison: float) -> tuple[HandPose, HandPose]:
-    """Return the poses of a crop as both sides, with the log-odds of each given both.
+def compare_sides(poses: Sequence[HandPose], factor: float) -> list[HandPose]:
+    """Return poses with the log-odds of their sides that follow from crops and their mirror images.
 
     Args:
-        right: The pose in the crop, with the log-odds that follow from it alone.
-        left: The pose in its mirror image, likewise.
-        comparison: Factor from the difference of the log-odds.
+        poses: Pairs of poses, in a crop and in its mirror image, with the log-odds that follow from one crop alone.
+        factor: Factor from the difference of these log-odds.
     """
-    log_odds = comparison * (right.side_log_odds - left.side_log_odds)
-    return with_side_log_odds(right, log_odds), with_side_log_odds(left, log_odds)
+    compared = []
+    for right, left in zip(poses[::2], poses[1::2], strict=True):
+        log_odds = factor * (right.side_log_odds - left.side_log_odds)
+        compared += [with_side_log_odds(right, log_odds), with_side_log_odds(left, log_odds)]
+    return compared
 
 
 def log_odds_right(poses: Sequence[HandPose]) -> float:
     """Return the log-odds that a crop shows a right hand.
 
     Args:
-        poses: Its poses as both sides or, if they have log-odds of their own, as one side.
+        poses: Its poses as both sides. If the weights have a side head, one of them is enough.
     """
     pose = poses[0]
     if not math.isnan(pose.side_log_odds):

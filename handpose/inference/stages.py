@@ -21,7 +21,7 @@ from handpose.inference.check_pose import doubt_unlikely_hands, hand_warnings, i
 from handpose.inference.decode import decode, no_hand
 from handpose.inference.query import Query
 from handpose.inference.refine import all_passes, combine_passes
-from handpose.inference.sides import compare_sides, is_clearly_right, select_poses
+from handpose.inference.sides import compare_sides, has_doubtful_side, select_poses
 from handpose.inference.views import check_views, predict_views
 from handpose.io.choices import Views
 from handpose.io.warn import collect_warnings
@@ -116,7 +116,8 @@ class StagedEstimator:
         for hands in images:
             predicted = list(islice(per_crop, len(hands)))
             if any(predicted):
-                poses += select_poses(hands, predicted, self._predict)
+                predicted = [self._without_doubt(*each) for each in zip(hands, predicted, strict=True)]
+                poses += select_poses(hands, predicted)
             else:
                 poses += [no_hand(hand, self.config, self.name) for hand in hands]
         return all_passes(poses, candidates, self._predict)
@@ -166,31 +167,22 @@ class StagedEstimator:
             return self._select_and_refine([[self.find(depth, query)]])[0]
 
     def poses_per_crop(self, candidates: Sequence[Candidates]) -> list[list[HandPose]]:
-        """Return the poses in the crops of each hand or image, predicted in one batch.
+        """Return the pose in every crop of each hand or image, predicted in one batch.
 
-        With `hand="auto"` and a side head, the first batch predicts right hands, and a second one predicts left hands
-        in the crops that do not clearly show a right hand.
+        With `hand="auto"` and a side head, the poses have the log-odds of their sides.
         """
-        images = [image for image in candidates for _ in image.crops]
         crops = [crop for image in candidates for crop in image.crops]
-        head = self._side_head
-        second = [i for i, crop in enumerate(crops) if head and crop.mirrored and images[i].query.hand == "auto"]
-        poses = self._predict_some(crops, images, sorted({*range(len(crops))} - {*second}))
-        if head is not None and second:
-            unclear = [i for i in second if not is_clearly_right(poses[i - 1])]  # which the crop i mirrors
-            poses |= self._predict_some(crops, images, unclear)
-            for i in unclear:
-                poses[i - 1], poses[i] = compare_sides(poses[i - 1], poses[i], float(head.comparison))
-        numbers = iter(range(len(crops)))
-        return [[poses[i] for i in islice(numbers, len(image.crops)) if i in poses] for image in candidates]
-
-    def _predict_some(
-        self, crops: Sequence[HandCrop], images: Sequence[Candidates], chosen: Sequence[int]
-    ) -> dict[int, HandPose]:
-        """Return the poses in some of the crops, by number, with the log-odds of the sides where these are unknown."""
-        sides = any(images[i].query.hand == "auto" for i in chosen)
-        poses = self._predict([crops[i] for i in chosen], [images[i] for i in chosen], sides=sides)
-        return dict(zip(chosen, poses, strict=True))
+        images = [image for image in candidates for _ in image.crops]
+        sides = any(image.query.hand == "auto" for image in candidates)
+        predicted = iter(self._predict(crops, images, sides=sides))
+        poses = [list(islice(predicted, len(image.crops))) for image in candidates]
+        if self._side_head is None or not sides:
+            return poses
+        factor = float(self._side_head.comparison)
+        return [
+            compare_sides(pairs, factor) if image.query.hand == "auto" else pairs
+            for pairs, image in zip(poses, candidates, strict=True)
+        ]
 
     def _predict(
         self, crops: Sequence[HandCrop], images: Sequence[Candidates], *, sides: bool = False
@@ -208,6 +200,17 @@ class StagedEstimator:
         run = self._run_with_sides if sides and self._side_head else self._runtime.pose
         uvz, spread, *log_odds = predict_views(run, patches, self.views, self.config.uv_scale)
         return decode(uvz, spread, crops, images, self.config, self.name, *log_odds)
+
+    def _without_doubt(self, hand: Candidates, poses: list[HandPose]) -> list[HandPose]:
+        """Return the poses in the crops of a hand; log-odds of doubtful sides are averaged over four views."""
+        doubtful = [i for i, pose in enumerate(poses) if has_doubtful_side(pose)]
+        if self._side_head is None or self.views == 4 or not doubtful:
+            return poses
+        patches = [hand.crops[i].patch for i in doubtful]
+        *_, log_odds = predict_views(self._run_with_sides, patches, 4, self.config.uv_scale)
+        alone = [replace(poses[i], side_log_odds=value) for i, value in zip(doubtful, log_odds.tolist(), strict=True)]
+        compared = dict(zip(doubtful, compare_sides(alone, float(self._side_head.comparison)), strict=True))
+        return [compared.get(i, pose) for i, pose in enumerate(poses)]
 
     def _run_with_sides(self, patches: np.ndarray) -> tuple[np.ndarray, ...]:
         """Run the network, and return the log-odds (N,) that patches (N, 1, 96, 96) show right hands, too."""

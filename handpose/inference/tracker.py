@@ -16,8 +16,8 @@ from handpose.inference.candidates import Candidates
 from handpose.inference.check_pose import is_unlikely_hand
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import Query
-from handpose.inference.sides import SideEvidence, classify_sides, pose_of, with_side_log_odds
-from handpose.io.choices import HandOrAuto
+from handpose.inference.sides import SideEvidence, classify_sides, with_side_log_odds
+from handpose.io.choices import Hand, HandOrAuto
 from handpose.io.depth.units import DepthUnit
 from handpose.io.warn import collect_warnings
 from handpose.results.pose import HandPose
@@ -108,7 +108,7 @@ class _Detection(NamedTuple):
     @property
     def likely(self) -> HandPose:
         """The pose of the side that the evidence favors."""
-        return pose_of(self.poses, "right" if self.evidence.log_odds >= 0.0 else "left") or self.poses[0]
+        return _pose_of(self.poses, "right" if self.evidence.log_odds >= 0.0 else "left") or self.poses[0]
 
 
 class HandTracker:
@@ -259,7 +259,7 @@ class HandTracker:
         )
         poses = []
         for (id, hand), side in zip(detections.items(), sides, strict=True):
-            pose = pose_of(hand.poses, side)
+            pose = _pose_of(hand.poses, side)
             if pose is None:  # a hand that was predicted as one side, but touches a hand with more evidence for it
                 other = replace(query, center=hand.likely.center, hand=side)
                 (pose,) = self._estimator.poses([self._estimator.find(depth, other)])
@@ -290,6 +290,11 @@ class HandTracker:
         xyz = last.pose.xyz + step[0] + step[1:]
         smooth = replace(pose, xyz=xyz, uvz=pose.camera.project(xyz))
         return _Track(TrackedHand(id, time, smooth, velocity), pose.xyz, evidence)
+
+
+def _pose_of(poses: Sequence[HandPose], side: Hand) -> HandPose | None:
+    """Return the pose of one side, if it is among the poses."""
+    return next((pose for pose in poses if pose.hand == side), None)
 
 
 def _weight(cutoff: Any, elapsed: float) -> Any:
