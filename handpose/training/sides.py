@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -34,6 +36,7 @@ _VALIDATION_POSES = 1000  # the first ones, which no training of the pose networ
 _RENDERED = 64  # crops at once
 _EPOCHS, _BATCH, _RATE, _DECAY, _WARM_UP = 10, 128, 2e-3, 0.1, 50
 _DROPOUT = 0.4
+_SMOOTHED = 0.5
 _SAMPLE, _MIN_STD = 2048, 1e-3  # hands that the inputs are standardized with, and the least standard deviation
 
 
@@ -83,9 +86,8 @@ def train_side_head(weights: Weights, *, crops: int = CROPS, seed: int = 0) -> S
     poses, held_out = cached_training_poses(hand), cached_pose_bank(hand)[:_VALIDATION_POSES]
     sources = [_crops(weights.config, hand, poses, scenes, seed + i) for i, scenes in enumerate(_SCENES)]
     validation = [_crops(weights.config, hand, held_out, SceneRange(), seed + len(_SCENES))]
-    return fit_side_head(
-        side_outputs(model, sources, crops), side_outputs(model, validation, VALIDATION_CROPS), weights.config, seed
-    )
+    training = side_outputs(model, sources, crops, np.random.default_rng(seed))
+    return fit_side_head(training, side_outputs(model, validation, VALIDATION_CROPS), weights.config, seed)
 
 
 def _crops(config: JGRP2OConfig, hand: HandModel, poses: Tensor, scenes: SceneRange, seed: int) -> SyntheticHands:
@@ -94,19 +96,44 @@ def _crops(config: JGRP2OConfig, hand: HandModel, poses: Tensor, scenes: SceneRa
     )
 
 
-def side_outputs(model: JGRP2O, sources: list[SyntheticHands], crops: int) -> SideOutputs:
-    """Return the outputs of the network for a number of crops, taken from the sources in turns."""
-    parts = list(_side_outputs(model, sources, crops))
+def side_outputs(
+    model: JGRP2O, sources: list[SyntheticHands], crops: int, smoothing: np.random.Generator | None = None
+) -> SideOutputs:
+    """Return the outputs of the network for a number of crops, taken from the sources in turns.
+
+    Args:
+        model: The network.
+        sources: Sources of the crops.
+        crops: Number of crops.
+        smoothing: If given, it chooses half of the crops, which are smoothed.
+    """
+    parts = list(_side_outputs(model, sources, crops, smoothing))
     return SideOutputs(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
 @torch.inference_mode()
-def _side_outputs(model: JGRP2O, sources: list[SyntheticHands], crops: int) -> Iterator[tuple[Tensor, ...]]:
+def _side_outputs(
+    model: JGRP2O, sources: list[SyntheticHands], crops: int, smoothing: np.random.Generator | None
+) -> Iterator[tuple[Tensor, ...]]:
     for start in range(0, crops, _RENDERED):
         report("rendering hands and running the network", start, crops)
         patches, _ = sources[start // _RENDERED % len(sources)].batch(min(_RENDERED, crops - start))
+        if smoothing is not None:
+            patches = _half_smoothed(patches, smoothing)
         passes = [model(patches), model(patches.flip(3))]
         yield tuple(torch.stack(both, dim=1).half() for both in zip(*passes, strict=True))
+
+
+def _half_smoothed(patches: Tensor, generator: np.random.Generator) -> Tensor:
+    """Return patches (N, 1, 96, 96) of which about half are smoothed, but not across edges, as many cameras do it.
+
+    Without them, a head takes the smooth left hands of such cameras for right ones.
+    """
+    smoothed = patches.numpy().copy()
+    for i in np.flatnonzero(generator.random(len(smoothed)) < _SMOOTHED):
+        for _ in range(generator.integers(1, 4)):
+            smoothed[i, 0] = cv2.bilateralFilter(smoothed[i, 0], 5, generator.uniform(0.04, 0.12), 2.0)
+    return torch.from_numpy(smoothed)
 
 
 def fit_side_head(training: SideOutputs, validation: SideOutputs, config: JGRP2OConfig, seed: int = 0) -> SideResult:
