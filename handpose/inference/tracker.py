@@ -115,8 +115,8 @@ class HandTracker:
     """Tracks hands through the frames of one camera.
 
     A tracked hand is cropped at the position extrapolated from its previous pose and velocity. It is lost when the
-    votes disagree, the cube is empty, or the pose is far from the center of the cube. Lost and new hands are localized
-    in the whole image. All hands of a frame are predicted in one batch, unless a hand was lost in this frame.
+    votes disagree, the cube is empty, the pose is far from the center of the cube, or, with a single hand, the pose is
+    doubtful. Lost and new hands are localized in the whole image. All hands of a frame are predicted in one batch, unless a hand was lost in this frame.
 
     With `hand="auto"`, a track collects evidence for its side. Both sides of its hand are compared until the evidence
     is strong, and then in every 15th frame and while the pose is uncertain.
@@ -219,7 +219,13 @@ class HandTracker:
             for (id, track), poses in zip(tracks.items(), predicted, strict=False)
             if poses
         }
-        reliable = {id: hand for id, hand in hands.items() if _is_reliable(hand.likely)}
+        # A single hand is found again in the whole image, where a doubtful pose may be one of half of the hand.
+        doubtful_is_lost = self._max_hands == 1
+        reliable = {
+            id: hand
+            for id, hand in hands.items()
+            if _is_reliable(hand.likely) and not (doubtful_is_lost and hand.likely.status == "low_confidence")
+        }
         detections: dict[int, _Detection] = {}
         # If two tracks converge on one hand, the track whose prediction was closer keeps it.
         for id in sorted(reliable, key=lambda id: _off_center(reliable[id].likely)):
