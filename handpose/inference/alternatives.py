@@ -28,7 +28,7 @@ _FOCAL_GAIN = 0.55  # maximum ratio of this error to that with the given focal l
 _SIMILAR_FOCAL = 1.25  # ratio of two focal lengths that are about equally clear
 _NEAREST_MM = (350.0, 500.0, 700.0)  # assumed distance of the nearest surface in a disparity image
 _NEAREST_PERCENTILE = 98.0  # of the disparities: those of the nearest surface
-_MAX_DISPARITY_MM = 7.0  # expected error of a converted disparity image; converted depth images are above 7.8
+_MAX_DISPARITY_MM = 6.5  # expected error of a converted disparity image; converted depth images are above 6.6
 
 
 class OtherUnit(NamedTuple):
