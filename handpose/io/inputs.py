@@ -49,7 +49,7 @@ def expand_lists(inputs: Iterable[str], stdin: BinaryIO) -> Iterator[str]:
     Empty lines and those that start with `#` are skipped. A file whose name starts with `@` is not a list.
 
     Raises:
-        HandPoseError: A list cannot be read.
+        HandPoseError: A list cannot be read, or is empty.
     """
     for text in inputs:
         if text == "-":
@@ -59,7 +59,10 @@ def expand_lists(inputs: Iterable[str], stdin: BinaryIO) -> Iterator[str]:
         else:
             yield text
             continue
-        yield from (line for line in map(str.strip, lines.splitlines()) if line and not line.startswith("#"))
+        listed = [line for line in map(str.strip, lines.splitlines()) if line and not line.startswith("#")]
+        if not listed:
+            raise HandPoseError(f"{'standard input' if text == '-' else text[1:]}: the list of inputs is empty")
+        yield from listed
 
 
 def list_files(inputs: Iterable[str], suffixes: tuple[str, ...], *, recursive: bool = False) -> list[Path]:

@@ -236,6 +236,7 @@ def test_version_and_module() -> None:
         (["predict", OPEN, "-c", "msra", "--topic", "/depth"], 2, "a topic is that of a ROS bag"),
         (["live", "synthetic", "-c", "msra"], 2, "synthetic: the source provides its intrinsics"),
         (["convert", "nothing", "--layout", "nyu"], 2, "missing option '--output'"),
+        (["predict", "@/dev/null"], 2, "/dev/null: the list of inputs is empty"),
         (["predict", "frames.tar"], 2, "read with --engine ray"),
         (["evaluate", "-m", "msra", "-m", "nyu"], 2, "the same joints, got msra and nyu"),
         (["evaluate", "--report", "a.pdf"], 2, "a report must be a .json, .csv, .html file, got a.pdf"),
