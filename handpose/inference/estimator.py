@@ -19,10 +19,7 @@ from handpose.inference.stages import StagedEstimator
 from handpose.io.choices import BackendName, HandOrAuto, OnError, Precision, Views
 from handpose.io.depth.units import DepthUnit
 from handpose.io.warn import Note, collect_warnings, warn_skipped
-from handpose.network.config import JGRP2OConfig
-from handpose.network.side_head import SideHead
 from handpose.results.pose import HandPose
-from handpose.runtimes.base import Runtime
 from handpose.runtimes.select import GRAPH_SUFFIXES, load_graph, load_runtime
 from handpose.weights.folder import Weights, file_sha256
 from handpose.weights.publish import publish_copy
@@ -41,18 +38,7 @@ class HandPoseEstimator(StagedEstimator):
         views: Number of rotated copies of each crop that predictions are averaged over.
     """
 
-    def __init__(
-        self,
-        runtime: Runtime,
-        config: JGRP2OConfig,
-        name: str,
-        sha256: str = "",
-        views: Views = 1,
-        *,
-        side_head: SideHead | None = None,
-    ) -> None:
-        super().__init__(runtime, config, name, sha256, views, side_head=side_head)
-        self._weights: Weights | None = None
+    _weights: Weights | None = None  # None after loading an exported file
 
     @classmethod
     def from_pretrained(
