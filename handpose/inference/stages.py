@@ -116,7 +116,6 @@ class StagedEstimator:
         for hands in images:
             predicted = list(islice(per_crop, len(hands)))
             if any(predicted):
-                predicted = [self._without_doubt(*each) for each in zip(hands, predicted, strict=True)]
                 poses += select_poses(hands, predicted)
             else:
                 poses += [no_hand(hand, self.config, self.name) for hand in hands]
@@ -169,7 +168,8 @@ class StagedEstimator:
     def poses_per_crop(self, candidates: Sequence[Candidates]) -> list[list[HandPose]]:
         """Return the pose in every crop of each hand or image, predicted in one batch.
 
-        With `hand="auto"` and a side head, the poses have the log-odds of their sides.
+        With `hand="auto"` and a side head, the poses have the log-odds of their sides; where these are doubtful, the
+        views of the crops are predicted in another batch.
         """
         crops = [crop for image in candidates for crop in image.crops]
         images = [image for image in candidates for _ in image.crops]
@@ -180,7 +180,7 @@ class StagedEstimator:
             return poses
         factor = float(self._side_head.comparison)
         return [
-            compare_sides(pairs, factor) if image.query.hand == "auto" else pairs
+            self._without_doubt(image, compare_sides(pairs, factor)) if image.query.hand == "auto" else pairs
             for pairs, image in zip(poses, candidates, strict=True)
         ]
 
