@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
-from handpose import DepthUnitWarning, HandPose, HandPoseEstimator, open_records
+from handpose import HandPose, HandPoseEstimator, InputWarning, open_records
 from handpose.evaluation.on_synthetic import evaluate_synthetic
 
 IMAGES = Path(__file__).resolve().parent / "images"
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("models", nargs="+", metavar="NAME=MODEL")
     parser.add_argument("--frames", type=int, default=500)
     arguments = parser.parse_args()
-    warnings.simplefilter("ignore", DepthUnitWarning)
+    warnings.simplefilter("ignore", InputWarning)
     results, rows = {}, {}
     print("| | Mean, mm | Median, mm | Change | Synthetic images, mm |\n|---|---|---|---|---|", flush=True)
     for name, model in (text.split("=", 1) for text in arguments.models):
