@@ -16,7 +16,7 @@ from handpose.weights.folder import Weights
 
 _Content = TypeVar("_Content")
 
-GRAPH_VERSION = 2
+GRAPH_VERSION = 3
 """Version of the graphs that `export` writes. Increase it when cached graphs are no longer correct."""
 
 EXPORT_PACKAGES = {".onnx": ("onnxruntime", "onnx", "onnxscript"), ".xml": ("openvino",)}
