@@ -4,6 +4,14 @@ Each message states what was expected, what was received, and how to fix it. It 
 `force=True`; the command line prints them as options.
 """
 
+_MAX_CHARS = 100  # of a value in a message
+
+
+def brief(value: object) -> str:
+    """Return a value, such as an array, as a short text without line breaks, for a message."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= _MAX_CHARS else f"{text[:_MAX_CHARS]}..."
+
 
 class HandPoseError(Exception):
     """Base class of all errors that the caller can fix."""

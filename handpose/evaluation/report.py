@@ -61,7 +61,7 @@ class Report:
         dataset: Name of the test data, for the heading.
         layout: Layout of the evaluated joints.
         entries: Evaluations with different names.
-        camera: Intrinsics that unprojected the predictions, None if they are in mm.
+        camera: Intrinsics that unprojected the predictions, None if each frame has its own.
         notes: Further lines about the values.
     """
 
@@ -180,7 +180,7 @@ class Report:
         intrinsics = camera and ", ".join(f"{name} {camera[name]:g} px" for name in ("fx", "fy", "cx", "cy"))
         return [
             ("data set", f"{self.dataset}, {self.frames} frames, {len(self.layout)} joints ({self.layout.name})"),
-            ("camera", intrinsics or "none: predictions and truth are in mm"),
+            ("camera", intrinsics or "that of each frame"),
             ("hand centers", "; ".join(centers)),
             *(("note", note) for note in self.notes),
         ]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from handpose.errors import HandPoseError
+from handpose.errors import HandPoseError, brief
 from handpose.geometry import camera_files
 from handpose.geometry.distortion import COEFFICIENTS, Distortion
 
@@ -76,7 +76,7 @@ class Camera(_Pinhole):
                 value = math.nan
             fields[name] = int(value) if name in ("width", "height") and value.is_integer() else value
         if not (self.distortion is None or isinstance(self.distortion, Distortion)):
-            raise HandPoseError(f"distortion must be a handpose.Distortion or None, got {self.distortion!r:.60}")
+            raise HandPoseError(f"distortion must be a handpose.Distortion or None, got {brief(self.distortion)}")
         values = tuple(fields.values())[:-1]
         if not all(abs(value) <= _MAX_PX for value in values) or min(self.fx, self.fy) < 1 / _MAX_PX:
             raise HandPoseError(
@@ -129,9 +129,12 @@ class Camera(_Pinhole):
         factor = max(up, down)
         if height * self.width == width * self.height and factor == round(factor):
             return self.resize(width, height)
+        advice = "pass the intrinsics of this stream (a crop shifts cx and cy, a rotation swaps the axes)"
+        if (width, height) == (self.height, self.width):
+            advice = "this looks like the camera of the rotated image; rotate the image back"
         raise HandPoseError(
             f"the image has {width} x {height} px, but the intrinsics are for {self.width:g} x {self.height:g} px and "
-            "multiples of it; pass the intrinsics of this stream (a crop shifts cx and cy, a rotation swaps the axes)"
+            f"multiples of it; {advice}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -195,9 +198,10 @@ class Camera(_Pinhole):
         """Return the camera that an argument `camera` stands for.
 
         Args:
-            camera: A camera; text or a path as for `parse`; a 3 x 3 matrix; `(fx, fy, cx, cy)` or
-                `(fx, fy, cx, cy, width, height)`; a dictionary with the names of a camera file; or the intrinsics
-                object of a camera's SDK, such as `pyrealsense2.intrinsics`.
+            camera: A camera; text or a path as for `parse`; a 3 x 3 matrix; a 3 x 4 projection matrix of a rectified
+                image, whose fourth column is zero; `(fx, fy, cx, cy)` or `(fx, fy, cx, cy, width, height)`; a
+                dictionary with the names of a camera file; or the intrinsics object of a camera's SDK, such as
+                `pyrealsense2.intrinsics`.
 
         Raises:
             HandPoseError: it is none of these.

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from handpose.errors import HandPoseError
+from handpose.errors import HandPoseError, brief
 from handpose.geometry.distortion import COEFFICIENTS, Distortion
 from handpose.geometry.lens_names import lens_model
 from handpose.io.text import MAX_SETTINGS_BYTES, read_text
@@ -149,7 +149,7 @@ def _size(scope: dict[str, Any]) -> tuple[float, float]:
     sizes += [scope[key] for key in _SIZE_LISTS if key in scope]
     numbers = _numbers(sizes[0]) if sizes else [0.0, 0.0]
     if len(numbers) != 2:
-        raise HandPoseError(f"expected width and height, got {str(sizes[0])[:60]}")
+        raise HandPoseError(f"expected width and height, got {brief(sizes[0])}")
     return numbers[0], numbers[1]
 
 
@@ -185,6 +185,14 @@ def _four(values: object) -> tuple[float, float, float, float]:
     numbers = np.array(_numbers(values))
     if numbers.size == 4:
         return tuple(numbers.tolist())
+    if numbers.size == 12:  # a projection matrix 3 x 4, as ROS publishes it for rectified images
+        projection = numbers.reshape(3, 4)
+        if projection[:, 3].any():
+            raise HandPoseError(
+                "the projection matrix has an offset in its fourth column, as that of the right camera of a stereo "
+                "pair; pass the matrix of the camera of the depth image"
+            )
+        numbers = projection[:, :3].ravel()
     side = {9: 3, 16: 4}.get(numbers.size)
     if side is not None:
         matrix = numbers.reshape(side, side)
@@ -195,7 +203,7 @@ def _four(values: object) -> tuple[float, float, float, float]:
                 return float(k[0, 0]), float(k[1, 1]), float(k[0, 2]), float(k[1, 2])
     raise HandPoseError(
         "expected fx, fy, cx, cy or the 3 x 3 matrix of a calibrated camera (fx 0 cx, 0 fy cy, 0 0 1), got "
-        f"{str(values)[:100]}"
+        f"{brief(values)}"
     )
 
 
@@ -210,7 +218,7 @@ def _number(value: object) -> float:
             return float(value)  # type: ignore[arg-type] # text may be a number: YAML reads 1e-05 as text
     except (TypeError, ValueError, OverflowError):
         pass
-    raise HandPoseError(f"expected a number, got {str(value)[:60]!r}")
+    raise HandPoseError(f"expected a number, got {brief(value)}")
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc] # yaml has no types

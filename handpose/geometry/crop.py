@@ -16,6 +16,7 @@ PATCH = 96
 """Side of a patch, px."""
 
 _STEPS = np.arange(float(PATCH))
+_METERS = "; it seems to be in meters, so multiply it by 1000"
 _MIN_Z_MM = 1.0
 _MAX_COORDINATE = 1e6  # mm or px of a valid hand center
 
@@ -97,6 +98,11 @@ def denormalize(crops: Sequence[HandCrop], uvz: np.ndarray, uv_scale: float = PA
     return uvz
 
 
+def _is_in_meters(center: np.ndarray) -> bool:
+    """Return whether all coordinates would be those of a hand near a camera if their unit was the meter."""
+    return center.shape == (3,) and 0.1 <= center[2] <= 5.0 and bool((np.abs(center[:2]) < center[2] * 2.0).all())
+
+
 def check_cube(center: np.ndarray, cube: float) -> np.ndarray:
     """Validate a cube and return its center as float64 (3,).
 
@@ -107,7 +113,7 @@ def check_cube(center: np.ndarray, cube: float) -> np.ndarray:
     if center.shape != (3,) or not all(abs(x) <= _MAX_COORDINATE for x in center.tolist()) or center[2] < _MIN_Z_MM:
         raise HandPoseError(
             "a hand center must be x, y, z in mm, camera frame, with z between a millimeter and a kilometer, "
-            f"got {center.tolist()}"
+            f"got {center.tolist()}{_METERS if _is_in_meters(center) else ''}"
         )
     if not (np.isfinite(cube) and cube > 0):
         raise HandPoseError(f"the side of the cube must be above 0 mm, got {cube}")

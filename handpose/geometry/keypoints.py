@@ -33,7 +33,7 @@ def convert_joints(
         HandPoseError: The order, unit or frame is unknown, or the layout does not determine the frame.
     """
     if frame not in _FRAMES:
-        raise HandPoseError(f"the frame must be one of {_FRAMES}, got {frame!r:.40}")
+        raise HandPoseError(f"the frame must be one of {', '.join(_FRAMES)}, got {frame!r:.40}")
     if frame != "camera":
         hand_frame = wrist_frame if frame == "wrist" else operator_frame
         xyz = to_frame(xyz, hand_frame(xyz, layout, hand))

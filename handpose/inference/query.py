@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from handpose.errors import HandPoseError
+from handpose.errors import HandPoseError, brief
 from handpose.geometry.camera import Camera, CameraLike
 from handpose.geometry.rectification import is_distorted
 from handpose.inference.check_camera import camera_warnings
@@ -61,9 +61,9 @@ class Query:
         if self.center is not None:
             object.__setattr__(self, "center", _numbers(self.center))
         if self.box is not None and _numbers(self.box).shape != (4,):
-            raise HandPoseError(f"box must be x, y, width, height in px, got {self.box}")
+            raise HandPoseError(f"box must be x, y, width, height in px, got {brief(self.box)}")
         if self.hand not in get_args(HandOrAuto):
-            raise HandPoseError(f"hand must be right, left or auto, got {self.hand!r}")
+            raise HandPoseError(f"hand must be right, left or auto, got {brief(self.hand)}")
         millimeters_per_unit(self.unit)
         if self.camera is not None:
             object.__setattr__(self, "camera", Camera.of(self.camera))
@@ -113,4 +113,4 @@ def _numbers(values: object) -> np.ndarray:
     try:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
-        raise HandPoseError(f"expected numbers, got {values!r:.100}") from None
+        raise HandPoseError(f"expected numbers, got {brief(values)}") from None

@@ -15,6 +15,7 @@ from handpose.geometry.camera import Camera
 from handpose.inference.candidates import Candidates
 from handpose.inference.check_pose import is_unlikely_hand
 from handpose.inference.estimator import HandPoseEstimator
+from handpose.inference.frame_times import FrameTimes
 from handpose.inference.query import Query
 from handpose.inference.sides import SideEvidence, classify_sides, with_side_log_odds
 from handpose.io.choices import Hand, HandOrAuto
@@ -146,7 +147,7 @@ class HandTracker:
         self._smoothing = smoothing
         self._tracks: dict[int, _Track] = {}
         self._ids = itertools.count()
-        self._time = -math.inf
+        self._times = FrameTimes()
 
     def update(self, depth: np.ndarray, camera: Camera, time: float, *, unit: DepthUnit = "mm") -> list[TrackedHand]:
         """Return the hands in the next frame, ordered by id.
@@ -158,19 +159,20 @@ class HandTracker:
             unit: Unit of the depth values: `mm`, `m` or mm per unit.
 
         Raises:
-            HandPoseError: the time does not increase, or the unit or the camera does not fit the frame.
+            HandPoseError: the time does not increase, the unit or the camera does not fit the frame, or an argument is
+                something else.
 
         Warns:
             DepthUnitWarning: a hand would be found in another unit.
-            InputWarning: something else is implausible, see `HandPose.warnings`.
+            InputWarning: something else is implausible, see `HandPose.warnings`, or the times are not in s.
         """
-        if not self._time < time < math.inf:
-            raise HandPoseError(f"frame times must increase, got {time} s after {self._time} s")
         query = replace(self._query, camera=camera, unit=unit)
         # Frames without nearby surfaces are common in a stream, and extrapolated centers may be far off.
         with collect_warnings([]):
             depth = query.load(depth)
-            tracked = {id: track for id, track in self._tracks.items() if track.hand.time == self._time}
+        self._times.check(time)
+        with collect_warnings([]):
+            tracked = {id: track for id, track in self._tracks.items() if track.hand.time == self._times.last}
             detections, new = self._predict(tracked, depth, query, time)
             lost = {
                 id: track
@@ -196,7 +198,8 @@ class HandTracker:
             id: self._track(id, replace(pose, hand_index=index), detections[id].evidence, tracked.get(id), time)
             for index, (id, pose) in enumerate(zip(detections, poses, strict=True))
         }
-        self._tracks, self._time = lost | tracks, time
+        self._tracks = lost | tracks
+        self._times.advance(time)
         return [track.hand for track in tracks.values()]
 
     def _predict(

@@ -90,7 +90,7 @@ class HandPose(HandJoints):
     def __post_init__(self) -> None:
         if self.status not in _STATUSES or self.hand not in _HANDS:
             raise HandPoseError(
-                f"status must be one of {_STATUSES} and hand one of {_HANDS}, "
+                f"status must be one of {', '.join(_STATUSES)} and hand one of {', '.join(_HANDS)}, "
                 f"got {self.status!r:.40} and {self.hand!r:.40}"
             )
         if not 0 < self.cube < float("inf"):

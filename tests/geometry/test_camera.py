@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import CAMERAS, Camera
 from handpose.geometry.distortion import Distortion
+from handpose.inference.query import Query
 
 lengths = st.floats(-800, 800)
 points = st.tuples(lengths, lengths, st.floats(100, 2000)).map(np.array)
@@ -85,3 +86,32 @@ def test_an_invalid_camera_is_rejected(tmp_path, monkeypatch, name: str, content
         (tmp_path / name).write_text(content)
     with pytest.raises(HandPoseError, match=message):
         Camera.parse(name)
+
+
+def test_the_camera_of_the_rotated_image_is_recognized() -> None:
+    with pytest.raises(HandPoseError, match="camera of the rotated image"):
+        Camera(475.0, 475.0, 310.0, 245.0, 640, 480).for_image(480, 640)
+
+
+def test_a_projection_matrix_is_a_camera_unless_it_has_the_offset_of_a_stereo_pair() -> None:
+    projection = np.array([[475.0, 0.0, 310.0, 0.0], [0.0, 476.0, 245.0, 0.0], [0.0, 0.0, 1.0, 0.0]])
+    assert Camera.of(projection) == Camera.of(projection.ravel().tolist()) == Camera(475.0, 476.0, 310.0, 245.0)
+    projection[0, 3] = -23.75  # a baseline of 50 mm
+    with pytest.raises(HandPoseError, match="right camera of a stereo pair"):
+        Camera.of(projection)
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (3, 4), (5, 5), (2,), (40, 40)])
+def test_messages_about_arrays_are_one_line(shape: tuple[int, ...]) -> None:
+    array = np.random.default_rng(0).uniform(1.0, 2.0, shape)
+    for call in (
+        lambda: Camera.of(array),
+        lambda: Camera.of({"K": array}),
+        lambda: Camera.of({"fx": array, "fy": 1, "cx": 1, "cy": 1}),
+        lambda: Query(box=array),
+        lambda: Query(center=array.astype(str).astype(object) + "a"),
+        lambda: Camera(1.0, 1.0, 1.0, 1.0, distortion=array),
+    ):
+        with pytest.raises(HandPoseError) as caught:
+            call()
+        assert "\n" not in str(caught.value)

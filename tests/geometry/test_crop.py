@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
-from handpose.geometry.crop import PATCH, HandCrop
+from handpose.geometry.crop import PATCH, HandCrop, check_cube
 from tests.helpers.scenes import render_balls
 
 CAMERA = Camera(476.0, 480.0, 313.5, 243.0, 640, 480)
@@ -86,3 +86,11 @@ def test_agreement_with_the_original_preprocessing(reference, frame: int) -> Non
     both = (crop.patch < 1) & (expected < 1)
     assert both.sum() / ((crop.patch < 1) | (expected < 1)).sum() > 0.84
     assert np.median(np.abs(crop.patch - expected)[both]) < 0.02
+
+
+def test_a_center_in_meters_is_recognized() -> None:
+    with pytest.raises(HandPoseError, match="seems to be in meters"):
+        check_cube(np.array([0.01, 0.03, 0.6]), 250.0)
+    with pytest.raises(HandPoseError) as caught:
+        check_cube(np.array([100.0, 30.0, 0.6]), 250.0)
+    assert "meters" not in str(caught.value)

@@ -7,7 +7,17 @@ import math
 import numpy as np
 import pytest
 
-from handpose import Camera, HandCrop, HandPose, HandPoseError, HandPoseEstimator, HandTracker, OneEuro, Query
+from handpose import (
+    Camera,
+    HandCrop,
+    HandPose,
+    HandPoseError,
+    HandPoseEstimator,
+    HandTracker,
+    InputWarning,
+    OneEuro,
+    Query,
+)
 from handpose.geometry.layouts import MSRA21
 from handpose.inference.candidates import Candidates
 from handpose.recordings.frame import DepthFrame
@@ -340,3 +350,33 @@ def test_a_hand_that_jumps_out_of_its_crop_is_recovered(estimator: HandPoseEstim
     assert np.linalg.norm(truth.mean(axis=0) - before.pose.xyz.mean(axis=0)) > 100.0
     assert np.linalg.norm(after.pose.xyz.mean(axis=0) - truth.mean(axis=0)) < 30.0
     assert tracker.update(np.zeros_like(moved), second.camera, 0.3) == []
+
+
+def test_wrong_arguments_are_named() -> None:
+    tracker = HandTracker(Scripted())  # type: ignore[arg-type]
+    for arguments, message in (
+        ((NOTHING, 1.0, CAMERA), "camera must be .* got 1.0"),
+        ((NOTHING, CAMERA, "now"), "time must be a number of seconds.*got 'now'"),
+        ((NOTHING, CAMERA, CAMERA), "the order is depth, camera, time; got Camera"),
+        ((None, CAMERA, 1.0), "depth must be .* got None"),
+        ((CAMERA, NOTHING, 1.0), "camera must be"),
+    ):
+        with pytest.raises(HandPoseError, match=message) as caught:
+            tracker.update(*arguments)  # type: ignore[arg-type]
+        assert "\n" not in str(caught.value)
+    tracker.update(NOTHING, CAMERA, np.float32(0.5))  # type: ignore[arg-type]
+    tracker.update(NOTHING, CAMERA, np.int64(1))  # type: ignore[arg-type]
+
+
+def test_times_in_milliseconds_are_reported_once_and_pauses_are_not() -> None:
+    tracker = HandTracker(Scripted())  # type: ignore[arg-type]
+    for frame in range(3):
+        tracker.update(NOTHING, CAMERA, 20.0 + 1000.0 / 30.0 * frame)
+    with pytest.warns(InputWarning, match="times must be in seconds"):
+        tracker.update(NOTHING, CAMERA, 120.0)
+    for frame in range(4, 20):
+        tracker.update(NOTHING, CAMERA, 20.0 + 1000.0 / 30.0 * frame)  # warnings are errors
+    tracker = HandTracker(Scripted())  # type: ignore[arg-type]
+    for pause in range(10):
+        for frame in range(2):
+            tracker.update(NOTHING, CAMERA, 60.0 * pause + frame / 30.0)

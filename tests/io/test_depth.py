@@ -4,6 +4,7 @@ import io
 import struct
 import zipfile
 import zlib
+from typing import Any
 
 import cv2
 import numpy as np
@@ -210,6 +211,21 @@ def test_plausible_units_do_not_warn(tmp_path, recwarn) -> None:
     np.save(tmp_path / "a.npy", scene)
     read_depth(tmp_path / "a.npy")
     assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("array", "advice"),
+    [
+        (np.zeros((48, 64, 1), np.uint16), r"\(48, 64, 1\) uint16; use depth\[\.\.\., 0\]"),
+        (np.zeros((1, 48, 64), np.uint16), r"use depth\[0\]"),
+        (np.zeros((3, 48, 64), np.uint16), "pass several frames as a list"),
+        ([500] * 64, "each element of a list is one image"),
+        (None, "got None"),
+    ],
+)
+def test_arrays_of_other_shapes_are_refused_with_advice(array: Any, advice: str) -> None:
+    with pytest.raises(HandPoseError, match=advice):
+        to_depth(array)
 
 
 @pytest.mark.shared

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from handpose.errors import DepthReadError, HandPoseError
+from handpose.errors import DepthReadError, HandPoseError, brief
 from handpose.io.depth.limits import MAX_FILE_BYTES
 from handpose.io.depth.msra import read_msra
 from handpose.io.depth.npy import read_npy, read_npz
@@ -117,8 +117,7 @@ def to_depth(array: np.ndarray, unit: DepthUnit = "mm") -> np.ndarray:
     array = np.asarray(np.ma.filled(array, 0))
     if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "uif" or array.dtype.itemsize == 1:
         raise HandPoseError(
-            f"depth must be (H, W) numbers of 16 bits or more, got {array.shape} {array.dtype}; "
-            + ("pass several frames as a list of arrays" if array.ndim > 2 else "read files with handpose.read_depth")
+            f"depth must be (H, W) numbers of 16 bits or more, got {_kind(array)}; " + _advice(array.shape)
         )
     factor = millimeters_per_unit(unit)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -131,6 +130,24 @@ def to_depth(array: np.ndarray, unit: DepthUnit = "mm") -> np.ndarray:
         if not valid:  # comparisons with NaN are false
             depth = np.where((depth >= 0) & (depth < np.inf), depth, np.float32(0))
     return depth
+
+
+def _kind(array: np.ndarray) -> str:
+    """Return the shape and the type of an array, or the value if it is no array."""
+    return brief(array.item()) if array.ndim == 0 else f"{array.shape} {array.dtype}"
+
+
+def _advice(shape: tuple[int, ...]) -> str:
+    """Return how to pass an array of another shape."""
+    if len(shape) == 3 and shape[2] == 1:
+        return "use depth[..., 0]"
+    if len(shape) == 3 and shape[0] == 1:
+        return "use depth[0]"
+    if len(shape) > 2:
+        return "pass several frames as a list of arrays"
+    if len(shape) == 1:
+        return "each element of a list is one image, so pass the array of a single image"
+    return "read files with handpose.read_depth"
 
 
 def _check_suffix(name: str, suffix: str) -> str:
