@@ -57,7 +57,7 @@ def run_local(job: PredictJob, format: Format | None, draw: Path | None, html: P
                     if has_lines:
                         show(_line(record, state.written))
                     elif record.status == "error":
-                        say(f"error: {record.reason}")
+                        say(f"error: {record.source}: {record.reason}")
                 bar.update(state.done)
                 if stops:
                     break
@@ -68,7 +68,7 @@ def run_local(job: PredictJob, format: Format | None, draw: Path | None, html: P
         say(f"stopped after {state.done} of {state.total} inputs")
         raise typer.Exit(128 + stops[0])
     if state.failed:
-        if not has_lines:
+        if not has_lines and (state.done > 1 or not counts["error"]):
             say(f"{state.failed} of {state.done} inputs failed")
         raise typer.Exit(1)
 
@@ -78,7 +78,7 @@ def _line(record: Record, written: Sequence[Path]) -> str:
     from handpose.results.pose import describe
 
     if record.status == "error":
-        return f"{record.source}  failed: {with_options(record.reason.removeprefix(f'{record.source}: '))}"
+        return f"{record.source}  failed: {with_options(record.reason)}"
     return f"{record.source}  {describe(record)}" + (f" -> {', '.join(map(str, written))}" if written else "")
 
 

@@ -98,7 +98,7 @@ def predict_local(
             for result in results:
                 path = _path_of(result.path)
                 poses, written = _show(result, pictures.get(path), pages.get(path))
-                failed = FailedFrame(str(path), str(result.error), estimator.layout)
+                failed = FailedFrame.of(str(path), result.error, estimator.layout)
                 records: Sequence[Record] = [*map(add_keypoints, poses)] or [failed]
                 writer.write(path, records)
                 progress = LocalProgress(progress.done + 1, len(files), writer.failed, records, written)

@@ -15,7 +15,7 @@ class FailedFrame:
 
     Attributes:
         source: Path of the image.
-        reason: The error, on one line.
+        reason: The error, on one line, without the path at its start.
         layout: Layout of the joints that a pose would have.
     """
 
@@ -23,6 +23,11 @@ class FailedFrame:
     reason: str
     layout: JointLayout
     status: Literal["error"] = "error"
+
+    @classmethod
+    def of(cls, source: str, error: Exception | None, layout: JointLayout) -> FailedFrame:
+        """Return the record of a frame that failed with an error, whose message may start with the path."""
+        return cls(source, str(error).removeprefix(f"{source}: "), layout)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON types."""

@@ -78,7 +78,7 @@ def test_one_broken_file_fails_alone(tmp_path: Path) -> None:
     assert code == 1
     assert "".join(Path(record["source"]).stem for record in records) == "abcdef"
     assert [record["status"] for record in records] == ["ok", "error", "ok", "error", "error", "no_hand"]
-    assert records[3]["reason"].startswith(f"{tmp_path / 'd.png'}: is an 8-bit gray PNG")
+    assert records[3]["reason"].startswith("is an 8-bit gray PNG")
     with pytest.raises(HandPoseError, match=r"b\.png: has no pose because the frame failed: .*the PNG is truncated"):
         HandPose.from_dict(records[1])
     lines = [line for line in err.splitlines() if line.startswith("error: ")]
@@ -86,6 +86,9 @@ def test_one_broken_file_fails_alone(tmp_path: Path) -> None:
     assert sum("d.png: is an 8-bit gray PNG" in line or "b.png: the PNG is truncated" in line for line in lines) == 2
     assert any("e.npy" in line and "90 x 100" in line for line in lines)
     assert err.splitlines()[-1] == "3 of 6 inputs failed"
+    code, out, err = run("predict", tmp_path / "d.png", *CAMERA)
+    assert (code, json.loads(out)["reason"]) == (1, records[3]["reason"])
+    assert err == f"error: {tmp_path / 'd.png'}: {records[3]['reason']}\n"
 
 
 def test_the_extension_determines_the_format_and_the_folder_is_created(tmp_path: Path) -> None:

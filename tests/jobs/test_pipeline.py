@@ -96,7 +96,7 @@ def test_jobs_that_cannot_be_resumed_are_one_line(small_model: Path, tmp_path: P
     assert first.stderr.splitlines()[1] == "1 of 4 inputs failed"
     rows = list(csv.DictReader(out.open()))
     assert [row["status"] for row in rows] == ["ok"] * 28 + ["error"] + ["ok"] * 14
-    assert "000002.png: expected a PNG" in rows[28]["reason"]
+    assert rows[28]["reason"].startswith("expected a PNG")
     before = out.read_bytes()
     resumed = predict(*command, "--resume")
     assert (resumed.exit_code, resumed.stderr) == (1, "1 of 4 inputs failed\n")

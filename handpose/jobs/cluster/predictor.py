@@ -73,5 +73,5 @@ def predict_records(
     )
     records: list[Record] = []
     for file, result in zip(files, results, strict=True):
-        records += result.poses or [FailedFrame(file.name, str(result.error), estimator.layout)]
+        records += result.poses or [FailedFrame.of(file.name, result.error, estimator.layout)]
     return records

@@ -201,7 +201,7 @@ def test_a_predictor_returns_the_records_of_the_estimator() -> None:
     assert {key: value for key, value in rows[2].items() if value is not None} == {
         "source": "bad.png",
         "status": "error",
-        "reason": "bad.png: expected a PNG, got 1 bytes of another format or a truncated file",
+        "reason": "expected a PNG, got 1 bytes of another format or a truncated file",
     }
 
 
