@@ -54,7 +54,10 @@ class JointLayout:
         """
         name = _ALIASES.get((self.name, joint), joint)
         if name not in self.joints:
-            raise UnknownJointError(f"{joint!r} is not a joint of the {self.name} layout: {', '.join(self.joints)}")
+            by_number = "" if isinstance(joint, str) else "; select a joint by its number with xyz, as in `pose.xyz[4]`"
+            raise UnknownJointError(
+                f"{joint!r} is not a joint of the {self.name} layout: {', '.join(self.joints)}{by_number}"
+            )
         return self.joints.index(name)
 
     def depth(self, joint: int) -> int:
