@@ -129,12 +129,12 @@ def test_short_representations() -> None:
 def test_a_joint_that_is_selected_by_its_number_is_an_error_with_advice() -> None:
     with pytest.raises(HandPoseError, match=r"4 is not a joint of the msra layout.*`pose\.xyz\[4\]`"):
         a_pose()[4]  # type: ignore[index]
-    with pytest.raises(HandPoseError, match="'thumb' is not a joint of the msra layout: .*[a-z_]+$"):
+    with pytest.raises(HandPoseError, match=r"'thumb' is not a joint of the msra layout: .*[a-z_]+$"):
         a_pose()["thumb"]
 
 
 def test_choices_are_named_without_quotation_marks() -> None:
-    with pytest.raises(HandPoseError, match="^the frame must be one of camera, wrist, operator, got 'robot'$"):
+    with pytest.raises(HandPoseError, match=r"^the frame must be one of camera, wrist, operator, got 'robot'$"):
         a_pose().keypoints("mediapipe", frame="robot")  # type: ignore[arg-type]
     with pytest.raises(HandPoseError, match="must be one of ok, low_confidence, no_hand and hand one of right, left"):
         replace(a_pose(), hand="Left")
