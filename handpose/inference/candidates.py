@@ -123,6 +123,9 @@ def _why_not_in_box(depth: np.ndarray, box: Box) -> str:
     height, width = depth.shape
     pixels = pixels_in_box(depth, box)
     if not pixels.size:
+        x, y, w, h = box
+        if x < width and y < height and x + w > 0 and y + h > 0:
+            return "the box is smaller than a pixel"
         return f"the box is outside of the image of {width} x {height} px"
     if not (pixels > 0).any():
         return "the box contains no depth values"

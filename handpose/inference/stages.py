@@ -17,6 +17,7 @@ from handpose.geometry.layouts import JointLayout
 from handpose.inference.candidates import Candidates, find_candidates, find_hands
 from handpose.inference.check_camera import camera_warnings
 from handpose.inference.check_image import Memory
+from handpose.inference.check_location import box_warnings, location_warnings
 from handpose.inference.check_pose import doubt_unlikely_hands, hand_warnings, issue
 from handpose.inference.decode import decode, no_hand
 from handpose.inference.query import Query
@@ -142,6 +143,10 @@ class StagedEstimator:
         for pose, image, found in zip(poses, candidates, checks, strict=True):
             if image.notes and not any(warning.code in _OTHER_READINGS for warning in found):
                 found += tuple(PoseWarning("distance", note.message) for note in image.notes)  # noqa: PLW2901
+            if elsewhere := location_warnings(pose, image, found, self._runtime.votes):
+                pose, found = replace(pose, status="low_confidence"), found + elsewhere  # noqa: PLW2901
+            if image.depth is not None:
+                found += box_warnings(image.query.box, image.depth.shape)  # noqa: PLW2901
             issue(found, image.source)
             warnings = camera_warnings(image.query.camera, image.camera) + found
             checked.append(replace(pose, warnings=warnings) if warnings else pose)

@@ -30,10 +30,12 @@ from handpose import (
 from handpose.inference.candidates import Candidates
 from handpose.inference.check_camera import camera_warnings
 from handpose.inference.check_image import Memory
+from handpose.inference.check_location import box_warnings, location_warnings
 from handpose.inference.check_pose import hand_warnings
-from handpose.inference.query import Query
+from handpose.inference.query import Box, Query
 from handpose.io.warn import kind
 from handpose.live.session import open_paced, run_session
+from handpose.localization.numpy_runtime import votes_in_numpy
 from tests.helpers.command import run
 from tests.helpers.paths import EXAMPLES, SHARED
 
@@ -46,6 +48,7 @@ UNIT = 0.125
 LEFT, TOP, SIDE = 209, 158, 220
 CROP = STORED[TOP : TOP + SIDE, LEFT : LEFT + SIDE]
 MM = STORED * UNIT
+BODY = (600, 440, 100, 100)
 DISPARITY = np.where(STORED > 0, np.rint(837_000 / np.maximum(MM, 1)), 0).astype(np.uint16)
 ENLARGED = cv2.resize(STORED.astype(np.float32), (1280, 960), interpolation=cv2.INTER_LINEAR)
 
@@ -103,6 +106,11 @@ def test_good_images_have_no_warnings(loaded: HandPoseEstimator) -> None:
         (STORED, {"camera": Camera(300, 300, CX, CY)}, {"focal_lengths": "fx 300 and fy 300"}),
         (STORED, {"camera": Camera(340, 340, CX, CY, 640, 480)}, {"focal_lengths": "fx 340 and fy 340"}),
         (PINCH, {"camera": Camera(310, 310, CX, CY), "box": (209, 158, 220, 220)}, {"focal_lengths": "fx 310"}),
+        # The face in the background, a part of the body at the border, and the corners of a box around the hand.
+        (STORED, {"box": BODY}, {"location": "nothing at the given box", "box": "column 700, but the image has 640"}),
+        (PINCH, {"box": (217, 160, 380, 330)}, {"location": "given box", "box": "row 490, but the image has 480 rows"}),
+        (STORED, {"box": (640, 100, 50, 50)}, {"box": "outside of the image of 640 x 480 px"}),
+        (STORED, {"box": (209, 158, 220, 220)}, {}),
     ],
 )
 def test_each_implausible_input_has_its_warning(
@@ -171,6 +179,50 @@ def test_a_hand_of_implausible_location_or_size(estimator: HandPoseEstimator) ->
     ):
         (found,) = hand_warnings([changed], [its_query], calibration)
         assert [code for code, _ in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        ((209, 158, 220, 220), ""),
+        ((560, 380, 92, 109), ""),  # a detector's box around a hand in the corner
+        ((530, 200, 140, 140), ""),  # with a margin
+        ((-30, -30, 140, 140), ""),
+        ((0, 0, 640, 480), ""),
+        ((0, 0, 645, 485), ""),
+        ((217, 160, 380, 330), "row 490"),  # corners
+        ((300, 160, 380, 330), "column 680"),
+        ((600, 440, 100, 100), "column 700"),
+        ((500, 440, 100, 100), "row 540"),
+        ((300, 480, 100, 100), "outside"),
+        ((-100, 0, 100, 100), "outside"),
+    ],
+)
+def test_only_boxes_that_are_probably_wrong_have_a_warning(box: Box, expected: str) -> None:
+    found = box_warnings(box, (480, 640))
+    assert [code for code, _ in found] == ["box"] * bool(expected)
+    assert all(expected in message for _, message in found)
+
+
+@pytest.mark.parametrize("place", [{"box": BODY}, {"center": (357.2, 253.3, 555.0)}, {"center": (237.8, 99.8, 830.2)}])
+def test_a_location_without_a_hand_is_never_ok(estimator: HandPoseEstimator, place: dict[str, Any]) -> None:
+    """At the second location, a surface looks so much like a hand that its expected error is only 18 mm."""
+    with pytest.warns(InputWarning, match="looks like a hand"):
+        pose = estimator.predict(PINCH, camera=CAMERA, unit=UNIT, **place)
+    assert pose.status == "low_confidence"
+    assert "location" in codes(pose)
+
+
+def test_a_doubtful_hand_at_the_given_location_is_not_elsewhere(estimator: HandPoseEstimator) -> None:
+    """The localizer decides whether a hand is there, since a doubtful pose may be that of a real hand."""
+    depth = read_depth(EXAMPLES / "sr305" / "open.png", UNIT)
+    pose = replace(estimator.predict(depth, camera=CAMERA), error_mm=np.full(21, 30.0))
+    image = Candidates(Query(CAMERA, center=pose.center), CAMERA, depth=depth)
+    assert location_warnings(pose, image, (), votes_in_numpy) == ()
+    (found,) = location_warnings(
+        replace(pose, center=pose.center + np.array([200.0, 0.0, 0.0])), image, (), votes_in_numpy
+    )
+    assert "nothing at the given hand center looks like a hand" in found.message
 
 
 def test_an_image_size_confirms_a_crop_but_not_another_resolution() -> None:

@@ -28,6 +28,7 @@ CASES: list[tuple[np.ndarray, dict[str, Any], str]] = [
     (np.full((480, 640), 1500, np.uint16), {}, "nothing in the image looks like a hand"),
     (OPEN, {"box": (640, 100, 50, 50)}, OUTSIDE),
     (OPEN, {"box": (-50, 100, 50, 50)}, OUTSIDE),
+    (OPEN, {"box": (300.6, 300.6, 0.3, 0.4)}, "the box is smaller than a pixel"),
     (UPPER, {"box": (300, 300, 50, 50)}, "the box contains no depth values"),
     (UPPER + EMPTY.dtype.type(9000), {"box": (0, 300, 9, 9)}, "no depth value in the box is between 100 and 6,000 mm"),
     (OPEN, {"center": (0.0, 0.0, 300.0)}, "no depth value is within 125 mm of the given hand center"),
