@@ -16,7 +16,9 @@ def calibrate(
     frames: Annotated[int, typer.Option(metavar="N", min=50, help="Number of synthetic validation images.")] = 1000,
     device: Device = "auto",
 ) -> None:
-    """Calibrate the expected errors of a model, which also determine the status low_confidence.
+    """Calibrate the expected errors of a model.
+
+    The expected errors also determine the status low_confidence.
 
     Requires the extra `train` on first use, to generate the synthetic hand.
     """

@@ -15,10 +15,11 @@ def train_sides(
     crops: Annotated[int, typer.Option(metavar="N", min=256, help="Number of synthetic training crops.")] = 20_480,
     seed: Annotated[int, typer.Option(metavar="N", help="Random seed of weights and data.")] = 0,
 ) -> None:
-    """Train the side head of a model, which tells right hands from left ones with --hand auto.
+    """Train the network that tells right hands from left ones.
 
-    Without one, the model's poses as both hands are compared. Training the model again makes its side head invalid.
-    Requires the extra `train` on first use, to generate the synthetic hand.
+    This side head of a model serves --hand auto. Without one, the model's poses as both hands are compared. Training
+    the model again makes its side head invalid. Requires the extra `train` on first use, to generate the synthetic
+    hand.
     """
     from handpose.io.atomic import write_atomically
     from handpose.training.sides import train_side_head

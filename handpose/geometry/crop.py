@@ -16,7 +16,6 @@ PATCH = 96
 """Side of a patch, px."""
 
 _STEPS = np.arange(float(PATCH))
-_METERS = "; it seems to be in meters, so multiply it by 1000"
 _MIN_Z_MM = 1.0
 _MAX_COORDINATE = 1e6  # mm or px of a valid hand center
 
@@ -98,9 +97,11 @@ def denormalize(crops: Sequence[HandCrop], uvz: np.ndarray, uv_scale: float = PA
     return uvz
 
 
-def _is_in_meters(center: np.ndarray) -> bool:
-    """Return whether all coordinates would be those of a hand near a camera if their unit was the meter."""
-    return center.shape == (3,) and 0.1 <= center[2] <= 5.0 and bool((np.abs(center[:2]) < center[2] * 2.0).all())
+def meters_hint(center: np.ndarray) -> str:
+    """Return the end of a message about a given center, if it would be that of a hand with the meter as its unit."""
+    if center.shape == (3,) and 0.1 <= center[2] <= 5.0 and (np.abs(center[:2]) < center[2] * 2.0).all():
+        return "; it seems to be in meters, so multiply it by 1000"
+    return ""
 
 
 def check_cube(center: np.ndarray, cube: float) -> np.ndarray:
@@ -113,7 +114,7 @@ def check_cube(center: np.ndarray, cube: float) -> np.ndarray:
     if center.shape != (3,) or not all(abs(x) <= _MAX_COORDINATE for x in center.tolist()) or center[2] < _MIN_Z_MM:
         raise HandPoseError(
             "a hand center must be x, y, z in mm, camera frame, with z between a millimeter and a kilometer, "
-            f"got {center.tolist()}{_METERS if _is_in_meters(center) else ''}"
+            f"got {center.tolist()}{meters_hint(center)}"
         )
     if not (np.isfinite(cube) and cube > 0):
         raise HandPoseError(f"the side of the cube must be above 0 mm, got {cube}")

@@ -8,7 +8,7 @@ import numpy as np
 
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
-from handpose.geometry.crop import HandCrop
+from handpose.geometry.crop import HandCrop, meters_hint
 from handpose.geometry.rectification import rectify
 from handpose.inference.query import Box, Query
 from handpose.io.choices import HandOrAuto
@@ -83,7 +83,8 @@ def find_candidates(depth: np.ndarray, query: Query, source: str, cube: float, v
     crops = _crops(image, pinhole, np.asarray(given), query, cube)
     # Without any surface in the cube, the network would return arbitrary joints.
     if not (np.abs(crops[0].patch) < 1.0).any():
-        reason = f"no depth value is within {cube / 2:.0f} mm of the given hand center"
+        hint = "" if query.box is not None else meters_hint(np.asarray(given))
+        reason = f"no depth value is within {cube / 2:.0f} mm of the given hand center{hint}"
         return Candidates(query, camera, source, depth=depth, reason=reason)
     return Candidates(query, camera, source, 0, tuple(crops), (1.0,) * len(crops), depth)
 

@@ -32,6 +32,11 @@ CASES: list[tuple[np.ndarray, dict[str, Any], str]] = [
     (UPPER, {"box": (300, 300, 50, 50)}, "the box contains no depth values"),
     (UPPER + EMPTY.dtype.type(9000), {"box": (0, 300, 9, 9)}, "no depth value in the box is between 100 and 6,000 mm"),
     (OPEN, {"center": (0.0, 0.0, 300.0)}, "no depth value is within 125 mm of the given hand center"),
+    (
+        OPEN,
+        {"center": (0.01, 0.03, 1.2)},
+        "no depth value is within 125 mm of the given hand center; it seems to be in meters, so multiply it by 1000",
+    ),
     (OPEN, {"center": (np.nan,) * 3}, "the given hand center is invalid"),
 ]
 
