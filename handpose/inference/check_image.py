@@ -6,6 +6,7 @@ second, fourth, eighth, ... suspicious image of a job is checked.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 
@@ -17,6 +18,7 @@ from handpose.inference.candidates import Candidates
 from handpose.inference.check_camera import camera_warnings
 from handpose.inference.check_pose import is_supported
 from handpose.io.depth.units import DepthUnit, millimeters_per_unit
+from handpose.io.warn import AS_BEFORE
 from handpose.network.calibration import CLEAR_HAND, WRONG_READING, Calibration
 from handpose.results.pose import HandPose, PoseWarning
 
@@ -32,6 +34,7 @@ _AMBIGUOUS = 1.5  # ratio of the expected errors of two hands that may both be r
 _ADULT = 0.85  # size of the hand of a small adult, relative to the average hand
 _UNCLEAR_MM = 6.0  # expected error above which the focal lengths may be wrong
 _SIMILAR = 1.4  # ratio of two units that may both fit hands of people
+_FAR = 90.0  # percentile of the depth values; nearer ones may be noise in place of missing ones
 _MAX_KEYS = 1000  # entries of a memory, so that it cannot grow without bound
 
 _PLAUSIBLE = {"camera_assumed", "lens_model"}  # warnings about a camera that may have correct intrinsics
@@ -94,7 +97,7 @@ class Memory:
         calibration: Calibration,
         predict: Predict | None,
     ) -> tuple[PoseWarning, ...]:
-        """Return the reason for a suspicious pose: that of earlier images, or a new one.
+        """Return the reason for a suspicious pose: that of earlier images of this kind, or a new one.
 
         `other` is the pose as the other hand, if that is clearer. `predict` is None if the image is not examined.
         """
@@ -104,9 +107,13 @@ class Memory:
         uncertain = _is_uncertain(pose, depth)
         if other is None and not uncertain and not pose.error_mm.mean() > _UNCLEAR_MM:
             return ()
-        key = (query.unit, query.camera)
+        distance = _typical_distance(depth)
+        if distance is None:  # in every reading
+            return ()
+        key = (query.unit, query.camera, distance)
         if key in self._reasons:
-            return (self._reasons[key],)
+            known = self._reasons[key]
+            return (known if predict is None else known._replace(message=known.message + AS_BEFORE),)
         if predict is None:
             return () if other is None else (_mirrored(other),)
         if self._is_due((key, uncertain)) or other is not None:
@@ -124,6 +131,16 @@ class Memory:
             self._reasons.clear()
         self._counts[key] += 1
         return self._counts[key].bit_count() == 1
+
+
+def _typical_distance(depth: np.ndarray) -> int | None:
+    """Return the power of four that is closest to the distance of far surfaces; None for an image without depth values.
+
+    A reason holds for images of the same kind: those in another unit, or of something else, differ in this number.
+    """
+    sample = depth[::8, ::8]
+    values = sample[sample > 0]
+    return round(math.log(np.percentile(values, _FAR), 4.0)) if values.size else None
 
 
 def two_digits(value: float) -> str:

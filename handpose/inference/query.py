@@ -16,7 +16,7 @@ from handpose.geometry.rectification import is_distorted
 from handpose.inference.check_camera import camera_warnings
 from handpose.io.choices import HandOrAuto
 from handpose.io.depth.read import read_depth, to_depth
-from handpose.io.depth.units import DepthUnit, millimeters_per_unit, warn_about_unit
+from handpose.io.depth.units import DepthUnit, millimeters_per_unit, warn_about_sign, warn_about_unit
 from handpose.io.warn import InputWarning, warn
 
 DepthImage = str | PathLike[str] | np.ndarray
@@ -86,6 +86,7 @@ class Query:
         if isinstance(image, (str, PathLike)):
             return read_depth(Path(image), self.unit)
         depth = to_depth(image, self.unit)
+        warn_about_sign(depth, np.asarray(image), "depth array")
         integers = np.asarray(image).dtype.kind in "ui"
         warn_about_unit(depth, millimeters_per_unit(self.unit), "depth array", integers=integers)
         return depth

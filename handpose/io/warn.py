@@ -13,6 +13,9 @@ from typing import NamedTuple
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
+AS_BEFORE = " (as in an earlier image)"
+"""The end of a message that was found in an earlier image of a job, and is likely to hold for this one."""
+
 
 class Note(NamedTuple):
     """A warning that was not issued yet.
@@ -78,7 +81,7 @@ def kind(message: str, category: type[Warning]) -> tuple[str, str]:
     if issubclass(category, InputWarning) and category is not InputWarning:
         bases = category.__mro__
         return bases[bases.index(InputWarning) - 1].__name__, ""
-    return category.__name__, message
+    return category.__name__, message.removesuffix(AS_BEFORE)
 
 
 @contextlib.contextmanager

@@ -254,6 +254,7 @@ def test_a_job_issues_each_kind_of_warning_once_but_every_result_has_it(
         assert codes(result.pose) == ["camera_assumed", "unit"]
     assert kind("at 4,000 mm", DepthUnitWarning) == kind("read as mm", DepthUnitWarning)
     assert kind("one", InputWarning) != kind("other", InputWarning)
+    assert kind("one", InputWarning) == kind("one (as in an earlier image)", InputWarning)
 
 
 @pytest.mark.parametrize("baseline_focal", [20_000, 40_000, 100_000, 300_000, 837_000, 3_000_000])
@@ -284,8 +285,8 @@ def test_a_lens_model_of_two_meanings_has_a_warning(estimator: HandPoseEstimator
 
 
 def test_doubtful_images_are_examined_more_and_more_rarely(estimator: HandPoseEstimator) -> None:
-    empty = np.zeros((48, 64), np.float32)
-    image = Candidates(Query(), Camera.assumed(64, 48), depth=empty)
+    wall = np.full((48, 64), 500, np.float32)
+    image = Candidates(Query(), Camera.assumed(64, 48), depth=wall)
     (pose,) = estimator.poses([image])
     memory, tried, calibration = Memory(), [], estimator.config.calibration
     assert calibration is not None
@@ -293,6 +294,31 @@ def test_doubtful_images_are_examined_more_and_more_rarely(estimator: HandPoseEs
         predict = lambda depth, query, n=number: tried.append(n) or pose  # noqa: E731
         memory.reasons([pose], [image], calibration, predict, lambda *_: [])
     assert sorted(set(tried)) == [1, 2, 4, 8, 16, 32, 64]
+
+
+@pytest.mark.filterwarnings("ignore::handpose.InputWarning")
+def test_a_reason_holds_only_for_images_of_its_kind(estimator: HandPoseEstimator) -> None:
+    meters = (MM / 1000).astype(np.float32)
+    images = (meters, meters, STORED, 0 * STORED, np.full_like(STORED, 1500), -meters)
+    found = [estimator.predict(image, camera=CAMERA).warnings for image in images]
+    in_meters = "read as mm, but a hand would be found with unit m; check the unit"
+    assert [message for _, message in found[0]] == [in_meters]
+    assert [message for _, message in found[1]] == [f"{in_meters} (as in an earlier image)"]
+    assert "would be found with unit 0.125" in found[2][0].message
+    assert [code for code, _ in (*found[3], *found[4])] == []
+    assert [message.split(",")[0] for _, message in found[5]] == ["the depth values are negative"]
+
+
+def test_negative_depth_values_are_named_in_files_and_arrays(tmp_path: Path) -> None:
+    np.save(tmp_path / "negative.npy", -MM)
+    with pytest.warns(DepthUnitWarning, match=r"negative\.npy: the depth values are negative"):
+        read_depth(tmp_path / "negative.npy")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        some = MM.copy()
+        some[0] = -1.0
+        assert not Query().load(some)[0].any()
+        assert not Query().load(np.full((480, 640), np.nan)).any()
 
 
 def test_the_tracker_reads_any_unit_and_warns_about_a_wrong_one(loaded: HandPoseEstimator) -> None:

@@ -13,7 +13,7 @@ from handpose.io.depth.msra import read_msra
 from handpose.io.depth.npy import read_npy, read_npz
 from handpose.io.depth.png import read_png
 from handpose.io.depth.tiff import read_tiff
-from handpose.io.depth.units import DepthUnit, millimeters_per_unit, warn_about_unit
+from handpose.io.depth.units import DepthUnit, millimeters_per_unit, warn_about_sign, warn_about_unit
 from handpose.io.inputs import file_of
 
 SUFFIXES = (".png", ".tif", ".tiff", ".npy", ".npz", ".bin")
@@ -41,7 +41,8 @@ def read_depth(path: str | Path, unit: DepthUnit = "mm") -> np.ndarray:
             frames. 8-bit and color images are rejected, since they cannot store millimeters.
 
     Warns:
-        DepthUnitWarning: In this unit, the nearest surface is not at the distance of a hand.
+        DepthUnitWarning: In this unit, the nearest surface is not at the distance of a hand; or all depth values are
+            negative.
     """
     return decode_depth(read_bytes(Path(path), str(path)), str(path), unit)
 
@@ -88,7 +89,8 @@ def decode_depth(data: bytes, name: str, unit: DepthUnit = "mm") -> np.ndarray:
         DepthReadError: The content is damaged or too large, or is not depth.
 
     Warns:
-        DepthUnitWarning: In this unit, the nearest surface is not at the distance of a hand.
+        DepthUnitWarning: In this unit, the nearest surface is not at the distance of a hand; or all depth values are
+            negative.
     """
     factor = millimeters_per_unit(unit)
     if len(data) > MAX_FILE_BYTES:
@@ -97,6 +99,7 @@ def decode_depth(data: bytes, name: str, unit: DepthUnit = "mm") -> np.ndarray:
     suffix = suffix or next((_MAGIC[head] for head in _MAGIC if data.startswith(head)), "")
     stored = _READERS[_check_suffix(name, suffix)](name, data, unit if unit in ("nyu", "ho3d") else None)
     depth = to_depth(stored, factor)
+    warn_about_sign(depth, stored, name)
     warn_about_unit(depth, factor, name, integers=stored.dtype.kind in "ui")
     return depth
 

@@ -60,6 +60,26 @@ COMMON_UNITS: tuple[DepthUnit, ...] = ("mm", "m", 0.125, 0.25, 0.1, 10)
 """Units of common depth cameras and file formats."""
 
 
+def warn_about_sign(depth: np.ndarray, stored: np.ndarray, name: str) -> None:
+    """Warn if an image has no depth values because they are negative, as z is where the camera looks along -z.
+
+    Args:
+        depth: (H, W) in mm, 0 = no depth value.
+        stored: (H, W) the values that it was converted from.
+        name: Name of the image.
+
+    Warns:
+        DepthUnitWarning: All values are negative or missing.
+    """
+    if stored.dtype.kind == "u" or depth[::8, ::8].any() or depth.any():  # most images have values in the sample
+        return
+    with np.errstate(invalid="ignore"):
+        is_negative = bool((stored < 0).any())
+    if is_negative:
+        problem = "the depth values are negative, but depth must be positive in front of the camera"
+        Note(problem, DepthUnitWarning, name).issue()
+
+
 def warn_about_unit(depth: np.ndarray, factor: float, name: str, *, integers: bool) -> None:
     """Warn if the nearest surface in an image is not at the distance of a hand, and suggest a likely unit.
 
