@@ -95,7 +95,7 @@ def test_the_table_shows_the_values(report: Report) -> None:
     one = Report("NYU", NYU14, [Entry("only", offsets(1.0), "given")])
     assert "hand centers: given" in one.table()
     assert "no prediction" not in one.table()
-    assert "are in mm" in one.table()
+    assert "camera: that of each frame" in one.table()
 
 
 def test_json_and_csv_contain_the_same_values(report: Report, tmp_path: Path) -> None:
