@@ -35,6 +35,7 @@ _ADULT = 0.85  # size of the hand of a small adult, relative to the average hand
 _UNCLEAR_MM = 6.0  # expected error above which the focal lengths may be wrong
 _SIMILAR = 1.4  # ratio of two units that may both fit hands of people
 _FAR = 90.0  # percentile of the depth values; nearer ones may be noise in place of missing ones
+_INVALID = 1e8  # mm, the distance above which a value is no measurement in any unit
 _MAX_KEYS = 1000  # entries of a memory, so that it cannot grow without bound
 
 _PLAUSIBLE = {"camera_assumed", "lens_model"}  # warnings about a camera that may have correct intrinsics
@@ -139,7 +140,7 @@ def _typical_distance(depth: np.ndarray) -> int | None:
     A reason holds for images of the same kind: those in another unit, or of something else, differ in this number.
     """
     sample = depth[::8, ::8]
-    values = sample[sample > 0]
+    values = sample[(sample > 0) & (sample < _INVALID)]
     return round(math.log(np.percentile(values, _FAR), 4.0)) if values.size else None
 
 
