@@ -90,7 +90,8 @@ def make_page(models: Sequence[str], precision: Precision = "float32", views: Vi
             return show_hands(path, camera, unit, model, hand, max_hands, precision=precision, views=views)
 
         changes = [image.clear, *(option.input for option in inputs[1:])]
-        gr.on([page.load, *changes], show, inputs, outputs, show_progress="hidden")
+        # By default, a change during a prediction would be dropped, and the page would show the result without it.
+        gr.on([page.load, *changes], show, inputs, outputs, show_progress="hidden", trigger_mode="always_last")
 
         def forget_example(camera: str, unit: str) -> tuple[str, str]:
             return (ASSUMED, "mm") if camera in cameras else (camera, unit)

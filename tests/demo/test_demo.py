@@ -132,6 +132,11 @@ def enter(page: Any, label: str, text: str) -> None:
     page.keyboard.press("Enter")
 
 
+def record_of(page: Any) -> dict:
+    content = page.locator("#viewer iframe").content_frame.locator("#hand").text_content()
+    return json.loads(content)["pose"]
+
+
 @pytest.mark.slow
 def test_a_person_tries_it(tmp_path: Path) -> None:
     """Choose an example, upload images, change every input, rotate the hand, and read errors, in Chromium."""
@@ -160,15 +165,11 @@ def test_a_person_tries_it(tmp_path: Path) -> None:
             wait_for("Choose a depth image")
             page.locator("input[type=file]").first.set_input_files(file)
 
-        def record() -> dict:
-            content = page.locator("#viewer iframe").content_frame.locator("#hand").text_content()
-            return json.loads(content)["pose"]
-
         wait_for(found["open"])  # the first example is shown initially
         page.get_by_text("synthetic", exact=True).click()
         wait_for(found["thumb"])
         truth = json.loads((EXAMPLES / "thumb.truth.json").read_text())["xyz_mm"]
-        assert np.linalg.norm(np.array(record()["xyz_mm"]) - truth, axis=1).mean() < 12.0
+        assert np.linalg.norm(np.array(record_of(page)["xyz_mm"]) - truth, axis=1).mean() < 12.0
         page.get_by_label("Dataframe").get_by_text("index_mcp").first.wait_for()
         page.get_by_role("tab", name="JSON").click()
         page.get_by_text("xyz_mm").first.wait_for()
@@ -184,14 +185,15 @@ def test_a_person_tries_it(tmp_path: Path) -> None:
         upload(OPEN)
         wait_for("assuming a field of view of 67 degrees")  # no longer the camera of the examples
         enter(page, "Camera", NUMBERS)
+        status.get_by_text("assuming").wait_for(state="detached", timeout=30_000)
         wait_for(found["rendered"])
-        assert record()["source"] == "open.png"
+        assert record_of(page)["source"] == "open.png"
         page.get_by_label("left").check()
         wait_for("A left hand")
         page.get_by_label("Model").click()
         page.get_by_role("option", name="nyu").click()
         page.get_by_text("ring_mid").first.wait_for()
-        assert record()["layout"] == "nyu"
+        assert record_of(page)["layout"] == "nyu"
         for label, text, sentence in (
             ("Unit", "cm", "unit must be mm, m, nyu"),
             ("Unit", "1", "A left hand"),
