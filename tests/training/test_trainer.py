@@ -145,7 +145,7 @@ def test_the_default_learning_rate_depends_on_the_optimizer() -> None:
     assert TrainingConfig(1, learning_rate=0.02).settings() == TrainingConfig(1).settings()
     adam = TrainingConfig(1, optimizer="adam")
     assert dataclasses.replace(adam, adam_rate=1.0).settings() == adam.settings()
-    with pytest.raises(ValueError, match="muon or adam"):
+    with pytest.raises(HandPoseError, match="muon or adam"):
         TrainingConfig(1, optimizer="sgd")  # type: ignore[arg-type]
 
 
