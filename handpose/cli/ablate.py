@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,11 +35,13 @@ def ablate(
 ) -> None:
     """Train the variants of the paper's ablations.
 
-    They are trained on synthetic hands. Prints the results with those of the paper.
+    They are trained on the same synthetic hands, which are rendered once and kept
+    in the folder `crops` (19 kB per crop). Prints the results with those of the
+    paper.
 
     Requires the extra `train` on first use. Ctrl-C saves a checkpoint; the same command resumes the training.
     """
-    from handpose.training.ablations import VARIANTS, paper_tables, run_variant
+    from handpose.training.ablations import VARIANTS, paper_tables
 
     unknown = set(only or ()) - set(VARIANTS)
     if unknown:
@@ -52,25 +55,26 @@ def ablate(
     if folder is None:
         raise HandPoseError("expected a folder for the training runs, or --list")
 
+    from handpose.network.config import JGRP2OConfig
+    from handpose.training.ablations import VALIDATION_CROPS, run_variant
     from handpose.training.config import TrainingConfig
     from handpose.training.distributed import training_device
     from handpose.training.on_synthetic import synthetic_task
+    from handpose.training.stored_crops import StoredCrops
     from handpose.training.trainer import train
 
-    config = TrainingConfig(steps, optimizer=optimizer, validate_every=min(500, steps), seed=seed)
-    device = training_device(device)
+    device, crops = training_device(device), folder / "crops"
+
+    def train_variant(run: Path, model: JGRP2OConfig, config: TrainingConfig) -> int:
+        task = synthetic_task(model, config, device, validation_crops=VALIDATION_CROPS)
+        task = dataclasses.replace(task, source=StoredCrops(task.source, crops))
+        return train(run, task, lambda row: None, should_stop=lambda: bool(signals))
+
+    config = TrainingConfig(steps, optimizer=optimizer, validate_every=min(1000, steps), seed=seed)
     results = {}
     with activities(), stop_on_signal(f"{folder}: stopping after this step") as signals:
         for variant in chosen:
-            result = run_variant(
-                variant,
-                folder,
-                layout,
-                config,
-                lambda run, model, config: train(
-                    run, synthetic_task(model, config, device), lambda row: None, should_stop=lambda: bool(signals)
-                ),
-            )
+            result = run_variant(variant, folder, layout, config, train_variant)
             if result is None:
                 note(f"{folder / variant.name}: stopped and saved; run the same command again to resume")
                 raise typer.Exit(128 + signals[0])

@@ -14,11 +14,16 @@ from handpose.training.pose_task import PoseTask
 from handpose.training.transfer import adapt_joints, nearest_joints
 from handpose.weights.folder import Weights
 
-_VALIDATION_POSES, _VALIDATION_CROPS = 1000, 600
+_VALIDATION_POSES = 1000
 
 
 def synthetic_task(
-    network: JGRP2OConfig, config: TrainingConfig, device: str = "cpu", *, start: Weights | None = None
+    network: JGRP2OConfig,
+    config: TrainingConfig,
+    device: str = "cpu",
+    *,
+    start: Weights | None = None,
+    validation_crops: int = 600,
 ) -> PoseTask:
     """Return the task of training on synthetic hands; the poses and noise of its validation crops differ.
 
@@ -27,6 +32,7 @@ def synthetic_task(
         config: Training settings.
         device: Device of the network and of the renderer.
         start: Initial weights, of any joint layout.
+        validation_crops: Number of validation crops.
 
     Raises:
         HandPoseError: The hand model does not exist yet, and generating it requires the extra `train`.
@@ -50,4 +56,4 @@ def synthetic_task(
     state = None
     if start is not None:
         state = adapt_joints(start.load().state_dict(), nearest_joints(hand, start.config, network))
-    return PoseTask(network, config, training, validation.batch(_VALIDATION_CROPS), device, state)
+    return PoseTask(network, config, training, validation.batch(validation_crops), device, state)

@@ -18,8 +18,10 @@ from handpose.network.model import JGRP2O, StackOutput, pixel_grid
 from handpose.training.ablations import VARIANTS, paper_tables, run_variant
 from handpose.training.checkpoint import load_state
 from handpose.training.config import TrainingConfig
+from handpose.training.pose_task import CropSource
+from handpose.training.stored_crops import StoredCrops
 from handpose.training.trainer import train
-from tests.helpers.training import Balls, ignore, task
+from tests.helpers.training import Balls, assert_same, ignore, task
 
 # DHM has two maps per joint instead of three, so it has 1.36 M parameters; the paper states 1.37 M.
 SIZED = [name for name, variant in VARIANTS.items() if variant.paper_parameters and name != "heatmap"]
@@ -169,10 +171,30 @@ def test_trained_variants_fill_the_tables(tmp_path: Path) -> None:
     assert checkpoint is not None
     assert checkpoint["config"]["offset_weight"] == 0.0
     tables = paper_tables("nyu", results)
-    row = f"| one stack | 0.72 M | 0.72 M | {results['stacks1']['mean_mm']:.2f} |"
-    assert row in tables
+    one, full = (results[name]["mean_mm"] for name in ("stacks1", "skeleton"))
+    assert f"| one stack | 0.72 M | 0.72 M | {one:.2f} | {one - full:+.2f} |" in tables
+    assert "| 8.63 | +0.34 |" in tables  # the paper's Table 3
     assert tables.count("| JGR-P2O") == 4
     assert "| - | " in tables
+
+
+def test_stored_crops_are_those_of_their_source_in_every_run(tmp_path: Path) -> None:
+    def run(name: str, source: CropSource) -> Path:
+        train(tmp_path / name, task(TrainingConfig(3, batch=4, validate_every=2), source), ignore)
+        return tmp_path / name
+
+    rendered = Balls(1)
+    run("first", StoredCrops(rendered, tmp_path / "crops"))
+    state = rendered.generator.get_state()
+    read = Balls(1)
+    read.batch = None  # type: ignore[assignment, method-assign]  # everything must come from the files
+    run("second", StoredCrops(read, tmp_path / "crops"))
+    assert_same(tmp_path / "first", tmp_path / "second")
+    assert torch.equal(read.generator.get_state(), state)
+
+    ours, theirs = StoredCrops(Balls(5), tmp_path / "others").batch(3), Balls(5).batch(3)
+    assert torch.equal(ours[0], theirs[0].half().float())
+    assert torch.equal(ours[1], theirs[1])
 
 
 def test_the_list_is_printed_as_text_and_as_json() -> None:
