@@ -104,13 +104,15 @@ def test_the_line_of_an_image_names_its_picture_and_its_page(tmp_path: Path) -> 
     assert (tmp_path / "a.html").is_file()
 
 
-def test_help_fits_in_its_line() -> None:
+def test_help_fits_in_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
     listed = run("--help")[1].partition("Commands:")[2]
     assert "..." not in listed
     commands = re.findall(r"^  ([a-z-]+)  +\S", listed, re.M)
     assert len(commands) > 10
+    assert run_in_terminal("predict", "-h") == run("predict", "-h")[:2]
     for command in commands:
-        code, text = run_in_terminal(command, "-h")
+        code, text, _ = run(command, "-h")
         assert code == 0
         assert [line for line in text.splitlines() if len(line) > 100] == []
         options = text.partition("Options:")[2].splitlines()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+
 import numpy as np
 
 from handpose.geometry.camera import Camera
@@ -18,15 +21,33 @@ AZURE_KINECT = Camera(
 
 def render_balls(camera: Camera, balls: list[tuple[np.ndarray, float]]) -> np.ndarray:
     """Return the exact depth (H, W) in mm of balls, each a center (3,) in mm and a radius in mm."""
-    v, u = np.indices((int(camera.height), int(camera.width)), dtype=np.float64)
-    rays = camera.unproject(np.stack([u, v, np.ones_like(u)], -1))
-    a = (rays**2).sum(-1)
-    depth = np.full(u.shape, np.inf)
+    all_rays, all_a = _rays(camera)
+    depth = np.full(all_a.shape, np.inf)
     for center, radius in balls:
+        window = _window(camera, center, radius)
+        rays, a = all_rays[window], all_a[window]
         b = rays @ center
         inside = b**2 - a * (center @ center - radius**2)
-        depth = np.minimum(depth, np.where(inside > 0, (b - np.sqrt(np.maximum(inside, 0))) / a, np.inf))
+        surface = np.where(inside > 0, (b - np.sqrt(np.maximum(inside, 0))) / a, np.inf)
+        depth[window] = np.minimum(depth[window], surface)
     return np.where(np.isfinite(depth), depth, 0).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=8)
+def _rays(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rays (H, W, 3) through the pixels, whose depth is 1, and their squared lengths (H, W)."""
+    v, u = np.indices((int(camera.height), int(camera.width)), dtype=np.float64)
+    rays = camera.unproject(np.stack([u, v, np.ones_like(u)], -1))
+    return rays, (rays**2).sum(-1)
+
+
+def _window(camera: Camera, center: np.ndarray, radius: float) -> tuple[slice, slice]:
+    """Return the rows and columns outside of which no pixel shows a ball: those of the cube around it."""
+    if camera.distortion is not None or center[2] <= radius:
+        return slice(None), slice(None)
+    corners = camera.project(center + radius * np.array([*itertools.product((-1.0, 1.0), repeat=3)]))[:, :2]
+    (left, top), (right, bottom) = np.maximum([corners.min(0) - 1, corners.max(0) + 2], 0).astype(int)
+    return slice(top, bottom), slice(left, right)
 
 
 def arm_with_hand(toward: np.ndarray, wrist: np.ndarray, forearm: float) -> list[tuple[np.ndarray, float]]:

@@ -12,6 +12,7 @@ from handpose.training.config import TrainingConfig
 from handpose.training.pose_task import CropSource, PoseTask
 
 MODEL = JGRP2OConfig("nyu", features=16)
+SMALL = JGRP2OConfig("nyu", stacks=1, features=8)
 
 
 class Balls:
@@ -51,7 +52,7 @@ class Halves(Balls):
 
 def task(config: TrainingConfig, source: CropSource | None = None, model: JGRP2OConfig = MODEL) -> PoseTask:
     """A task on crops of balls."""
-    return PoseTask(model, config, Balls(1) if source is None else source, Balls(2).batch(64))
+    return PoseTask(model, config, Balls(1) if source is None else source, Balls(2).batch(32))
 
 
 def ignore(row: dict[str, float]) -> None:

@@ -29,6 +29,7 @@ from handpose.training.pose_task import write_model
 from handpose.training.trainer import train
 from handpose.weights.resolve import find_weights
 from tests.helpers.datasets import write_icvl, write_msra, write_nyu
+from tests.helpers.training import SMALL
 
 
 def run(*words: object) -> tuple[int, str, str]:
@@ -167,6 +168,7 @@ def test_joined_subjects_are_the_mean_over_frames(tmp_path: Path) -> None:
     assert "planted, mean error of each part in mm: 0.00, 1.00, 2.00" in "".join(report.notes)
 
 
+@pytest.mark.filterwarnings("ignore:.* has no prediction:UserWarning")  # only the first frame has an image
 def test_the_paper_s_protocol_has_one_cube_for_nyu(tmp_path: Path) -> None:
     root = tmp_path / "NYU"
     write_nyu(root, 1, "test")
@@ -186,16 +188,16 @@ def test_training_fits_the_training_frames(tmp_path: Path) -> None:
     write_nyu(tmp_path, 12, "train")
     dataset = open_dataset("nyu", tmp_path, "train", centers="truth")
     rows: list[dict[str, float]] = []
-    config = TrainingConfig(60, batch=8, optimizer="adam", learning_rate=4e-3, validate_every=20, average=0.9)
-    with dataset_task(JGRP2OConfig("nyu", features=16), config, dataset) as task:
+    config = TrainingConfig(60, batch=8, optimizer="adam", learning_rate=0.01, validate_every=20, average=0.9)
+    with dataset_task(SMALL, config, dataset) as task:
         train(tmp_path / "run", task, rows.append)
     assert rows[-1]["loss"] < 0.6 * rows[0]["loss"]
     write_model(tmp_path / "run", tmp_path / "model")
-    estimator = HandPoseEstimator.from_pretrained(tmp_path / "model", device="cpu")
+    estimator = HandPoseEstimator.from_pretrained(tmp_path / "model", device="cpu", backend="torch")
     joints = predict_dataset(estimator, dataset)
     assert np.isfinite(joints).all()
     # The joints are random, so a model can see the balls but hardly distinguish them.
-    assert Evaluation.of(joints, dataset.xyz).mean < 75.0
+    assert Evaluation.of(joints, dataset.xyz).mean < 65.0
 
 
 def test_frames_without_an_image_are_reported(tmp_path: Path) -> None:

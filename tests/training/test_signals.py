@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from handpose.errors import HandPoseError
-from handpose.network.config import JGRP2OConfig
 from handpose.network.device import available_device
 from handpose.training.checkpoint import load_state
 from handpose.training.config import TrainingConfig
@@ -22,9 +21,7 @@ from handpose.training.pose_task import PoseTask
 from handpose.training.trainer import train
 from tests.helpers.command import run
 from tests.helpers.datasets import write_nyu
-from tests.helpers.training import assert_same, ignore, task
-
-SMALL = JGRP2OConfig("nyu", features=8)
+from tests.helpers.training import SMALL, assert_same, ignore, task
 
 
 def steps_of(folder: Path) -> int:

@@ -30,22 +30,22 @@ from handpose.training.transfer import adapt_joints
 from handpose.weights.resolve import find_weights
 from tests.helpers.faults_jobs import kill_at_renames
 from tests.helpers.paths import ROOT
-from tests.helpers.training import MODEL, Balls, assert_same, ignore, task
+from tests.helpers.training import MODEL, SMALL, Balls, assert_same, ignore, task
 
 OPTIMIZERS = ("muon", "adam")
-SMALL = JGRP2OConfig("nyu", features=8)
 
 
 def config(steps: int, optimizer: Optimizer = "muon") -> TrainingConfig:
-    rate = {"muon": None, "adam": 3e-3}[optimizer]
-    return TrainingConfig(steps, batch=16, optimizer=optimizer, learning_rate=rate, average=0.9, validate_every=20)
+    rate = {"muon": None, "adam": 0.02}[optimizer]
+    return TrainingConfig(steps, batch=8, optimizer=optimizer, learning_rate=rate, average=0.9, validate_every=5)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_training_learns(tmp_path: Path, optimizer: Optimizer) -> None:
     rows: list[dict[str, float]] = []
-    train(tmp_path, task(config(120, optimizer)), rows.append)
-    assert rows[-1]["step"] == 120
+    settings = dataclasses.replace(config(80, optimizer), validate_every=20)
+    train(tmp_path, task(settings, model=SMALL), rows.append)
+    assert rows[-1]["step"] == 80
     assert rows[-1]["mean_mm"] < min(30.0, 0.7 * rows[0]["mean_mm"])
 
 
@@ -59,15 +59,15 @@ def steps_of(run: Path) -> int:
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_stopped_run_resumes_exactly(tmp_path: Path, optimizer: Optimizer) -> None:
     uninterrupted, resumed = tmp_path / "uninterrupted", tmp_path / "resumed"
-    settings = config(40, optimizer)
-    train(uninterrupted, task(settings), ignore)
-    train(resumed, task(settings), ignore, max_minutes=0.0)
+    settings = config(10, optimizer)
+    train(uninterrupted, task(settings, model=SMALL), ignore)
+    train(resumed, task(settings, model=SMALL), ignore, max_minutes=0.0)
     assert steps_of(resumed) == 1
-    train(resumed, task(settings), ignore)
+    train(resumed, task(settings, model=SMALL), ignore)
     assert {file.name for file in resumed.iterdir()} == {"checkpoint.safetensors", "log.csv"}
     assert_same(resumed, uninterrupted)
     with pytest.raises(HandPoseError, match="contains a training run with layout 'nyu', not layout 'icvl'"):
-        train(resumed, task(settings, model=JGRP2OConfig("icvl", features=16)), ignore)
+        train(resumed, task(settings, model=JGRP2OConfig("icvl", stacks=1, features=8)), ignore)
 
 
 def rows_of(run: Path) -> list[dict[str, str]]:
@@ -80,7 +80,7 @@ def rows_of(run: Path) -> list[dict[str, str]]:
 def test_a_run_killed_at_any_rename_resumes_exactly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: Optimizer
 ) -> None:
-    settings = TrainingConfig(6, batch=4, optimizer=optimizer, average=0.9, validate_every=2)
+    settings = TrainingConfig(3, batch=4, optimizer=optimizer, average=0.9, validate_every=1)
 
     def run(folder: Path) -> None:
         train(folder, task(settings, model=SMALL), ignore)
@@ -99,18 +99,18 @@ def test_a_run_killed_at_any_rename_resumes_exactly(
 
 
 def test_an_incomplete_log_row_is_removed(tmp_path: Path) -> None:
-    train(tmp_path, task(config(40)), ignore, max_minutes=0.0)
-    (tmp_path / "log.csv").write_text("step,crops,minutes,loss\n20,3")
-    train(tmp_path, task(config(40)), ignore)
-    assert [row["step"] for row in rows_of(tmp_path)] == ["20", "40"]
+    train(tmp_path, task(config(10), model=SMALL), ignore, max_minutes=0.0)
+    (tmp_path / "log.csv").write_text("step,crops,minutes,loss\n5,3")
+    train(tmp_path, task(config(10), model=SMALL), ignore)
+    assert [row["step"] for row in rows_of(tmp_path)] == ["5", "10"]
 
 
 def test_a_damaged_checkpoint_is_reported_in_one_line(tmp_path: Path) -> None:
-    train(tmp_path, task(config(1)), ignore)
+    train(tmp_path, task(config(1), model=SMALL), ignore)
     file = tmp_path / "checkpoint.safetensors"
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(HandPoseError, match=r"checkpoint.safetensors: is damaged \(.*\); delete it") as error:
-        train(tmp_path, task(config(1)), ignore)
+        train(tmp_path, task(config(1), model=SMALL), ignore)
     assert "\n" not in str(error.value)
 
 
@@ -380,10 +380,10 @@ def test_a_batch_of_one_crop_is_rejected(tmp_path: Path) -> None:
 
 
 def test_a_model_folder_is_written_from_a_run(tmp_path: Path) -> None:
-    train(tmp_path / "run", task(config(3)), ignore)
+    train(tmp_path / "run", task(config(3), model=SMALL), ignore)
     write_model(tmp_path / "run", tmp_path / "model")
     model = find_weights(tmp_path / "model").load()
-    assert model.config == MODEL
+    assert model.config == SMALL
     averaged = load_part(tmp_path / "run", "model")
     assert torch.equal(model.state_dict()["stem.conv.weight"], averaged["stem.conv.weight"].half().float())
     with pytest.raises(HandPoseError, match="no checkpoint here"):
