@@ -12,6 +12,7 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import LAYOUTS
+from handpose.io.arguments import check_choice
 from handpose.io.choices import Hand, LayoutName
 from handpose.io.depth.units import DepthUnit, parse_unit
 from handpose.io.text import describe
@@ -82,8 +83,7 @@ class LabelRecord:
         layout, hand = values["layout"], values.get("hand", "right")
         if layout not in LAYOUTS:
             raise HandPoseError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}")
-        if hand not in get_args(Hand):
-            raise HandPoseError(f"hand must be right or left, got {hand!r}")
+        check_choice("hand", hand, get_args(Hand))
         joints = LAYOUTS[layout].joints
         if (names := values.get("joints")) is not None and tuple(names) != joints:
             raise HandPoseError(f"the joints of {layout} are {', '.join(joints)}, in this order")

@@ -15,6 +15,7 @@ import numpy as np
 from handpose.errors import HandPoseError, brief
 from handpose.geometry import camera_files
 from handpose.geometry.distortion import COEFFICIENTS, Distortion
+from handpose.io.arguments import check_kind, numbers
 
 _NUMBERS = ("fx", "fy", "cx", "cy", "width", "height")
 _COUNTS = (4, 6, *(6 + count for count in COEFFICIENTS["brown_conrady"]))  # of numbers in the text of a camera
@@ -31,7 +32,7 @@ class _Pinhole:
 
     def project(self, xyz: np.ndarray) -> np.ndarray:
         """Project points `xyz` (..., 3) in mm, camera frame, to pixels and depth `uvz` (..., 3) [px, px, mm]."""
-        xyz = np.asarray(xyz, dtype=np.float64)
+        xyz = _points(xyz)
         uvz, z = np.empty_like(xyz), xyz[..., 2]
         uvz[..., 0] = xyz[..., 0] / z * self.fx + self.cx
         uvz[..., 1] = xyz[..., 1] / z * self.fy + self.cy
@@ -40,7 +41,7 @@ class _Pinhole:
 
     def unproject(self, uvz: np.ndarray) -> np.ndarray:
         """Return the points `xyz` (..., 3) in mm, camera frame, of pixels and depths `uvz` (..., 3) [px, px, mm]."""
-        uvz = np.asarray(uvz, dtype=np.float64)
+        uvz = _points(uvz)
         xyz, z = np.empty_like(uvz), uvz[..., 2]
         xyz[..., 0] = (uvz[..., 0] - self.cx) * z / self.fx
         xyz[..., 1] = (uvz[..., 1] - self.cy) * z / self.fy
@@ -96,20 +97,21 @@ class Camera(_Pinhole):
     def unproject(self, uvz: np.ndarray) -> np.ndarray:
         """Return the points `xyz` (..., 3) in mm, camera frame, of pixels and depths `uvz` (..., 3) [px, px, mm]."""
         if self.distortion is not None:
-            uvz = np.array(uvz, dtype=np.float64)
+            uvz = _points(uvz).copy()
             focal, center = (self.fx, self.fy), (self.cx, self.cy)
             uvz[..., :2] = self.distortion.undistort((uvz[..., :2] - center) / focal) * focal + center
         return super().unproject(uvz)
 
     def crop(self, x: float, y: float, width: float, height: float) -> Camera:
         """Return the camera of an image window with first column `x` and first row `y` (may be fractions)."""
+        x, y = _real("x", x), _real("y", y)
         return Camera(self.fx, self.fy, self.cx - x, self.cy - y, width, height, self.distortion)
 
     def resize(self, width: float, height: float) -> Camera:
         """Return the camera of the same view at another resolution."""
         if not (self.width and self.height):
             raise HandPoseError("resizing a camera requires its image size; pass width and height")
-        sx, sy = width / self.width, height / self.height
+        sx, sy = _real("width", width) / self.width, _real("height", height) / self.height
         cx, cy = (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5
         return Camera(self.fx * sx, self.fy * sy, cx, cy, width, height, self.distortion)
 
@@ -121,6 +123,8 @@ class Camera(_Pinhole):
         Raises:
             HandPoseError: the image has another shape: it was cropped or rotated, or comes from another camera.
         """
+        if not min(_real("width", width), _real("height", height)) > 0:
+            raise HandPoseError(f"the size of an image must be above 0, got {width} x {height}")
         if not (self.width and self.height):
             return dataclasses.replace(self, width=width, height=height)
         if (width, height) == (self.width, self.height):
@@ -153,14 +157,14 @@ class Camera(_Pinhole):
         except TypeError:
             raise HandPoseError(
                 "a camera requires the numbers fx, fy, cx, cy and, if known, width, height; got "
-                f"{str(list(given) or values)[:100]}"
+                f"{brief(list(given) or values)}"
             ) from None
 
     @classmethod
     def assumed(cls, width: int, height: int) -> Camera:
         """Return a guess for an unknown camera: 67 degrees wide and centered. Positions become approximate."""
-        focal = width / 2 / math.tan(math.radians(67.0 / 2))
-        return cls(focal, focal, (width - 1) / 2, (height - 1) / 2, width, height)
+        focal = _real("width", width) / 2 / math.tan(math.radians(67.0 / 2))
+        return cls(focal, focal, (width - 1) / 2, (_real("height", height) - 1) / 2, width, height)
 
     @classmethod
     def parse(cls, text: str) -> Camera:
@@ -174,6 +178,7 @@ class Camera(_Pinhole):
         Raises:
             HandPoseError: the text has another format, or the file does not contain exactly one camera.
         """
+        check_kind("camera", text, str, "text")
         if text in CAMERAS:
             return CAMERAS[text]
         parts = text.split(",")
@@ -190,7 +195,7 @@ class Camera(_Pinhole):
             return _checked(path, camera_files.read_intrinsics(path))
         raise HandPoseError(
             f"camera must be one of {', '.join(CAMERAS)}, or fx,fy,cx,cy[,width,height[,k1,k2,p1,p2,...]], or a file "
-            f"({', '.join(camera_files.SUFFIXES)}); got {text!r}"
+            f"({', '.join(camera_files.SUFFIXES)}); got {brief(text)}"
         )
 
     @classmethod
@@ -210,7 +215,7 @@ class Camera(_Pinhole):
             return camera
         if isinstance(camera, (str, PathLike)):
             return cls.parse(str(camera))
-        if isinstance(camera, (Sequence, np.ndarray)) and np.shape(camera) == (6,):
+        if isinstance(camera, (Sequence, np.ndarray)) and _shape(camera) == (6,):
             return cls(*camera)
         try:
             return cls(*camera_files.intrinsics_of(camera))
@@ -258,6 +263,31 @@ CAMERAS = {
     "msra": Camera(241.42, 241.42, 160.0, 120.0, 320, 240),
 }
 """The cameras of the public data sets."""
+
+
+def _shape(values: Any) -> tuple[int, ...]:
+    """Return the shape of an array or of nested sequences; it is empty if these have different lengths."""
+    try:
+        return np.shape(values)
+    except ValueError:
+        return ()
+
+
+def _points(values: object) -> np.ndarray:
+    """Return points (..., 3) as float64."""
+    points = numbers(values)
+    if points.shape[-1:] != (3,):
+        raise HandPoseError(f"points must be (..., 3) numbers, got an array of shape {points.shape}")
+    return points
+
+
+def _real(name: str, value: Any) -> float:
+    """Return a number as it is, after checking it."""
+    check_kind(name, value, (int, float, np.integer, np.floating), "a number")
+    if not abs(value) <= _MAX_PX:
+        raise HandPoseError(f"{name} must be a finite number of pixels, got {brief(value)}")
+    number: float = value
+    return number
 
 
 def _number(value: object) -> float:

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import cv2
 import numpy as np
 
-from handpose.errors import HandPoseError
+from handpose.errors import HandPoseError, brief
 
 LensModel = Literal["brown_conrady", "inverse_brown_conrady", "kannala_brandt"]
 """A distortion model.
@@ -56,9 +56,9 @@ class Distortion:
     coefficients: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if self.model not in get_args(LensModel):
+        if not isinstance(self.model, str) or self.model not in get_args(LensModel):
             raise HandPoseError(
-                f"the lens model must be one of {', '.join(get_args(LensModel))}, got {self.model!r:.60}; rectify the "
+                f"the lens model must be one of {', '.join(get_args(LensModel))}, got {brief(self.model)}; rectify the "
                 "depth images first, and pass the intrinsics of the rectified images"
             )
         try:
@@ -69,7 +69,7 @@ class Distortion:
         if len(values) not in counts or not np.isfinite(values).all():
             raise HandPoseError(
                 f"the lens model {self.model} has {' or '.join(map(str, counts))} finite coefficients, "
-                f"got {str(self.coefficients)[:100]}"
+                f"got {brief(self.coefficients)}"
             )
         object.__setattr__(self, "coefficients", values)
 
@@ -84,7 +84,7 @@ class Distortion:
         try:
             return cls(given["model"], tuple(given["coefficients"]))
         except (KeyError, TypeError):
-            raise HandPoseError(f"a distortion requires model and coefficients, got {str(values)[:100]}") from None
+            raise HandPoseError(f"a distortion requires model and coefficients, got {brief(values)}") from None
 
     def distort(self, rays: np.ndarray) -> np.ndarray:
         """Return the image points (..., 2) of rays (..., 2).

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import repeat
 from os import PathLike
 from pathlib import Path
-from typing import get_args, overload
+from typing import Any, TypeVar, get_args, overload
 
 import numpy as np
 
-from handpose.errors import HandPoseError, WeightsError
+from handpose.errors import HandPoseError, WeightsError, brief
 from handpose.geometry.camera import CameraLike
 from handpose.inference.candidates import Candidates
 from handpose.inference.query import Box, DepthImage, Query
 from handpose.inference.stages import StagedEstimator
+from handpose.io.arguments import check_choice, check_count, check_kind
 from handpose.io.choices import BackendName, HandOrAuto, OnError, Precision, Views
 from handpose.io.depth.units import DepthUnit
 from handpose.io.warn import Note, collect_warnings, warn_skipped
@@ -26,6 +27,7 @@ from handpose.weights.publish import publish_copy
 from handpose.weights.resolve import find_weights
 
 Center = Sequence[float] | np.ndarray
+_Result = TypeVar("_Result")
 
 
 class HandPoseEstimator(StagedEstimator):
@@ -72,14 +74,15 @@ class HandPoseEstimator(StagedEstimator):
             WeightsError: the weights do not exist, or cannot be downloaded or trusted.
             HandPoseError: the backend or the device is not available.
         """
+        check_kind("name", name, (str, PathLike), "a name of weights, a folder or a file")
         if (file := Path(name)).suffix.lower() in GRAPH_SUFFIXES:
             runtime, config, label, side_head = load_graph(file, backend, device, precision)
             return cls(runtime, config, label, file_sha256(file), views, side_head=side_head)
         weights = find_weights(
             str(name), revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
         )
-        name = weights.name if precision == "float32" else f"{weights.name}-{precision}"
         runtime = load_runtime(weights, backend, device, precision)
+        name = weights.name if precision == "float32" else f"{weights.name}-{precision}"
         estimator = cls(runtime, weights.config, name, weights.sha256, views, side_head=weights.side_head())
         estimator._weights = weights
         return estimator
@@ -186,7 +189,8 @@ class HandPoseEstimator(StagedEstimator):
         on_error: OnError = "raise",
     ) -> list[HandPose]:
         """Return the poses of several images, predicted in one batch. See `predict` for the arguments and errors."""
-        queries = Query(camera, center, box, hand, unit).per_image(len(images))
+        count = _check_images(images, "a list of depth files or arrays; use `stream` for an iterator", len)
+        queries = Query(camera, center, box, hand, unit).per_image(count)
         return self.poses(list(_find_each(self, images, queries, on_error)))
 
     def predict_hands(
@@ -203,6 +207,7 @@ class HandPoseEstimator(StagedEstimator):
         With `hand="auto"`, the sides of hands that may belong to one person are chosen together: hands that touch are
         never both right or both left. See `predict` for the other arguments and the errors.
         """
+        check_count("max_hands", max_hands)
         query = Query(camera, hand=hand, unit=unit)
         depth, notes = _load(image, query)
         hands = self.find_hands(depth, query, max_hands, source=_source(image))
@@ -230,12 +235,32 @@ def _weights_of(weights: Weights | None, name: str) -> Weights:
     return weights
 
 
+def check_estimator(estimator: object) -> None:
+    """Check that an argument is an estimator, and not its class or the name of its weights.
+
+    Raises:
+        HandPoseError: It is something else.
+    """
+    if isinstance(estimator, type) or not hasattr(estimator, "find_hands"):
+        raise HandPoseError(f"estimator must be what `from_pretrained` returns, got {brief(estimator)}")
+
+
+def _check_images(images: object, expected: str, use: Callable[[Any], _Result] = iter) -> _Result:
+    """Check an argument that should contain several images, and return the result of `use`, such as its length."""
+    try:
+        if isinstance(images, (str, bytes, PathLike)):
+            raise TypeError("a single file")
+        return use(images)
+    except TypeError:
+        raise HandPoseError(f"images must be {expected}, got {brief(images)}") from None
+
+
 def _find_each(
     estimator: StagedEstimator, images: Iterable[DepthImage], queries: Iterable[Query], on_error: OnError
 ) -> Iterator[Candidates]:
     """Load images and yield the result of `find` for each, without the skipped ones."""
-    if on_error not in get_args(OnError):
-        raise HandPoseError(f"on_error must be {' or '.join(get_args(OnError))}, got {on_error!r}")
+    check_choice("on_error", on_error, get_args(OnError))
+    _check_images(images, "depth files or arrays, as in a list")
     for number, (image, query) in enumerate(zip(images, queries), 1):  # noqa: B905 - the queries may never end
         source = _source(image)
         try:

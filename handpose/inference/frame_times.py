@@ -10,6 +10,7 @@ from handpose.errors import HandPoseError, brief
 from handpose.io.warn import InputWarning, warn
 
 _MAX_GAP_S = 5.0  # cameras with up to 200 frames per s exceed it if their times are in ms
+_MAX_TIME_S = 1e15  # larger whole numbers may be too large for a float
 _GAPS = 3  # in a row; single gaps are pauses of the camera
 
 
@@ -34,7 +35,7 @@ class FrameTimes:
             raise HandPoseError(
                 f"time must be a number of seconds, and the order is depth, camera, time; got {brief(time)}"
             )
-        if not self.last < time < math.inf:
+        if not self.last < time < _MAX_TIME_S:
             raise HandPoseError(f"frame times must increase, got {time} s after {self.last} s")
 
     def advance(self, time: float) -> None:

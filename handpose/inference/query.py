@@ -14,6 +14,7 @@ from handpose.errors import HandPoseError, brief
 from handpose.geometry.camera import Camera, CameraLike
 from handpose.geometry.rectification import is_distorted
 from handpose.inference.check_camera import camera_warnings
+from handpose.io.arguments import check_choice, numbers
 from handpose.io.choices import HandOrAuto
 from handpose.io.depth.read import read_depth, to_depth
 from handpose.io.depth.units import DepthUnit, millimeters_per_unit, warn_about_sign, warn_about_unit
@@ -59,11 +60,10 @@ class Query:
         if self.center is not None and self.box is not None:
             raise HandPoseError("pass either the hand center or a box, not both")
         if self.center is not None:
-            object.__setattr__(self, "center", _numbers(self.center))
-        if self.box is not None and _numbers(self.box).shape != (4,):
+            object.__setattr__(self, "center", numbers(self.center))
+        if self.box is not None and numbers(self.box).shape != (4,):
             raise HandPoseError(f"box must be x, y, width, height in px, got {brief(self.box)}")
-        if self.hand not in get_args(HandOrAuto):
-            raise HandPoseError(f"hand must be right, left or auto, got {brief(self.hand)}")
+        check_choice("hand", self.hand, get_args(HandOrAuto))
         millimeters_per_unit(self.unit)
         if self.camera is not None:
             object.__setattr__(self, "camera", Camera.of(self.camera))
@@ -108,10 +108,3 @@ class Query:
         for warning in camera_warnings(given, camera):
             warn(warning.message, AssumedCameraWarning if given is None else InputWarning)
         return camera
-
-
-def _numbers(values: object) -> np.ndarray:
-    try:
-        return np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        raise HandPoseError(f"expected numbers, got {brief(values)}") from None

@@ -14,10 +14,11 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.inference.candidates import Candidates
 from handpose.inference.check_pose import is_unlikely_hand
-from handpose.inference.estimator import HandPoseEstimator
+from handpose.inference.estimator import HandPoseEstimator, check_estimator
 from handpose.inference.frame_times import FrameTimes
 from handpose.inference.query import Query
 from handpose.inference.sides import SideEvidence, classify_sides, with_side_log_odds
+from handpose.io.arguments import check_count, check_kind
 from handpose.io.choices import Hand, HandOrAuto
 from handpose.io.depth.units import DepthUnit
 from handpose.io.warn import collect_warnings
@@ -57,6 +58,8 @@ class OneEuro:
     velocity_cutoff: float = 2.0
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            check_kind(name, value, (int, float, np.integer, np.floating), "a number")
         if not (self.min_cutoff > 0 and self.beta >= 0 and self.velocity_cutoff > 0):
             raise HandPoseError(f"cutoffs must be above 0 Hz and beta must not be negative, got {self}")
 
@@ -141,8 +144,9 @@ class HandTracker:
         hand: HandOrAuto = "right",
         smoothing: OneEuro = OneEuro(),
     ) -> None:
-        if max_hands < 1:
-            raise HandPoseError(f"max_hands must be 1 or more, got {max_hands}")
+        check_estimator(estimator)
+        check_count("max_hands", max_hands)
+        check_kind("smoothing", smoothing, OneEuro, "a handpose.OneEuro")
         self._estimator, self._max_hands, self._query = estimator, max_hands, Query(hand=hand)
         self._smoothing = smoothing
         self._tracks: dict[int, _Track] = {}

@@ -7,8 +7,8 @@ from typing import get_args
 
 import numpy as np
 
-from handpose.errors import HandPoseError
 from handpose.geometry.crop import PATCH
+from handpose.io.arguments import check_choice
 from handpose.io.choices import Views
 from handpose.runtimes.batching import Run, run_in_batches
 
@@ -19,8 +19,7 @@ def check_views(views: int) -> None:
     Raises:
         HandPoseError: it is not 1, 2 or 4.
     """
-    if views not in get_args(Views):
-        raise HandPoseError(f"views must be 1, 2 or 4, got {views!r}")
+    check_choice("views", views, get_args(Views))
 
 
 def predict_views(run: Run, patches: Sequence[np.ndarray], views: Views, uv_scale: float) -> tuple[np.ndarray, ...]:

@@ -86,7 +86,7 @@ def list_files(inputs: Iterable[str], suffixes: tuple[str, ...], *, recursive: b
         if not text:
             raise HandPoseError("an input is empty; expected a file, a folder or a glob")
         path = Path(text)
-        if path.is_dir():
+        if _is_folder(path):
             matches = _files_of(path, suffixes, recursive)
         elif path.exists() or not glob.has_magic(text):
             matches = [path]
@@ -96,6 +96,18 @@ def list_files(inputs: Iterable[str], suffixes: tuple[str, ...], *, recursive: b
                 raise HandPoseError(f"{text}: no file matches")
         files |= dict.fromkeys(matches)
     return list(files)
+
+
+def _is_folder(path: Path) -> bool:
+    """Return whether a path is that of a folder.
+
+    Raises:
+        HandPoseError: This is unknown, because the path is too long, or a folder may not be opened.
+    """
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise HandPoseError(f"{str(path)[:200]}: cannot be read ({error.strerror})") from None
 
 
 def _files_of(folder: Path, suffixes: tuple[str, ...], recursive: bool) -> list[Path]:

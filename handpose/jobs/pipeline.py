@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice, repeat
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
@@ -15,8 +15,9 @@ import numpy as np
 
 from handpose.errors import DepthReadError, HandPoseError
 from handpose.inference.candidates import Candidates
-from handpose.inference.estimator import HandPoseEstimator
+from handpose.inference.estimator import HandPoseEstimator, check_estimator
 from handpose.inference.query import Query
+from handpose.io.arguments import check_count, check_kind
 from handpose.io.depth.read import SUFFIXES, decode_depth, read_depth
 from handpose.io.depth.units import DepthUnit, warn_about_unit
 from handpose.io.inputs import list_files
@@ -125,12 +126,16 @@ def predict_files(
         HandPoseError: A folder contains no depth file, or a glob matches none.
         DeviceMemoryError: The device has too little memory for a single crop.
     """
+    check_estimator(estimator)
+    check_kind("query", query, Query, "a handpose.Query, such as Query(camera)")
+    counts = {"max_hands": max_hands, "batch_size": batch_size}
+    for name, value in (counts if threads is None else counts | {"threads": threads}).items():
+        check_count(name, value)
     files_of = _files_of([paths] if isinstance(paths, (str, Path)) else paths, recursive)
     steps, issued = _Steps(estimator, query, max_hands, keep_depth), set[object]()
     readers, network = ThreadPoolExecutor(threads or os.cpu_count()), ThreadPoolExecutor(1)
     try:
-        files = zip(files_of, repeat(None) if centers is None else centers)  # noqa: B905 - `repeat` never ends
-        prepared = _map_ahead(readers, steps.prepare, files, 2 * batch_size)
+        prepared = _map_ahead(readers, steps.prepare, _with_centers(files_of, centers), 2 * batch_size)
         batches = iter(lambda: list(islice(prepared, batch_size)), [])
         for results, warnings in _map_ahead(network, steps.predict_batch, batches, 1):
             _issue_once(warnings, issued)
@@ -140,9 +145,24 @@ def predict_files(
             pool.shutdown(cancel_futures=True)
 
 
+def _with_centers(files: Iterable[_Item], centers: Iterable[Any] | None) -> Iterator[tuple[_Item, Any]]:
+    """Yield each file with its hand center, or None."""
+    if centers is None:
+        yield from ((file, None) for file in files)
+        return
+    check_kind("centers", centers, Iterable, "hand centers x, y, z in mm, one per file")
+    missing: Any = object()
+    for file, center in zip_longest(files, centers, fillvalue=missing):
+        if file is missing or center is missing:
+            raise HandPoseError(f"centers must be one per file, got {'more' if file is missing else 'fewer'}")
+        yield file, center
+
+
 def _files_of(paths: Iterable[Any], recursive: bool) -> Iterator[Any]:
     """Yield the files that folders and globs stand for, and everything else as it is."""
+    check_kind("paths", paths, Iterable, "depth files, folders or globs")
     for path in paths:
+        check_kind("paths", path, (str, Path, FetchedFile, StoredFrame), "depth files, folders or globs")
         if isinstance(path, str) or (isinstance(path, Path) and path.is_dir()):
             yield from list_files([str(path)], SUFFIXES, recursive=recursive)
         else:

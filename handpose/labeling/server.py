@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 
 from handpose.errors import HandPoseError
+from handpose.io.arguments import check_choice
 from handpose.io.choices import Hand, HandOrAuto
 from handpose.labeling.session import LabelingSession
 
@@ -209,8 +210,7 @@ def _parse_query(text: str) -> tuple[HandOrAuto, tuple[float, float] | None]:
     """Return the hand and the point of a request for a frame."""
     values = {name: texts[-1] for name, texts in parse_qs(text).items()}
     hand = values.get("hand", "right")
-    if hand not in get_args(HandOrAuto):
-        raise HandPoseError("hand must be right, left or auto")
+    check_choice("hand", hand, get_args(HandOrAuto))
     if "u" not in values:
         return cast(HandOrAuto, hand), None
     try:
@@ -225,8 +225,7 @@ def _parse_query(text: str) -> tuple[HandOrAuto, tuple[float, float] | None]:
 def _parse_label(values: dict[str, Any]) -> tuple[Hand, np.ndarray]:
     """Return the hand and the joints uvz (J, 3) of a label, with NaN instead of null."""
     hand = values.get("hand")
-    if hand not in get_args(Hand):
-        raise HandPoseError("hand must be right or left")
+    check_choice("hand", hand, get_args(Hand))
     try:
         joints = [[None] * 3 if joint is None else joint for joint in values["uvz"]]
         uvz = np.array(joints, dtype=np.float64)

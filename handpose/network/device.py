@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from handpose.errors import HandPoseError
+from handpose.errors import HandPoseError, brief
 
 
 def available_device(name: str, kinds: tuple[str, ...] = ()) -> torch.device:
@@ -23,7 +23,7 @@ def available_device(name: str, kinds: tuple[str, ...] = ()) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise HandPoseError(f"device must be auto, cpu, cuda, cuda:1, ... or mps, got {name!r}") from None
+        raise HandPoseError(f"device must be auto, cpu, cuda, cuda:1, ... or mps, got {brief(name)}") from None
     if kinds and device.type not in kinds:
         reason = f"only {' and '.join(kinds)} are supported here"
     elif device.type == "cuda" and not torch.cuda.is_available():

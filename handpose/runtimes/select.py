@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 
 from handpose.errors import HandPoseError, WeightsError
+from handpose.io.arguments import check_choice, check_kind
 from handpose.io.choices import BackendName, Precision
 from handpose.network.config import JGRP2OConfig
 from handpose.network.side_head import SideHead
@@ -62,7 +63,7 @@ def load_runtime(weights: Weights, name: BackendName, device: str, precision: Pr
         HandPoseError: The backend is unknown or not installed, the device is not available, or the backend does not
             have this precision.
     """
-    _check_names(name, precision)
+    _check_names(name, device, precision)
     if name == "auto":
         name = _fastest(weights.config, device, precision)
     if name == "torch":
@@ -77,13 +78,10 @@ def load_runtime(weights: Weights, name: BackendName, device: str, precision: Pr
     return backend.load(graph) if graph is not None else cached_graph(weights, backend.suffix, backend.load, precision)
 
 
-def _check_names(name: str, precision: str) -> None:
-    for kind, value, names in (
-        ("backend", name, get_args(BackendName)),
-        ("precision", precision, get_args(Precision)),
-    ):
-        if value not in names:
-            raise HandPoseError(f"{kind} must be {', '.join(names)}, got {value!r}")
+def _check_names(name: str, device: str, precision: str) -> None:
+    check_choice("backend", name, get_args(BackendName))
+    check_choice("precision", precision, get_args(Precision))
+    check_kind("device", device, str, "auto, cpu, cuda, cuda:1, ... or mps")
 
 
 def _fastest(config: JGRP2OConfig, device: str, precision: Precision) -> BackendName:
@@ -120,7 +118,7 @@ def load_graph(
             installed.
         WeightsError: The file does not exist, or `handpose export` did not write it.
     """
-    _check_names(name, precision)
+    _check_names(name, device, precision)
     own = next(own for own, backend in _GRAPH_BACKENDS.items() if backend.suffix == file.suffix.lower())
     if name not in ("auto", own):
         raise HandPoseError(f"{file}: runs with backend {own} or auto, got {name!r}")

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from typing import Any, Literal, get_args
 
-from handpose.errors import HandPoseError
+from handpose.io.arguments import check_choice
 from handpose.io.choices import Optimizer
 from handpose.network.losses import OFFSET_WEIGHT, WEIGHT_DECAY
 
@@ -54,8 +54,7 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.optimizer not in get_args(Optimizer):
-            raise HandPoseError(f"optimizer must be muon or adam, got {self.optimizer!r}")
+        check_choice("optimizer", self.optimizer, get_args(Optimizer))
 
     @property
     def peak(self) -> float:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from handpose.errors import WeightsError
+from handpose.errors import WeightsError, brief
+from handpose.io.arguments import check_kind
 from handpose.weights.folder import CONFIG_FILE, MODEL_FILE, Weights, file_sha256, read_config, read_folder
 from handpose.weights.hub import download_file, download_optional_file
 from handpose.weights.registry import WEIGHTS
 from handpose.weights.side_file import SIDES_FILE
 
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".tar", ".h5")
+_MAX_CHARS = 1024
 _REPO = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 
@@ -36,11 +38,15 @@ def find_weights(
         WeightsError: The weights do not exist, cannot be downloaded, or have another hash than expected.
     """
     text = str(name)
+    if revision is not None:
+        check_kind("revision", revision, str, "a branch, a tag or a commit")
     record = WEIGHTS.get(text)
     if record is not None and revision is None and file_sha256(record.built_in / MODEL_FILE) == record.sha256:
         return read_folder(record.built_in, record.name)
     if record is not None and revision is None and record.revision is None:
         raise WeightsError(f"{record.built_in}: the built-in weights are missing or damaged; reinstall handpose")
+    if record is None and len(text) > _MAX_CHARS:  # which no file system supports
+        raise WeightsError(f"{brief(text)}: no such weights; the text has {len(text)} characters")
     if record is None and Path(text).is_dir():
         return read_folder(Path(text), text)
     if record is None and Path(text).suffix.lower() in _PICKLES:

@@ -22,7 +22,7 @@ CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
 def test_torch_has_no_8_bit_network(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(HandPoseError, match="precision int8 requires backend onnxruntime or openvino: pip install"):
         HandPoseEstimator.from_pretrained("msra", backend="torch", precision="int8")
-    with pytest.raises(HandPoseError, match=r"precision must be float32, int8, got 'int4'"):
+    with pytest.raises(HandPoseError, match=r"precision must be float32 or int8, got 'int4'"):
         HandPoseEstimator.from_pretrained("msra", precision="int4")  # type: ignore[arg-type]
     monkeypatch.setattr(select, "_installed", lambda package: package == "onnxruntime")  # `onnx` is missing
     with pytest.raises(HandPoseError, match="precision int8 requires backend"):

@@ -62,7 +62,8 @@ def read_bytes(path: Path, name: str) -> bytes:
     except (OSError, ValueError):  # ValueError: the path contains a null character
         status = None
     if status is None or not stat.S_ISREG(status.st_mode):  # opening a pipe could block forever
-        problem = "is a folder" if path.is_dir() else "no such file"
+        is_folder = status is not None and stat.S_ISDIR(status.st_mode)
+        problem = "is a folder" if is_folder else "no such file"
         raise DepthReadError(f"{name}: {problem}; expected a depth image ({', '.join(SUFFIXES)})")
     _check_suffix(name, path.suffix.lower())
     if status.st_size > MAX_FILE_BYTES:
@@ -117,7 +118,10 @@ def to_depth(array: np.ndarray, unit: DepthUnit = "mm") -> np.ndarray:
     Raises:
         HandPoseError: `array` is not a two-dimensional array of numbers.
     """
-    array = np.asarray(np.ma.filled(array, 0))
+    try:
+        array = np.asarray(np.ma.filled(array, 0))
+    except ValueError:
+        raise HandPoseError(f"depth must be (H, W) numbers, got rows of different lengths: {brief(array)}") from None
     if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "uif" or array.dtype.itemsize == 1:
         raise HandPoseError(
             f"depth must be (H, W) numbers of 16 bits or more, got {_kind(array)}; " + _advice(array.shape)

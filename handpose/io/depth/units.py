@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from handpose.errors import HandPoseError
+from handpose.errors import HandPoseError, brief
 from handpose.io.warn import InputWarning, Note
 
 DepthUnit = Literal["mm", "m", "nyu", "ho3d"] | float
@@ -16,7 +16,7 @@ G*256 + B) or `ho3d` (0.125 mm, G*256 + R)."""
 Coding = Literal["nyu", "ho3d"]
 """A unit that is also a coding of the values in a color PNG."""
 
-_HO3D_MM = 0.12498664727900177  # as the authors of HO-3D state it
+_MILLIMETERS = {"mm": 1.0, "m": 1000.0, "nyu": 1.0, "ho3d": 0.12498664727900177}  # the last as its authors state it
 
 
 class DepthUnitWarning(InputWarning):
@@ -29,15 +29,11 @@ def millimeters_per_unit(unit: DepthUnit) -> float:
     Raises:
         HandPoseError: The unit is unknown or not between 1e-6 and 1e6 mm.
     """
-    if unit in ("mm", "nyu"):
-        return 1.0
-    if unit == "m":
-        return 1000.0
-    if unit == "ho3d":
-        return _HO3D_MM
+    if isinstance(unit, str) and unit in _MILLIMETERS:
+        return _MILLIMETERS[unit]
     if isinstance(unit, (int, float)) and not isinstance(unit, bool) and 1e-6 <= unit <= 1e6:
         return float(unit)
-    raise HandPoseError(f"unit must be mm, m, nyu, ho3d or a number of millimeters per stored unit, got {unit!r}")
+    raise HandPoseError(f"unit must be mm, m, nyu, ho3d or a number of millimeters per stored unit, got {brief(unit)}")
 
 
 def parse_unit(text: str) -> DepthUnit:
