@@ -67,9 +67,11 @@ def run_local(job: PredictJob, format: Format | None, draw: Path | None, html: P
     if stops:
         say(f"stopped after {state.done} of {state.total} inputs")
         raise typer.Exit(128 + stops[0])
-    if state.failed:
-        if not has_lines and (state.done > 1 or not counts["error"]):
-            say(f"{state.failed} of {state.done} inputs failed")
+    if state.failed and not has_lines and (state.done > 1 or not counts["error"]):
+        say(f"{state.failed} of {state.done} inputs failed")
+    if state.failed_before:
+        say(f"{job.output} also contains failed records of other inputs: {state.failed_before}")
+    if state.failed or state.failed_before:
         raise typer.Exit(1)
 
 

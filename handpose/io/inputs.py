@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import glob
+import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from handpose.errors import HandPoseError
+from handpose.errors import HandPoseError, brief
 from handpose.io.text import MAX_LABELS_BYTES, read_text
 from handpose.io.warn import warn
 
@@ -44,25 +46,66 @@ def natural_key(path: str | Path) -> list[list[tuple[int, str]]]:
 
 
 def expand_lists(inputs: Iterable[str], stdin: BinaryIO) -> Iterator[str]:
-    """Yield the inputs, with `@FILE` replaced by the lines of that file, and `-` by the lines of `stdin`.
+    """Yield the inputs, with `@FILE` replaced by the entries of that list, and `-` by those of a list on `stdin`.
 
-    Empty lines and those that start with `#` are skipped. A file whose name starts with `@` is not a list.
+    A list that contains a null character, as `find -print0` writes it, separates its entries by null characters, and
+    each entry is an input. Otherwise, each line is an input; spaces around it are removed, and empty lines and those
+    that start with `#` are skipped. A file whose name starts with `@` is not a list.
 
     Raises:
-        HandPoseError: A list cannot be read, or is empty.
+        HandPoseError: A list cannot be read, is empty, or is a file of records.
     """
     for text in inputs:
         if text == "-":
-            lines = stdin.read(MAX_LABELS_BYTES).decode(errors="surrogateescape")
+            name = "standard input"
+            content = stdin.read(MAX_LABELS_BYTES).decode(errors="surrogateescape")
         elif text.startswith("@") and not Path(text).exists():
-            lines = read_text(Path(text[1:]), MAX_LABELS_BYTES)
+            name = text[1:]
+            content = read_text(Path(name), MAX_LABELS_BYTES)
         else:
             yield text
             continue
-        listed = [line for line in map(str.strip, lines.splitlines()) if line and not line.startswith("#")]
+        listed = _entries(content)
         if not listed:
-            raise HandPoseError(f"{'standard input' if text == '-' else text[1:]}: the list of inputs is empty")
+            raise HandPoseError(f"{name}: the list of inputs is empty")
+        if _is_record(listed[0]):
+            raise HandPoseError(
+                f"{name}: is a file of records, not a list of inputs; their paths are in the field source, which "
+                "jq -r .source prints"
+            )
         yield from listed
+
+
+def _entries(content: str) -> list[str]:
+    if "\0" in content:
+        return [entry for entry in content.split("\0") if entry]
+    # Not `splitlines`, because names may contain the other characters that it splits at.
+    return [line for line in map(str.strip, content.split("\n")) if line and not line.startswith("#")]
+
+
+def _is_record(text: str) -> bool:
+    """Return whether an entry of a list is a JSON object."""
+    try:
+        return text.startswith("{") and isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def check_input(text: str) -> None:
+    """Check that an input is a path, of a file that may not exist.
+
+    Raises:
+        HandPoseError: It is empty, too long, or contains a null character; or its folder may not be opened.
+    """
+    if not text:
+        raise HandPoseError("an input is empty; expected a file, a folder or a glob")
+    try:
+        Path(text).stat()
+    except ValueError as error:
+        raise HandPoseError(f"{brief(text)}: is not a path ({error})") from None
+    except OSError as error:  # pathlib ignores the others, such as that of a file that does not exist
+        if error.errno in (errno.ENAMETOOLONG, errno.EACCES):
+            raise HandPoseError(f"{brief(text)}: cannot be read ({error.strerror})") from None
 
 
 def list_files(inputs: Iterable[str], suffixes: tuple[str, ...], *, recursive: bool = False) -> list[Path]:
@@ -76,15 +119,14 @@ def list_files(inputs: Iterable[str], suffixes: tuple[str, ...], *, recursive: b
         recursive: Include the subfolders of folders.
 
     Raises:
-        HandPoseError: A folder contains no such file, a glob matches no file, or an input is empty.
+        HandPoseError: A folder contains no such file, a glob matches no file, or an input is not a path.
 
     Warns:
         UserWarning: The subfolders of a folder contain such files, but are skipped.
     """
     files: dict[Path, None] = {}
     for text in inputs:
-        if not text:
-            raise HandPoseError("an input is empty; expected a file, a folder or a glob")
+        check_input(text)
         path = Path(text)
         if _is_folder(path):
             matches = _files_of(path, suffixes, recursive)

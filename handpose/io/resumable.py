@@ -21,6 +21,9 @@ from handpose.io.text import describe
 WORK_PER_SYNC = 20.0
 """Sync interval as a multiple of the sync time: 20 limits the cost to 5%."""
 
+_Identity = tuple[int | None, int | None]
+_NO_FILE: _Identity = None, None
+
 
 class GrowingFile:
     """A text file with one or more lines per frame, and a manifest of these frames next to it.
@@ -46,7 +49,7 @@ class GrowingFile:
             OSError: A file cannot be written.
         """
         self._path, self._manifest_path = path, path.with_name(f"{path.name}.manifest.jsonl")
-        self._frames: dict[str, tuple[int | None, int | None]] = {}
+        self._frames: dict[str, tuple[_Identity, str]] = {}
         self._entries: list[str] = []
         self._end = self.failed = 0
         # The same types as those read from the manifest: JSON converts tuples to lists.
@@ -77,18 +80,24 @@ class GrowingFile:
         if self._end == 0:
             self._end = _append(self._file, header, 0)
 
-    def contains(self, frame: Path) -> bool:
-        """Return whether the file contains the frame.
+    def status_of(self, frame: Path) -> str | None:
+        """Return the status of a frame, or None if the file does not contain it.
 
         Raises:
-            HandPoseError: The file contains it, but the image has changed since.
+            HandPoseError: The file contains it, but the image has changed since, or was deleted.
         """
-        key = _key(frame)
-        if key in self._frames and self._frames[key] != _identity(frame):
+        identity, status = self._frames.get(_key(frame), (None, None))
+        if identity is not None and identity != (now := _identity(frame)):
+            problem = "has changed since its result was written"
+            if now == _NO_FILE:
+                problem = "no longer exists"
+            elif now[0] == identity[0]:
+                problem += " (another modification time, the same size)"
             raise HandPoseError(
-                f"{frame}: has changed since its result was written to {self._path}; pass `force=True` to start over"
+                f"{frame}: {problem}, but {self._path} contains its result; leave this input out to keep the result, "
+                "use another output for it, or pass `force=True` to start over"
             )
-        return key in self._frames
+        return status
 
     def write(self, frame: Path, text: str, status: str) -> None:
         """Append the lines of a frame.
@@ -131,7 +140,7 @@ class GrowingFile:
         with self._manifest_path.open("rb") as file:
             entries, end = read_manifest(file, str(self._manifest_path), settings)
         for entry in entries:
-            self._frames[entry["file"]] = entry["size"], entry["mtime_ns"]
+            self._frames[entry["file"]] = (entry["size"], entry["mtime_ns"]), entry["status"]
             self.failed += entry["status"] == "error"
             self._end = entry["end"]
         if self._end > size:
@@ -212,10 +221,10 @@ def _key(frame: Path) -> str:
     return str(_folder(frame.parent) / frame.name)
 
 
-def _identity(frame: Path) -> tuple[int | None, int | None]:
-    """Return the size and the modification time of a file, or None for both if it does not exist."""
+def _identity(frame: Path) -> _Identity:
+    """Return the size and the modification time of a file, or `_NO_FILE`."""
     try:
         status = file_of(frame).stat()
     except OSError:
-        return None, None
+        return _NO_FILE
     return status.st_size, status.st_mtime_ns

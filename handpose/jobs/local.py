@@ -16,7 +16,7 @@ from handpose.io.atomic import write_atomically
 from handpose.io.choices import Format
 from handpose.io.depth.read import SUFFIXES, read_bytes
 from handpose.io.depth.stacks import count_frames, split_frames
-from handpose.io.inputs import file_of, frame_path, is_archive, list_files
+from handpose.io.inputs import check_input, file_of, frame_path, is_archive, list_files
 from handpose.io.outputs import refuse_existing
 from handpose.jobs.job import PredictJob
 from handpose.jobs.pipeline import FetchedFile, FileResult, predict_files
@@ -41,7 +41,8 @@ class LocalProgress(NamedTuple):
     Attributes:
         done: Files with a record, including those of the job that was resumed.
         total: Files of the job.
-        failed: Files whose record is an error.
+        failed: Files whose record is an error, including those of the job that was resumed.
+        failed_before: Failed files of other inputs in the output of the job that was resumed.
         records: Records of the last file, one per hand; empty before the first file.
         written: Its picture and its page.
     """
@@ -49,6 +50,7 @@ class LocalProgress(NamedTuple):
     done: int
     total: int
     failed: int
+    failed_before: int = 0
     records: Sequence[Record] = ()
     written: Sequence[Path] = ()
 
@@ -82,8 +84,10 @@ def predict_local(
     add_keypoints = keypoint_adder(job.keypoints, estimator.layout)
     settings = job.settings(estimator, format=format, draw=_text(draw), html=_text(html))
     with open_writer(format, output, settings, resume=job.resume) as writer:
-        remaining = [i for i, file in enumerate(files) if not writer.contains(file)]
-        progress = LocalProgress(len(files) - len(remaining), len(files), writer.failed)
+        statuses = [writer.status_of(file) for file in files]
+        remaining = [i for i, status in enumerate(statuses) if status is None]
+        failed = statuses.count("error")
+        progress = LocalProgress(len(files) - len(remaining), len(files), failed, writer.failed - failed)
         yield progress
         results = predict_files(
             estimator,
@@ -98,10 +102,11 @@ def predict_local(
             for result in results:
                 path = _path_of(result.path)
                 poses, written = _show(result, pictures.get(path), pages.get(path))
-                failed = FailedFrame.of(str(path), result.error, estimator.layout)
-                records: Sequence[Record] = [*map(add_keypoints, poses)] or [failed]
+                failure = FailedFrame.of(str(path), result.error, estimator.layout)
+                records: Sequence[Record] = [*map(add_keypoints, poses)] or [failure]
                 writer.write(path, records)
-                progress = LocalProgress(progress.done + 1, len(files), writer.failed, records, written)
+                failed += records[0].status == "error"
+                progress = progress._replace(done=progress.done + 1, failed=failed, records=records, written=written)
                 yield progress
 
 
@@ -115,7 +120,8 @@ def _local_inputs(job: PredictJob) -> list[Path | Recording]:
     for text in job.inputs:
         if "://" in text or is_archive(text):
             raise HandPoseError(f"{text}: URLs, archives and tables are only read with `engine=ray`")
-        is_bag = text != "" and is_recording(Path(text))  # which may be a folder
+        check_input(text)
+        is_bag = is_recording(Path(text))  # which may be a folder
         files = (
             [Path(text)] if is_bag and Path(text).exists() else list_files([text], SUFFIXES, recursive=job.recursive)
         )

@@ -30,11 +30,11 @@ class RecordWriter(Protocol):
 
     @property
     def failed(self) -> int:
-        """Number of `FailedFrame`s so far, including those of the resumed job."""
+        """Number of failed frames in the output so far, including those of other inputs in a resumed file."""
         ...
 
-    def contains(self, frame: Path) -> bool:
-        """Return whether the resumed job has already written the record of a frame."""
+    def status_of(self, frame: Path) -> str | None:
+        """Return the status of a frame in the resumed file, or None if it does not contain the frame."""
         ...
 
     def write(self, frame: Path, records: Sequence[Record]) -> None:
@@ -101,8 +101,8 @@ class _Counter:
     def __init__(self) -> None:
         self.failed = 0
 
-    def contains(self, frame: Path) -> bool:
-        return False
+    def status_of(self, frame: Path) -> str | None:
+        return None
 
     def write(self, frame: Path, records: Sequence[Record]) -> None:
         self.failed += records[0].status == "error"
@@ -138,8 +138,8 @@ class _GrowingWriter:
     def failed(self) -> int:
         return self._file.failed
 
-    def contains(self, frame: Path) -> bool:
-        return self._file.contains(frame)
+    def status_of(self, frame: Path) -> str | None:
+        return self._file.status_of(frame)
 
     def write(self, frame: Path, records: Sequence[Record]) -> None:
         self._file.write(frame, "".join(map(self._lines, records)), records[0].status)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import os
 import random
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from handpose import Camera
-from handpose.io.inputs import list_files, natural_key
+from handpose import Camera, HandPoseError
+from handpose.io.inputs import expand_lists, list_files, natural_key
 from handpose.live.sources.folder import frames
 
 NAMES = [f"frame_{number}.npy" for number in (1, 2, 3, 9, 10, 11, 12, 100)]
@@ -35,3 +38,35 @@ def test_a_folder_as_a_stream_has_the_same_order(folder: Path) -> None:
 def test_folders_come_before_names() -> None:
     paths = ["run_10/1.png", "run_2/10.png", "run_2/9.png", "run_2b/1.png", "a/b.png"]
     assert sorted(paths, key=natural_key) == ["a/b.png", "run_2/9.png", "run_2/10.png", "run_2b/1.png", "run_10/1.png"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="file names contain no line breaks there")
+def test_a_list_of_find_with_null_characters_contains_any_name(tmp_path: Path) -> None:
+    (tmp_path / "frames").mkdir()
+    names = {"a\nb.png", " c.png ", "#d.png", "e.png", os.fsdecode(b"\xff.png")}
+    for name in names:
+        (tmp_path / "frames" / name).touch()
+    listed = subprocess.run(["find", ".", "-name", "*.png*", "-print0"], cwd=tmp_path, capture_output=True, check=True)
+    assert {Path(entry).name for entry in expand_lists(["-"], io.BytesIO(listed.stdout))} == names
+    (tmp_path / "list").write_bytes(b"#d.png\0a\nb.png\0")
+    assert [*expand_lists([f"@{tmp_path / 'list'}"], io.BytesIO())] == ["#d.png", "a\nb.png"]
+
+
+def test_a_list_of_lines_is_split_only_at_line_breaks() -> None:
+    lines = "  # comment\r\n\r\n  a b.png \r\nc\u2028d\x0be.png\n".encode()
+    assert [*expand_lists(["x", "-"], io.BytesIO(lines))] == ["x", "a b.png", "c\u2028d\x0be.png"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b'{"source": "a.png", "xyz_mm": [[1.0, 2.0, 3.0]]}\n' * 2, "standard input: is a file of records"),
+        (b"\0\0", "standard input: the list of inputs is empty"),
+        (b"x" * 3000, "cannot be read (File name too long)"),
+    ],
+)
+def test_text_that_is_no_path_is_one_short_line(text: bytes, message: str) -> None:
+    with pytest.raises(HandPoseError) as error:
+        list_files(expand_lists(["-"], io.BytesIO(text)), (".png",))
+    assert message in str(error.value)
+    assert len(str(error.value)) < 250

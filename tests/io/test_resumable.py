@@ -36,7 +36,7 @@ def grow(path: Path, frames: list[Path], *, resume: bool = True, settings: objec
     file = GrowingFile(path, "head\n", settings, resume=resume)
     try:
         for i, frame in enumerate(frames):
-            if not file.contains(frame):
+            if file.status_of(frame) is None:
                 file.write(frame, LINES[i], "error" if i == 0 else "ok")
     finally:
         file.close()
@@ -105,9 +105,13 @@ def test_a_job_is_not_resumed_after_changes(tmp_path: Path, frames: list[Path]) 
     with contextlib.closing(GrowingFile(out, "", SETTINGS, resume=True)):
         assert_rejected("another process is writing")
     frames[2].write_text("another depth")
-    assert_rejected("has changed since its result was written")
+    assert_rejected("2.png: has changed since its result was written, .*; leave this input out")
+    os.utime(frames[1], (1, 1))
+    assert_rejected("1.png: has changed .* written .another modification time, the same size., but .*; leave this")
+    frames[1].unlink()
     frames[2].unlink()
-    assert_rejected("has changed since")
+    assert_rejected("1.png: no longer exists, but .* contains its result; leave this input out")
+    grow(out, [frames[0], frames[3]])
     out.write_text("short")
     assert_rejected("has 5 bytes, but its manifest records")
     (tmp_path / "out.manifest.jsonl").write_text("[]\n")

@@ -120,6 +120,10 @@ def test_jobs_that_cannot_be_resumed_are_one_line(small_model: Path, tmp_path: P
     assert before.startswith(out.read_bytes())
     assert predict(*command, "--resume").exit_code == 1
     assert out.read_bytes() == before
+    others = make_frames(tmp_path / "others", 2)
+    resumed = predict(tmp_path / "others", *command[1:], "--resume")
+    assert (resumed.exit_code, len(others)) == (1, 2)
+    assert resumed.stderr == f"{out} also contains failed records of other inputs: 1\n"
 
 
 @pytest.mark.parametrize("form", ["json", "npz", "uvd"])
