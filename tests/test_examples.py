@@ -35,6 +35,7 @@ def test_a_stream(tmp_path: Path) -> None:
     assert ids == {"0"}  # one hand, and it stays the same
 
 
+@pytest.mark.filterwarnings("ignore:Consider using IPython.display.IFrame:UserWarning")
 def test_the_notebook_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("IPython")
     notebook = json.loads((EXAMPLES / "hand_pose.ipynb").read_text())

@@ -16,22 +16,22 @@ from handpose.errors import HandPoseError
 from handpose.network.model import JGRP2O
 from handpose.training.config import TrainingConfig
 from handpose.weights.folder import read_folder
-from tests.helpers.training import MODEL, Balls, ignore
+from tests.helpers.training import SMALL, Balls, ignore
 
 
 def tuning(steps: int, *, validation: Balls | None = None, forgets: bool = False, every: int = 10) -> TuningTask:
     """A task on balls. Its synthetic crops may agree exactly with the network at the start."""
     config = TrainingConfig(
-        steps, batch=8, optimizer="adam", learning_rate=3e-3, average=0.0, validate_every=every, precision="float32"
+        steps, batch=8, optimizer="adam", learning_rate=0.01, average=0.0, validate_every=every, precision="float32"
     )
     torch.manual_seed(0)
-    start = JGRP2O(MODEL).eval()
+    start = JGRP2O(SMALL).eval()
     patches, truth = Balls(3).batch(16)
     if forgets:
         with torch.no_grad():
             truth = start(patches)[0]
     held_out = (validation or Balls(2)).batch(32)
-    return TuningTask(MODEL, config, Balls(1), held_out, start=start.state_dict(), synthetic=(patches, truth))
+    return TuningTask(SMALL, config, Balls(1), held_out, start=start.state_dict(), synthetic=(patches, truth))
 
 
 class Shifted(Balls):
@@ -41,7 +41,7 @@ class Shifted(Balls):
         patches, _ = super().batch(count)
         torch.manual_seed(0)
         with torch.no_grad():
-            return patches, JGRP2O(MODEL).eval()(patches)[0]
+            return patches, JGRP2O(SMALL).eval()(patches)[0]
 
 
 class Planted(TuningTask):

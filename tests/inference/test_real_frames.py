@@ -35,6 +35,7 @@ def test_joints_lie_in_the_hand_and_fingertips_match_their_labels() -> None:
     assert np.max(errors) < 15.0
 
 
+@pytest.mark.filterwarnings("ignore:may be a (left|right) hand:handpose.io.warn.InputWarning")
 @pytest.mark.parametrize("hand", ["right", "auto"])
 @pytest.mark.parametrize("name", ["open", "pinch", "down"])
 def test_a_face_is_no_second_hand(name: str, hand: str) -> None:

@@ -176,6 +176,7 @@ def test_the_viewer_requires_a_display(run: Run, monkeypatch: pytest.MonkeyPatch
     assert "Rerun requires a display, but none is available" in err
 
 
+@pytest.mark.filterwarnings("ignore:RRD file has no footer")  # as the viewer of Rerun writes it
 def test_view_writes_a_file_or_sends_to_a_viewer_that_is_running(tmp_path: Path, run: Run) -> None:
     chunk = pytest.importorskip("rerun.chunk")
     code, out, _ = run("live", STREAM, "--frames", 2, "--view", tmp_path / "a.rrd")

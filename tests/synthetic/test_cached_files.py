@@ -127,20 +127,20 @@ def pose_bank(hand, count, seed):
 poses.pose_bank = pose_bank
 ready = Path(sys.argv[1] + sys.argv[2])
 ready.touch()
-while len(list(ready.parent.glob("log?"))) < 3:
+while len(list(ready.parent.glob("log?"))) < 2:
     time.sleep(0.01)
 print(float(poses.cached_pose_bank(None, 50).double().sum()))
 """
 
 
-def test_only_one_of_several_processes_generates_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_one_of_two_processes_generates_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HANDPOSE_CACHE", str(tmp_path / "cache"))
     processes = [
         subprocess.Popen([sys.executable, "-c", MANY, tmp_path / "log", str(i)], stdout=subprocess.PIPE, text=True)
-        for i in range(3)
+        for i in range(2)
     ]
     outputs = {process.communicate(timeout=120)[0] for process in processes}
-    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert [process.returncode for process in processes] == [0, 0]
     assert len(outputs) == 1
     assert (tmp_path / "log").read_text() == "made\n"
 

@@ -205,6 +205,7 @@ def test_a_predictor_returns_the_records_of_the_estimator() -> None:
     }
 
 
+@pytest.mark.filterwarnings("ignore:.*nothing at the given hand center:handpose.io.warn.InputWarning")
 def test_a_given_center_is_used(camera: Camera) -> None:
     (row,) = HandPosePredictor(query=Query(camera=CAMERA, center=[1, 2, 400]), backend="torch")(
         {"path": ["a.npy"], "bytes": [npy(np.full((48, 64), 400, np.uint16))]}
