@@ -19,7 +19,7 @@ from handpose.inference.estimator import HandPoseEstimator, check_estimator
 from handpose.inference.query import Query
 from handpose.io.arguments import check_count, check_kind
 from handpose.io.depth.read import SUFFIXES, decode_depth, read_depth
-from handpose.io.depth.units import DepthUnit, warn_about_unit
+from handpose.io.depth.units import DepthUnit, unit_of, warn_about_unit
 from handpose.io.inputs import list_files
 from handpose.io.warn import Note, collect_warnings, kind
 from handpose.recordings.recording import StoredFrame
@@ -198,7 +198,7 @@ class _Steps:
                 if isinstance(path, StoredFrame):
                     depth, camera, time, unit, _ = path.decode()
                     warn_about_unit(depth, unit, str(path), integers=True)
-                    query = replace(query, camera=camera)
+                    query = replace(query, camera=camera, unit=unit_of(unit))
                 else:
                     depth = read_depth(path, query.unit) if isinstance(path, Path) else _decode(path, query.unit)
             with collect_warnings(warnings):

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.inference.tracker import HandTracker, TrackedHand
-from handpose.io.depth.units import DepthUnit
+from handpose.io.depth.units import DepthUnit, unit_of
 from handpose.io.warn import warn_skipped
 from handpose.live.pacing import Arrival, all_frames, in_real_time, newest_frame
 from handpose.live.sources.catalog import is_camera, open_source
@@ -105,7 +105,8 @@ def run_session(
             except HandPoseError as error:
                 warn_skipped(f"frame at {frame.time:g} s", error)
                 continue
-            hands = [replace(hand, pose=replace(hand.pose, source=frame.source)) for hand in hands]
+            unit = unit_of(frame.unit)
+            hands = [replace(hand, pose=replace(hand.pose, source=frame.source, depth_unit=unit)) for hand in hands]
             yield SessionFrame(arrival, hands)
             for viewer in viewers:
                 viewer.show(frame, hands)

@@ -51,6 +51,7 @@ def test_realsense_recordings_and_pngs_of_the_same_frames_have_the_same_joints(t
         assert code == 0
         assert [record["source"] for record in records] == [f"{path}#{number}" for number in range(3)]
         assert [record["time_s"] for record in records] == pytest.approx(TIMES, abs=1e-6)
+        assert [record["unit"] for record in records] == [record["unit"] for record in expected] == [0.125] * 3
         assert [record["camera"] for record in records] == [record["camera"] for record in expected]
         assert np.abs(joints(records) - joints(expected)).max() < 0.01
 

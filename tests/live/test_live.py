@@ -69,6 +69,7 @@ def test_a_bad_frame_is_skipped_and_a_repeated_warning_is_printed_once(tmp_path:
     camera = "210,210,111.5,85.5,224,172"
     code, out, err = run("live", tmp_path, "-c", camera, "--unit", 1 / 16)
     assert (code, [one["time_s"] for one in records(out)]) == (1, [0.0, 1 / 30, 3 / 30])
+    assert {one["unit"] for one in records(out)} == {1 / 16}  # that of the files; the joints are in mm
     assert [line.split(": ")[:2] for line in err.splitlines()[:-1]] == [
         ["warning", f"skipped {tmp_path / '2.png'}"],
     ]
@@ -123,7 +124,6 @@ def test_without_a_camera_nothing_is_written(tmp_path: Path, run: Run, monkeypat
     ("arguments", "message"),
     [
         (["kinect"], "no such source; expected realsense, orbbec, synthetic, a folder, or a recording"),
-        ([EXAMPLES], "pass it with --camera"),
         ([STREAM, "--record", STREAM, "--force"], "is the source"),
         ([STREAM, "-o", EXAMPLES / "camera.json"], "pass --force to overwrite"),
         ([STREAM, "-o", "no/such/file"], "cannot be written"),

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from handpose import Camera, HandPoseError, SkippedFrameWarning
+from handpose import AssumedCameraWarning, Camera, HandPoseError, SkippedFrameWarning
 from handpose.errors import SourceLostError
 from handpose.live.pacing import all_frames, in_real_time, newest_frame
 from handpose.live.sources.catalog import open_source
@@ -149,12 +149,18 @@ def test_a_folder_is_sorted_by_the_numbers_in_its_names(tmp_path: Path) -> None:
     assert {(frame.camera, frame.unit) for frame in frames} == {(camera, 0.125)}
 
 
+def test_the_camera_of_a_folder_is_assumed_with_a_warning_as_in_single_images(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((48, 64), 400, np.uint16))
+    with pytest.warns(AssumedCameraWarning, match="a field of view of 67 degrees for this 64 x 48 image"):
+        (frame,) = open_source(str(tmp_path))
+    assert 2 * np.degrees(np.arctan(32 / frame.camera.fx)) == pytest.approx(67)
+    assert (frame.camera.cx, frame.camera.cy, frame.camera.width, frame.camera.height) == (31.5, 23.5, 64, 48)
+
+
 def test_invalid_sources_are_rejected(tmp_path: Path) -> None:
     camera = Camera.parse("msra")
     with pytest.raises(HandPoseError, match=r"kinect: no such source; expected realsense, orbbec, synthetic"):
         open_source("kinect")
-    with pytest.raises(HandPoseError, match=r"pass it with `camera="):
-        open_source(str(tmp_path))
     with pytest.raises(HandPoseError, match="no depth files"):
         next(open_source(str(tmp_path), camera=camera))
     (tmp_path / "a.png").write_bytes(b"x")

@@ -36,6 +36,11 @@ def millimeters_per_unit(unit: DepthUnit) -> float:
     raise HandPoseError(f"unit must be mm, m, nyu, ho3d or a number of millimeters per stored unit, got {brief(unit)}")
 
 
+def unit_of(millimeters: float) -> DepthUnit:
+    """Return the unit of this length in mm by its name, if it has one."""
+    return {1.0: "mm", 1000.0: "m"}.get(millimeters, millimeters)  # type: ignore[return-value] # they are units
+
+
 def parse_unit(text: str) -> DepthUnit:
     """Parse `mm`, `m`, `nyu`, `ho3d` or a number of millimeters per stored unit.
 

@@ -51,7 +51,7 @@ def open_source(
     Args:
         name: `realsense` or `orbbec`, optionally followed by `:` and the serial number of the camera; `synthetic`; a
             folder of depth files; or a recording.
-        camera: Intrinsics of a folder's images, or instead of those of a recording.
+        camera: Intrinsics of a folder's images, which are assumed without it, or instead of those of a recording.
         unit: Unit of the depth values of a folder, or of a ROS bag that does not contain the unit.
         fps: Frames per second of a camera, a folder or the synthetic hand; 30 by default.
         topic: Topic of the depth images, if a ROS bag contains several.
@@ -59,8 +59,8 @@ def open_source(
             `orbbec`.
 
     Raises:
-        HandPoseError: There is no such source, a folder was passed without a camera, or an argument does not apply to
-            the source. Errors of the source itself are raised when the first frame is requested.
+        HandPoseError: There is no such source, or an argument does not apply to the source. Errors of the source itself
+            are raised when the first frame is requested.
     """
     if is_camera(name):
         kind, _, serial = name.partition(":")
@@ -76,8 +76,6 @@ def open_source(
         return _named(name, frames(fps=fps or _DEFAULT_FPS))
     path = Path(name)
     if path.is_dir() and not is_recording(path):
-        if camera is None:
-            raise HandPoseError(f"{path}: the frames of a folder need a camera; pass it with `camera=...`")
         _check_unused(name, None, "mm", topic)
         return folder_frames(path, camera, unit=unit, fps=fps or _DEFAULT_FPS)
     if path.exists():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from handpose.errors import DepthReadError, HandPoseError
 from handpose.geometry.camera import Camera
+from handpose.inference.query import Query
 from handpose.io.depth.read import SUFFIXES, decode_depth, read_bytes
 from handpose.io.depth.stacks import EncodedFrame, split_frames
 from handpose.io.depth.units import DepthUnit, millimeters_per_unit
@@ -15,12 +16,12 @@ from handpose.io.warn import warn_skipped
 from handpose.recordings.frame import DepthFrame, Source
 
 
-def frames(folder: str | Path, camera: Camera, *, unit: DepthUnit = "mm", fps: float = 30.0) -> Source:
+def frames(folder: str | Path, camera: Camera | None = None, *, unit: DepthUnit = "mm", fps: float = 30.0) -> Source:
     """Yield the depth files of a folder, sorted by name, with numbers in names compared by value.
 
     Args:
         folder: Folder of depth files.
-        camera: Intrinsics of the images.
+        camera: Intrinsics of the images; None assumes a field of view.
         unit: Unit of the stored depth values.
         fps: Frames per second at which the images were taken.
 
@@ -28,6 +29,7 @@ def frames(folder: str | Path, camera: Camera, *, unit: DepthUnit = "mm", fps: f
         HandPoseError: The folder contains no depth files.
 
     Warns:
+        AssumedCameraWarning: No camera was given.
         SkippedFrameWarning: A file cannot be read, or its size does not fit the camera.
     """
     files = sorted((file for file in Path(folder).iterdir() if file.suffix.lower() in SUFFIXES), key=natural_key)
@@ -38,11 +40,14 @@ def frames(folder: str | Path, camera: Camera, *, unit: DepthUnit = "mm", fps: f
             if reason:
                 raise DepthReadError(reason)
             depth = decode_depth(data, name, unit)
-            fitted = camera.for_image(depth.shape[1], depth.shape[0])
+            if camera is None:
+                camera_of_frame = Query().camera_for(depth)
+            else:
+                fitted = camera.for_image(depth.shape[1], depth.shape[0])
+                camera_of_frame = fitted if camera.width else camera
         except HandPoseError as error:
             warn_skipped(name, error)
             continue
-        camera_of_frame = fitted if camera.width else camera
         yield DepthFrame(depth, camera_of_frame, number / fps, millimeters_per_unit(unit), name)
 
 
