@@ -16,8 +16,23 @@ from handpose.adaptation.task import CALIBRATION_IMAGES, HELD_OUT, tuning_config
 from handpose.adaptation.tuning import tune
 from handpose.datasets.dataset import HandDataset
 from handpose.datasets.records import RecordDataset
+from handpose.errors import HandPoseError
 from handpose.evaluation.calibrate import calibrate
 from handpose.weights.folder import Weights, write_folder
+
+
+def check_joints(start: Weights, dataset: HandDataset) -> None:
+    """Check that weights predict the joints of a data set.
+
+    Raises:
+        HandPoseError: They predict others, so that there is no error before the training to compare with.
+    """
+    if start.config.layout != dataset.layout.name:
+        raise HandPoseError(
+            f"{start.name} predicts {start.config.layout} joints, but {dataset.origin} has {dataset.layout.name} "
+            f"joints; start from {dataset.layout.name} weights, or use handpose train with --start, which accepts "
+            "weights of any layout"
+        )
 
 
 def finetune(
@@ -48,6 +63,7 @@ def finetune(
             settings.
     """
     run = Path(run)
+    check_joints(start, dataset)
     labels = dataset.uvz if isinstance(dataset, RecordDataset) else dataset.xyz
     claim(run, {"start": start.sha256, "frames": len(dataset), "labels": digest(*dataset.files, labels.tobytes())})
     training, held_out = dataset.hold_out(HELD_OUT)

@@ -46,12 +46,13 @@ def finetune(
     measure the result. Half of the training crops are synthetic, which keeps the model from getting worse on other
     cameras. Requires the extra `train` on first use. The same command resumes an interrupted training.
     """
-    from handpose.adaptation.finetune import finetune
+    from handpose.adaptation.finetune import check_joints, finetune
     from handpose.datasets.records import RecordDataset
     from handpose.weights.resolve import find_weights
 
     dataset = open_data(data, root, "train", centers, None, test_share=test_share)
     weights = find_weights(start or dataset.layout.name)
+    check_joints(weights, dataset)
     with activities():
         if isinstance(dataset, RecordDataset):
             dataset = prepare_records(dataset, weights.model_file.parent, unchecked=unchecked)

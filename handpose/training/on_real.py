@@ -16,6 +16,7 @@ from handpose.network.config import JGRP2OConfig
 from handpose.training.config import TrainingConfig
 from handpose.training.pose_task import PoseTask
 from handpose.training.real_crops import DatasetCrops
+from handpose.training.transfer import initial_state
 from handpose.weights.folder import Weights
 
 _MAX_VALIDATION = 500
@@ -41,18 +42,14 @@ def dataset_task(
         device: Device of the network and of the crops.
         held_out: Frames for validation, of which at most 500 are used; see `HandDataset.hold_out`.
         workers: Number of processes that load images; 0 loads them in this process.
-        start: Initial weights, of the same joint layout.
+        start: Initial weights, of any joint layout.
 
     Raises:
-        HandPoseError: No frame is usable, or `start` has another joint layout.
+        HandPoseError: No frame is usable.
     """
-    if start is not None and start.config.layout != network.layout:
-        raise HandPoseError(
-            f"{start.name} predicts {start.config.layout} joints, but {dataset.name} requires {network.layout} joints"
-        )
     validation = None if held_out is None else _validation_crops(held_out, network.uv_scale, device, workers)
     source = DatasetCrops(dataset, uv_scale=network.uv_scale, seed=config.seed, workers=workers, device=device)
-    state = None if start is None else start.load().state_dict()
+    state = None if start is None else initial_state(start, network.layout)
     try:
         yield PoseTask(network, config, source, validation, device, state, seek=source.seek)
     finally:

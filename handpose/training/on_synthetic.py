@@ -11,7 +11,7 @@ from handpose.synthetic.hands import TRAINING_SCENES, SceneRange, SyntheticHands
 from handpose.synthetic.poses import cached_pose_bank, cached_training_poses
 from handpose.training.config import TrainingConfig
 from handpose.training.pose_task import PoseTask
-from handpose.training.transfer import adapt_joints, nearest_joints
+from handpose.training.transfer import initial_state
 from handpose.weights.folder import Weights
 
 _VALIDATION_POSES = 1000
@@ -53,7 +53,5 @@ def synthetic_task(
 
     training = crops(cached_training_poses(on_cpu), TRAINING_SCENES)
     validation = crops(cached_pose_bank(on_cpu)[:_VALIDATION_POSES], SceneRange())
-    state = None
-    if start is not None:
-        state = adapt_joints(start.load().state_dict(), nearest_joints(hand, start.config, network))
+    state = None if start is None else initial_state(start, network.layout)
     return PoseTask(network, config, training, validation.batch(validation_crops), device, state)

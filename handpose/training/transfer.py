@@ -5,9 +5,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from handpose.network.config import JGRP2OConfig
-from handpose.synthetic.annotation import joint_weights
-from handpose.synthetic.hand_model import HandModel
+from handpose.weights.folder import Weights
+
+NEAREST_JOINTS: dict[tuple[str, str], tuple[int, ...]] = {
+    ("icvl", "nyu"): (15, 14, 12, 11, 9, 8, 6, 5, 3, 3, 2, 0, 1, 0),
+    ("icvl", "msra"): (0, 4, 5, 5, 6, 7, 8, 8, 9, 10, 11, 12, 12, 13, 14, 14, 15, 1, 1, 3, 3),
+    ("nyu", "icvl"): (13, 10, 10, 9, 7, 7, 6, 5, 5, 4, 1, 3, 2, 1, 1, 0),
+    ("nyu", "msra"): (11, 13, 7, 7, 6, 13, 5, 4, 4, 13, 3, 3, 2, 13, 1, 0, 0, 10, 10, 9, 8),
+    ("msra", "icvl"): (17, 17, 19, 19, 1, 3, 4, 5, 7, 8, 9, 10, 11, 13, 14, 16),
+    ("msra", "nyu"): (16, 14, 12, 10, 8, 6, 4, 2, 20, 19, 18, 0, 0, 5),
+}
+"""Index of the nearest joint of the first layout for each joint of the second one, on the mean hand model at rest."""
+
+
+def initial_state(start: Weights, layout: str) -> dict[str, Tensor]:
+    """Return the tensors that initialize a network: those of `start`, adapted to the joints of `layout`."""
+    state = start.load().state_dict()
+    if start.config.layout == layout:
+        return state
+    return adapt_joints(state, torch.tensor(NEAREST_JOINTS[start.config.layout, layout]))
 
 
 def adapt_joints(state: dict[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
@@ -30,10 +46,3 @@ def adapt_joints(state: dict[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
             shares = 1.0 / torch.bincount(rows, minlength=joints)[rows].to(tensor)
             adapted[name] = tensor[:, blocks] * shares.repeat(3)[:, None, None]
     return adapted
-
-
-def nearest_joints(hand: HandModel, old: JGRP2OConfig, new: JGRP2OConfig) -> Tensor:
-    """Return, for every joint of a layout, the nearest joint of the old one on the mean hand at rest: (J,) int64."""
-    landmarks = hand.mean[hand.vertices :]
-    joints, old_joints = (joint_weights(config.joint_layout).to(landmarks) @ landmarks for config in (new, old))
-    return torch.cdist(joints, old_joints).argmin(dim=1).cpu()

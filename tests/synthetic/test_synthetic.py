@@ -14,6 +14,7 @@ from handpose.synthetic.hand_model import HandModel
 from handpose.synthetic.render import rasterize
 from handpose.synthetic.sensor import simulate_sensor
 from handpose.synthetic.skeleton import BONES, FINGER_NAMES, LANDMARKS, PARENTS
+from handpose.training.transfer import NEAREST_JOINTS
 
 
 def ball_mesh(steps: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -162,6 +163,17 @@ class TestHand:
         ratio -= ratio.mean()
         assert ratio.abs().max() < each
         assert ratio.abs().mean() < together
+
+    @pytest.mark.parametrize("layouts", NEAREST_JOINTS)
+    def test_the_nearest_joints_of_other_layouts_are_those_of_the_mean_hand(
+        self, hand: HandModel, layouts: tuple[str, str]
+    ) -> None:
+        """The mean of the few shapes here is not exactly the hand that the table was computed with."""
+        landmarks = hand.mean[hand.vertices :]
+        old, new = (joint_weights(LAYOUTS[name]).to(landmarks) @ landmarks for name in layouts)
+        distances = torch.cdist(new, old)
+        chosen = distances.gather(1, torch.tensor(NEAREST_JOINTS[layouts])[:, None])[:, 0]
+        assert (chosen <= distances.amin(dim=1) + 1.0).all()  # mm
 
     def test_contacts_are_resolved(self, hand: HandModel) -> None:
         from handpose.synthetic.contacts import draw_pinches, resolve_contacts

@@ -6,10 +6,12 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from handpose.cli.main import app
@@ -21,6 +23,7 @@ from handpose.evaluation.metrics import Evaluation
 from handpose.evaluation.on_real import predict_dataset
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.network.config import JGRP2OConfig
+from handpose.runtimes.crops import synthetic_crops
 from handpose.training.checkpoint import load_state
 from handpose.training.config import TrainingConfig
 from handpose.training.log import last_row
@@ -222,17 +225,27 @@ def test_frames_without_an_image_are_reported(tmp_path: Path) -> None:
     )
 
 
-def test_weights_of_another_layout_are_rejected(tmp_path: Path) -> None:
+def test_weights_of_another_layout_start_a_training_on_a_data_set(tmp_path: Path) -> None:
+    """Before the first step, the network predicts the other layout's joints; random weights are over 70 mm off."""
     write_nyu(tmp_path, 4, "train")
     dataset = open_dataset("nyu", tmp_path, "train", centers="truth")
-    config = TrainingConfig(1, batch=2)
-    with (
-        pytest.raises(HandPoseError, match="msra predicts msra joints, but nyu requires nyu joints"),
-        dataset_task(JGRP2OConfig("nyu"), config, dataset, start=find_weights("msra")),
-    ):
-        pass
+    network = JGRP2OConfig("nyu")
+    patches, truth = (torch.from_numpy(part[:16]) for part in synthetic_crops(network))
+    with dataset_task(network, TrainingConfig(1, batch=2), dataset, start=find_weights("msra")) as task:
+        start = replace(task, validation=(patches, truth))
+        assert start.validate(start.build().eval())["mean_mm"] < 20.0
     with pytest.raises(HandPoseError, match="use a model with layout nyu"):
         predict_dataset(HandPoseEstimator.from_pretrained("msra", device="cpu"), dataset)
+
+
+def test_weights_of_another_layout_are_not_fine_tuned(tmp_path: Path) -> None:
+    write_nyu(tmp_path, 4, "train")
+    code, _, said = run("finetune", tmp_path / "run", "--data", "nyu", "--root", tmp_path, "--centers", "truth",
+                        "--start", "msra")  # fmt: skip
+    assert code == 2
+    assert "msra predicts msra joints, but" in said
+    assert "handpose train with --start" in said
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
