@@ -43,6 +43,17 @@ def test_python_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert not said, "".join(said)
 
 
+def test_the_table_of_extras_is_complete() -> None:
+    tomllib = pytest.importorskip("tomllib")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    rows = re.findall(r"^\| (`.*?) \| (.*?) \|", (ROOT / "docs" / "install.md").read_text(), re.M)
+    documented = {name: installs for names, installs in rows for name in re.findall(r"`(\w+)`", names)}
+    assert documented.keys() >= extras.keys()
+    assert {name for name in documented if name.islower()} == extras.keys()  # the others are environment variables
+    (included,) = (re.findall(r"\w+", each)[1:] for each in extras["dev"] if each.startswith("handpose["))
+    assert {"dev", *re.findall(r"`(\w+)`", documented["dev"])} == extras.keys() - set(included)
+
+
 def test_the_five_minutes_are_tested() -> None:
     assert sum(">>> " in block for block in fences(ROOT / "docs" / "start.md", "python")) >= 2
 

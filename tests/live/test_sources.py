@@ -10,8 +10,10 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+import typer
 
 from handpose import AssumedCameraWarning, Camera, HandPoseError, SkippedFrameWarning
+from handpose.cli.cameras import cameras
 from handpose.errors import SourceLostError
 from handpose.live.pacing import all_frames, in_real_time, newest_frame
 from handpose.live.sources.catalog import open_source
@@ -127,6 +129,18 @@ def test_errors_state_what_to_install_or_connect(
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(HandPoseError, match=f"pip install {package}$"):
         next(open_source(name))
+
+
+def test_a_search_for_cameras_without_their_packages_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyorbbecsdk", None)
+    monkeypatch.setitem(sys.modules, "pyrealsense2", None)
+    with pytest.raises(HandPoseError, match=r"could not search for cameras: .* pyrealsense2; .* pyorbbecsdk2$"):
+        cameras()
+    empty = SimpleNamespace(query_devices=lambda: SimpleNamespace(get_count=lambda: 0))
+    monkeypatch.setitem(sys.modules, "pyorbbecsdk", SimpleNamespace(Context=lambda: empty))
+    with pytest.raises(typer.Exit) as nothing_found:
+        cameras()
+    assert nothing_found.value.exit_code == 1
 
 
 def test_output_of_a_package_on_import_does_not_reach_stdout(
