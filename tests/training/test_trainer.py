@@ -233,6 +233,23 @@ def test_muon_trains_hidden_kernels_and_adam_all_other_parameters(tmp_path: Path
         assert torch.linalg.matrix_norm(step - scale * orthogonalize(matrix)) < 0.2 * torch.linalg.matrix_norm(step)
 
 
+def test_statistics_of_averaged_weights_are_those_of_new_crops(tmp_path: Path) -> None:
+    own = task(dataclasses.replace(config(2), precision="float32"), model=SMALL)
+    train(tmp_path, own, ignore)
+    network = own.build()
+    network.load_state_dict(load_part(tmp_path, "model"))
+    words = np.random.SeedSequence((own.config.seed, 0, 2**32 - 1)).generate_state(2)
+    own.generator.manual_seed(int(words[0]) << 31 ^ int(words[1]))
+    inputs: list[torch.Tensor] = []
+    network.stem.bn.register_forward_pre_hook(lambda _, given: inputs.append(given[0].transpose(0, 1).flatten(1)))
+    with torch.no_grad():
+        for _ in range(2):
+            network.eval()(own.batch(16)[0])
+    values = torch.stack(inputs)
+    assert torch.allclose(network.stem.bn.running_mean, values.mean(dim=(0, 2)), rtol=1e-4, atol=1e-6)
+    assert torch.allclose(network.stem.bn.running_var, values.var(dim=2).mean(dim=0), rtol=1e-3)
+
+
 def test_frozen_statistics_are_those_of_the_initial_weights(tmp_path: Path) -> None:
     """The loss of the first step is that of the network in inference mode, and the statistics never change."""
     torch.manual_seed(3)
