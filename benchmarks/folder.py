@@ -37,10 +37,13 @@ def main() -> None:
         ways: dict[str, Callable[[list[Path]], Iterable[object]]] = {
             "read, all threads": lambda files: pool.map(read_depth, files),
             "read and crop, all threads": lambda files: pool.map(
-                lambda file: estimator.find(read_depth(file), Query(camera=camera)), files
+                lambda file: estimator.find(read_depth(file), Query(camera=camera, hand="right")), files
             ),
-            "file by file": lambda files: (estimator.predict(file, camera=camera) for file in files),
+            "file by file": lambda files: (estimator.predict(file, camera=camera, hand="right") for file in files),
             "predict_files": lambda files: predict_files(
+                estimator, files, Query(camera=camera, hand="right"), batch_size=arguments.batch
+            ),
+            "predict_files, sides predicted": lambda files: predict_files(
                 estimator, files, Query(camera=camera), batch_size=arguments.batch
             ),
         }

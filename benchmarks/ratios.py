@@ -43,19 +43,20 @@ def main() -> None:
         HandPoseEstimator.from_pretrained(options.model, backend=options.backend, precision=precision, device="cpu")
         for precision in ("float32", "int8")
     )
-    crop = floating.find(depth, Query(camera)).crops[0]
+    crop = floating.find(depth, Query(camera, hand="right")).crops[0]
     patch = np.ascontiguousarray(crop.patch[None, None])
     # The base of each ratio precedes the cases that are compared with it.
     groups: dict[str, dict[str, Callable[[], object]]] = {
         "one image": {
             "network": lambda: floating.predict_patches(patch),
             "localize": lambda: floating.localize_hands(depth, camera),
-            "array to `HandPose`": lambda: floating.predict(depth, camera=camera),
+            "array to `HandPose`": lambda: floating.predict(depth, camera=camera, hand="right"),
+            "array to `HandPose`, side predicted": lambda: floating.predict(depth, camera=camera),
             "array to `HandPose`, hand center given": lambda: floating.predict(
-                depth, camera=camera, center=crop.center
+                depth, camera=camera, center=crop.center, hand="right"
             ),
             "network, int8": lambda: integer.predict_patches(patch),
-            "array to `HandPose`, int8": lambda: integer.predict(depth, camera=camera),
+            "array to `HandPose`, int8": lambda: integer.predict(depth, camera=camera, hand="right"),
         },
         "synthetic PNG": {
             "`cv2.imread`": lambda: cv2.imread(str(file), cv2.IMREAD_UNCHANGED),

@@ -33,7 +33,7 @@ from handpose.results.table import encode_parquet, to_table
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 FRAMES = [EXAMPLES / name for name in ("open.png", "thumb.png", "down.png")]
 CAMERA = Camera.parse(str(EXAMPLES / "camera.json"))
-OPTIONS = PredictOptions("msra", Query(camera=CAMERA), device="cpu")
+OPTIONS = PredictOptions("msra", Query(camera=CAMERA, hand="right"), device="cpu")
 
 
 def main() -> None:
@@ -85,7 +85,7 @@ def measure_stages() -> tuple[dict[str, float], float, float]:
     noise = np.random.default_rng(0)  # makes all rows different, as in real data
     depths = [decode_depth(one, name) for one, name in zip(data, names, strict=True)]
     depths = [np.where(depth > 0, depth + noise.normal(0.0, 1.0, depth.shape), 0.0).astype("f4") for depth in depths]
-    query = Query(camera=CAMERA)
+    query = Query(camera=CAMERA, hand="right")
     found = [estimator.find(depth, query, source=name) for depth, name in zip(depths, names, strict=True)]
 
     def network() -> list[Record]:
@@ -112,7 +112,9 @@ def measure_here(folder: str, cores: int) -> float:
     """Return the frames per second of `predict_files` in this process."""
     estimator = HandPoseEstimator.from_pretrained("msra", device="cpu")
     files = sorted(Path(folder).iterdir())[: 4 * FILES_PER_SHARD]
-    return len(files) / _seconds(lambda: list(predict_files(estimator, files, Query(camera=CAMERA), threads=cores)))
+    return len(files) / _seconds(
+        lambda: list(predict_files(estimator, files, Query(camera=CAMERA, hand="right"), threads=cores))
+    )
 
 
 def measure_workers(folder: str, cores: int) -> float:

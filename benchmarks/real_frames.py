@@ -42,7 +42,7 @@ def main() -> None:
     frames = inside = 0
     for path in sorted(arguments.folder.glob("*.png")):
         depth = read_depth(path, 0.125)
-        pose = estimator.predict(depth, camera=CAMERA)
+        pose = estimator.predict(depth, camera=CAMERA, hand="right")
         frames += 1
         x, y, width, height = labels[path.name]["box"]
         low, high = np.array([x, y]) - MARGIN, np.array([x + width, y + height]) + MARGIN

@@ -35,7 +35,9 @@ def main() -> None:
     rows: dict[str, list[tuple[float, ...]]] = {kind: [] for kind in kinds}
     for seed in range(FIRST_SEED, FIRST_SEED + arguments.sequences):
         frames = list(itertools.islice(animate(estimator.layout, seed=seed), arguments.frames))
-        trackers = [HandTracker(estimator, smoothing=s) for s in (OneEuro(min_cutoff=math.inf), OneEuro())]
+        trackers = [
+            HandTracker(estimator, hand="right", smoothing=s) for s in (OneEuro(min_cutoff=math.inf), OneEuro())
+        ]
         nothing = np.full((len(estimator.layout), 3), np.nan)
         errors: dict[str, list[np.ndarray]] = {kind: [] for kind in kinds}
         taken = dict.fromkeys(kinds, 0.0)
@@ -44,7 +46,7 @@ def main() -> None:
             for kind in kinds:
                 begin = time.perf_counter()
                 if kind == kinds[0]:
-                    found = estimator.predict(frame.depth, camera=CAMERA).xyz
+                    found = estimator.predict(frame.depth, camera=CAMERA, hand="right").xyz
                 else:
                     hands = trackers[kinds.index(kind) - 1].update(frame.depth, CAMERA, frame.time)
                     found = hands[0].pose.xyz if hands else nothing

@@ -110,8 +110,12 @@ def main() -> None:
     variants: dict[str, Callable[[slice], object]] = {
         "crop on the CPU": crop_on_cpu,
         "upload whole frames": upload_whole,
-        "predict_batch": lambda part: estimator.predict_batch(frames[part], camera=camera, center=centers[part]),
-        "without a network": lambda part: free.predict_batch(frames[part], camera=camera, center=centers[part]),
+        "predict_batch": lambda part: estimator.predict_batch(
+            frames[part], camera=camera, center=centers[part], hand="right"
+        ),
+        "without a network": lambda part: free.predict_batch(
+            frames[part], camera=camera, center=centers[part], hand="right"
+        ),
     }
     parts = [slice(i, i + arguments.batch) for i in range(0, arguments.frames, arguments.batch)]
     seconds: dict[str, list[float]] = {name: [] for name in variants}

@@ -34,7 +34,7 @@ if __name__ == "__main__":
 
         depth = read_depth(EXAMPLES / "thumb.png")
         camera = Camera.parse(str(EXAMPLES / "camera.json"))
-        pose = HandPoseEstimator.from_pretrained("msra").predict(depth, camera=camera)
+        pose = HandPoseEstimator.from_pretrained("msra").predict(depth, camera=camera, hand="right")
         file = Path(folder) / "hand.html"
         file.write_text(pose_page(pose, depth), encoding="utf-8")
         page = browser.new_page(viewport={"width": 860, "height": 560})

@@ -27,7 +27,7 @@ if __name__ == "__main__":
     estimator = HandPoseEstimator.from_pretrained("msra")
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
         frames = [Path(shutil.copy(EXAMPLES / f"{name}.png", folder)) for name in ("down", "open", "pinch")]
-        query = Query(Camera.parse(str(EXAMPLES / "camera.json")), unit=0.125)
+        query = Query(Camera.parse(str(EXAMPLES / "camera.json")), hand="right", unit=0.125)
         with contextlib.closing(LabelFile(Path(folder) / "labels.jsonl", estimator.layout)) as labels:
             labels.skip(frames[1])
             session = LabelingSession(frames, labels, estimator, query)

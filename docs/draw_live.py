@@ -23,7 +23,7 @@ SIDE, COLORS, NEAR = 240, 128, 330.0  # px, colors, mm
 
 
 def main() -> None:
-    tracker = HandTracker(HandPoseEstimator.from_pretrained("msra", device="cpu"))
+    tracker = HandTracker(HandPoseEstimator.from_pretrained("msra", device="cpu"), hand="right")
     shown = []
     for number, frame in enumerate(itertools.islice(frames(seed=SEED), FRAMES)):
         hands = tracker.update(frame.depth, frame.camera, frame.time)

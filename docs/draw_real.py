@@ -21,7 +21,7 @@ if __name__ == "__main__":
     tiles = []
     for name in ("open", "pinch", "down"):
         depth = read_depth(ROOT / "examples" / "sr305" / f"{name}.png", 0.125)
-        pose = estimator.predict(depth, camera=camera)
+        pose = estimator.predict(depth, camera=camera, hand="right")
         picture = pose.draw(depth)
         scale = picture.shape[1] / depth.shape[1]
         u, v = (pose.uvz[:, :2].mean(axis=0) * scale).astype(int)

@@ -69,8 +69,16 @@ def _signature(item: griffe.Object) -> str | None:
 
 def _parameter(parameter: griffe.Parameter) -> str:
     stars = {griffe.ParameterKind.var_positional: "*", griffe.ParameterKind.var_keyword: "**"}
-    default = "" if parameter.default is None or parameter.kind in stars else f" = {parameter.default}"
+    default = "" if parameter.default is None or parameter.kind in stars else f" = {_value(parameter.default)}"
     return f"{stars.get(parameter.kind, '')}{parameter.name}: {parameter.annotation}{default}"
+
+
+def _value(default: str | griffe.Expr) -> str | griffe.Expr:
+    """Return a default; the value of a constant instead of its name."""
+    if isinstance(default, griffe.ExprName) and default.name.isupper() and isinstance(default.parent, griffe.Object):
+        constant = default.parent.modules_collection[default.canonical_path]
+        return _value(constant.value)
+    return default
 
 
 def _text(item: griffe.Object) -> Iterator[str]:

@@ -34,8 +34,8 @@ def auto_hand_correct(estimator: HandPoseEstimator, depth: np.ndarray, camera: C
     """Return whether `hand="auto"` is correct for the image of a right hand, and for its mirror image."""
     flipped, other = mirrored(depth, camera)
     return (
-        estimator.predict(depth, camera=camera, hand="auto").hand == "right",
-        estimator.predict(flipped, camera=other, hand="auto").hand == "left",
+        estimator.predict(depth, camera=camera).hand == "right",
+        estimator.predict(flipped, camera=other).hand == "left",
     )
 
 
@@ -101,7 +101,7 @@ def main() -> None:
     poses: list[HandPose] = []
     truths, sides = [], []
     for depth, camera, xyz in synthetic_testset(layout, arguments.frames):
-        pose = estimator.predict(depth, camera=camera)
+        pose = estimator.predict(depth, camera=camera, hand="right")
         if pose.status != "no_hand":
             poses.append(pose)
             truths.append(xyz)

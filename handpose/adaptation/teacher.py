@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,34 +17,37 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.atomic import write_atomically
-from handpose.io.choices import Hand
+from handpose.io.choices import DEFAULT_HAND, Hand, HandOrAuto
 from handpose.io.depth.read import read_depth
 from handpose.io.depth.units import DepthUnit, DepthUnitWarning
 from handpose.io.progress import track
-from handpose.io.warn import warn_skipped
+from handpose.io.warn import collect_warnings, warn_skipped
 from handpose.results.pose import HandPose
 
 _WINDOW = 2  # frames before and after a frame that it is smoothed with
 _MIN_WINDOW = 3  # frames; a line fits two points exactly
 _SAME_POSE_MM = 30.0  # mean distance between the joints of neighboring frames of a sequence
+_SIDE_FRAMES = 24  # of each folder, from which its side is predicted
+_MAX_LOG_ODDS = 4.0  # limit for the side of one frame, since a network that is wrong can be very sure
+_MIN_LOG_ODDS = 1.0  # of the side of a folder, on average; frames of both hands would be close to 0
 _KEPT = 0.8  # share of the confident poses that are kept: those with the lowest expected error
 
 
 @dataclass(frozen=True)
 class UnlabeledFrames:
-    """Depth files of one camera, with unit and hand.
+    """Depth files of one camera, with unit and hand. The files in one folder show the same hand.
 
     Attributes:
         files: The depth files; those in one folder, in this order, are a sequence.
         camera: Camera of the images.
         unit: Unit of the depth values.
-        hand: Which hand the images show.
+        hand: Which hand the images show; `auto` predicts it for each folder.
     """
 
     files: Sequence[Path]
     camera: Camera
     unit: DepthUnit = "mm"
-    hand: Hand = "right"
+    hand: HandOrAuto = DEFAULT_HAND
 
 
 def label_frames(frames: UnlabeledFrames, teacher: HandPoseEstimator, out: Path) -> int:
@@ -55,15 +59,15 @@ def label_frames(frames: UnlabeledFrames, teacher: HandPoseEstimator, out: Path)
         out: File of records to write.
 
     Raises:
-        HandPoseError: No pose is confident.
+        HandPoseError: No pose is confident, or it is unclear which hand a folder shows.
     """
     poses: dict[Path, HandPose] = {}
+    sides = dict[Path, Hand]()
+    for folder in {file.parent: None for file in frames.files}:
+        sides[folder] = _side(folder, frames, teacher) if frames.hand == "auto" else frames.hand
     for file in track(frames.files, "labeling frames", len(frames.files)):
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DepthUnitWarning)  # the unit is known
-                depth = read_depth(file, frames.unit)
-                pose = teacher.predict(depth, camera=frames.camera, hand=frames.hand)
+            pose = _predict(file, frames, teacher, sides[file.parent])
         except HandPoseError as error:
             warn_skipped(str(file), error)
         else:
@@ -78,6 +82,30 @@ def label_frames(frames: UnlabeledFrames, teacher: HandPoseEstimator, out: Path)
     lines = [json.dumps(_record(file, smooth[file], poses[file], frames, teacher.name)) + "\n" for file in certain]
     write_atomically(out, "".join(lines).encode())
     return len(certain)
+
+
+def _side(folder: Path, frames: UnlabeledFrames, teacher: HandPoseEstimator) -> Hand:
+    """Return which hand the files in a folder show, predicted from some of them."""
+    files, teacher = [file for file in frames.files if file.parent == folder], teacher.for_new_job()
+    log_odds = []
+    for i in sorted(set(np.linspace(0, len(files) - 1, _SIDE_FRAMES).round().astype(int).tolist())):
+        try:
+            with collect_warnings([]):
+                pose = _predict(files[i], frames, teacher, "auto")
+        except HandPoseError:  # reported when it is labeled
+            continue
+        if pose.status == "ok":
+            log_odds.append(min(pose.side_log_odds, _MAX_LOG_ODDS) * (1 if pose.hand == "right" else -1))
+    right = float(np.mean(log_odds)) if log_odds else math.inf  # without any confident pose, there are no labels
+    if abs(right) < _MIN_LOG_ODDS:
+        raise HandPoseError(f"{folder}: it is unclear whether the frames show right or left hands; pass `hand=...`")
+    return "right" if right > 0 else "left"
+
+
+def _predict(file: Path, frames: UnlabeledFrames, teacher: HandPoseEstimator, hand: HandOrAuto) -> HandPose:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DepthUnitWarning)  # the unit is known
+        return teacher.predict(read_depth(file, frames.unit), camera=frames.camera, hand=hand)
 
 
 def _smoothed(files: Sequence[Path], poses: dict[Path, HandPose]) -> dict[Path, np.ndarray]:

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from handpose.cli.console import activities, print_row, show
-from handpose.cli.options import Device, Json, RequiredCamera, Start, TuningMinutes, TuningSteps, Unit, parse_unit
-from handpose.io.choices import Hand
+from handpose.cli.options import Device, Json, RequiredCamera, Side, Start, TuningMinutes, TuningSteps, Unit, parse_unit
+from handpose.io.choices import DEFAULT_HAND
 
 
 def adapt(
@@ -24,7 +24,7 @@ def adapt(
         typer.Option("--output", "-o", metavar="FOLDER", help="Training run, with the result in FOLDER/model."),
     ],
     unit: Unit = "mm",
-    hand: Annotated[Hand, typer.Option(help="Which hand the images show.")] = "right",
+    hand: Side = DEFAULT_HAND,
     start: Start = None,
     steps: TuningSteps = None,
     max_minutes: TuningMinutes = None,

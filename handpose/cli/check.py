@@ -9,14 +9,14 @@ import typer
 
 from handpose.cli.console import activities, show, with_options
 from handpose.cli.groups import Images
-from handpose.cli.options import Backend, Device, Json, Model, Views
-from handpose.io.choices import HandOrAuto
+from handpose.cli.options import Backend, Device, Json, Model, Side, Views
+from handpose.io.choices import DEFAULT_HAND
 
 
 def check(
     frame: Annotated[Path, typer.Argument(metavar="FILE[#N]", help="Depth file, or frame N, from 0, of a recording.")],
     images: Images,
-    hand: Annotated[HandOrAuto, typer.Option(help="Which hand the image shows.")] = "right",
+    hand: Side = DEFAULT_HAND,
     model: Model = "msra",
     device: Device = "auto",
     backend: Backend = "auto",

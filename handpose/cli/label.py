@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from handpose.cli.console import activities, say
-from handpose.cli.options import Browser, Host, Model, Port, Recursive, RequiredCamera, Unit, Views, parse_unit
-from handpose.io.choices import HandOrAuto
+from handpose.cli.options import Browser, Host, Model, Port, Recursive, RequiredCamera, Side, Unit, Views, parse_unit
+from handpose.io.choices import DEFAULT_HAND
 
 
 def label(
@@ -21,7 +21,7 @@ def label(
         Path, typer.Option("--output", "-o", metavar="FILE", help="File of records (.jsonl) to write or to continue.")
     ],
     unit: Unit = "mm",
-    hand: Annotated[HandOrAuto, typer.Option(help="Which hand the images show; can be changed later.")] = "right",
+    hand: Side = DEFAULT_HAND,
     model: Model = "msra",
     views: Views = 1,
     recursive: Recursive = False,

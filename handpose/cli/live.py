@@ -13,10 +13,10 @@ import typer
 from handpose.cli.console import activities, print_row, say, warnings_as_lines
 from handpose.cli.groups import Engine, Images, KeypointOptions
 from handpose.cli.live_outputs import LiveOutputs
-from handpose.cli.options import Model
+from handpose.cli.options import Model, Side
 from handpose.cli.signals import exit_on_broken_pipe
 from handpose.errors import SourceLostError
-from handpose.io.choices import HandOrAuto
+from handpose.io.choices import DEFAULT_HAND
 from handpose.io.warn import SkippedFrameWarning
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def live(
     playback: Playback,
     engine: Engine,
     model: Model = "msra",
-    hand: Annotated[HandOrAuto, typer.Option(help="Which hands the frames show; auto predicts it.")] = "right",
+    hand: Side = DEFAULT_HAND,
     max_hands: Annotated[int, typer.Option(metavar="N", min=1, help="Maximum number of hands to track.")] = 1,
     frames: Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after this many frames.")] = None,
 ) -> None:

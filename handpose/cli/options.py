@@ -10,7 +10,7 @@ import typer
 from handpose.cli.console import note, say
 from handpose.errors import HandPoseError
 from handpose.io import choices
-from handpose.io.choices import DatasetName, Split
+from handpose.io.choices import DatasetName, HandOrAuto, Split
 
 if TYPE_CHECKING:
     from handpose.datasets.dataset import HandDataset
@@ -34,6 +34,7 @@ RequiredCamera = Annotated[
     str,
     typer.Option("--camera", "-c", metavar="CAMERA", help="icvl, nyu, msra, fx,fy,cx,cy[,width,height] or a file."),
 ]
+Side = Annotated[HandOrAuto, typer.Option(help="Which hand the images show; if known, right or left saves time.")]
 Topic = Annotated[str | None, typer.Option(metavar="TOPIC", help="Topic of the depth images in a ROS bag.")]
 Unit = Annotated[str, typer.Option(metavar="UNIT", help="mm, m, millimeters per unit, nyu or ho3d.")]
 Views = Annotated[int, typer.Option(metavar="1|2|4", help="Rotated copies to average over: slower, more accurate.")]

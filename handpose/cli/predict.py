@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 import typer
 
 from handpose.cli.groups import Engine, Images, KeypointOptions
-from handpose.cli.options import BatchSize, Force, Json, Model, Recursive, parse_numbers
+from handpose.cli.options import BatchSize, Force, Json, Model, Recursive, Side, parse_numbers
 from handpose.cli.predict_cluster import run_on_cluster
 from handpose.cli.predict_local import run_local
 from handpose.errors import HandPoseError
-from handpose.io.choices import Format, HandOrAuto
+from handpose.io.choices import DEFAULT_HAND, Format, HandOrAuto
 from handpose.io.extras import require_extra
 from handpose.io.inputs import expand_lists
 from handpose.jobs.job import PredictJob, PredictOptions
@@ -126,10 +126,7 @@ def predict(
     network: Engine,
     cluster: Cluster,
     model: Model = "msra",
-    hand: Annotated[
-        HandOrAuto,
-        typer.Option(help="Which hand the image shows; auto is slower."),
-    ] = "right",
+    hand: Side = DEFAULT_HAND,
     max_hands: Annotated[int, typer.Option(metavar="N", min=1, help="Maximum number of hands per image.")] = 1,
     batch_size: BatchSize = 16,
     recursive: Recursive = False,

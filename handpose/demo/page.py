@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, get_args
 from handpose.demo.show import ASSUMED, Shown, show_hands
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import CAMERAS, Camera
-from handpose.io.choices import HandOrAuto, Precision, Views
+from handpose.io.choices import DEFAULT_HAND, HandOrAuto, Precision, Views
 from handpose.io.depth.read import read_depth
 from handpose.io.depth.units import parse_unit
 from handpose.results.overlay import depth_picture
@@ -152,7 +152,7 @@ def _option_inputs(first: _Example, cameras: Sequence[str], models: Sequence[str
             info="unit of the stored values; others in mm per unit",
         ),
         gr.Dropdown(list(models), value=models[0], label="Model"),
-        gr.Radio(list(get_args(HandOrAuto)), value="right", label="Hand"),
+        gr.Radio(list(get_args(HandOrAuto)), value=DEFAULT_HAND, label="Hand"),
         gr.Radio([1, 2], value=1, label="Number of hands"),
     ]
 

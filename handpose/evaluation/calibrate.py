@@ -92,7 +92,7 @@ def _predict_validation(estimator: HandPoseEstimator, frames: int, what: str) ->
     first: list[tuple[np.ndarray, ...]] = []
     used: list[tuple[np.ndarray, ...]] = []
     for depth, camera, truth in track(synthetic_validation(estimator.layout, frames), what, frames):
-        (passes,) = estimator.passes([[estimator.find(depth, Query(camera))]])
+        (passes,) = estimator.passes([[estimator.find(depth, Query(camera, hand="right"))]])
         if passes[0].status != "no_hand":
             for results, poses in ((first, passes[:1]), (used, passes)):
                 pose, apart = least_uncertain(poses)

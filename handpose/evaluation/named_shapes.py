@@ -34,7 +34,7 @@ def finger_state_shares(estimator: HandPoseEstimator, per_name: int = 12) -> dic
     for name, (depth, camera, xyz) in named_testset(estimator.layout, per_name):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DepthUnitWarning)  # the unit is known, even if something is very close
-            pose = estimator.predict(depth, camera=camera)
+            pose = estimator.predict(depth, camera=camera, hand="right")
         predicted, true = (_states(joints, estimator.layout) for joints in (pose.xyz, xyz))
         states[name] += [predicted[finger] == true[finger] for finger in LONG_FINGERS]
         for one, other in itertools.pairwise(LONG_FINGERS):

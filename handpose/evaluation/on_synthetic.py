@@ -33,7 +33,7 @@ def evaluate_synthetic(estimator: HandPoseEstimator, frames: int) -> SyntheticRe
     for depth, camera, xyz in track(images, f"evaluating {estimator.name}", frames):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DepthUnitWarning)  # the unit is known to be mm
-            localized.append(estimator.predict(depth, camera=camera).xyz)
-            given.append(estimator.predict(depth, camera=camera, center=xyz.mean(axis=0)).xyz)
+            localized.append(estimator.predict(depth, camera=camera, hand="right").xyz)
+            given.append(estimator.predict(depth, camera=camera, center=xyz.mean(axis=0), hand="right").xyz)
         truth.append(xyz)
     return SyntheticResult(*(Evaluation.of(np.array(xyz), np.array(truth)) for xyz in (localized, given)))

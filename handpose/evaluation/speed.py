@@ -169,7 +169,7 @@ def measure(
         stages += [
             ("decode", size, lambda crops=[crop] * size: decoder.predict_crops(crops)),  # type: ignore[misc]
             ("network", size, lambda patches=patches: estimator.predict_patches(patches)),  # type: ignore[misc]
-            ("whole", size, lambda images=images: estimator.predict_batch(images, camera=camera)),  # type: ignore[misc]
+            ("whole", size, lambda images=images: estimator.predict_batch(images, camera=camera, hand="right")),  # type: ignore[misc]
         ]
     timings = []
     for stage, batch, call in stages:

@@ -27,6 +27,7 @@ from handpose.inference.check_image import DISPARITY, INTERPOLATED, is_interpola
 from handpose.inference.check_pose import SUPPORTED, is_supported
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import Query
+from handpose.inference.sides import has_doubtful_side
 from handpose.io.choices import Hand
 from handpose.io.warn import InputWarning
 from handpose.network.calibration import BAD_JOINT, Calibration
@@ -104,7 +105,7 @@ def _findings(path: Path, estimator: HandPoseEstimator, query: Query, topic: str
         else:
             focal = None
     yield _check_unit(query, units, pose)
-    yield _check_values(depth, query, estimator, pose)
+    yield _check_values(depth, query, estimator, pose, units)
     if calibration is not None and (focal is not None or pose.status != "no_hand"):
         yield _check_focal_lengths(pose, focal, calibration)
     yield _check_location(pose)
@@ -115,9 +116,7 @@ def _findings(path: Path, estimator: HandPoseEstimator, query: Query, topic: str
     if calibration is not None:
         yield _check_bones(pose, calibration)
     if calibration is not None and focal is None:
-        other_hand: Hand = "left" if pose.hand == "right" else "right"
-        other = Query(query.camera, center=pose.center, hand=other_hand)
-        yield _check_side(pose, *estimator.poses([estimator.find(depth, other)]))
+        yield _check_side(depth, query, estimator, pose)
 
 
 def _check_camera(given: Camera | None, camera: Camera) -> Finding:
@@ -162,11 +161,14 @@ def _check_unit(query: Query, likely: Sequence[OtherUnit], pose: HandPose) -> Fi
     return Finding("unit", verdict, f"read as {query.unit}; a hand would be found with {' or with '.join(texts)}")
 
 
-def _check_values(depth: np.ndarray, query: Query, estimator: HandPoseEstimator, pose: HandPose) -> Finding:
-    """Check whether the values are measured depth."""
+def _check_values(
+    depth: np.ndarray, query: Query, estimator: HandPoseEstimator, pose: HandPose, units: Sequence[OtherUnit]
+) -> Finding:
+    """Check whether the values are measured depth, and not better explained by another unit."""
     if is_interpolated(depth):
         return Finding("values", "warn", INTERPOLATED.message)
-    if disparity_error(depth, query, pose, estimator.predict_unchecked) is not None:
+    error = disparity_error(depth, query, pose, estimator.predict_unchecked)
+    if error is not None and not any(unit.error < error for unit in units):
         return Finding("values", "fail", DISPARITY.message)
     return Finding("values", "ok", "look like measured depth")
 
@@ -256,8 +258,15 @@ def _check_bones(pose: HandPose, calibration: Calibration) -> Finding:
     return Finding("bones", "ok", summary)
 
 
-def _check_side(pose: HandPose, other: HandPose) -> Finding:
-    """Check whether the image looks more like the other hand."""
+def _check_side(depth: np.ndarray, query: Query, estimator: HandPoseEstimator, pose: HandPose) -> Finding:
+    """Check whether a predicted side is certain, or whether the image looks more like the other hand than the given."""
+    other_hand: Hand = "left" if pose.hand == "right" else "right"
+    if query.hand == "auto":
+        if has_doubtful_side(pose):
+            return Finding("side", "warn", f"may be a {other_hand} hand; pass `hand=...` if you know it")
+        return Finding("side", "ok", f"a {pose.hand} hand")
+    other_query = Query(query.camera, center=pose.center, hand=other_hand)
+    (other,) = estimator.poses([estimator.find(depth, other_query)])
     if is_other_hand(pose, other, _OTHER_HAND):
         return Finding("side", "warn", f"looks more like a {other.hand} hand than a {pose.hand} one; check `hand=...`")
     return Finding("side", "ok", f"consistent with a {pose.hand} hand")

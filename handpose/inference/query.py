@@ -15,7 +15,7 @@ from handpose.geometry.camera import Camera, CameraLike
 from handpose.geometry.rectification import is_distorted
 from handpose.inference.check_camera import camera_warnings
 from handpose.io.arguments import check_choice, numbers
-from handpose.io.choices import HandOrAuto
+from handpose.io.choices import DEFAULT_HAND, HandOrAuto
 from handpose.io.depth.read import read_depth, to_depth
 from handpose.io.depth.units import DepthUnit, millimeters_per_unit, warn_about_sign, warn_about_unit
 from handpose.io.warn import InputWarning, warn
@@ -42,7 +42,7 @@ class Query:
     camera: Camera | None = None
     center: Sequence[float] | np.ndarray | None = None
     box: Box | None = None
-    hand: HandOrAuto = "right"
+    hand: HandOrAuto = DEFAULT_HAND
     unit: DepthUnit = "mm"
 
     if TYPE_CHECKING:  # `camera` is converted below
@@ -52,7 +52,7 @@ class Query:
             camera: CameraLike | None = None,
             center: Sequence[float] | np.ndarray | None = None,
             box: Box | None = None,
-            hand: HandOrAuto = "right",
+            hand: HandOrAuto = DEFAULT_HAND,
             unit: DepthUnit = "mm",
         ) -> None: ...
 

@@ -106,13 +106,13 @@ class StagedEstimator:
         estimator._memory = Memory()
         return estimator
 
-    def passes(self, images: Sequence[Sequence[Candidates]]) -> list[list[HandPose]]:
+    def passes(self, images: Sequence[Sequence[Candidates]], *, resolve_sides: bool = True) -> list[list[HandPose]]:
         """Return the poses of each hand in several images: the most likely candidate, and refinement passes.
 
-        The hands of all images are one list. See `hands` for the argument.
+        The hands of all images are one list. See `hands` and `poses_per_crop` for the arguments.
         """
         candidates = [hand for image in images for hand in image]
-        per_crop = iter(self.poses_per_crop(candidates))
+        per_crop = iter(self.poses_per_crop(candidates, resolve_sides=resolve_sides))
         poses: list[HandPose] = []
         for hands in images:
             predicted = list(islice(per_crop, len(hands)))
@@ -122,9 +122,12 @@ class StagedEstimator:
                 poses += [no_hand(hand, self.config, self.name) for hand in hands]
         return all_passes(poses, candidates, self._predict)
 
-    def _select_and_refine(self, images: Sequence[Sequence[Candidates]]) -> list[HandPose]:
+    def _select_and_refine(
+        self, images: Sequence[Sequence[Candidates]], *, resolve_sides: bool = True
+    ) -> list[HandPose]:
         """Return the most likely pose of each hand, unchecked, as one list."""
-        return [combine_passes(poses, self.config.calibration) for poses in self.passes(images)]
+        passes = self.passes(images, resolve_sides=resolve_sides)
+        return [combine_passes(poses, self.config.calibration) for poses in passes]
 
     def _with_warnings(self, poses: Sequence[HandPose], candidates: Sequence[Candidates]) -> list[HandPose]:
         """Return poses with their warnings, and issue these, except for those that `find` issues about the camera.
@@ -166,15 +169,15 @@ class StagedEstimator:
         return self._with_warnings(poses, [image] * len(poses))
 
     def predict_unchecked(self, depth: np.ndarray, query: Query) -> HandPose:
-        """Return the pose in another version of an image, without any warning."""
+        """Return the pose in another version of an image, without any warning; doubtful sides are not resolved."""
         with collect_warnings([]):
-            return self._select_and_refine([[self.find(depth, query)]])[0]
+            return self._select_and_refine([[self.find(depth, query)]], resolve_sides=False)[0]
 
-    def poses_per_crop(self, candidates: Sequence[Candidates]) -> list[list[HandPose]]:
+    def poses_per_crop(self, candidates: Sequence[Candidates], *, resolve_sides: bool = True) -> list[list[HandPose]]:
         """Return the pose in every crop of each hand or image, predicted in one batch.
 
         With `hand="auto"` and a side head, the poses have the log-odds of their sides; where these are doubtful, the
-        views of the crops are predicted in another batch.
+        views of the crops are predicted in another batch, unless `resolve_sides` is false.
         """
         crops = [crop for image in candidates for crop in image.crops]
         images = [image for image in candidates for _ in image.crops]
@@ -184,8 +187,9 @@ class StagedEstimator:
         if self._side_head is None or not sides:
             return poses
         factor = float(self._side_head.comparison)
+        resolve = self._without_doubt if resolve_sides else lambda _, pairs: pairs
         return [
-            self._without_doubt(image, compare_sides(pairs, factor)) if image.query.hand == "auto" else pairs
+            resolve(image, compare_sides(pairs, factor)) if image.query.hand == "auto" else pairs
             for pairs, image in zip(poses, candidates, strict=True)
         ]
 
@@ -240,5 +244,5 @@ class StagedEstimator:
 
     def predict_crops(self, crops: Sequence[HandCrop]) -> np.ndarray:
         """Return the joints in crops: `xyz` (N, J, 3) in mm, in the camera frame of the image of each crop."""
-        poses = self._predict(crops, [Candidates(Query(), crop.camera) for crop in crops])
+        poses = self._predict(crops, [Candidates(Query(hand="right"), crop.camera) for crop in crops])
         return np.stack([pose.xyz for pose in poses])

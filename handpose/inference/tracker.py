@@ -19,7 +19,7 @@ from handpose.inference.frame_times import FrameTimes
 from handpose.inference.query import Query
 from handpose.inference.sides import SideEvidence, classify_sides, with_side_log_odds
 from handpose.io.arguments import check_count, check_kind
-from handpose.io.choices import Hand, HandOrAuto
+from handpose.io.choices import DEFAULT_HAND, Hand, HandOrAuto
 from handpose.io.depth.units import DepthUnit
 from handpose.io.warn import collect_warnings
 from handpose.results.pose import HandPose
@@ -129,7 +129,7 @@ class HandTracker:
     Args:
         estimator: Predicts the poses.
         max_hands: Maximum number of hands to track.
-        hand: Which hands the frames show; `auto` classifies each hand.
+        hand: Which hands the frames show: `right`, `left`, or `auto` to classify each hand.
         smoothing: Settings of the filter that smooths the joints.
 
     Raises:
@@ -141,7 +141,7 @@ class HandTracker:
         estimator: HandPoseEstimator,
         *,
         max_hands: int = 1,
-        hand: HandOrAuto = "right",
+        hand: HandOrAuto = DEFAULT_HAND,
         smoothing: OneEuro = OneEuro(),
     ) -> None:
         check_estimator(estimator)

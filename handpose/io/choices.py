@@ -7,7 +7,12 @@ DatasetName = Literal[LayoutName, "records"]
 Split = Literal["train", "test"]
 Hand = Literal["right", "left"]
 HandOrAuto = Literal[Hand, "auto"]
-"""Which hand an image shows; `auto` predicts every candidate as both hands and keeps the less uncertain pose."""
+"""Which hand an image shows; `auto` predicts it from the pose network's outputs for the image and its mirror image."""
+DEFAULT_HAND: HandOrAuto = "auto"
+"""Which hand images show unless the caller specifies it, wherever someone's own images are predicted.
+
+A left hand that is taken for a right one would be wrong by centimeters, often with the status `ok`.
+"""
 BackendName = Literal["auto", "torch", "onnxruntime", "openvino"]
 Precision = Literal["float32", "int8"]
 """Precision of most features and weights of the pose network; `int8` is faster and slightly less accurate."""

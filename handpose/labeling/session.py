@@ -79,7 +79,7 @@ class LabelingSession:
 
         Args:
             index: Index of the frame.
-            hand: Which hand it shows.
+            hand: Which hand it shows; `auto` is that of its label, or predicted.
             point: A pixel on the hand, if it is not localized well.
 
         Raises:
@@ -94,6 +94,9 @@ class LabelingSession:
 
     def _predict(self, index: int, hand: HandOrAuto, point: tuple[float, float] | None) -> dict[str, Any]:
         notes: list[Note] = []
+        stored = self.labels.label(self.files[index])
+        if hand == "auto" and stored is not None:
+            hand = stored.hand
         with self._predicting, collect_warnings(notes):
             depth = self._read(index)
             query = replace(self._query, hand=hand)
@@ -103,7 +106,6 @@ class LabelingSession:
         found = pose.status != "no_hand"
         if found:
             self._cubes[index] = pose.center, pose.cube
-        stored = self.labels.label(self.files[index])
         middle = pose.center if found else _middle(stored, camera)
         height, width = depth.shape
         return {

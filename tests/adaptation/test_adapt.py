@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def test_only_certain_poses_are_labels_and_sequences_are_smoothed(tmp_path: Path
         files.append(tmp_path / f"frames/{i}.png")
         png16(files[-1], picture("msra", xyz))
     (tmp_path / "frames/6.png").write_bytes(b"no image")
-    frames = UnlabeledFrames([*files, tmp_path / "frames/6.png"], CAMERA)
+    frames = UnlabeledFrames([*files, tmp_path / "frames/6.png"], CAMERA, hand="right")
     teacher = Teacher(poses, [5.0, 5.0, 19.0, 5.0, 5.0, 30.0])
     with pytest.warns(UserWarning, match=r"6\.png"):
         assert label_frames(frames, teacher, tmp_path / "labels.jsonl") == 4  # type: ignore[arg-type]
@@ -63,7 +64,44 @@ def test_only_certain_poses_are_labels_and_sequences_are_smoothed(tmp_path: Path
     line = np.polynomial.Polynomial.fit([0, 1, 2], [0.0, 4.0, 0.0], 1, w=[1 / 5, 1 / 5, 1 / 19])
     assert np.allclose(offsets, np.array([line(0), line(1), 200.0, 200.0])[:, None], atol=0.01)
     with pytest.raises(HandPoseError, match="all 1 poses are uncertain"):
-        label_frames(UnlabeledFrames(files[:1], CAMERA), Teacher([xyz], [99.0]), tmp_path / "x.jsonl")  # type: ignore[arg-type]
+        label_frames(UnlabeledFrames(files[:1], CAMERA, hand="right"), Teacher([xyz], [99.0]), tmp_path / "x.jsonl")  # type: ignore[arg-type]
+
+
+class SideTeacher(Teacher):
+    """A teacher whose predicted side has planted log-odds for a right hand, per folder, and that records the side."""
+
+    def __init__(self, xyz: np.ndarray, log_odds: dict[float, float]) -> None:
+        super().__init__([xyz], [5.0])
+        self.log_odds, self.asked = log_odds, []
+
+    def for_new_job(self) -> SideTeacher:
+        return self
+
+    def predict(self, depth: np.ndarray, *, hand: str, **_: object) -> HandPose:
+        pose = super().predict(depth)
+        self.poses, self.errors = [pose.xyz], [5.0]
+        value = self.log_odds[float(depth[0, 0])]
+        self.asked.append(hand)
+        side = hand if hand != "auto" else "right" if value > 0 else "left"
+        return replace(pose, hand=side, side_log_odds=abs(value) if hand == "auto" else np.nan)
+
+
+def test_the_side_is_that_of_a_folder(tmp_path: Path) -> None:
+    """One frame in four looks like the other hand, and the network is very sure."""
+    files, xyz = [], joints(21, 0)
+    for folder, values in (("a", (1, 2, 1, 1)), ("b", (2, 2, 1, 2))):
+        for i, value in enumerate(values):
+            files.append(tmp_path / folder / f"{i}.png")
+            png16(files[-1], np.full((240, 320), float(value), np.float32))
+    teacher = SideTeacher(xyz, {1.0: 5.0, 2.0: -40.0})
+    label_frames(UnlabeledFrames(files, CAMERA), teacher, tmp_path / "labels.jsonl")  # type: ignore[arg-type]
+    lines = [json.loads(line) for line in (tmp_path / "labels.jsonl").read_text().splitlines()]
+    assert [line["hand"] for line in lines] == ["right"] * 4 + ["left"] * 4
+    assert teacher.asked == ["auto"] * 8 + ["right"] * 4 + ["left"] * 4
+    unclear = SideTeacher(xyz, {1.0: 5.0, 2.0: -3.0})
+    frames = UnlabeledFrames([files[0], files[1]], CAMERA)
+    with pytest.raises(HandPoseError, match=r"a: it is unclear whether the frames show right or left hands"):
+        label_frames(frames, unclear, tmp_path / "labels.jsonl")  # type: ignore[arg-type]
 
 
 class Predictor:
@@ -86,7 +124,8 @@ def test_measures_without_labels(tmp_path: Path) -> None:
     for i, xyz in enumerate(truth):
         png16(tmp_path / f"{i}.png", picture("msra", xyz))
     teacher = Teacher([*truth], [5.0] * 5)
-    label_frames(UnlabeledFrames([tmp_path / f"{i}.png" for i in range(5)], CAMERA), teacher, tmp_path / "x.jsonl")  # type: ignore[arg-type]
+    frames = UnlabeledFrames([tmp_path / f"{i}.png" for i in range(5)], CAMERA, hand="right")
+    label_frames(frames, teacher, tmp_path / "x.jsonl")  # type: ignore[arg-type]
     with pytest.warns(UserWarning, match="labels are predictions of teacher"):
         dataset = open_records(tmp_path / "x.jsonl", "train")
     exact, shifted = Predictor(truth, 0.0, 0.0), Predictor(truth, 3.0, 1.0)

@@ -32,7 +32,7 @@ class Predictor:
     def __init__(self, poses: list[np.ndarray]) -> None:
         self.poses = iter(poses)
 
-    def predict(self, depth: np.ndarray, *, camera: Camera) -> object:
+    def predict(self, depth: np.ndarray, *, camera: Camera, hand: str) -> object:
         return type("Pose", (), {"xyz": next(self.poses)})
 
 

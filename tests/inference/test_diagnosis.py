@@ -32,7 +32,7 @@ def check(estimator: HandPoseEstimator, tmp_path: Path) -> Check:
     def run(depth: np.ndarray, **arguments: object) -> dict[str, tuple[str, str]]:
         file = tmp_path / "frame.npy"
         np.save(file, depth)
-        arguments = {"camera": CAMERA} | arguments
+        arguments = {"camera": CAMERA, "hand": "right"} | arguments
         findings = check_frame(file, estimator, Query(**arguments))  # type: ignore[arg-type]
         return {finding.name: (finding.verdict, finding.message) for finding in findings}
 
@@ -62,7 +62,7 @@ def test_likely_focal_lengths_are_named(estimator: HandPoseEstimator, name: str,
     """The frames are those of a camera with 476 px; neither the unit nor the side is wrong."""
     given = Camera.parse(str(EXAMPLES / "sr305" / "camera.json"))
     camera = replace(given, fx=fx, fy=fx)
-    findings = check_frame(EXAMPLES / "sr305" / f"{name}.png", estimator, Query(camera, unit=0.125))
+    findings = check_frame(EXAMPLES / "sr305" / f"{name}.png", estimator, Query(camera, hand="right", unit=0.125))
     found = {finding.name: finding for finding in findings}
     assert (found["unit"].verdict, found["focal"].verdict, "side" in found) == ("ok", "warn", False), findings
     (named,) = re.findall(r"with about (\d+);", found["focal"].message)
@@ -141,6 +141,17 @@ def test_the_other_hand_is_detected(check: Check) -> None:
     verdict, message = check(DEPTH[:, ::-1], camera=mirrored)["side"]
     assert (verdict, "a left hand" in message) == ("warn", True)
     assert check(DEPTH[:, ::-1], camera=mirrored, hand="left")["side"][0] == "ok"
+
+
+def test_a_predicted_side_is_stated_and_a_doubtful_one_is_reported(estimator: HandPoseEstimator) -> None:
+    for name, unit, verdict, message in (
+        ("open.png", "mm", "ok", "a right hand"),
+        ("sr305/open.png", 0.125, "warn", "may be a left hand; pass `hand=...` if you know it"),
+    ):
+        camera = Camera.parse(str((EXAMPLES / name).parent / "camera.json"))
+        found = {finding.name: finding for finding in check_frame(EXAMPLES / name, estimator, Query(camera, unit=unit))}
+        assert (found["side"].verdict, found["side"].message) == (verdict, message)
+        assert found["values"].verdict == "ok"
 
 
 def test_the_command_prints_lines_or_json(tmp_path: Path) -> None:

@@ -74,6 +74,43 @@ def test_auto_predicts_the_hand(estimator: HandPoseEstimator, name: str) -> None
     assert empty.status == "no_hand"
 
 
+def test_by_default_the_hand_is_predicted(estimator: HandPoseEstimator) -> None:
+    """A left hand that was taken for a right one would be more than 35 mm off."""
+    depth = read_depth(EXAMPLES / "open.png")[:, ::-1]
+    camera = Camera(CAMERA.fx, CAMERA.fy, CAMERA.width - 1 - CAMERA.cx, CAMERA.cy, CAMERA.width, CAMERA.height)
+    given = estimator.predict(depth, camera=camera, hand="left")
+    center = given.center
+    for pose in (
+        estimator.predict(depth, camera=camera),
+        estimator(depth, camera=camera),
+        estimator.predict(depth, camera=camera, center=center),
+        *estimator.predict_batch([depth], camera=camera),
+        *estimator.predict_hands(depth, camera=camera),
+        *estimator.stream([depth], camera=camera),
+    ):
+        assert pose.hand == "left"
+        assert np.allclose(pose.xyz, given.xyz, atol=5.0)
+    wrong = estimator.predict(depth, camera=camera, hand="right")
+    assert np.linalg.norm(wrong.xyz - given.xyz, axis=1).mean() > 35.0
+
+
+@pytest.mark.parametrize("views", [1, 2])
+@pytest.mark.parametrize(("backend", "tolerance"), [("torch", 1e-3), ("onnxruntime", 0.0), ("openvino", 0.0)])
+def test_predicting_the_hand_does_not_change_its_joints(backend: str, tolerance: float, views: int) -> None:
+    """The crop and its mirror image are one batch, and the results of torch depend on the size of the batch."""
+    pytest.importorskip("torch" if backend == "torch" else backend)
+    estimator = HandPoseEstimator.from_pretrained("msra", device="cpu", backend=backend, views=views)
+    real = Camera.parse(str(EXAMPLES / "sr305" / "camera.json"))
+    for path, camera, unit in (
+        *((EXAMPLES / f"{name}.png", CAMERA, "mm") for name in NAMES),
+        *((EXAMPLES / "sr305" / f"{name}.png", real, 0.125) for name in ("open", "pinch", "down")),
+    ):
+        known, predicted = (estimator.predict(path, camera=camera, unit=unit, hand=hand) for hand in ("right", "auto"))
+        assert (predicted.hand, predicted.status) == ("right", known.status)
+        for name in ("xyz", "uvz", "spread", "error_mm"):
+            assert np.abs(getattr(known, name) - getattr(predicted, name)).max() <= tolerance, (path, name)
+
+
 def test_a_batch_equals_its_single_images(estimator: HandPoseEstimator) -> None:
     images = [EXAMPLES / f"{name}.png" for name in NAMES]
     singles = [estimator.predict(image, camera=CAMERA) for image in images]
@@ -118,9 +155,9 @@ def test_a_poor_hand_center_is_refined(estimator: HandPoseEstimator, monkeypatch
     joints = truth("open")
     shifted = joints.mean(axis=0) + np.array([0.0, -90.0, 0.0])
     depth = read_depth(EXAMPLES / "open.png")
-    given = estimator.predict(depth, camera=CAMERA, center=shifted)
+    given = estimator.predict(depth, camera=CAMERA, center=shifted, hand="right")
     monkeypatch.setattr("handpose.inference.candidates.hand_candidates", lambda *_: (shifted[None], np.array([5000.0])))
-    refined = estimator.predict(depth, camera=CAMERA)
+    refined = estimator.predict(depth, camera=CAMERA, hand="right")
     assert np.linalg.norm(given.xyz - joints, axis=1).mean() > 25.0
     assert np.linalg.norm(refined.xyz - joints, axis=1).mean() < 10.0
     assert refined.error_mm.mean() < 8.0 < given.error_mm.mean()

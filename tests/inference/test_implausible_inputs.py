@@ -78,8 +78,15 @@ def test_good_images_have_no_warnings(loaded: HandPoseEstimator) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for path, camera, unit in good_images():
-            pose = loaded.for_new_job().predict(path, camera=camera, unit=unit)
+            pose = loaded.for_new_job().predict(path, camera=camera, unit=unit, hand="right")
             assert pose.warnings == (), path
+
+
+def test_a_doubtful_side_is_the_only_warning_about_a_good_image_of_unknown_side(loaded: HandPoseEstimator) -> None:
+    poses = [loaded.predict(path, camera=camera, unit=unit) for path, camera, unit in good_images()]
+    assert {pose.hand for pose in poses} == {"right"}
+    assert {code for pose in poses for code in codes(pose)} <= {"side"}
+    assert sum(map(bool, map(codes, poses))) <= len(poses) // 4
 
 
 @pytest.mark.parametrize(
@@ -118,7 +125,7 @@ def test_each_implausible_input_has_its_warning(
 ) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        pose = estimator.predict(image, **({"camera": CAMERA, "unit": UNIT} | arguments))
+        pose = estimator.predict(image, **({"camera": CAMERA, "unit": UNIT, "hand": "right"} | arguments))
     found = {code: message for code, message in pose.warnings if code not in ("range", "hand_size") or not expected}
     assert found.keys() == expected.keys()
     for code, text in expected.items():
@@ -133,7 +140,7 @@ def test_each_implausible_input_has_its_warning(
 def test_likely_focal_lengths_are_named(estimator: HandPoseEstimator, name: str, fx: float) -> None:
     path = EXAMPLES / "sr305" / f"{name}.png"
     with pytest.warns(InputWarning, match="check the camera's fx and fy"):
-        pose = estimator.predict(path, camera=replace(CAMERA, fx=fx, fy=fx), unit=UNIT)
+        pose = estimator.predict(path, camera=replace(CAMERA, fx=fx, fy=fx), unit=UNIT, hand="right")
     (named,) = re.findall(r"but clear with about (\d+);", pose.warnings[0].message)
     assert float(named) == pytest.approx(FX, rel=0.12)
 
@@ -142,15 +149,17 @@ def test_of_several_hands_the_clearest_is_examined(estimator: HandPoseEstimator)
     """A face that is taken for a second hand does not make the camera look wrong."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        estimator.predict_hands(STORED, camera=CAMERA, unit=UNIT, max_hands=2)
+        estimator.predict_hands(STORED, camera=CAMERA, unit=UNIT, max_hands=2, hand="right")
     with pytest.warns(InputWarning, match="but clear with about"):
-        estimator.predict_hands(STORED, camera=replace(CAMERA, fx=310.0, fy=310.0), unit=UNIT, max_hands=2)
+        estimator.predict_hands(
+            STORED, camera=replace(CAMERA, fx=310.0, fy=310.0), unit=UNIT, max_hands=2, hand="right"
+        )
 
 
 def test_a_wrong_focal_length_is_not_a_wrong_side(estimator: HandPoseEstimator) -> None:
     """An image is examined that looks more like a left hand, and still more like a right hand of another camera."""
     depth = read_depth(EXAMPLES / "sr305" / "pinch.png", UNIT)
-    query, calibration = Query(replace(CAMERA, fx=310.0, fy=310.0)), estimator.config.calibration
+    query, calibration = Query(replace(CAMERA, fx=310.0, fy=310.0), hand="right"), estimator.config.calibration
     image, pose = estimator.find(depth, query), estimator.predict_unchecked(depth, query)
     left = replace(pose, hand="left", error_mm=np.full(21, 7.0))
     assert calibration is not None
@@ -162,10 +171,10 @@ def test_a_wrong_focal_length_is_not_a_wrong_side(estimator: HandPoseEstimator) 
 
 
 def test_a_hand_of_implausible_location_or_size(estimator: HandPoseEstimator) -> None:
-    pose = estimator.predict(STORED, camera=CAMERA, unit=UNIT)
-    query, calibration = Query(CAMERA), estimator.config.calibration
+    pose = estimator.predict(STORED, camera=CAMERA, unit=UNIT, hand="right")
+    query, calibration = Query(CAMERA, hand="right"), estimator.config.calibration
     assert calibration is not None
-    given = Query(CAMERA, center=pose.center)
+    given = Query(CAMERA, center=pose.center, hand="right")
     for changed, its_query, expected in (
         (pose, query, []),
         (replace(pose, center=pose.center * (1, 1, 2.1)), query, ["range"]),
@@ -209,7 +218,7 @@ def test_only_boxes_that_are_probably_wrong_have_a_warning(box: Box, expected: s
 def test_a_location_without_a_hand_is_never_ok(estimator: HandPoseEstimator, place: dict[str, Any]) -> None:
     """At the second location, a surface looks so much like a hand that its expected error is only 18 mm."""
     with pytest.warns(InputWarning, match="looks like a hand"):
-        pose = estimator.predict(PINCH, camera=CAMERA, unit=UNIT, **place)
+        pose = estimator.predict(PINCH, camera=CAMERA, unit=UNIT, hand="right", **place)
     assert pose.status == "low_confidence"
     assert "location" in codes(pose)
 
@@ -217,7 +226,7 @@ def test_a_location_without_a_hand_is_never_ok(estimator: HandPoseEstimator, pla
 def test_a_doubtful_hand_at_the_given_location_is_not_elsewhere(estimator: HandPoseEstimator) -> None:
     """The localizer decides whether a hand is there, since a doubtful pose may be that of a real hand."""
     depth = read_depth(EXAMPLES / "sr305" / "open.png", UNIT)
-    pose = replace(estimator.predict(depth, camera=CAMERA), error_mm=np.full(21, 30.0))
+    pose = replace(estimator.predict(depth, camera=CAMERA, hand="right"), error_mm=np.full(21, 30.0))
     image = Candidates(Query(CAMERA, center=pose.center), CAMERA, depth=depth)
     assert location_warnings(pose, image, (), votes_in_numpy) == ()
     (found,) = location_warnings(
@@ -247,7 +256,7 @@ def test_a_job_issues_each_kind_of_warning_once_but_every_result_has_it(
         cv2.imwrite(str(file), STORED + np.uint16(number))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        results = list(predict_files(estimator, files, Query(unit="mm"), batch_size=2))
+        results = list(predict_files(estimator, files, Query(hand="right", unit="mm"), batch_size=2))
     assert [one.category for one in caught] == [AssumedCameraWarning, DepthUnitWarning]
     assert all(str(one.message).startswith(f"{files[0]}: ") for one in caught)
     for result in results:
@@ -266,7 +275,7 @@ def test_disparity_has_one_warning(estimator: HandPoseEstimator, name: str, base
     disparity = np.where(depth > 0, np.rint(baseline_focal / np.maximum(depth, 1)), 0).astype(np.uint16)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        pose = estimator.predict(disparity, camera=CAMERA)
+        pose = estimator.predict(disparity, camera=CAMERA, hand="right")
     assert [str(one.message) for one in caught] == [message for _, message in pose.warnings if message]
     assert [code for code in codes(pose) if code not in ("range", "hand_size")] == ["disparity"]
 
@@ -274,15 +283,19 @@ def test_disparity_has_one_warning(estimator: HandPoseEstimator, name: str, base
 def test_a_lens_model_of_two_meanings_has_a_warning(estimator: HandPoseEstimator) -> None:
     lens = Distortion("inverse_brown_conrady", (0.1, -0.05, 0.001, 0.002, 0.01))
     with pytest.warns(InputWarning, match="aligned to the color camera of a D400"):
-        pose = estimator.predict(STORED, camera=replace(CAMERA, distortion=lens), unit=UNIT)
+        pose = estimator.predict(STORED, camera=replace(CAMERA, distortion=lens), unit=UNIT, hand="right")
     assert codes(pose) == ["lens_model"]
     with pytest.warns(InputWarning):
-        pose = estimator.predict(STORED, camera=replace(CAMERA, fx=310.0, fy=310.0, distortion=lens), unit=UNIT)
+        pose = estimator.predict(
+            STORED, camera=replace(CAMERA, fx=310.0, fy=310.0, distortion=lens), unit=UNIT, hand="right"
+        )
     assert codes(pose) == ["lens_model", "focal_lengths"]
     slight = Distortion("inverse_brown_conrady", (1e-5, 0.0, 0.0, 0.0, 0.0))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert codes(estimator.predict(STORED, camera=replace(CAMERA, distortion=slight), unit=UNIT)) == []
+        assert (
+            codes(estimator.predict(STORED, camera=replace(CAMERA, distortion=slight), unit=UNIT, hand="right")) == []
+        )
 
 
 def test_doubtful_images_are_examined_more_and_more_rarely(estimator: HandPoseEstimator) -> None:
@@ -301,7 +314,7 @@ def test_doubtful_images_are_examined_more_and_more_rarely(estimator: HandPoseEs
 def test_a_reason_holds_only_for_images_of_its_kind(estimator: HandPoseEstimator) -> None:
     meters = (MM / 1000).astype(np.float32)
     images = (meters, meters, STORED, 0 * STORED, np.full_like(STORED, 1500), -meters)
-    found = [estimator.predict(image, camera=CAMERA).warnings for image in images]
+    found = [estimator.predict(image, camera=CAMERA, hand="right").warnings for image in images]
     in_meters = "read as mm, but a hand would be found with unit m; check the unit"
     assert [message for _, message in found[0]] == [in_meters]
     assert [message for _, message in found[1]] == [f"{in_meters} (as in an earlier image)"]
@@ -325,18 +338,20 @@ def test_negative_depth_values_are_named_in_files_and_arrays(tmp_path: Path) -> 
 def test_the_tracker_reads_any_unit_and_warns_about_a_wrong_one(loaded: HandPoseEstimator) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        (hand,) = HandTracker(loaded.for_new_job()).update(STORED, CAMERA, 0.0, unit=UNIT)
+        (hand,) = HandTracker(loaded.for_new_job(), hand="right").update(STORED, CAMERA, 0.0, unit=UNIT)
         assert HandTracker(loaded.for_new_job()).update(np.full((480, 640), 3000.0), CAMERA, 0.0) == []
-    assert np.allclose(hand.pose.xyz, loaded.predict(STORED, camera=CAMERA, unit=UNIT).xyz, atol=20.0)
+    assert np.allclose(hand.pose.xyz, loaded.predict(STORED, camera=CAMERA, unit=UNIT, hand="right").xyz, atol=20.0)
     for max_hands in (1, 2):
         with pytest.warns(DepthUnitWarning, match=r"read as mm, but a hand would be found with unit 0\.125"):
-            assert HandTracker(loaded.for_new_job(), max_hands=max_hands).update(STORED, CAMERA, 0.0) == []
+            assert (
+                HandTracker(loaded.for_new_job(), max_hands=max_hands, hand="right").update(STORED, CAMERA, 0.0) == []
+            )
 
 
 def test_a_tracked_hand_has_the_warnings_of_its_camera(estimator: HandPoseEstimator, tmp_path: Path) -> None:
     for number in range(3):
         cv2.imwrite(str(tmp_path / f"{number}.png"), CROP)
-    tracker = HandTracker(estimator)
+    tracker = HandTracker(estimator, hand="right")
     with pytest.warns(InputWarning, match="the principal point 314, 243 is far"):
         frames = list(run_session(open_paced(str(tmp_path), camera=UNSIZED, unit=UNIT), tracker))
     assert [codes(hand.pose) for frame in frames for hand in frame.hands] == [["principal_point"]] * 3
@@ -346,16 +361,16 @@ def test_the_command_prints_each_warning_once_and_records_it(tmp_path: Path) -> 
     for number in range(3):
         cv2.imwrite(str(tmp_path / f"{number}.png"), CROP)
     camera = f"{FX},{FY},{CX},{CY}"
-    code, out, err = run("predict", tmp_path, "-c", camera, "--unit", UNIT)
+    code, out, err = run("predict", tmp_path, "-c", camera, "--unit", UNIT, "--hand", "right")
     assert code == 0
     assert [line.split(";")[0] for line in err.splitlines()] == [
         f"warning: {tmp_path / '0.png'}: the principal point 314, 243 is far from the center of this 220 x 220 image"
     ]
     records = [json.loads(line) for line in out.splitlines()]
     assert [[one["code"] for one in record["warnings"]] for record in records] == [["principal_point"]] * 3
-    code, out, _ = run("predict", tmp_path, "-c", camera, "--unit", UNIT, "--format", "csv")
+    code, out, _ = run("predict", tmp_path, "-c", camera, "--unit", UNIT, "--hand", "right", "--format", "csv")
     assert {row["warnings"] for row in csv.DictReader(out.splitlines())} == {"principal_point"}
-    run("predict", tmp_path, "-c", camera, "--unit", UNIT, "-o", tmp_path / "out.npz")
+    run("predict", tmp_path, "-c", camera, "--unit", UNIT, "--hand", "right", "-o", tmp_path / "out.npz")
     with np.load(tmp_path / "out.npz") as arrays:
         assert arrays["warnings"].tolist() == ["principal_point"] * 3
 
@@ -365,7 +380,7 @@ def test_the_command_prints_and_records_the_warning_about_a_lens_model(tmp_path:
     own = {"fx": FX, "fy": FY, "ppx": CX, "ppy": CY, "width": 640, "height": 480}
     (tmp_path / "camera.json").write_text(json.dumps(own | lens))
     file = EXAMPLES / "sr305" / "open.png"
-    _, out, err = run("predict", file, "-c", tmp_path / "camera.json", "--unit", UNIT)
+    _, out, err = run("predict", file, "-c", tmp_path / "camera.json", "--unit", UNIT, "--hand", "right")
     (line,) = err.splitlines()
     assert line.startswith(f"warning: {file}: the lens model inverse_brown_conrady")
     assert [one["code"] for one in json.loads(out)["warnings"]] == ["lens_model"]

@@ -21,7 +21,7 @@ def test_joints_lie_in_the_hand_and_fingertips_match_their_labels() -> None:
     labels = json.loads((FOLDER / "labels.json").read_text())
     errors = []
     for path in sorted(FOLDER.glob("*.png")):
-        pose = estimator.predict(path, camera=CAMERA, unit=0.125)
+        pose = estimator.predict(path, camera=CAMERA, unit=0.125, hand="right")
         x, y, width, height = labels[path.name]["box"]
         inside = (pose.uvz[:, :2] > [x - 10, y - 10]) & (pose.uvz[:, :2] < [x + width + 10, y + height + 10])
         assert inside.all(), path.name

@@ -31,7 +31,9 @@ def calibration() -> Calibration:
 
 def pose(error_mm: float, shift: float = 0.0) -> HandPose:
     """Return a pose with this expected error, shifted along x."""
-    found = HandPoseEstimator.from_pretrained("msra", device="cpu").predict(EXAMPLES / "open.png", camera=CAMERA)
+    found = HandPoseEstimator.from_pretrained("msra", device="cpu").predict(
+        EXAMPLES / "open.png", camera=CAMERA, hand="right"
+    )
     return replace(found, xyz=HAND + np.array([shift, 0.0, 0.0]), error_mm=np.full(21, error_mm))
 
 

@@ -217,7 +217,7 @@ def test_two_lost_hands_keep_different_ids() -> None:
 
 def test_all_hands_of_a_frame_are_predicted_in_one_call() -> None:
     estimator = Scripted()
-    tracker = HandTracker(estimator, max_hands=2)
+    tracker = HandTracker(estimator, max_hands=2, hand="right")
     estimator.hands = [at(-200.0)]
     for step in range(4):  # the search for a second hand does not predict the tracked one again
         tracker.update(NOTHING, CAMERA, step / 30)

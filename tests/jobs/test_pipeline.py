@@ -104,7 +104,7 @@ def test_jobs_that_cannot_be_resumed_are_one_line(small_model: Path, tmp_path: P
         ([], "already exists; pass `force=True` to overwrite it, or `resume=True`"),
         (["--resume", "--force"], "not both"),
         (["--resume", "--unit", "2"], "was started with unit 'mm', not 2.0"),
-        (["--resume", "--hand", "left"], "was started with hand 'right', not 'left'"),
+        (["--resume", "--hand", "left"], "was started with hand 'auto', not 'left'"),
         (["--resume", "--format", "npz"], "only jsonl, csv and uvd files can be resumed"),
         (["--force", "-o", "/dev/null"], "not a regular file"),
     ):
@@ -181,7 +181,7 @@ def backend(small_model: Path) -> Backend:
 def run(backend: Backend, model: Path, frames, **options):
     estimator = HandPoseEstimator(backend, find_weights(model).config, "small")
     centers = itertools.repeat(np.array([0.0, 0.0, 500.0]))
-    return predict_files(estimator, frames, Query(camera=CAMERA), centers=centers, **options)
+    return predict_files(estimator, frames, Query(camera=CAMERA, hand="right"), centers=centers, **options)
 
 
 def test_out_of_memory_halves_the_batch(small_model: Path, tmp_path: Path, backend: Backend) -> None:

@@ -58,7 +58,7 @@ def session_of(
     frames: list[Path], estimator: HandPoseEstimator, query: Query | None = None
 ) -> Iterator[LabelingSession]:
     with closing(LabelFile(frames[0].parents[1] / "labels.jsonl", estimator.layout)) as labels:
-        yield LabelingSession(frames, labels, estimator, query or Query(CAMERA))
+        yield LabelingSession(frames, labels, estimator, query or Query(CAMERA, hand="right"))
 
 
 def records_of(path: Path) -> list[dict[str, Any]]:
@@ -172,7 +172,16 @@ def test_frames_come_with_the_prediction_of_the_library(frames: list[Path], esti
     assert np.allclose(shown["uvz"], pose.uvz, atol=1e-6)
     assert np.allclose(shown["errors"], pose.error_mm, atol=1e-6)
     assert (shown["hand"], shown["width"], shown["height"], shown["label"]) == ("right", 640, 480, None)
-    assert either["hand"] == estimator.predict(frames[1], camera=CAMERA, hand="auto").hand
+    assert either["hand"] == estimator.predict(frames[1], camera=CAMERA).hand
+
+
+def test_the_side_of_a_labeled_frame_is_not_predicted(frames: list[Path], estimator: HandPoseEstimator) -> None:
+    with session_of(frames, estimator, Query(CAMERA)) as session:
+        assert (session.overview()["hand"], session.frame(1, "auto")["hand"]) == ("auto", "right")
+        session.accept(1, str(frames[1]), "left", np.tile([320.0, 240.0, 500.0], (21, 1)))
+        shown = session.frame(1, "auto")
+    assert shown["hand"] == "left"
+    assert np.allclose(shown["uvz"], estimator.predict(frames[1], camera=CAMERA, hand="left").uvz, atol=1e-6)
 
 
 def test_rays_are_those_of_the_camera(frames: list[Path], estimator: HandPoseEstimator) -> None:

@@ -187,7 +187,8 @@ def test_built_in_weights_predict_the_named_fingertips(name: str) -> None:
     assert weights.config.layout == record.layout
     assert sum(parameter.numel() for parameter in weights.load().parameters()) == record.parameters
     depth, camera = read_depth(EXAMPLES / "open.png"), Camera.parse(str(EXAMPLES / "camera.json"))
-    pose = HandPoseEstimator.from_pretrained(name, device="cpu", backend="torch").predict(depth, camera=camera)
+    estimator = HandPoseEstimator.from_pretrained(name, device="cpu", backend="torch")
+    pose = estimator.predict(depth, camera=camera, hand="right")
     truth = json.loads((EXAMPLES / "open.truth.json").read_text())
     xyz = dict(zip(truth["joints"], np.array(truth["xyz_mm"]), strict=True))
     for finger in ("thumb", "index", "middle", "ring", "pinky"):  # near the true fingertip, and nearest to it of all
