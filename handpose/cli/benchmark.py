@@ -36,7 +36,7 @@ def benchmark(
 ) -> None:
     """Measure the speed of each stage and backend.
 
-    Also measures the peak memory of each backend.
+    The side of the hand counts as known. Also measures the peak memory of each backend.
     """
     import json
 
