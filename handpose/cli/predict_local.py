@@ -62,8 +62,8 @@ def run_local(job: PredictJob, format: Format | None, draw: Path | None, html: P
                 if stops:
                     break
     seconds = time.monotonic() - start
-    if (has_lines and (state.total > 1 or job.output is not None)) or is_verbose():
-        note(_summary(counts, (state.done - previous) / seconds, job.output))
+    if job.output is not None or (has_lines and state.total > 1) or is_verbose():
+        note(_summary(counts, previous, seconds, job.output))
     if stops:
         say(f"stopped after {state.done} of {state.total} inputs")
         raise typer.Exit(128 + stops[0])
@@ -84,7 +84,9 @@ def _line(record: Record, written: Sequence[Path]) -> str:
     return f"{record.source}  {describe(record)}" + (f" -> {', '.join(map(str, written))}" if written else "")
 
 
-def _summary(counts: Counter[str], rate: float, output: str | None) -> str:
+def _summary(counts: Counter[str], previous: int, seconds: float, output: str | None) -> str:
     parts = [f"{counts[status]:,} {text}" for status, text in _STATUSES.items() if counts[status]]
-    target = "" if output is None else f" -> {output}"
-    return f"{', '.join([*parts, f'{rate:.3g} images/s'])}{target}"
+    if previous:
+        parts.append(f"{previous:,} from earlier runs")
+    parts.append(f"{counts.total() / seconds:.3g} images/s")
+    return ", ".join(parts) + ("" if output is None else f" -> {output}")
