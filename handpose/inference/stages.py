@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
@@ -189,8 +190,10 @@ class StagedEstimator:
         factor = float(self._side_head.comparison)
         resolve = self._without_doubt if resolve_sides else lambda _, pairs: pairs
         return [
-            resolve(image, compare_sides(pairs, factor)) if image.query.hand == "auto" else pairs
-            for pairs, image in zip(poses, candidates, strict=True)
+            resolve(image, compare_sides(own, factor))
+            if image.query.hand == "auto"
+            else [replace(pose, side_log_odds=math.nan) for pose in own]  # a single pass is no evidence
+            for own, image in zip(poses, candidates, strict=True)
         ]
 
     def _predict(

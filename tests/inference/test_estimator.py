@@ -19,6 +19,7 @@ from handpose import (
     read_depth,
 )
 from handpose.geometry.articulation import finger_states, joint_angles
+from handpose.inference.query import Query
 from tests.helpers.paths import EXAMPLES
 from tests.helpers.scenes import arm_with_hand, render_balls
 
@@ -109,6 +110,16 @@ def test_predicting_the_hand_does_not_change_its_joints(backend: str, tolerance:
         assert (predicted.hand, predicted.status) == ("right", known.status)
         for name in ("xyz", "uvz", "spread", "error_mm"):
             assert np.abs(getattr(known, name) - getattr(predicted, name)).max() <= tolerance, (path, name)
+
+
+def test_only_sides_that_are_asked_for_are_predicted(estimator: HandPoseEstimator) -> None:
+    """A tracker predicts hands of known and of unknown side in one batch."""
+    depth = read_depth(EXAMPLES / "open.png")
+    found = [estimator.find(depth, Query(CAMERA, hand=hand)) for hand in ("left", "auto")]
+    (left,), pair = estimator.poses_per_crop(found)
+    assert (left.hand, [pose.hand for pose in pair]) == ("left", ["right", "left"])
+    assert np.isnan(left.side_log_odds)
+    assert pair[0].side_log_odds == -pair[1].side_log_odds > 3.0
 
 
 def test_a_batch_equals_its_single_images(estimator: HandPoseEstimator) -> None:
