@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice, zip_longest
+from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
@@ -152,10 +152,14 @@ def _with_centers(files: Iterable[_Item], centers: Iterable[Any] | None) -> Iter
         return
     check_kind("centers", centers, Iterable, "hand centers x, y, z in mm, one per file")
     missing: Any = object()
-    for file, center in zip_longest(files, centers, fillvalue=missing):
-        if file is missing or center is missing:
-            raise HandPoseError(f"centers must be one per file, got {'more' if file is missing else 'fewer'}")
+    remaining = iter(centers)
+    for file in files:
+        center = next(remaining, missing)
+        if center is missing:
+            raise HandPoseError("centers must be one per file, got fewer")
         yield file, center
+    if isinstance(centers, Sized) and next(remaining, missing) is not missing:  # a generator may be endless
+        raise HandPoseError("centers must be one per file, got more")
 
 
 def _files_of(paths: Iterable[Any], recursive: bool) -> Iterator[Any]:
