@@ -145,7 +145,7 @@ def test_pictures_are_drawn_and_overwriting_requires_force(tmp_path: Path) -> No
 
 def test_the_hand_is_classified(tmp_path: Path) -> None:
     np.save(tmp_path / "mirror.npy", cv2.imread(OPEN, cv2.IMREAD_UNCHANGED)[:, ::-1])
-    code, out, _ = run("predict", OPEN, tmp_path / "mirror.npy", *CAMERA, "--hand", "auto")
+    code, out, _ = run("predict", OPEN, tmp_path / "mirror.npy", *CAMERA)
     assert (code, [json.loads(line)["hand"] for line in out.splitlines()]) == (0, ["right", "left"])
 
 

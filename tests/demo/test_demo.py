@@ -99,6 +99,13 @@ def test_an_upload_replaces_the_camera_of_the_examples_but_no_other() -> None:
     assert uploaded.fn("500,500,320,240", "0.125") == ("500,500,320,240", "0.125")
 
 
+def test_the_side_of_the_hand_is_predicted_unless_it_is_chosen() -> None:
+    from handpose.demo.page import make_page
+
+    (hand,) = (block for block in make_page(["msra"]).blocks.values() if getattr(block, "label", "") == "Hand")
+    assert (hand.value, [value for _, value in hand.choices]) == ("auto", ["right", "left", "auto"])
+
+
 def test_a_port_in_use_is_reported() -> None:
     from handpose.demo.server import serve
 

@@ -239,7 +239,7 @@ def sides(tracker: HandTracker, first: int, count: int) -> list[list[str]]:
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_both_sides_are_compared_until_the_evidence_is_strong(side: str) -> None:
     estimator = Scripted()
-    tracker = HandTracker(estimator, hand="auto")
+    tracker = HandTracker(estimator)
     estimator.hands, estimator.sides, estimator.margin = [at(0.0)], [side], 2.0
     assert sides(tracker, 0, 100) == [[side]] * 100
     undecided = estimator.calls.index(1)

@@ -37,7 +37,7 @@ def predict(*arguments: object):
     return CliRunner().invoke(app, ["predict", "--camera", f"{EXAMPLES / 'camera.json'}", *map(str, arguments)])
 
 
-BOTH = ["--hand", "auto", "--max-hands", 2]
+BOTH = ["--max-hands", 2]
 EXPECTED = [("both", 0), ("both", 1), ("one", 0), ("none", 0)]
 
 
@@ -81,7 +81,7 @@ def test_a_worker_returns_one_row_per_hand(images: list[Path]) -> None:
     pytest.importorskip("ray")
     from handpose import HandPosePredictor
 
-    worker = HandPosePredictor("msra", Query(CAMERA, hand="auto"), device="cpu", max_hands=2)
+    worker = HandPosePredictor("msra", Query(CAMERA), device="cpu", max_hands=2)
     batch = {"path": [*map(str, images), "bad.png"], "bytes": [*(file.read_bytes() for file in images), b"?"]}
     rows = worker(batch).to_pylist()
     assert [(Path(row["source"]).stem, row["hand_index"]) for row in rows] == [*EXPECTED, ("bad", None)]
