@@ -49,3 +49,14 @@ def exported() -> Callable[[str], Path]:
         return cached_graph(find_weights("msra"), suffix, lambda file: file)
 
     return file
+
+
+@pytest.fixture(scope="session")
+def hand_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A compiled hand of few shapes."""
+    pytest.importorskip("anny", reason="needs the extra train")
+    from handpose.synthetic.hand_file import compile_hand
+
+    path = tmp_path_factory.mktemp("hand") / "hand.npz"
+    compile_hand(path, shapes=50)
+    return path

@@ -36,14 +36,9 @@ def estimator() -> HandPoseEstimator:
 
 
 @pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> list[np.ndarray]:
+def scenes(hand_file: Path) -> list[np.ndarray]:
     """Finely rendered images (H, W) in mm of `FINE`, one per location: hands without noise."""
-    pytest.importorskip("anny", reason="needs the extra train")
-    from handpose.synthetic.hand_file import compile_hand
-
-    path = tmp_path_factory.mktemp("hand") / "hand.npz"
-    compile_hand(path, shapes=50)
-    hand = HandModel(path)
+    hand = HandModel(hand_file)
     front = torch.tensor([[0.0, 0.0, 1.0], [0.0, -1.0, 0.0], [1.0, 0.0, 0.0]])
     focal, principal = torch.tensor([FINE.fx]), torch.tensor([[FINE.cx, FINE.cy]])
     images = []

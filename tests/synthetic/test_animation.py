@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from handpose import HandPoseEstimator, HandTracker
 from handpose.geometry.layouts import MSRA21
@@ -19,10 +21,14 @@ from handpose.synthetic.poses import pose_bank
 FRAMES, FPS = 45, 15.0
 
 
+@pytest.fixture(scope="module")
+def bank(hand_file: Path) -> torch.Tensor:
+    return pose_bank(HandModel(hand_file), 40, 777)
+
+
 @pytest.fixture(autouse=True)
-def small_hand(monkeypatch: pytest.MonkeyPatch, hand_file: Path, hand: HandModel) -> None:
+def small_hand(monkeypatch: pytest.MonkeyPatch, hand_file: Path, bank: torch.Tensor) -> None:
     """Animate a small hand model through few poses."""
-    bank = pose_bank(hand, 40, 777)
     monkeypatch.setattr(animation, "cached_hand_file", lambda: hand_file)
     monkeypatch.setattr(animation, "cached_pose_bank", lambda *arguments: bank)
 
@@ -55,13 +61,18 @@ def test_two_hands_are_rendered_where_their_joints_are() -> None:
     assert frame.xyz[0, :, 0].mean() < frame.xyz[1, :, 0].mean()
 
 
+@functools.cache
+def frames_of_one_hand() -> list[AnimatedFrame]:
+    return list(itertools.islice(animate(MSRA21, fps=FPS, seed=4), FRAMES))
+
+
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_the_side_of_one_hand_never_changes(estimator: HandPoseEstimator, side: str) -> None:
     camera = CAMERA
     if side == "left":
         camera = replace(CAMERA, cx=CAMERA.width - 1 - CAMERA.cx)
     tracker = HandTracker(estimator, hand="auto")
-    for frame in itertools.islice(animate(MSRA21, fps=FPS, seed=4), FRAMES):
+    for frame in frames_of_one_hand():
         shown = frame if side == "right" else mirrored(frame)
         (hand,) = tracker.update(shown.depth, camera, shown.time)
         assert (hand.id, hand.pose.hand) == (0, side)
