@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from handpose.cli.console import activities, show
+from handpose.cli.console import activities, say, show
 from handpose.cli.groups import Engine, LabeledData
 from handpose.cli.options import Force, Json
 from handpose.errors import HandPoseError
@@ -51,7 +51,8 @@ def evaluate(
     """Evaluate models, or files of predictions.
 
     Models are evaluated on synthetic images or on a data set. HTML reports and plots require the extra `plot`;
-    synthetic images require the extra `train` on first use.
+    synthetic images require the extra `train` on first use. Exit code: 0 success, 1 if no frame has a prediction, 2
+    usage error.
     """
     import json
 
@@ -77,6 +78,9 @@ def evaluate(
         result.write(path, force=force)
     if plots is not None:
         result.plot(plots, force=force)
+    if failed := [entry.name for entry in result.entries if not entry.evaluation.predicted.any()]:
+        say(f"error: {', '.join(failed)}: none of the {result.frames} frames has a prediction")
+        raise typer.Exit(1)
 
 
 def _evaluate_models(

@@ -41,6 +41,7 @@ class LabelRecord:
         uvz: (J, 3) labels in px and depth in mm; NaN where they are unknown.
         center: (3,) hand center, mm; NaN if it is unknown.
         cube: Side of the cube, mm.
+        hand_index: Index of the hand among those in the image.
         labeled_by: `PERSON`, the name of the weights that predicted the labels, or empty if it is unknown.
     """
 
@@ -54,6 +55,7 @@ class LabelRecord:
     uvz: np.ndarray
     center: np.ndarray
     cube: float
+    hand_index: int
     labeled_by: str
 
     @classmethod
@@ -124,6 +126,7 @@ class LabelRecord:
             uvz,
             center,
             float(values.get("cube_mm") or CUBE),
+            int(values.get("hand_index") or 0),
             str(values.get("labeled_by") or values.get("model") or ""),
         )
 

@@ -10,6 +10,7 @@ from typing import cast
 import numpy as np
 
 from handpose.datasets.dataset import HandDataset, LabeledFrame, find, find_damaged
+from handpose.datasets.duplicates import without_duplicates
 from handpose.datasets.label_record import PERSON, LabelRecord
 from handpose.datasets.splits import split_sequences
 from handpose.errors import HandPoseError
@@ -118,7 +119,7 @@ class RecordDataset(HandDataset):
             raise HandPoseError(
                 f"{self.origin}: {len(frames)} of {len(self)} records are usable, which are too few for training"
             )
-        kept, held_out = split_sequences([self.sequences[i] for i in frames], share)
+        kept, held_out = split_sequences([self.sequences[i] for i in frames], [self.files[i] for i in frames], share)
         return self.subset(frames[kept]), self.subset(frames[held_out])
 
     def localized(self) -> RecordDataset:
@@ -155,7 +156,7 @@ def open_records(
             `xyz_mm` or `uvz`, in which null or NaN marks what is not labeled. Optional are `hand` (right), `center_mm`,
             `cube_mm` (250), `unit` of the depth values (mm), `sequence` (the folder of the depth file), and
             `labeled_by` (`person`, or the name of the model whose predictions the labels are). Records without any
-            label, such as those of failed or skipped frames, are excluded.
+            label, such as those of failed or skipped frames, are excluded, and so are duplicates.
         split: `train` or `test`.
         centers: `refined` (the `center_mm` of each record; found in the image if a record has none), `truth` (the mean
             of the labeled joints) or `localize` (found in all images).
@@ -163,17 +164,19 @@ def open_records(
             complete file. Frames of one sequence are never in both; with a single sequence, its end is the test split.
 
     Raises:
-        HandPoseError: A record is invalid; the message states the file and the line.
+        HandPoseError: A record is invalid, or two records of the same hand in the same image have different labels;
+            the message states the file and the lines.
 
     Warns:
-        UserWarning: The labels are predictions, see `labeled_by`.
+        UserWarning: The labels are predictions, see `labeled_by`, or records are duplicates.
     """
     path = Path(root)
     if path.is_dir():
         path = find(path, (f"{split}.jsonl",), "records")
     lines = read_text(path, MAX_LABELS_BYTES).splitlines()
-    rows = [LabelRecord.parse(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
-    labeled = [row for row in rows if row is not None]
+    rows = {number: LabelRecord.parse(line, path, number) for number, line in enumerate(lines, 1) if line.strip()}
+    found = {number: row for number, row in rows.items() if row is not None}
+    labeled = without_duplicates(found, path)
     if not labeled:
         raise HandPoseError(f"{path}: none of the {len(rows)} records has a label")
     layouts = sorted({row.layout for row in labeled})
@@ -187,10 +190,14 @@ def open_records(
             "records that you have checked or corrected"
         )
         dataset = replace(dataset, notes=(*dataset.notes, f"{text}, so errors are differences from these predictions"))
-    if skipped := len(rows) - len(labeled):
+    if repeated := len(found) - len(labeled):
+        text = f"{repeated} of {len(found)} records are duplicates of others and are excluded"
+        warn(f"{path}: {text}")
+        dataset = replace(dataset, notes=(*dataset.notes, text))
+    if skipped := len(rows) - len(found):
         dataset = replace(dataset, notes=(*dataset.notes, f"{skipped} records without a label are excluded"))
     if test_share > 0.0:
-        parts = dict(zip(("train", "test"), split_sequences(dataset.sequences, test_share), strict=True))
+        parts = dict(zip(("train", "test"), split_sequences(dataset.sequences, dataset.files, test_share), strict=True))
         dataset = dataset.subset(parts[split])
     return dataset
 

@@ -24,7 +24,7 @@ _FRAMES_PER_SHAPE_IMAGE = 160  # the whole test set comes with 12 images of each
 
 
 def evaluate(
-    estimators: HandPoseEstimator | Sequence[HandPoseEstimator],
+    estimators: HandPoseEstimator | str | Path | Sequence[HandPoseEstimator | str | Path],
     dataset: HandDataset | None = None,
     *,
     frames: int = 2000,
@@ -35,7 +35,7 @@ def evaluate(
     """Return the joint errors of one or more estimators on the same images.
 
     Args:
-        estimators: Estimators with the same joint layout.
+        estimators: Estimators with the same joint layout, or models, as in `HandPoseEstimator.from_pretrained`.
         dataset: Data set with that layout, see `open_dataset`. By default, the synthetic test images.
         frames: Number of synthetic test images, at most 2,000. From 160 on, a smaller set of named hand shapes is
             evaluated as well; the report's notes have the share of correct finger states.
@@ -45,19 +45,22 @@ def evaluate(
         force: Whether an existing file of predictions may be overwritten.
 
     Raises:
-        HandPoseError: The joint layouts differ, `predictions` exists or cannot be written, or it is given with several
-            estimators or without a data set.
+        HandPoseError: The joint layouts differ, a model cannot be loaded, `predictions` exists or cannot be written, or
+            it is given with several estimators or without a data set.
     """
-    estimators = [estimators] if isinstance(estimators, HandPoseEstimator) else [*estimators]
-    layouts = {estimator.layout.name for estimator in estimators}
+    given = [estimators] if isinstance(estimators, (HandPoseEstimator, str, Path)) else [*estimators]
+    if not given:
+        raise HandPoseError("expected at least one estimator to evaluate, got none")
+    loaded = [HandPoseEstimator.from_pretrained(each) if isinstance(each, (str, Path)) else each for each in given]
+    layouts = {estimator.layout.name for estimator in loaded}
     if len(layouts) > 1:
         raise HandPoseError(f"models in one report must have the same joints, got {' and '.join(sorted(layouts))}")
     if dataset is not None:
-        models = [(estimator.name, [estimator]) for estimator in estimators]
+        models = [(estimator.name, [estimator]) for estimator in loaded]
         return evaluate_parts(models, [dataset], workers=workers, predictions=predictions, force=force)
     if predictions is not None:
         raise HandPoseError("writing predictions requires a data set and a single model")
-    return _on_synthetic(estimators, frames)
+    return _on_synthetic(loaded, frames)
 
 
 def evaluate_parts(

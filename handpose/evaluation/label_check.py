@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,8 +10,8 @@ import numpy as np
 from handpose.datasets.dataset import LabeledFrame
 from handpose.datasets.records import RecordDataset
 from handpose.errors import HandPoseError
+from handpose.evaluation.mistakes import AGREES_MM, MUCH_SMALLER, Change, as_xyz, best_order, in_mm, scaled, swapped_uv
 from handpose.geometry.bones import bone_deviation
-from handpose.geometry.camera import Camera
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.choices import Hand
 from handpose.io.warn import InputWarning
@@ -22,38 +21,18 @@ _BEHIND_MM = (-15.0, 60.0)  # plausible distance of a joint behind the surface a
 _ON_SURFACE = 0.6  # minimum share of such joints in correct labels; the fingers of a fist hide each other
 _OFF_SURFACE = 0.35  # share below which labels are wrong, even if the mistake is unknown
 _CLEARLY_BETTER = 0.25  # difference between two shares
-_AGREES_MM = 25.0  # error of a prediction below which it confirms a label
-_MUCH_SMALLER = 0.6  # ratio of two errors
 _SIZES = (0.6, 1.6)  # plausible sizes of hands, relative to an average one
 _MAX_DEVIATION = 0.4  # of bone lengths, as a logarithm
 
-Change = Callable[[np.ndarray, Camera], np.ndarray]
-"""Corrects one kind of mistake in labels uvz (J, 3), given the camera."""
-
-
-def _in_mm(change: Callable[[np.ndarray], np.ndarray]) -> Change:
-    """Return the change of uvz that corresponds to a change of xyz."""
-    return lambda uvz, camera: camera.project(_in_front(change(camera.unproject(uvz))))
-
-
-def _scaled(factor: float) -> Change:
-    """Return the change of a length unit, which does not move joints in the image."""
-    return lambda uvz, _: uvz * [1.0, 1.0, factor]
-
-
-def _in_front(xyz: np.ndarray) -> np.ndarray:
-    return np.where(xyz[:, 2:] > 0, xyz, np.nan)
-
-
 _MISTAKES: dict[str, Change] = {
-    "they seem to be in meters; multiply xyz_mm, or the depths in uvz, by 1000": _scaled(1000.0),
-    "they seem to be in centimeters; multiply xyz_mm, or the depths in uvz, by 10": _scaled(10.0),
-    "x and y seem to be swapped": _in_mm(lambda xyz: xyz[:, [1, 0, 2]]),
-    "u and v seem to be swapped": lambda uvz, _: uvz[:, [1, 0, 2]],
-    "y seems to point up; it must point down": _in_mm(lambda xyz: xyz * [1.0, -1.0, 1.0]),
-    "x seems to point left; it must point right": _in_mm(lambda xyz: xyz * [-1.0, 1.0, 1.0]),
+    "they seem to be in meters; multiply xyz_mm, or the depths in uvz, by 1000": scaled(1000.0),
+    "they seem to be in centimeters; multiply xyz_mm, or the depths in uvz, by 10": scaled(10.0),
+    "x and y seem to be swapped": in_mm(lambda xyz: xyz[:, [1, 0, 2]]),
+    "u and v seem to be swapped": swapped_uv,
+    "y seems to point up; it must point down": in_mm(lambda xyz: xyz * [1.0, -1.0, 1.0]),
+    "x seems to point left; it must point right": in_mm(lambda xyz: xyz * [-1.0, 1.0, 1.0]),
     "xyz_mm seems to contain pixels and depths; name it uvz": lambda uvz, camera: camera.unproject(uvz),
-    "uvz seems to contain x, y, z in mm; name it xyz_mm": lambda uvz, camera: camera.project(_in_front(uvz)),
+    "uvz seems to contain x, y, z in mm; name it xyz_mm": as_xyz,
 }
 
 
@@ -185,37 +164,18 @@ def _by_prediction(samples: list[_Sample], dataset: RecordDataset) -> str | None
 
     samples = [sample for sample in samples if np.isfinite([sample.predicted, sample.as_other_hand]).all()]
     given = error(lambda uvz, _: uvz) if samples else np.nan
-    if not given > _AGREES_MM:  # also if no label has a depth
+    if not given > AGREES_MM:  # also if no label has a depth
         return None
     other_hand = _mean([sample.errors(sample.uvz, sample.as_other_hand) for sample in samples])
     errors = {text: error(change) for text, change in _MISTAKES.items()}
     errors["`hand` seems to be wrong: the images show the other hand"] = other_hand
-    order, text = _order(samples, dataset)
+    xyz = np.stack([sample.frame.camera.unproject(sample.uvz) for sample in samples])
+    order, text = best_order(xyz, np.stack([sample.predicted for sample in samples]), dataset.layout)
     errors[text] = order
     best = min(errors, key=lambda text: np.nan_to_num(errors[text], nan=np.inf))
-    if errors[best] < _MUCH_SMALLER * given:
+    if errors[best] < MUCH_SMALLER * given:
         return f"{best} (they are {given:.0f} mm from the predictions, and {errors[best]:.0f} mm after this change)"
     return None
-
-
-def _order(samples: list[_Sample], dataset: RecordDataset) -> tuple[float, str]:
-    """Return the error after the best reordering of the joints, in mm, and its description."""
-    joints = dataset.layout.joints
-    xyz = np.stack([sample.frame.camera.unproject(sample.uvz) for sample in samples])
-    predicted = np.stack([sample.predicted for sample in samples])
-    labeled = np.flatnonzero(np.isfinite(xyz).all(axis=2).any(axis=0))
-    distances = np.stack(
-        [np.nanmean(np.linalg.norm(xyz[:, i, None] - predicted, axis=-1), axis=0) for i in labeled.tolist()]
-    )
-    assigned: dict[int, int] = {}
-    remaining = distances.copy()
-    for _ in labeled:
-        row, column = np.unravel_index(np.nanargmin(remaining), remaining.shape)
-        assigned[int(labeled[row])] = int(column)
-        remaining[row], remaining[:, column] = np.inf, np.inf
-    error = float(np.mean([distances[row, assigned[int(i)]] for row, i in enumerate(labeled)]))
-    moved = [f"{joints[i]} lies at {joints[at]}" for i, at in sorted(assigned.items()) if i != at]
-    return error, f"the joints seem to be in another order: {', '.join(moved[:4])}" + " ..." * (len(moved) > 4)
 
 
 def _by_bones(dataset: RecordDataset, estimator: HandPoseEstimator) -> str | None:

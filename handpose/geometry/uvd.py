@@ -38,6 +38,11 @@ def read_predictions(path: str | Path, layout: JointLayout) -> np.ndarray:
     return np.array([_parse(line, layout, f"{path}:{i}") for i, line in enumerate(lines, start=1)])
 
 
+def without_zeros(uvz: np.ndarray) -> np.ndarray:
+    """Return joints with NaN where the depth is not above 0, which many files contain for missing joints."""
+    return np.where(uvz[..., 2:] > 0, uvz, np.nan)
+
+
 def read_ground_truth(path: str | Path, layout: JointLayout) -> np.ndarray:
     """Read the true joints `uvz` (N, J, 3) [px, px, mm] from a text file.
 

@@ -213,14 +213,16 @@ def test_invalid_records_name_file_and_line(tmp_path: Path, changes: dict[str, A
 
 def test_splits_keep_sequences_together(tmp_path: Path) -> None:
     sequences = [name for name, count in (("a", 40), ("b", 5), ("c", 30), ("d", 25)) for _ in range(count)]
-    kept, held_out = split_sequences(sequences, 0.3)
+    files = [f"{i}.png" for i in range(100)]
+    kept, held_out = split_sequences(sequences, files, 0.3)
     assert sorted([*kept, *held_out]) == list(range(100))
     assert not {sequences[i] for i in kept} & {sequences[i] for i in held_out}
     assert 25 <= len(held_out) <= 40
-    kept, held_out = split_sequences(["a"] * 100, 0.2)
+    kept, held_out = split_sequences(["a"] * 100, files, 0.2)
     assert held_out.tolist() == list(range(80, 100))
     assert kept.tolist() == list(range(75))  # the frames between the parts are neighbors of both
-    assert [part.tolist() for part in split_sequences(["a", "a"], 0.5)] == [[0], [1]]
+    assert [part.tolist() for part in split_sequences(["a", "a"], files[:2], 0.5)] == [[0], [1]]
+    assert [part.tolist() for part in split_sequences(["a"] * 6, files[:6], 0.5)] == [[0, 1], [3, 4, 5]]
     xyz = joints(21, 0)
     (tmp_path / "x").mkdir()
     records = [record(f"{i}.png", xyz, sequence=name) for i, name in enumerate(sequences)]
@@ -229,6 +231,35 @@ def test_splits_keep_sequences_together(tmp_path: Path) -> None:
     first, second = ({*part.sequences} for part in parts if isinstance(part, RecordDataset))
     assert not first & second
     assert len(parts[0]) + len(parts[1]) == 100
+
+
+def test_duplicates_count_once_and_are_in_one_split(tmp_path: Path) -> None:
+    truth = write_frames(tmp_path, 4)
+    records = [record(f"{i}.png", xyz) for i, xyz in enumerate(truth)]
+    joined = [*records, *(each | {"source": f"./{each['source']}"} for each in records)]
+    file = write(tmp_path / "joined.jsonl", joined)
+    with pytest.warns(UserWarning, match="4 of 8 records are duplicates of others and are excluded"):
+        whole = open_records(file, "test")
+    assert [*whole.files] == ["0.png", "1.png", "2.png", "3.png"]
+    assert "4 of 8 records are duplicates of others and are excluded" in whole.notes
+    with pytest.warns(UserWarning, match="duplicates"):
+        train, test = (open_records(file, split, test_share=0.5) for split in ("train", "test"))  # type: ignore[arg-type]
+    assert ([*train.files], [*test.files]) == (["0.png"], ["2.png", "3.png"])
+    file = write(tmp_path / "differ.jsonl", [*records, record("1.png", truth[1] + 5.0)])
+    with pytest.raises(HandPoseError, match=r"lines 2 and 5: different labels of the same right hand in 1\.png"):
+        open_records(file, "test")
+
+
+def test_two_hands_of_an_image_are_in_one_split(tmp_path: Path) -> None:
+    truth = write_frames(tmp_path, 3)
+    hands = [{"hand": "right"}, {"hand": "left"}, {"hand": "right", "hand_index": 1}]
+    records = [record(f"{i}.png", xyz, **more) for i, xyz in enumerate(truth) for more in hands]
+    file = write(tmp_path / "labels.jsonl", records)
+    assert len(open_records(file, "test")) == 9
+    train, test = (open_records(file, split, test_share=0.55) for split in ("train", "test"))  # type: ignore[arg-type]
+    assert ({*train.files}, {*test.files}) == ({"0.png"}, {"1.png", "2.png"})  # the cut is within 1.png
+    with pytest.raises(HandPoseError, match="all frames show the same images"):
+        open_records(write(tmp_path / "one.jsonl", records[:3]), "train", test_share=0.4)
 
 
 def test_a_folder_has_a_file_for_each_split(tmp_path: Path) -> None:

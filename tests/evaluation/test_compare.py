@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ def test_published_errors_are_reproduced(dataset: str, name: str, published: flo
     (entry,) = report.entries
     assert entry.name == name
     assert entry.evaluation.mean == pytest.approx(published, abs=0.001)
+    assert report.notes == ["true joints from ground_truth.txt"]  # no mistake is suspected
 
 
 @pytest.mark.shared
@@ -82,6 +84,65 @@ def test_known_errors_in_mm_are_reproduced(tmp_path: Path) -> None:
     assert second.evaluation.mean == pytest.approx(6, abs=0.003)
     assert second.evaluation.missing.tolist() == [0, 1, 2, 3, 4]
     assert second.evaluation.success_rate(10) == 0.75
+
+
+def _xyz(uvz: np.ndarray) -> np.ndarray:
+    return EVALUATORS["nyu"][1].unproject(uvz)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda uvz: uvz, None),
+        (lambda uvz: np.concatenate([uvz[1:], uvz[:1]]), "they seem to be 1 frame early"),
+        (lambda uvz: np.concatenate([uvz[-2:], uvz[:-2]]), "they seem to be 2 frames late"),
+        (lambda uvz: uvz * [1, -1, 1] + [0, 480, 0], "v seems to count from the bottom"),
+        (lambda uvz: uvz * [-1, 1, 1] + [640, 0, 0], "u seems to count from the right"),
+        (lambda uvz: uvz * [1, 1, 0.001], "d seems to be in meters"),
+        (lambda uvz: uvz[..., [1, 0, 2]], "u and v seem to be swapped"),
+        (_xyz, "x, y, z in mm, with y down"),
+        (lambda uvz: _xyz(uvz) * [1, -1, 1], "x, y, z in mm, with y up"),
+        (lambda uvz: uvz[:, ::-1], "another order: pinky_tip lies at palm, pinky_mid lies at wrist_radial"),
+        (lambda uvz: uvz * [0.5, 0.5, 1], "pixels of an image of half the size"),
+    ],
+)
+def test_systematic_mistakes_of_predictions_are_named(
+    tmp_path: Path, change: Callable[[np.ndarray], np.ndarray], text: str | None
+) -> None:
+    truth, file = tmp_path / "truth.txt", tmp_path / "ours.txt"
+    uvz = frames(20, 14)
+    write_predictions(truth, uvz)
+    write_predictions(file, change(uvz + np.random.default_rng(1).normal(0, 3, uvz.shape)))
+    if text is None:
+        assert not any("wrong" in note for note in compare_files("nyu", truth, [file]).notes)
+        return
+    with pytest.warns(UserWarning, match=f"ours.txt: the predictions are probably wrong: .*{text}"):
+        report = compare_files("nyu", truth, [file])
+    assert text in report.table()
+
+
+def test_the_truth_is_no_prediction(tmp_path: Path) -> None:
+    write_predictions(tmp_path / "truth.txt", frames(5, 14))
+    with pytest.warns(UserWarning, match="they are the true joints"):
+        compare_files("nyu", tmp_path / "truth.txt", [tmp_path / "truth.txt"])
+
+
+def test_frames_of_zeros_and_incomplete_frames_are_missing(tmp_path: Path) -> None:
+    truth, file = tmp_path / "truth.txt", tmp_path / "ours.txt"
+    uvz = frames(8, 14)
+    write_predictions(truth, uvz)
+    predicted = uvz + np.array([0.0, 0.0, 4.0])
+    predicted[2], predicted[5, 3] = 0.0, np.nan
+    write_predictions(file, predicted)
+    report = compare_files("nyu", truth, [file])
+    assert report.entries[0].evaluation.missing.tolist() == [2, 5]
+    assert report.entries[0].evaluation.per_axis[2] == pytest.approx(4.0, abs=0.001)
+    assert report.notes == [
+        "true joints from truth.txt",
+        "8 frames; the published set has 8252",
+        "ours: joints have a depth of 0 or less in 1 of 8 frames, which count as missing",
+        "ours: some joints have no prediction in 1 of 8 frames, which count as missing",
+    ]
 
 
 def test_errors_about_wrong_files_state_both_counts(tmp_path: Path) -> None:

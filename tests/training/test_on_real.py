@@ -18,7 +18,7 @@ from handpose.cli.main import app
 from handpose.datasets.catalog import open_dataset
 from handpose.datasets.matfile import read_mat, write_mat
 from handpose.errors import HandPoseError
-from handpose.evaluation.evaluate import evaluate_parts
+from handpose.evaluation.evaluate import evaluate, evaluate_parts
 from handpose.evaluation.metrics import Evaluation
 from handpose.evaluation.on_real import predict_dataset
 from handpose.inference.estimator import HandPoseEstimator
@@ -223,6 +223,30 @@ def test_frames_without_an_image_are_reported(tmp_path: Path) -> None:
     assert Evaluation.of(joints, dataset.xyz).mean == pytest.approx(
         np.linalg.norm(expected[[0, 1, 3]], axis=-1).mean(), abs=1e-3
     )
+
+
+def test_models_are_evaluated_by_name(tmp_path: Path) -> None:
+    write_nyu(tmp_path, 2)
+    dataset = open_dataset("nyu", tmp_path, "test", centers="truth")
+    by_name = evaluate("nyu", dataset).to_dict()["results"]
+    assert by_name == evaluate([HandPoseEstimator.from_pretrained("nyu")], dataset).to_dict()["results"]
+    with pytest.raises(HandPoseError, match="model"):
+        evaluate(tmp_path, dataset)
+    with pytest.raises(HandPoseError, match="at least one estimator"):
+        evaluate([], dataset)
+
+
+def test_an_evaluation_without_any_prediction_fails(tmp_path: Path) -> None:
+    """The images exist but are damaged, which becomes known only when they are read."""
+    root = tmp_path / "NYU"
+    write_nyu(root, 2)
+    for image in (root / "test").glob("*.png"):
+        image.write_bytes(b"")
+    with pytest.warns(UserWarning, match="has no prediction"):
+        code, shown, said = run("evaluate", "--data", "nyu", "--root", root, "--centers", "truth")
+    assert code == 1
+    assert "none of the 2 frames has a prediction" in said
+    assert "missing" in shown
 
 
 def test_weights_of_another_layout_start_a_training_on_a_data_set(tmp_path: Path) -> None:
