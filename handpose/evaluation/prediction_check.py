@@ -17,7 +17,7 @@ _SIGNIFICANT = 3.0  # standard errors
 
 def _mirrored(axis: int) -> Change:
     def change(uvz: np.ndarray, camera: Camera) -> np.ndarray:
-        mirrored = uvz.copy()
+        mirrored: np.ndarray = uvz.copy()
         size = (camera.width, camera.height)[axis]
         mirrored[..., axis] = (size or 0) - 1 - uvz[..., axis]
         return mirrored
