@@ -172,8 +172,8 @@ class Camera(_Pinhole):
 
         Args:
             text: A preset (`icvl`, `nyu`, `msra`); the numbers `fx,fy,cx,cy`, `fx,fy,cx,cy,width,height`, or these six
-                and OpenCV's 4 to 14 distortion coefficients; or a camera file (.json, .yaml, .yml, .txt) of this
-                package, RealSense, Open3D, ROS, OpenCV or Kalibr.
+                and OpenCV's 4 to 14 distortion coefficients, separated by commas or by spaces; or a camera file (.json,
+                .yaml, .yml, .txt) of this package, RealSense, Open3D, ROS, OpenCV or Kalibr.
 
         Raises:
             HandPoseError: the text has another format, or the file does not contain exactly one camera.
@@ -181,7 +181,7 @@ class Camera(_Pinhole):
         check_kind("camera", text, str, "text")
         if text in CAMERAS:
             return CAMERAS[text]
-        parts = text.split(",")
+        parts = text.split("," if "," in text else None)
         if len(parts) in _COUNTS:
             try:
                 numbers = [float(part) for part in parts]

@@ -17,6 +17,8 @@ from handpose.io.warn import warn
 TARS = (".tar", ".tar.gz", ".tgz")
 """Extensions of archives of frames in WebDataset's layout."""
 
+_OTHER_IMAGES = (".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+
 PARQUET = ".parquet"
 """Extension of tables of frames."""
 
@@ -122,13 +124,14 @@ def list_files(inputs: Iterable[str], suffixes: tuple[str, ...], *, recursive: b
         HandPoseError: A folder contains no such file, a glob matches no file, or an input is not a path.
 
     Warns:
-        UserWarning: The subfolders of a folder contain such files, but are skipped.
+        UserWarning: The subfolders of a folder contain such files, but are skipped; or the folder contains images of
+            other formats.
     """
     files: dict[Path, None] = {}
     for text in inputs:
         check_input(text)
         path = Path(text)
-        if _is_folder(path):
+        if path.is_dir():
             matches = _files_of(path, suffixes, recursive)
         elif path.exists() or not glob.has_magic(text):
             matches = [path]
@@ -140,27 +143,15 @@ def list_files(inputs: Iterable[str], suffixes: tuple[str, ...], *, recursive: b
     return list(files)
 
 
-def _is_folder(path: Path) -> bool:
-    """Return whether a path is that of a folder.
-
-    Raises:
-        HandPoseError: This is unknown, because the path is too long, or a folder may not be opened.
-    """
-    try:
-        return path.is_dir()
-    except OSError as error:
-        raise HandPoseError(f"{str(path)[:200]}: cannot be read ({error.strerror})") from None
-
-
 def _files_of(folder: Path, suffixes: tuple[str, ...], recursive: bool) -> list[Path]:
-    """List the files of a folder, and warn about subfolders that are skipped."""
+    """List the files of a folder, and warn about what is skipped."""
 
     def matches(path: Path) -> bool:
-        return path.name.lower().endswith(suffixes) and not path.is_dir()
+        return path.name.lower().endswith(suffixes) and not is_metadata(path.name) and not path.is_dir()
 
-    found = filter(matches, folder.rglob("*") if recursive else folder.iterdir())
-    files = sorted(found, key=natural_key)
-    skipped = 0 if recursive else sum(any(map(matches, path.rglob("*"))) for path in folder.iterdir() if path.is_dir())
+    entries = list(folder.rglob("*") if recursive else folder.iterdir())
+    files = sorted(filter(matches, entries), key=natural_key)
+    skipped = 0 if recursive else sum(any(map(matches, path.rglob("*"))) for path in entries if path.is_dir())
     verb, them = ("s with depth files are", "them") if skipped > 1 else (" with depth files is", "it")
     advice = f"{skipped} subfolder{verb} skipped; pass `recursive=True` to include {them}"
     if not files:
@@ -168,4 +159,12 @@ def _files_of(folder: Path, suffixes: tuple[str, ...], recursive: bool) -> list[
         raise HandPoseError(f"{folder}: {advice if skipped else expected}")
     if skipped:
         warn(f"{folder}: {advice}")
+    others = [suffix for suffix in (path.suffix.lower() for path in entries) if suffix in _OTHER_IMAGES]
+    if others:
+        warn(f"{folder}: ignored images that cannot contain depth: {len(others)} ({', '.join(sorted(set(others)))})")
     return files
+
+
+def is_metadata(name: str) -> bool:
+    """Return whether a file name is one of those that macOS writes next to files on disks of other systems."""
+    return name.startswith("._")

@@ -18,6 +18,7 @@ from handpose.io.depth.read import SUFFIXES, read_bytes
 from handpose.io.depth.stacks import count_frames, split_frames
 from handpose.io.inputs import check_input, file_of, frame_path, is_archive, list_files
 from handpose.io.outputs import refuse_existing
+from handpose.io.warn import warn
 from handpose.jobs.job import PredictJob
 from handpose.jobs.pipeline import FetchedFile, FileResult, predict_files
 from handpose.localization.centers import read_centers
@@ -117,6 +118,7 @@ def _text(path: Path | None) -> str | None:
 def _local_inputs(job: PredictJob) -> list[Path | Recording]:
     """Return the depth files and recordings of a job without duplicates."""
     paths: dict[Path, None] = {}
+    repeated = 0
     for text in job.inputs:
         if "://" in text or is_archive(text):
             raise HandPoseError(f"{text}: URLs, archives and tables are only read with `engine=ray`")
@@ -125,7 +127,10 @@ def _local_inputs(job: PredictJob) -> list[Path | Recording]:
         files = (
             [Path(text)] if is_bag and Path(text).exists() else list_files([text], SUFFIXES, recursive=job.recursive)
         )
+        repeated += len(paths.keys() & set(files))
         paths |= dict.fromkeys(files)
+    if repeated:
+        warn(f"inputs that occur more than once are predicted once: {repeated}")
     if job.topic is not None and not any(map(is_recording, paths)):
         raise HandPoseError("a topic is that of a ROS bag, but no input is one; omit `topic=...`")
     query = job.options.query

@@ -150,8 +150,8 @@ def test_the_hand_is_classified(tmp_path: Path) -> None:
 
 
 def test_globs_and_repeated_inputs(tmp_path: Path) -> None:
-    code, out, _ = run("predict", str(EXAMPLES / "[ot]*.png"), OPEN, *CAMERA)
-    assert code == 0
+    code, out, err = run("predict", str(EXAMPLES / "[ot]*.png"), OPEN, *CAMERA)
+    assert (code, err) == (0, "warning: inputs that occur more than once are predicted once: 1\n")
     assert [Path(json.loads(line)["source"]).name for line in out.splitlines()] == ["open.png", "thumb.png"]
 
 

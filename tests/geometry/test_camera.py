@@ -58,6 +58,7 @@ def test_json_files_presets_and_numbers(tmp_path) -> None:
     path.write_text(json.dumps(CAMERAS["nyu"].to_dict()))
     assert Camera.parse(str(path)) == Camera.parse("nyu") == CAMERAS["nyu"]
     assert Camera.parse("476,475.5,313,242") == Camera(476, 475.5, 313, 242)
+    assert Camera.parse(" 476  475.5 313\t242") == Camera(476, 475.5, 313, 242)
     assert Camera.parse("476,475.5,313,242,640,480").width == 640
     lens = Camera.parse("476,475.5,313,242,640,480,0.1,-0.2,0,0").distortion
     assert lens == Distortion("brown_conrady", (0.1, -0.2, 0.0, 0.0))

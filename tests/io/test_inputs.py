@@ -35,6 +35,15 @@ def test_a_folder_as_a_stream_has_the_same_order(folder: Path) -> None:
     assert depths == [1, 2, 3, 9, 10, 11, 12, 100]
 
 
+def test_metadata_of_macos_and_color_images_in_a_folder_are_left_out(folder: Path) -> None:
+    for name in ("._frame_1.npy", "frame_1.jpg", "frame_2.JPG", "notes.txt"):
+        (folder / name).touch()
+    (folder / ".hidden.npy").touch()
+    with pytest.warns(UserWarning, match=r"ignored images that cannot contain depth: 2 \(.jpg\)$") as warned:
+        assert [file.name for file in list_files([str(folder)], (".npy",))] == [".hidden.npy", *NAMES]
+    assert len(warned) == 1
+
+
 def test_folders_come_before_names() -> None:
     paths = ["run_10/1.png", "run_2/10.png", "run_2/9.png", "run_2b/1.png", "a/b.png"]
     assert sorted(paths, key=natural_key) == ["a/b.png", "run_2/9.png", "run_2/10.png", "run_2b/1.png", "run_10/1.png"]

@@ -16,7 +16,7 @@ from handpose.errors import DepthReadError
 from handpose.io.depth.limits import MAX_FILE_BYTES
 from handpose.io.depth.read import SUFFIXES, read_bytes
 from handpose.io.depth.stacks import split_frames
-from handpose.io.inputs import PARQUET, is_archive
+from handpose.io.inputs import PARQUET, is_archive, is_metadata
 from handpose.jobs.cluster.shards import InputFile, Shard
 from handpose.jobs.pipeline import FetchedFile
 
@@ -146,7 +146,7 @@ def _members(file: InputFile) -> Iterator[FetchedFile]:
         tarfile.open(fileobj=stream, mode="r|*", tarinfo=_Member) as archive,
     ):
         for member in archive:
-            if not (member.isfile() and PurePosixPath(member.name).suffix.lower() in SUFFIXES):
+            if not (member.isfile() and _is_depth_file(PurePosixPath(member.name))):
                 continue
             name = f"{file.name}/{member.name}"
             if member.size > MAX_FILE_BYTES:
@@ -157,6 +157,10 @@ def _members(file: InputFile) -> Iterator[FetchedFile]:
             yield FetchedFile(name, content.read())
         if not getattr(archive, "at_end", False):
             raise tarfile.ReadError("its end mark is missing")
+
+
+def _is_depth_file(path: PurePosixPath) -> bool:
+    return path.suffix.lower() in SUFFIXES and not is_metadata(path.name)
 
 
 def _table(file: InputFile) -> Iterator[FetchedFile]:

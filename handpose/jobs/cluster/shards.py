@@ -13,7 +13,7 @@ import fsspec
 
 from handpose.errors import HandPoseError
 from handpose.io.depth.read import SUFFIXES
-from handpose.io.inputs import PARQUET, TARS, is_archive, list_files, natural_key
+from handpose.io.inputs import PARQUET, TARS, is_archive, is_metadata, list_files, natural_key
 
 FILES_PER_SHARD = 128
 """Number of loose depth files per shard; each archive or table is one shard."""
@@ -97,7 +97,11 @@ def _list_url(url: str, recursive: bool) -> list[InputFile]:
         elif store.isdir(path):
             found = store.find(path, detail=True).values() if recursive else store.ls(path, detail=True)
             listed = {entry["name"]: entry for entry in found}
-            entries = {name: entry for name, entry in listed.items() if name.lower().endswith(_SUFFIXES)}
+            entries = {
+                name: entry
+                for name, entry in listed.items()
+                if name.lower().endswith(_SUFFIXES) and not is_metadata(name.rpartition("/")[2])
+            }
         elif store.exists(path):
             entries = {path: store.info(path)}
         else:

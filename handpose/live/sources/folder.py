@@ -11,7 +11,7 @@ from handpose.inference.query import Query
 from handpose.io.depth.read import SUFFIXES, decode_depth, read_bytes
 from handpose.io.depth.stacks import EncodedFrame, split_frames
 from handpose.io.depth.units import DepthUnit, millimeters_per_unit
-from handpose.io.inputs import natural_key
+from handpose.io.inputs import list_files
 from handpose.io.warn import warn_skipped
 from handpose.recordings.frame import DepthFrame, Source
 
@@ -32,9 +32,7 @@ def frames(folder: str | Path, camera: Camera | None = None, *, unit: DepthUnit 
         AssumedCameraWarning: No camera was given.
         SkippedFrameWarning: A file cannot be read, or its size does not fit the camera.
     """
-    files = sorted((file for file in Path(folder).iterdir() if file.suffix.lower() in SUFFIXES), key=natural_key)
-    if not files:
-        raise HandPoseError(f"{folder}: no depth files in this folder; expected {', '.join(SUFFIXES)}")
+    files = list_files([str(folder)], SUFFIXES)
     for number, (name, data, reason) in enumerate(frame for file in files for frame in _frames_of(file)):
         try:
             if reason:
