@@ -25,8 +25,8 @@ from handpose.cli.live import live
 from handpose.cli.models import convert, download, models, publish
 from handpose.cli.predict import predict
 from handpose.cli.train import train
+from handpose.cli.train_heads import train_heads
 from handpose.cli.train_localizer import train_localizer
-from handpose.cli.train_sides import train_sides
 from handpose.errors import DeviceMemoryError, HandPoseError
 
 app = typer.Typer(
@@ -41,7 +41,7 @@ for command in (
     *(models, download, publish, convert),
     *(export, benchmark),
     *(label, import_labels, finetune, adapt),
-    *(train, evaluate, calibrate, ablate, train_localizer, train_sides),
+    *(train, evaluate, calibrate, ablate, train_localizer, train_heads),
 ):
     app.command(cls=Command, context_settings=HELP)(as_command(command))
 

@@ -5,12 +5,14 @@ The messages contain no value that changes from frame to frame, so a repeated wa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from handpose.geometry.bones import bone_lengths
+from handpose.inference.hand_odds import is_doubtful_hand
 from handpose.inference.query import AssumedCameraWarning, Query
 from handpose.inference.sides import DOUBTFUL_SIDE
 from handpose.io.depth.units import DepthUnitWarning
@@ -82,7 +84,9 @@ def _hand(pose: HandPose, query: Query, size: float) -> tuple[PoseWarning, ...]:
 
 def is_unlikely_hand(pose: HandPose) -> bool:
     """Return whether one of several locations in an image probably shows something else, such as a face."""
-    return bool(pose.error_mm.mean() > CLEAR_HAND)
+    if math.isnan(pose.hand_log_odds):
+        return bool(pose.error_mm.mean() > CLEAR_HAND)
+    return is_doubtful_hand(pose.hand_log_odds)
 
 
 def doubt_unlikely_hands(poses: Sequence[HandPose]) -> list[HandPose]:

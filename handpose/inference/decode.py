@@ -11,7 +11,10 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import Cameras
 from handpose.geometry.crop import HandCrop, denormalize
 from handpose.inference.candidates import Candidates
+from handpose.inference.hand_odds import is_doubtful_hand
+from handpose.network.calibration import Calibration
 from handpose.network.config import JGRP2OConfig
+from handpose.results.joints import Status
 from handpose.results.pose import HandPose
 
 
@@ -22,6 +25,7 @@ def decode(
     images: Sequence[Candidates],
     config: JGRP2OConfig,
     model: str,
+    hand_log_odds: np.ndarray | None = None,
     side_log_odds: np.ndarray | None = None,
 ) -> list[HandPose]:
     """Return the pose in each of N > 0 crops, whatever the crop shows.
@@ -33,6 +37,7 @@ def decode(
         images: The image of each crop.
         config: Configuration of the network.
         model: Name of its weights.
+        hand_log_odds: (N,) log-odds that the patches show hands, if known.
         side_log_odds: (N,) log-odds that the patches show right hands, if known.
 
     Raises:
@@ -48,10 +53,10 @@ def decode(
     spread = spread.astype(np.float64)
     spread[..., :2] *= pixel[..., None]
     spread[..., 2] *= [[crop.cube / 2] for crop in crops]
-    error_mm, uncertain = np.full(xyz.shape[:2], np.nan), [False] * len(crops)
+    error_mm = np.full(xyz.shape[:2], np.nan)
+    odds = np.full(len(crops), np.nan) if hand_log_odds is None else hand_log_odds
     if config.calibration is not None:
         error_mm = config.calibration.expected_error(xyz, spread, layout)
-        uncertain = config.calibration.is_doubtful(error_mm).tolist()
     in_image = Cameras([image.camera for image in images]).project(xyz)
     return [
         HandPose(
@@ -60,7 +65,7 @@ def decode(
             spread=spread[i],
             error_mm=error_mm[i],
             layout=layout,
-            status="low_confidence" if uncertain[i] else "ok",
+            status=status_of(error_mm[i], float(odds[i]), config.calibration),
             hand="left" if crop.mirrored else "right",
             center=crop.center,
             cube=crop.cube,
@@ -70,9 +75,22 @@ def decode(
             hand_index=image.hand_index,
             depth_unit=image.query.unit,
             side_log_odds=math.nan if side_log_odds is None else float(side_log_odds[i]),
+            hand_log_odds=float(odds[i]),
         )
         for i, (crop, image) in enumerate(zip(crops, images, strict=True))
     ]
+
+
+def status_of(error_mm: np.ndarray, hand_log_odds: float, calibration: Calibration | None) -> Status:
+    """Return the status of a pose.
+
+    Args:
+        error_mm: (J,) expected errors, mm.
+        hand_log_odds: Log-odds that it is a hand, or NaN.
+        calibration: Calibration of the weights.
+    """
+    doubtful = is_doubtful_hand(hand_log_odds) or (calibration is not None and calibration.is_doubtful(error_mm))
+    return "low_confidence" if doubtful else "ok"
 
 
 def no_hand(image: Candidates, config: JGRP2OConfig, model: str) -> HandPose:

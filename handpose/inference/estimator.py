@@ -76,14 +76,14 @@ class HandPoseEstimator(StagedEstimator):
         """
         check_kind("name", name, (str, PathLike), "a name of weights, a folder or a file")
         if (file := Path(name)).suffix.lower() in GRAPH_SUFFIXES:
-            runtime, config, label, side_head = load_graph(file, backend, device, precision)
-            return cls(runtime, config, label, file_sha256(file), views, side_head=side_head)
+            runtime, config, label, heads = load_graph(file, backend, device, precision)
+            return cls(runtime, config, label, file_sha256(file), views, heads=heads)
         weights = find_weights(
             str(name), revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
         )
         runtime = load_runtime(weights, backend, device, precision)
         name = weights.name if precision == "float32" else f"{weights.name}-{precision}"
-        estimator = cls(runtime, weights.config, name, weights.sha256, views, side_head=weights.side_head())
+        estimator = cls(runtime, weights.config, name, weights.sha256, views, heads=weights.heads())
         estimator._weights = weights
         return estimator
 

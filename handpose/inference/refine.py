@@ -10,6 +10,8 @@ import numpy as np
 
 from handpose.geometry.crop import HandCrop
 from handpose.inference.candidates import Candidates
+from handpose.inference.decode import status_of
+from handpose.inference.hand_odds import hand_probability
 from handpose.localization.network import NEAREST
 from handpose.network.calibration import Calibration
 from handpose.results.pose import HandPose
@@ -19,8 +21,16 @@ _CONFIDENT_MM = 8.0  # expected error below which a pose is not refined
 
 
 def most_likely(poses: Sequence[HandPose], areas: Sequence[float]) -> HandPose:
-    """Return the pose with the least uncertainty per area of the hand, in mm^2."""
-    return min(zip(poses, areas, strict=True), key=lambda pair: uncertainty(pair[0]) / pair[1])[0]
+    """Return the most likely pose of several candidates for a hand.
+
+    It has the largest visible area, in mm^2, relative to its uncertainty, and weighted with the probability of a hand.
+    """
+
+    def likelihood(candidate: tuple[HandPose, float]) -> float:
+        pose, area = candidate
+        return area * hand_probability(pose.hand_log_odds) / uncertainty(pose)
+
+    return max(zip(poses, areas, strict=True), key=likelihood)[0]
 
 
 def all_passes(
@@ -70,7 +80,7 @@ def combine_passes(passes: Sequence[HandPose], calibration: Calibration | None) 
     if calibration is None or apart is None or not calibration.passes:
         return best
     error_mm = calibration.expected_error(best.xyz, best.spread, best.layout, apart=apart)
-    return replace(best, error_mm=error_mm, status="low_confidence" if calibration.is_doubtful(error_mm) else "ok")
+    return replace(best, error_mm=error_mm, status=status_of(error_mm, best.hand_log_odds, calibration))
 
 
 def least_uncertain(passes: Sequence[HandPose]) -> tuple[HandPose, np.ndarray | None]:

@@ -21,6 +21,7 @@ from handpose.inference.check_image import Memory
 from handpose.inference.check_location import box_warnings, location_warnings
 from handpose.inference.check_pose import doubt_unlikely_hands, hand_warnings, issue
 from handpose.inference.decode import decode, no_hand
+from handpose.inference.hand_odds import NOT_A_HAND, is_doubtful_hand
 from handpose.inference.query import Query
 from handpose.inference.refine import all_passes, combine_passes
 from handpose.inference.sides import compare_sides, has_doubtful_side, select_poses
@@ -29,7 +30,7 @@ from handpose.io.choices import Views
 from handpose.io.warn import collect_warnings
 from handpose.localization.localizer import hand_candidates, nearest_first
 from handpose.network.config import JGRP2OConfig
-from handpose.network.side_head import SideHead
+from handpose.network.heads import Heads
 from handpose.results.pose import HandPose, PoseWarning
 from handpose.runtimes.base import Runtime
 
@@ -48,7 +49,8 @@ class StagedEstimator:
         name: Name of the weights.
         sha256: SHA-256 of the weights file, or empty.
         views: Number of rotated copies of each crop to average over: 1, 2 or 4.
-        side_head: Tells right hands from left ones with `hand="auto"`; without it, the poses as both are compared.
+        heads: Tell hands from other things and right hands from left ones. Without them, other things are recognized by
+            their expected errors, and with `hand="auto"`, the poses as both hands are compared.
 
     Raises:
         HandPoseError: The number of views is none of these.
@@ -62,11 +64,11 @@ class StagedEstimator:
         sha256: str = "",
         views: Views = 1,
         *,
-        side_head: SideHead | None = None,
+        heads: Heads | None = None,
     ) -> None:
         check_views(views)
         self._runtime, self.config, self.name, self.sha256, self.views = runtime, config, name, sha256, views
-        self._side_head = side_head
+        self._heads = heads
         self._memory = Memory()
 
     @property
@@ -151,6 +153,8 @@ class StagedEstimator:
                 pose, found = replace(pose, status="low_confidence"), found + elsewhere  # noqa: PLW2901
             if image.depth is not None:
                 found += box_warnings(image.query.box, image.depth.shape)  # noqa: PLW2901
+            if is_doubtful_hand(pose.hand_log_odds):
+                pose = replace(pose, reason=NOT_A_HAND)  # noqa: PLW2901
             issue(found, image.source)
             warnings = camera_warnings(image.query.camera, image.camera) + found
             checked.append(replace(pose, warnings=warnings) if warnings else pose)
@@ -177,7 +181,7 @@ class StagedEstimator:
     def poses_per_crop(self, candidates: Sequence[Candidates], *, resolve_sides: bool = True) -> list[list[HandPose]]:
         """Return the pose in every crop of each hand or image, predicted in one batch.
 
-        With `hand="auto"` and a side head, the poses have the log-odds of their sides; where these are doubtful, the
+        With `hand="auto"` and a head for it, the poses have the log-odds of their sides; where these are doubtful, the
         views of the crops are predicted in another batch, unless `resolve_sides` is false.
         """
         crops = [crop for image in candidates for crop in image.crops]
@@ -185,9 +189,9 @@ class StagedEstimator:
         sides = any(image.query.hand == "auto" for image in candidates)
         predicted = iter(self._predict(crops, images, sides=sides))
         poses = [list(islice(predicted, len(image.crops))) for image in candidates]
-        if self._side_head is None or not sides:
+        if self._heads is None or not sides:
             return poses
-        factor = float(self._side_head.comparison)
+        factor = float(self._heads.comparison)
         resolve = self._without_doubt if resolve_sides else lambda _, pairs: pairs
         return [
             resolve(image, compare_sides(own, factor))
@@ -204,32 +208,40 @@ class StagedEstimator:
         Args:
             crops: The crops.
             images: The image that each crop belongs to.
-            sides: Whether to predict the log-odds of the sides, too, if the weights have a side head.
+            sides: Whether to predict the log-odds of the sides, too, if the weights have a head for it.
         """
         if not crops:
             return []
         patches = [crop.patch for crop in crops]
-        run = self._run_with_sides if sides and self._side_head else self._runtime.pose
+        run = self._runtime.pose if self._heads is None else self._run_with_sides if sides else self._run_with_hands
         uvz, spread, *log_odds = predict_views(run, patches, self.views, self.config.uv_scale)
         return decode(uvz, spread, crops, images, self.config, self.name, *log_odds)
 
     def _without_doubt(self, hand: Candidates, poses: list[HandPose]) -> list[HandPose]:
         """Return the poses in the crops of a hand; log-odds of doubtful sides are averaged over four views."""
         doubtful = [i for i, pose in enumerate(poses) if has_doubtful_side(pose)]
-        if self._side_head is None or self.views == 4 or not doubtful:
+        if self._heads is None or self.views == 4 or not doubtful:
             return poses
         patches = [hand.crops[i].patch for i in doubtful]
         *_, log_odds = predict_views(self._run_with_sides, patches, 4, self.config.uv_scale)
         alone = [replace(poses[i], side_log_odds=value) for i, value in zip(doubtful, log_odds.tolist(), strict=True)]
-        compared = dict(zip(doubtful, compare_sides(alone, float(self._side_head.comparison)), strict=True))
+        compared = dict(zip(doubtful, compare_sides(alone, float(self._heads.comparison)), strict=True))
         return [compared.get(i, pose) for i, pose in enumerate(poses)]
 
-    def _run_with_sides(self, patches: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Run the network, and return the log-odds (N,) that patches (N, 1, 96, 96) show right hands, too."""
+    def _run_with_hands(self, patches: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Run the network, and return the log-odds (N,) that patches (N, 1, 96, 96) show hands, too."""
         uvz, spread, features = self._runtime.pose_and_features(patches)
-        if features is None or self._side_head is None:
+        if features is None or self._heads is None:
             return uvz, spread
-        return uvz, spread, self._side_head.log_odds(features, uvz, spread)
+        return uvz, spread, self._heads.hand.log_odds(features, uvz, spread)
+
+    def _run_with_sides(self, patches: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Run the network, and return the log-odds (N,) that patches show hands, and that these are right ones."""
+        uvz, spread, features = self._runtime.pose_and_features(patches)
+        if features is None or self._heads is None:
+            return uvz, spread
+        heads = self._heads
+        return uvz, spread, *(head.log_odds(features, uvz, spread) for head in (heads.hand, heads.side))
 
     def localize_hands(self, depth: np.ndarray, camera: Camera, max_hands: int = 1) -> np.ndarray:
         """Return the same as `handpose.localize_hands`, computed by the estimator's backend."""

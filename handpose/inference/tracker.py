@@ -16,6 +16,7 @@ from handpose.inference.candidates import Candidates
 from handpose.inference.check_pose import is_unlikely_hand
 from handpose.inference.estimator import HandPoseEstimator, check_estimator
 from handpose.inference.frame_times import FrameTimes
+from handpose.inference.hand_odds import is_doubtful_hand
 from handpose.inference.query import Query
 from handpose.inference.sides import SideEvidence, classify_sides, with_side_log_odds
 from handpose.io.arguments import check_count, check_kind
@@ -26,7 +27,8 @@ from handpose.results.pose import HandPose
 
 # In synthetic sequences, the mean vote spread stays below 19 mm for hands and exceeds 29 mm for half of the crops of
 # other objects. From a crop 60 mm off the hand center, half of all poses are still within 3 mm of the hand.
-_MAX_SPREAD = 25.0  # mm
+_MAX_SPREAD = 25.0  # mm, without a head for hands
+_MIN_LOG_ODDS = 0.0  # of a hand
 _MAX_OFF_CENTER = 80.0  # mm
 
 _SAME_HAND = 60.0  # mm between two poses, below which they show the same hand
@@ -187,7 +189,9 @@ class HandTracker:
                 if self._max_hands == 1 or any(id in lost for id in tracked):
                     new += self._detect(depth, query, [*detections.values(), *new])
                 for hand in new:
-                    # A stream has further frames, so an additional hand may wait until its pose is clear.
+                    # A stream has further frames, so a hand may wait until its pose is clear.
+                    if is_doubtful_hand(hand.likely.hand_log_odds):
+                        continue
                     if self._max_hands > 1 and is_unlikely_hand(hand.likely):
                         continue
                     if _is_reliable(hand.likely) and _is_separate(hand.likely, detections.values()):
@@ -324,8 +328,11 @@ def _mean_and_offsets(vectors: np.ndarray) -> np.ndarray:
 
 def _is_reliable(pose: HandPose) -> bool:
     """Return whether the pose shows a hand near the center of its cube."""
-    spread = float(np.linalg.norm(pose.spread, axis=1).mean())
-    return pose.status != "no_hand" and spread < _MAX_SPREAD and _off_center(pose) < _MAX_OFF_CENTER
+    if pose.status == "no_hand" or _off_center(pose) >= _MAX_OFF_CENTER:
+        return False
+    if math.isnan(pose.hand_log_odds):
+        return float(np.linalg.norm(pose.spread, axis=1).mean()) < _MAX_SPREAD
+    return pose.hand_log_odds > _MIN_LOG_ODDS
 
 
 def _is_separate(pose: HandPose, others: Iterable[_Detection]) -> bool:

@@ -62,9 +62,11 @@ class HandPose(HandJoints):
         time: Capture time in s, if the image is a frame of a recording.
         hand_index: Index of the hand among those in the image: nearest first, or by the id of the track.
         picture: Path of the picture that shows the pose, or empty.
-        reason: Why no hand was found, in one line; empty if there is a hand.
+        reason: Why no hand was found, or why the pose may not be that of a hand, in one line; otherwise empty.
         depth_unit: Unit of the values in the image; the joints are in mm in any case.
         side_log_odds: If `hand` was predicted, the natural logarithm of the odds that it is correct; otherwise NaN.
+        hand_log_odds: Natural logarithm of the odds that the cube shows a hand; NaN if there is no pose, or if the
+            weights have no head for this.
     """
 
     xyz: np.ndarray
@@ -86,6 +88,7 @@ class HandPose(HandJoints):
     reason: str = ""
     depth_unit: DepthUnit = "mm"
     side_log_odds: float = math.nan
+    hand_log_odds: float = math.nan
 
     def __post_init__(self) -> None:
         if self.status not in _STATUSES or self.hand not in _HANDS:
@@ -236,12 +239,13 @@ def draw_hands(depth: np.ndarray, poses: Sequence[HandPose]) -> np.ndarray:
 
 
 def describe(pose: HandPose) -> str:
-    """Return side, distance in mm and mean expected error in mm of a hand, or why there is none, as a line of text."""
+    """Return side, distance, mean expected error and what is doubtful about a hand, or why there is none, as a line."""
     if pose.status == "no_hand":
         return f"no hand: {pose.reason}" if pose.reason else "no hand"
     error = np.mean(pose.error_mm)
     calibrated = "" if np.isnan(error) else f", ±{error:.0f} mm"
     uncertain = ", low confidence" if pose.status == "low_confidence" else ""
+    uncertain += f": {pose.reason}" if uncertain and pose.reason else ""
     return f"{pose.hand} hand at {pose.center[2]:.0f} mm{calibrated}{uncertain}"
 
 

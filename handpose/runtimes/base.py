@@ -17,8 +17,8 @@ METADATA_KEY = "handpose"
 """Metadata entry of an exported file that stores the name and the configuration of its weights, as JSON."""
 
 
-SIDES_KEY = "sides"
-"""Key in this entry under which the file of the side head is stored, base64-encoded, if the weights have one."""
+HEADS_KEY = "heads"
+"""Key in this entry under which the file of the heads is stored, base64-encoded, if the weights have any."""
 
 OUTPUTS = ("uvz", "spread", "features")
 """Names of the outputs of a graph of the pose network; `features` is missing if the network has no joint features."""

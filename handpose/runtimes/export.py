@@ -22,7 +22,7 @@ from handpose.geometry.crop import PATCH
 from handpose.io.outputs import refuse_existing
 from handpose.io.progress import report
 from handpose.network.distances import distances_mm
-from handpose.runtimes.base import METADATA_KEY, OUTPUTS, SIDES_KEY, GraphRuntime, Runtime
+from handpose.runtimes.base import HEADS_KEY, METADATA_KEY, OUTPUTS, GraphRuntime, Runtime
 from handpose.runtimes.crops import CALIBRATION_CROPS, synthetic_crops
 from handpose.runtimes.onnx_graphs import pose_graph, silence_exporters
 from handpose.runtimes.onnx_runtime import OnnxRuntime
@@ -30,7 +30,7 @@ from handpose.runtimes.openvino_runtime import OpenVinoRuntime
 from handpose.runtimes.quantize import quantize
 from handpose.runtimes.templates import add_metadata, fill_template
 from handpose.weights.folder import Weights
-from handpose.weights.side_file import side_head_bytes
+from handpose.weights.heads_file import heads_bytes
 
 TOLERANCE = 0.05
 """Maximum distance in mm between the joints of an exported float32 network and those of PyTorch."""
@@ -137,11 +137,11 @@ def _random_patches(count: int) -> np.ndarray:
 
 
 def _metadata(weights: Weights, int8: bool) -> str:
-    """Return the name, the configuration and, if it exists, the side head of the weights, as JSON."""
+    """Return the name, the configuration and, if they exist, the heads of the weights, as JSON."""
     name = Path(weights.name).name + ("-int8" if int8 else "")
-    head = weights.side_head()
-    sides = {} if head is None else {SIDES_KEY: base64.b64encode(side_head_bytes(head, "")).decode()}
-    return json.dumps({"name": name, "config": weights.config.to_dict(), **sides})
+    heads = weights.heads()
+    stored = {} if heads is None else {HEADS_KEY: base64.b64encode(heads_bytes(heads, "")).decode()}
+    return json.dumps({"name": name, "config": weights.config.to_dict(), **stored})
 
 
 def _write_onnx(weights: Weights, file: Path, calibration: np.ndarray | None) -> None:

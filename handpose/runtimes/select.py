@@ -15,15 +15,15 @@ from handpose.errors import HandPoseError, WeightsError
 from handpose.io.arguments import check_choice, check_kind
 from handpose.io.choices import BackendName, Precision
 from handpose.network.config import JGRP2OConfig
-from handpose.network.side_head import SideHead
-from handpose.runtimes.base import SIDES_KEY, GraphRuntime, Runtime
+from handpose.network.heads import Heads
+from handpose.runtimes.base import HEADS_KEY, GraphRuntime, Runtime
 from handpose.runtimes.graph_cache import EXPORT_PACKAGES, QUANTIZATION_PACKAGES, cached_graph
 from handpose.runtimes.onnx_runtime import OnnxRuntime
 from handpose.runtimes.openvino_runtime import OpenVinoRuntime
 from handpose.runtimes.pytorch import TorchRuntime
 from handpose.runtimes.templates import fill_template, has_template
 from handpose.weights.folder import Weights
-from handpose.weights.side_file import read_side_head
+from handpose.weights.heads_file import read_heads
 
 
 class _GraphBackend(NamedTuple):
@@ -101,7 +101,7 @@ def _fastest(config: JGRP2OConfig, device: str, precision: Precision) -> Backend
 
 def load_graph(
     file: Path, name: BackendName, device: str, precision: Precision = "float32"
-) -> tuple[Runtime, JGRP2OConfig, str, SideHead | None]:
+) -> tuple[Runtime, JGRP2OConfig, str, Heads | None]:
     """Load a file that `handpose export` wrote.
 
     Args:
@@ -111,7 +111,7 @@ def load_graph(
         precision: `int8` requires a file that was exported with `int8=True`; `float32` allows both.
 
     Returns:
-        The runtime, and the configuration, the name and, if there is one, the side head of the weights.
+        The runtime, and the configuration, the name and, if there are any, the heads of the weights.
 
     Raises:
         HandPoseError: The file runs with another backend or device or has another precision, or its backend is not
@@ -129,15 +129,15 @@ def load_graph(
     try:
         values = json.loads(runtime.metadata)
         config, label = JGRP2OConfig.from_dict(values["config"]), str(values["name"])
-        sides = values.get(SIDES_KEY)
-        head = None if sides is None else read_side_head(base64.b64decode(sides), config, "")
+        stored = values.get(HEADS_KEY)
+        heads = None if stored is None else read_heads(base64.b64decode(stored), config, "")
     except (ValueError, KeyError, TypeError, WeightsError):
         raise WeightsError(
             f"{file}: contains no valid configuration; expected a file that handpose export wrote"
         ) from None
     if precision == "int8" and not label.endswith("-int8"):
         raise HandPoseError(f"{file}: is float32, got precision int8; export it with `int8=True`")
-    return runtime, config, label, head
+    return runtime, config, label, heads
 
 
 def _check(name: BackendName, device: str) -> None:

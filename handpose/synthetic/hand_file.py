@@ -7,6 +7,7 @@ import io
 import logging
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -85,6 +86,19 @@ def compile_hand(
     Raises:
         HandPoseError: `anny` is not installed.
     """
+    with contextlib.redirect_stdout(sys.stderr):
+        model = load_body_model(_LOCAL_CHANGES)
+        mesh = _cut_mesh(model)
+        points, axes = _sample_shapes(model, mesh, phenotypes, shapes, seed)
+    _write(Path(path), mesh, points, axes, components)
+
+
+def load_body_model(local_changes: Sequence[str]) -> Any:
+    """Return the body model with these local changes.
+
+    Raises:
+        HandPoseError: `anny` is not installed.
+    """
     try:
         from anny import Anny
     except ImportError:
@@ -96,11 +110,7 @@ def compile_hand(
         # A dependency of anny, which would print a banner; the name of the setting depends on its version.
         for name, value in (("quiet", True), ("log_level", logging.WARNING)):
             setattr(warp.config, name, value)
-    with contextlib.redirect_stdout(sys.stderr):
-        model = Anny(local_changes=_LOCAL_CHANGES, phenotypes="all", phenotype_blendshapes="original")
-        mesh = _cut_mesh(model)
-        points, axes = _sample_shapes(model, mesh, phenotypes, shapes, seed)
-    _write(Path(path), mesh, points, axes, components)
+    return Anny(local_changes=list(local_changes), phenotypes="all", phenotype_blendshapes="original")
 
 
 class _Mesh(NamedTuple):
@@ -156,7 +166,7 @@ def _sample_shapes(
     bones = [names.index(_ANNY_BONES[bone]) for bone in BONES]
     meshes, heads, all_axes = [], [], []
     for start in track(range(0, shapes, _CHUNK), "generating hand shapes", math.ceil(shapes / _CHUNK)):
-        posed = _sample_bodies(model, phenotypes, min(_CHUNK, shapes - start), rng)
+        posed = sample_bodies(model, phenotypes, min(_CHUNK, shapes - start), rng, _LOCAL_CHANGES)
         vertices = posed["rest_vertices"][:, mesh.used].numpy() * 1000.0
         meshes.append(np.concatenate([vertices, vertices[:, mesh.rim].mean(1, keepdims=True)], axis=1))
         heads.append(posed["rest_bone_heads"][:, bones].numpy() * 1000.0)
@@ -171,15 +181,15 @@ def _sample_shapes(
     return _aligned(points, mesh.skin[:, BONE_INDEX["forearm"]] < 0.5), frame.T @ axes
 
 
-def _sample_bodies(
-    model: Any, phenotypes: PhenotypeRange, count: int, rng: np.random.Generator
+def sample_bodies(
+    model: Any, phenotypes: PhenotypeRange, count: int, rng: np.random.Generator, local_changes: Sequence[str]
 ) -> dict[str, torch.Tensor]:
     """Return the body model's output for random bodies."""
     body = {k: rng.uniform(*phenotypes.body, count) for k in ("gender", "muscle", "weight", "height", "proportions")}
     ancestry = rng.dirichlet((1.0, 1.0, 1.0), count)
     sampled = body | dict(zip(("african", "asian", "caucasian"), ancestry.T, strict=True))
     sampled |= {"age": rng.uniform(*phenotypes.age, count)}
-    local = {name: rng.uniform(-phenotypes.local, phenotypes.local, count) for name in _LOCAL_CHANGES}
+    local = {name: rng.uniform(-phenotypes.local, phenotypes.local, count) for name in local_changes}
     with torch.no_grad():
         posed: dict[str, torch.Tensor] = model(
             phenotype_kwargs={k: torch.from_numpy(v) for k, v in sampled.items()},

@@ -23,6 +23,7 @@ from handpose.synthetic.shapes import Ellipsoid, Plane, unit
 
 _SAME_SURFACE = 20.0  # mm: more than the error of a sensor, and less than the distance of an occluder
 _POSE_NOISE = 3.5  # degrees
+_ELSEWHERE = (105.0, 230.0)  # mm from the center of a hand: the cube shows at most half of it
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,12 @@ class SceneRange:
 
 TRAINING_SCENES = SceneRange(distance=(150.0, 1600.0), coarsest=7.0)
 """Scenes of the training crops: the test set's, and hands that are farther away and seen by coarser sensors."""
+
+
+def crop_camera(center: Tensor, cube: float) -> tuple[Tensor, Tensor]:
+    """Return focal lengths (N,) and principal points (N, 2), px, that show cubes (mm) around centers (N, 3) in mm."""
+    focal = PATCH * center[:, 2] / cube
+    return focal, (PATCH - 1) / 2 - focal[:, None] * center[:, :2] / center[:, 2:]
 
 
 class SyntheticHands:
@@ -112,17 +119,39 @@ class SyntheticHands:
         """Return `count` patches (N, 1, 96, 96) in -1..1 and their normalized joints (N, J, 3)."""
         vertices, landmarks, mass = self.placed(count)
         center = self._crop_centers(mass, landmarks)
-        focal = PATCH * center[:, 2] / self.cube
-        principal = (PATCH - 1) / 2 - focal[:, None] * center[:, :2] / center[:, 2:]
+        focal, principal = crop_camera(center, self.cube)
         depth = self._render(Scene(vertices, landmarks, mass, focal, principal), PATCH)
-        depth = self._cut_off_by_border(depth)
-
-        half = self.cube / 2
-        patches = ((depth - center[:, 2, None, None]) / half).clamp(-1.0, 1.0)[:, None]
+        patches = self.to_patches(depth, center[:, 2])
         joints = self.weights @ landmarks
         uv = joints[..., :2] * (focal[:, None] / joints[..., 2])[..., None] + principal[:, None]
-        z = (joints[..., 2:] - center[:, None, 2:]) / half
+        z = (joints[..., 2:] - center[:, None, 2:]) / (self.cube / 2)
         return patches, torch.cat([uv / self.uv_scale, z], dim=-1)
+
+    def crops_elsewhere(self, count: int) -> Tensor:
+        """Return patches (N, 1, 96, 96) in -1..1 that are centered on arms and other surfaces far from the hand."""
+        sample = self.sampler
+        vertices, landmarks, mass = self.placed(count)
+        wrist, elbow = landmarks[:, 0], vertices[:, -1]
+        toward = wrist + sample.uniform(count, 0.25, 1.1, 1) * (elbow - wrist) + 20.0 * sample.normal(count, 3)
+        aside = unit(sample.normal(count, 3) * mass.new_tensor([1.0, 1.0, 0.3])) * sample.uniform(count, *_ELSEWHERE, 1)
+        center = torch.where(sample.bernoulli(count, 0.4)[:, None], toward, mass + aside)
+        offset = center - mass
+        far = unit(offset) * offset.norm(dim=-1, keepdim=True).clamp(min=_ELSEWHERE[0])
+        center = mass + far
+        center[:, 2].clamp_(min=150.0)
+        focal, principal = crop_camera(center, self.cube)
+        depth = self._render(Scene(vertices, landmarks, mass, focal, principal), PATCH)
+        # A localizer mistakes a surface for a hand, so half of the cubes are moved to the surface beside the hand.
+        middle = slice(PATCH // 2 - 4, PATCH // 2 + 4)
+        surface = depth[:, middle, middle].flatten(1).amin(1) + sample.uniform(count, 0.0, 40.0)
+        aside_enough = far[:, :2].norm(dim=-1) > _ELSEWHERE[0]
+        moved = surface.isfinite() & aside_enough & sample.bernoulli(count, 0.5)
+        return self.to_patches(depth, torch.where(moved, surface, center[:, 2]))
+
+    def to_patches(self, depth: Tensor, z: Tensor) -> Tensor:
+        """Return patches (N, 1, 96, 96) in -1..1, given the depth (N, 96, 96) in mm and centers at z (N,)."""
+        depth = self._cut_off_by_border(depth)
+        return ((depth - z[:, None, None]) / (self.cube / 2)).clamp(-1.0, 1.0)[:, None]
 
     def frames(self, count: int, camera: Camera) -> tuple[Tensor, Tensor, Tensor]:
         """Render complete images.

@@ -19,8 +19,8 @@ from handpose.io.atomic import write_atomically
 from handpose.io.outputs import refuse_existing
 from handpose.io.text import MAX_SETTINGS_BYTES
 from handpose.network.config import JGRP2OConfig
-from handpose.network.side_head import SideHead
-from handpose.weights.side_file import SIDES_FILE, read_side_head
+from handpose.network.heads import Heads
+from handpose.weights.heads_file import HEADS_FILE, read_heads
 
 if TYPE_CHECKING:
     from handpose.network.model import JGRP2O
@@ -49,7 +49,7 @@ class Weights:
         return file_sha256(self.model_file)
 
     def save(self, folder: Path, *, force: bool = False) -> None:
-        """Write the weights to a model folder, as `write_folder` does, with their model card and their side head.
+        """Write the weights to a model folder, as `write_folder` does, with their model card and their heads.
 
         Raises:
             HandPoseError: The folder contains a model.
@@ -59,7 +59,7 @@ class Weights:
             model = self.model_file.read_bytes()
             others = {
                 name: file.read_bytes()
-                for name in (CARD_FILE, SIDES_FILE)
+                for name in (CARD_FILE, HEADS_FILE)
                 if (file := self.model_file.with_name(name)).is_file()
             }
             _write_model(folder, self.config, model, force=force)
@@ -68,17 +68,17 @@ class Weights:
         except OSError as error:
             raise WeightsError(f"{folder}: cannot be written ({error})") from None
 
-    def side_head(self) -> SideHead | None:
-        """Return the side head of these weights; None if there is none, or only that of other weights.
+    def heads(self) -> Heads | None:
+        """Return the heads of these weights; None if there are none, or only those of other weights.
 
         Raises:
             WeightsError: The file is damaged.
         """
-        file = self.model_file.with_name(SIDES_FILE)
+        file = self.model_file.with_name(HEADS_FILE)
         if not file.is_file():
             return None
         try:
-            return read_side_head(file.read_bytes(), self.config, self.sha256)
+            return read_heads(file.read_bytes(), self.config, self.sha256)
         except (OSError, WeightsError) as error:
             raise WeightsError(f"{file}: {error}; copy the model folder again, or delete this file") from None
 

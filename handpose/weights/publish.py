@@ -10,15 +10,15 @@ from handpose.errors import WeightsError
 from handpose.io.atomic import write_atomically
 from handpose.io.text import MAX_SETTINGS_BYTES, read_text
 from handpose.weights.folder import CARD_FILE, CONFIG_FILE, MODEL_FILE, Weights, read_folder
+from handpose.weights.heads_file import HEADS_FILE
 from handpose.weights.hub import upload_files
-from handpose.weights.side_file import SIDES_FILE
 
 
 def publish_weights(folder: Path, repo_id: str) -> tuple[str, str]:
     """Upload a model folder and return what identifies it: the commit, and the SHA-256 of the model file.
 
     Args:
-        folder: Model folder, whose `README.md` is the model card. Its side head is uploaded, too; other files are not.
+        folder: Model folder, whose `README.md` is the model card. Its heads are uploaded, too; other files are not.
         repo_id: `owner/repo`; created if it does not exist.
 
     Raises:
@@ -28,7 +28,7 @@ def publish_weights(folder: Path, repo_id: str) -> tuple[str, str]:
     weights = read_folder(folder, str(folder))
     weights.load()
     _check_card(folder / CARD_FILE)
-    files = [CONFIG_FILE, MODEL_FILE, CARD_FILE, *([SIDES_FILE] if (folder / SIDES_FILE).is_file() else [])]
+    files = [CONFIG_FILE, MODEL_FILE, CARD_FILE, *([HEADS_FILE] if (folder / HEADS_FILE).is_file() else [])]
     return upload_files(folder, files, repo_id), weights.sha256
 
 

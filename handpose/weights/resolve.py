@@ -8,9 +8,9 @@ from pathlib import Path
 from handpose.errors import WeightsError, brief
 from handpose.io.arguments import check_kind
 from handpose.weights.folder import CONFIG_FILE, MODEL_FILE, Weights, file_sha256, read_config, read_folder
+from handpose.weights.heads_file import HEADS_FILE
 from handpose.weights.hub import download_file, download_optional_file
 from handpose.weights.registry import WEIGHTS
-from handpose.weights.side_file import SIDES_FILE
 
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".tar", ".h5")
 _MAX_CHARS = 1024
@@ -77,6 +77,6 @@ def find_weights(
     )
     # The Hub's cache keeps the files of a revision in one folder, where `Weights` finds this one.
     download_optional_file(
-        repo_id, SIDES_FILE, chosen, cache_dir=cache_dir, local_files_only=local_files_only, token=token
+        repo_id, HEADS_FILE, chosen, cache_dir=cache_dir, local_files_only=local_files_only, token=token
     )
     return Weights(record.name if record else text, read_config(config_file), model_file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 
@@ -33,6 +34,41 @@ def test_joints_lie_in_the_hand_and_fingertips_match_their_labels() -> None:
     assert len(errors) == 40
     assert np.mean(errors) < 8.0
     assert np.max(errors) < 15.0
+
+
+def without_hand(depth: np.ndarray, box: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return an image without its hand, which is missing, or continues what is next to it."""
+    x, y, width, height = box
+    middle = depth[y + height // 4 : y + 3 * height // 4, x + width // 4 : x + 3 * width // 4]
+    distance = np.median(middle[middle > 0])
+    near = np.zeros(depth.shape, np.uint8)
+    near[max(0, y - 25) : y + height + 25, max(0, x - 25) : x + width + 25] = 1
+    hand = cv2.dilate(near * ((depth > 0) & (depth < distance + 80.0)), np.ones((5, 5), np.uint8)) > 0
+    kind = cv2.DIST_LABEL_PIXEL
+    _, nearest = cv2.distanceTransformWithLabels(hand.astype(np.uint8), cv2.DIST_L2, 5, labelType=kind)
+    values = np.zeros(nearest.max() + 1, np.float32)
+    values[nearest[~hand]] = depth[~hand]
+    return np.where(hand, 0, depth), np.where(hand, values[nearest], depth)
+
+
+@pytest.mark.shared
+@pytest.mark.filterwarnings("ignore::handpose.InputWarning")
+@pytest.mark.parametrize("hand", ["right", "auto"])
+def test_without_the_hand_no_face_and_no_arm_is_taken_for_one(hand: str) -> None:
+    """Behind the hand stands its owner, whose face, chest and arms remain in the image."""
+    estimator = HandPoseEstimator.from_pretrained("msra", device="cpu")
+    labels = json.loads((FOLDER / "labels.json").read_text())
+    mistaken = 0
+    for path in sorted(FOLDER.glob("*.png")):
+        depth = read_depth(path, 0.125)
+        pose = estimator.predict(depth, camera=CAMERA, hand=hand)
+        assert (pose.status, pose.reason) == ("ok", ""), path.name
+        for other in without_hand(depth, labels[path.name]["box"]):
+            pose = estimator.predict(other, camera=CAMERA, hand=hand)
+            mistaken += pose.status == "ok"
+            if pose.hand_log_odds < 0.0:
+                assert (pose.status, "looks like a hand" in pose.reason) == ("low_confidence", True), path.name
+    assert mistaken <= 1  # of 38; by their expected errors alone, 9 and 13
 
 
 @pytest.mark.filterwarnings("ignore:may be a (left|right) hand:handpose.io.warn.InputWarning")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from handpose import Camera, HandPose, HandPoseEstimator
 from handpose.geometry.crop import HandCrop
 from handpose.inference.candidates import Candidates
 from handpose.inference.query import Query
-from handpose.inference.refine import all_passes, combine_passes, least_uncertain
+from handpose.inference.refine import all_passes, combine_passes, least_uncertain, most_likely
 from handpose.network.calibration import Calibration
 from tests.helpers.paths import EXAMPLES
 
@@ -81,6 +82,22 @@ def test_passes_that_are_apart_are_doubted(
 def test_a_confident_pose_does_not_depend_on_a_pass_from_a_poor_crop(calibration: Calibration) -> None:
     poses = [pose(40.0, 50.0), pose(7.0)]
     assert combine_passes(poses, calibration) is poses[1]
+
+
+def test_a_clear_pose_that_is_probably_no_hand_is_doubted(calibration: Calibration) -> None:
+    for log_odds, status in ((math.nan, "ok"), (20.0, "ok"), (-5.0, "low_confidence")):
+        poses = [replace(pose(10.0 + n), hand_log_odds=log_odds) for n in range(2)]
+        assert combine_passes(poses, calibration).status == status
+
+
+def test_the_candidate_that_is_probably_a_hand_is_selected() -> None:
+    face, hand = pose(10.0), pose(12.0)
+    assert most_likely([face, hand], [3000.0, 2000.0]) is face
+    face, hand = replace(face, hand_log_odds=-5.0), replace(hand, hand_log_odds=8.0)
+    assert most_likely([face, hand], [3000.0, 2000.0]) is hand
+    # Without any hand, the least unlikely candidate is selected, even if its probability rounds to 0.
+    unlikely = [replace(face, hand_log_odds=value) for value in (-1e3, -800.0, -1e6)]
+    assert most_likely(unlikely, [1.0, 1.0, 1.0]) in unlikely
 
 
 def test_without_the_exponent_of_passes_nothing_changes(calibration: Calibration) -> None:

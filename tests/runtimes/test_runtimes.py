@@ -70,7 +70,8 @@ def test_all_runtimes_predict_the_joints_of_the_float32_network(
 ) -> None:
     patches, (*expected, features) = patches_and_outputs(images)
     assert np.ptp(expected[0] * SCALE_MM, axis=0).max() > 20.0  # the patches differ
-    runtime = load(name, exported)
+    runtime, heads = load(name, exported), find_weights("msra").heads()
+    assert heads is not None
     for count in (1, 3, 64):
         for output, reference in zip(runtime.pose(patches[:count]), expected, strict=True):
             assert output.dtype == np.float32
@@ -79,6 +80,9 @@ def test_all_runtimes_predict_the_joints_of_the_float32_network(
         uvz, _, own = runtime.pose_and_features(patches[:count])
         assert own is not None
         assert np.abs(own - features[:count]).max() < 1e-3 < features.std()
+        for head in (heads.hand, heads.side):
+            reference = head.log_odds(features[:count], *(output[:count] for output in expected))
+            assert np.abs(head.log_odds(own, *runtime.pose(patches[:count])) - reference).max() < 0.02
         assert np.linalg.norm((uvz - expected[0][:count]) * SCALE_MM, axis=-1).max() < 0.05
 
 

@@ -21,7 +21,7 @@ from tests.helpers.hub_server import HubServer, serving
 
 BUILT_IN = WEIGHTS["msra"].built_in
 FILES = {name: (BUILT_IN / name).read_bytes() for name in ("config.json", "model.safetensors")}
-WITH_SIDES = FILES | {"sides.safetensors": (BUILT_IN / "sides.safetensors").read_bytes()}
+WITH_HEADS = FILES | {"heads.safetensors": (BUILT_IN / "heads.safetensors").read_bytes()}
 GOOD = hashlib.sha256(FILES["model.safetensors"]).hexdigest()[:8]
 
 
@@ -189,10 +189,10 @@ def test_published_weights_can_be_downloaded_by_commit(tmp_path: Path, hub: HubS
     code, out, err = handpose(hub, tmp_path, "publish", folder, "someone/hand", HF_TOKEN="secret")
     (commit, files) = hub.repositories["someone/hand"][-1]
     assert (code, out) == (0, f"someone/hand@{commit}  sha256 {WEIGHTS['msra'].sha256}\n"), err
-    assert files == WITH_SIDES | {"README.md": (folder / "README.md").read_bytes()}
+    assert files == WITH_HEADS | {"README.md": (folder / "README.md").read_bytes()}
     code, out, _ = handpose(hub, tmp_path, "download", out.split()[0])
     assert code == 0
-    assert len(list(tmp_path.glob(f"hub/models--*/snapshots/{commit}/sides.safetensors"))) == 1
+    assert len(list(tmp_path.glob(f"hub/models--*/snapshots/{commit}/heads.safetensors"))) == 1
     assert f"snapshots/{commit}/model.safetensors  sha256 {WEIGHTS['msra'].sha256}\n" in out
 
 
@@ -211,8 +211,8 @@ def test_an_estimator_is_saved_and_pushed(tmp_path: Path, hub: HubServer) -> Non
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     (commit, files) = hub.repositories["someone/hand"][-1]
     assert done.stdout == f"{commit}\n", done.stderr
-    assert files == WITH_SIDES | {"README.md": card.read_bytes()}
-    assert {file.name: file.read_bytes() for file in (tmp_path / "model").iterdir()} == WITH_SIDES
+    assert files == WITH_HEADS | {"README.md": card.read_bytes()}
+    assert {file.name: file.read_bytes() for file in (tmp_path / "model").iterdir()} == WITH_HEADS
     with pytest.raises(HandPoseError, match="exists"):
         HandPoseEstimator.from_pretrained("msra").save_pretrained(tmp_path / "model")
 
