@@ -67,8 +67,8 @@ def fit_heads(training: HeadData, validation: HeadData, config: JGRP2OConfig, se
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        hand, hands, others = _fit_hand_head(training, validation, config)
         side, comparison, single, compared = _fit_side_head(training.hands, validation.hands, config)
+        hand, hands, others = _fit_hand_head(training, validation, config)
     heads = Heads(hand, side, torch.tensor(comparison).numpy())
     return HeadsResult(heads, hands, others, single, compared)
 
