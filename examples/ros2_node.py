@@ -37,7 +37,18 @@ class HandNode(Node):
         self.create_subscription(Image, "image", self.on_image, qos_profile_sensor_data)
 
     def on_info(self, info: CameraInfo) -> None:
-        self.camera = Camera(info.k[0], info.k[4], info.k[2], info.k[5], info.width, info.height)
+        # Rectified images have no distortion; P is their matrix, and K that of the images before.
+        topic = self.resolve_topic_name("image").rpartition("/")[2]
+        matrix, lens = (info.p, []) if "rect" in topic and any(info.d) else (info.k, info.d)
+        self.camera = Camera.of(
+            {
+                "K": list(matrix),
+                "width": info.width,
+                "height": info.height,
+                "D": list(lens),
+                "distortion_model": info.distortion_model,
+            }
+        )
 
     def on_image(self, image: Image) -> None:
         if self.camera is None or image.encoding not in TYPES:

@@ -7,11 +7,16 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from handpose import Camera, Distortion
 from tests.helpers.paths import EXAMPLES
+
+LENS = (0.1, -0.05, 0.001, 0.002, 0.01)
 
 
 def run(script: str, *arguments: object, cwd: Path) -> str:
@@ -93,6 +98,29 @@ def test_a_robot_hand(tmp_path: Path) -> None:
     # In the recording, the fingers bend while the thumb remains extended.
     assert len(angles) == 8
     assert max(max(values) for values in angles.values()) > 0.5
+
+
+@pytest.mark.parametrize(
+    ("topic", "d", "camera"),
+    [
+        ("/depth/image_raw", LENS, Camera(400.0, 410.0, 320.0, 240.0, 640, 480, Distortion("brown_conrady", LENS))),
+        ("/camera/depth/image_rect", LENS, Camera(380.0, 390.0, 310.0, 230.0, 640, 480)),
+        ("/camera/depth/image_rect_raw", (0.0,) * 5, Camera(400.0, 410.0, 320.0, 240.0, 640, 480)),
+    ],
+)
+def test_the_ros2_node_uses_the_lens_of_raw_images(
+    topic: str, d: tuple[float, ...], camera: Camera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("rclpy", "rclpy.node", "rclpy.qos", "geometry_msgs.msg", "sensor_msgs.msg"):
+        module: Any = ModuleType(name)
+        module.__getattr__ = lambda _: object
+        monkeypatch.setitem(sys.modules, name, module)
+    kind: Any = runpy.run_path(str(EXAMPLES / "ros2_node.py"))["HandNode"]
+    kind.resolve_topic_name = lambda _, name: topic
+    node, k = object.__new__(kind), [400.0, 0.0, 320.0, 0.0, 410.0, 240.0, 0.0, 0.0, 1.0]
+    p = [380.0, 0.0, 310.0, 0.0, 0.0, 390.0, 230.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    node.on_info(SimpleNamespace(k=k, d=d, p=p, width=640, height=480, distortion_model="plumb_bob"))
+    assert node.camera == camera
 
 
 def test_the_ros2_node_is_a_node() -> None:

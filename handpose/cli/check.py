@@ -8,19 +8,17 @@ from typing import Annotated
 import typer
 
 from handpose.cli.console import activities, show, with_options
-from handpose.cli.groups import Images
-from handpose.cli.options import Backend, Device, Json, Model, Side, Views
+from handpose.cli.groups import Engine, Images
+from handpose.cli.options import Json, Model, Side
 from handpose.io.choices import DEFAULT_HAND
 
 
 def check(
     frame: Annotated[Path, typer.Argument(metavar="FILE[#N]", help="Depth file, or frame N, from 0, of a recording.")],
     images: Images,
+    engine: Engine,
     hand: Side = DEFAULT_HAND,
     model: Model = "msra",
-    device: Device = "auto",
-    backend: Backend = "auto",
-    views: Views = 1,
     as_json: Json = False,
 ) -> None:
     """Diagnose a depth image, its camera and its unit.
@@ -31,18 +29,12 @@ def check(
     import json
 
     from handpose.inference.diagnosis import check_frame
-    from handpose.inference.estimator import HandPoseEstimator
     from handpose.inference.query import Query
 
     camera, unit = images.parse()
     query = Query(camera, hand=hand, unit=unit)
     with activities():
-        estimator = HandPoseEstimator.from_pretrained(
-            model,
-            device=device,
-            backend=backend,  # type: ignore[arg-type]
-            views=views,  # type: ignore[arg-type]
-        )
+        estimator = engine.load(model)
     findings = [
         dataclasses.replace(finding, message=with_options(finding.message))
         for finding in check_frame(frame, estimator, query, topic=images.topic)

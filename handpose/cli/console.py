@@ -16,11 +16,14 @@ import typer
 
 from handpose.cli.bar import Bar, ProgressLines
 from handpose.io.progress import reporting
-from handpose.io.warn import kind
+from handpose.io.warn import SkippedFrameWarning, kind
 
 Verbosity = Literal["quiet", "normal", "verbose"]
 
 _ARGUMENT = re.compile(r"`(\w+)=([^`]+)`")  # as messages of the library name it, such as `force=True`
+
+_MAX_SIMILAR = 5
+_VARIABLE = re.compile(r"\S*[\d./\\]\S*")  # names of files, and numbers
 
 _verbosity: Verbosity = "normal"
 _bar: Bar | None = None
@@ -46,6 +49,29 @@ class _Lines(logging.Handler):
 def say(line: str) -> None:
     """Print an error, a warning, or a message that must not be suppressed."""
     _echo(with_options(line), err=True)
+
+
+class SimilarLines:
+    """Prints the first errors or warnings of each kind: of those that only differ in names and numbers.
+
+    Attributes:
+        hidden: Number of lines that were not printed.
+    """
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self.hidden = 0
+
+    def say(self, line: str) -> None:
+        """Print a line such as `error: frame.png: the PNG is truncated`, unless there were similar ones."""
+        own = _VARIABLE.sub("", line)
+        self._counts[own] += 1
+        if self._counts[own] > _MAX_SIMILAR:
+            self.hidden += 1
+        elif self._counts[own] == _MAX_SIMILAR:
+            say(f"{line} (further {line.partition(':')[0]}s like this are not printed)")
+        else:
+            say(line)
 
 
 def with_options(message: str) -> str:
@@ -87,13 +113,18 @@ def is_verbose() -> bool:
 
 @contextlib.contextmanager
 def warnings_as_lines() -> Iterator[Counter[type[Warning]]]:
-    """Print each kind of warning once, as one line, and yield the number of warnings by category."""
+    """Print each kind of warning once, as one line, and yield the number of warnings by category.
+
+    Warnings about skipped frames are printed several times, because they name the frames.
+    """
     counts: Counter[type[Warning]] = Counter()
-    printed = set()
+    printed, skipped = set(), SimilarLines()
 
     def print_once(message: str, category: type[Warning]) -> None:
         counts[category] += 1
-        if (own := kind(message, category)) not in printed:
+        if issubclass(category, SkippedFrameWarning):
+            skipped.say(f"warning: {message}")
+        elif (own := kind(message, category)) not in printed:
             printed.add(own)
             say(f"warning: {message}")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from handpose.cli.console import note, say
+from handpose.cli.console import SimilarLines, note, say
 from handpose.errors import HandPoseError
 from handpose.io import choices
 from handpose.io.choices import DatasetName, HandOrAuto, Split
@@ -111,8 +112,7 @@ def open_data(
     if root is None:
         raise HandPoseError(f"--data {name} requires --root, the folder of the data set")
     dataset = open_dataset(name, root, split, centers=centers, subject=subject, cube=cube, test_share=test_share)
-    for index, reason in sorted(dataset.damaged.items()):
-        say(f"warning: {dataset.files[index]} is excluded: {reason}")
+    _say_excluded(dataset)
     return dataset
 
 
@@ -125,7 +125,15 @@ def prepare_records(dataset: RecordDataset, model: Path, *, unchecked: bool = Fa
     checked = dataset.localized()
     if not unchecked:
         checked = check_labels(checked, HandPoseEstimator.from_pretrained(model))
-    for index, reason in sorted(checked.damaged.items()):
-        if index not in dataset.damaged:
-            say(f"warning: {checked.files[index]} is excluded: {reason}")
+    _say_excluded(checked, known=dataset.damaged)
     return checked
+
+
+def _say_excluded(dataset: HandDataset, known: Container[int] = ()) -> None:
+    """Log the excluded frames of a data set, except for those that are known."""
+    lines = SimilarLines()
+    excluded = {index: reason for index, reason in sorted(dataset.damaged.items()) if index not in known}
+    for index, reason in excluded.items():
+        lines.say(f"warning: {dataset.files[index]} is excluded: {reason}")
+    if lines.hidden:
+        say(f"warning: {len(excluded):,} of {len(dataset.files):,} frames are excluded")

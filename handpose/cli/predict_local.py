@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from handpose.cli.console import activities, is_quiet, is_verbose, note, progress, say, show, with_options
+from handpose.cli.console import SimilarLines, activities, is_quiet, is_verbose, note, progress, say, show, with_options
 from handpose.cli.signals import exit_on_broken_pipe, stop_on_signal
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from handpose.jobs.job import PredictJob
     from handpose.results.records import Record
 
+_WITHOUT_REASONS = (None, "uvd", "mcap")
 _STATUSES = {"ok": "ok", "low_confidence": "low confidence", "no_hand": "no hand", "error": "failed"}
 
 
@@ -41,6 +42,7 @@ def run_local(job: PredictJob, format: Format | None, draw: Path | None, html: P
     # If records are written to stdout, nothing else may be.
     has_lines = format is None or (job.output is not None and sys.stdout.isatty() and not is_quiet())
     counts: Counter[str] = Counter()
+    errors = SimilarLines()
     with exit_on_broken_pipe():
         steps = predict_local(job, format=format, draw=draw, html=html)
         with activities():
@@ -57,7 +59,7 @@ def run_local(job: PredictJob, format: Format | None, draw: Path | None, html: P
                     if has_lines:
                         show(_line(record, state.written))
                     elif record.status == "error":
-                        say(f"error: {record.source}: {record.reason}")
+                        errors.say(f"error: {record.source}: {record.reason}")
                 bar.update(state.done)
                 if stops:
                     break
@@ -68,11 +70,18 @@ def run_local(job: PredictJob, format: Format | None, draw: Path | None, html: P
         say(f"stopped after {state.done} of {state.total} inputs")
         raise typer.Exit(128 + stops[0])
     if state.failed and not has_lines and (state.done > 1 or not counts["error"]):
-        say(f"{state.failed} of {state.done} inputs failed")
+        say(f"{state.failed} of {state.done} inputs failed{_reasons(format, job.output)}")
     if state.failed_before:
         say(f"{job.output} also contains failed records of other inputs: {state.failed_before}")
     if state.failed or state.failed_before:
         raise typer.Exit(1)
+
+
+def _reasons(format: Format | None, output: str | None) -> str:
+    """Return where the reason of each failure is, as the continuation of a sentence."""
+    if format in _WITHOUT_REASONS:
+        return ""
+    return "; their records contain the reasons" if output is None else f"; {output} contains the reasons"
 
 
 def _line(record: Record, written: Sequence[Path]) -> str:

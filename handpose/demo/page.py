@@ -37,7 +37,8 @@ _UPLOADS_KEPT_S = 3600
 STYLE = """
 .gradio-container { max-width: 1360px !important; }
 @media (max-width: 640px) { .gradio-container { padding: 8px !important; } }
-#examples .grid-container { grid-template-columns: repeat(4, 1fr); }
+#examples .grid-wrap { min-height: 0; overflow: hidden; }
+#examples .grid-container { grid-template: auto / repeat(4, minmax(0, 1fr)); grid-auto-rows: auto; }
 #examples .caption-label { font-size: .7rem; padding: 0 .3rem; }
 #downloads a { margin-right: 1rem; }
 #viewer .prose { display: flex; gap: 8px; }

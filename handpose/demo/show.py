@@ -90,9 +90,7 @@ def show_hands(
             "and camera."
         )
         return Shown(message_html(advice, "warning") + notes, overlay, records=records)
-    results = [
-        f"A {pose.hand} hand, {pose.xyz[:, 2].mean():.0f} mm from the camera. Status: {pose.status}." for pose in poses
-    ]
+    results = [f"A {pose.hand} hand, {pose.center[2]:.0f} mm from the camera. Status: {pose.status}." for pose in poses]
     pages = [pose_page(pose, depth) for pose in poses]
     viewers = [
         f'<iframe title="The {pose.hand} hand in 3D" sandbox="allow-scripts" srcdoc="{html.escape(page)}"></iframe>'

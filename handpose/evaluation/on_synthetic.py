@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 
 from handpose.evaluation.metrics import Evaluation
 from handpose.inference.estimator import HandPoseEstimator
-from handpose.io.depth.units import DepthUnitWarning
 from handpose.io.progress import track
+from handpose.io.warn import collect_warnings
 from handpose.synthetic.testset import synthetic_testset
 
 
@@ -31,8 +30,7 @@ def evaluate_synthetic(estimator: HandPoseEstimator, frames: int) -> SyntheticRe
     localized, given, truth = [], [], []
     images = synthetic_testset(estimator.layout, frames)
     for depth, camera, xyz in track(images, f"evaluating {estimator.name}", frames):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DepthUnitWarning)  # the unit is known to be mm
+        with collect_warnings([]):  # about images of users, whose camera and unit may be wrong
             localized.append(estimator.predict(depth, camera=camera, hand="right").xyz)
             given.append(estimator.predict(depth, camera=camera, center=xyz.mean(axis=0), hand="right").xyz)
         truth.append(xyz)

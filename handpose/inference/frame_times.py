@@ -14,6 +14,10 @@ _MAX_TIME_S = 1e15  # larger whole numbers may be too large for a float
 _GAPS = 3  # in a row; single gaps are pauses of the camera
 
 
+class FrameTimesWarning(InputWarning):
+    """The frames are far apart, or their times are not in seconds."""
+
+
 class FrameTimes:
     """The times of the frames of a stream, in s.
 
@@ -42,7 +46,7 @@ class FrameTimes:
         """Continue with the next frame.
 
         Warns:
-            InputWarning: Several gaps in a row are long; this is reported once.
+            FrameTimesWarning: Several gaps in a row are long; this is reported once.
         """
         is_long = _MAX_GAP_S < time - self.last < math.inf
         self.last = time
@@ -52,5 +56,5 @@ class FrameTimes:
                 warn(
                     f"the frames are more than {_MAX_GAP_S:g} s apart, too long to track hands; times must be in "
                     "seconds",
-                    InputWarning,
+                    FrameTimesWarning,
                 )

@@ -151,8 +151,9 @@ class StagedEstimator:
                 found += tuple(PoseWarning("distance", note.message) for note in image.notes)  # noqa: PLW2901
             if elsewhere := location_warnings(pose, image, found, self._runtime.votes):
                 pose, found = replace(pose, status="low_confidence"), found + elsewhere  # noqa: PLW2901
-            if image.depth is not None:
-                found += box_warnings(image.query.box, image.depth.shape)  # noqa: PLW2901
+            beyond = () if image.depth is None else box_warnings(image.query.box, image.depth.shape)
+            if elsewhere or beyond:  # whether it looks like the other hand only matters at the location of the hand
+                found = tuple(warning for warning in found if warning.code != "mirrored") + beyond  # noqa: PLW2901
             if is_doubtful_hand(pose.hand_log_odds):
                 pose = replace(pose, reason=NOT_A_HAND)  # noqa: PLW2901
             issue(found, image.source)

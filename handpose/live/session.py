@@ -10,9 +10,10 @@ from typing import NamedTuple, Protocol
 
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
+from handpose.inference.frame_times import FrameTimesWarning
 from handpose.inference.tracker import HandTracker, TrackedHand
 from handpose.io.depth.units import DepthUnit, unit_of
-from handpose.io.warn import warn_skipped
+from handpose.io.warn import Note, collect_warnings, warn_skipped
 from handpose.live.pacing import Arrival, all_frames, in_real_time, newest_frame
 from handpose.live.sources.catalog import is_camera, open_source
 from handpose.live.sources.sdk import Size
@@ -101,7 +102,7 @@ def run_session(
             if recorder is not None:
                 recorder.write(frame)
             try:
-                hands = tracker.update(frame.depth, frame.camera, frame.time)
+                hands = _track(tracker, frame)
             except HandPoseError as error:
                 warn_skipped(f"frame at {frame.time:g} s", error)
                 continue
@@ -115,3 +116,14 @@ def run_session(
                 return
     if not frames:
         raise HandPoseError("the source ended, but no complete frame was received")
+
+
+def _track(tracker: HandTracker, frame: DepthFrame) -> list[TrackedHand]:
+    """Track the hands in a frame, whose time is in seconds, even if the frames are far apart."""
+    notes: list[Note] = []
+    with collect_warnings(notes):
+        hands = tracker.update(frame.depth, frame.camera, frame.time)
+    for note in notes:
+        if note.category is not FrameTimesWarning:
+            note.issue()
+    return hands

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -85,10 +86,32 @@ def test_one_broken_file_fails_alone(tmp_path: Path) -> None:
     assert len(lines) == 3
     assert sum("d.png: is an 8-bit gray PNG" in line or "b.png: the PNG is truncated" in line for line in lines) == 2
     assert any("e.npy" in line and "90 x 100" in line for line in lines)
-    assert err.splitlines()[-1] == "3 of 6 inputs failed"
+    assert err.splitlines()[-1] == "3 of 6 inputs failed; their records contain the reasons"
     code, out, err = run("predict", tmp_path / "d.png", *CAMERA)
     assert (code, json.loads(out)["reason"]) == (1, records[3]["reason"])
     assert err == f"error: {tmp_path / 'd.png'}: {records[3]['reason']}\n"
+
+
+def test_many_similar_failures_are_summarized(tmp_path: Path) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for name in "abcdefgh":
+        (folder / f"{name}{name}.png").write_bytes(Path(OPEN).read_bytes()[:5000])
+    cv2.imwrite(str(folder / "z.png"), np.zeros((480, 640), np.uint8))
+    shutil.copy(OPEN, folder / "open.png")
+    code, _, err = run("predict", folder, *CAMERA, "-o", tmp_path / "out.csv")
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert code == 1
+    assert [Path(line.split(": ")[1]).name for line in errors] == [*(f"{x}{x}.png" for x in "abcde"), "z.png"]
+    assert [line.endswith("(further errors like this are not printed)") for line in errors] == [
+        *[False] * 4,
+        True,
+        False,
+    ]
+    assert err.splitlines()[-1] == f"9 of 10 inputs failed; {tmp_path / 'out.csv'} contains the reasons"
+    assert (tmp_path / "out.csv").read_text().count("the PNG is truncated") == 8
+    _, _, err = run("live", folder, *CAMERA)
+    assert err.count("warning: skipped") == 6
 
 
 def test_the_extension_determines_the_format_and_the_folder_is_created(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_the_page_shows_the_prediction_of_the_library() -> None:
 
     shown = show_hands(OPEN, NUMBERS, "mm", "msra", "right")
     pose = HandPoseEstimator.from_pretrained("msra").predict(OPEN, camera=Camera.parse(NUMBERS))
-    assert f"A right hand, {pose.xyz[:, 2].mean():.0f} mm from the camera" in shown.status
+    assert f"A right hand, {pose.center[2]:.0f} mm from the camera" in shown.status
     assert shown.overlay.shape == (960, 1280, 3)
     assert shown.records == [pose.to_dict() | {"source": "open.png"}]
     assert [row[1] for row in shown.rows] == list(pose.layout.joints)
@@ -144,6 +144,14 @@ def record_of(page: Any) -> dict:
     return json.loads(content)["pose"]
 
 
+def check_gallery(page: Any) -> None:
+    """Check that the gallery shows all examples, without an empty area below them."""
+    gallery = page.locator("#examples .grid-wrap").bounding_box()
+    last = page.locator("#examples button").last.bounding_box()
+    assert last["x"] + last["width"] <= gallery["x"] + gallery["width"]
+    assert gallery["height"] < last["height"] + 40
+
+
 @pytest.mark.slow
 def test_a_person_tries_it(tmp_path: Path) -> None:
     """Choose an example, upload images, change every input, rotate the hand, and read errors, in Chromium."""
@@ -157,7 +165,7 @@ def test_a_person_tries_it(tmp_path: Path) -> None:
     ):
         file = folder / f"{name.replace('rendered', 'open')}.png"
         pose = estimator.predict(file, camera=Camera.parse(str(folder / "camera.json")), unit=unit)
-        found[name] = f"A right hand, {pose.xyz[:, 2].mean():.0f} mm"
+        found[name] = f"A right hand, {pose.center[2]:.0f} mm"
     with running_demo() as address, open_browser(1400, 1000) as page:
         page.goto(address)
         with urlopen(address) as answer:
@@ -173,6 +181,7 @@ def test_a_person_tries_it(tmp_path: Path) -> None:
             page.locator("input[type=file]").first.set_input_files(file)
 
         wait_for(found["open"])  # the first example is shown initially
+        check_gallery(page)
         page.get_by_text("synthetic", exact=True).click()
         wait_for(found["thumb"])
         truth = json.loads((EXAMPLES / "thumb.truth.json").read_text())["xyz_mm"]

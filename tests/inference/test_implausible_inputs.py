@@ -116,6 +116,7 @@ def test_a_doubtful_side_is_the_only_warning_about_a_good_image_of_unknown_side(
         # The face in the background, a part of the body at the border, and the corners of a box around the hand.
         (STORED, {"box": BODY}, {"location": "nothing at the given box", "box": "column 700, but the image has 640"}),
         (PINCH, {"box": (217, 160, 380, 330)}, {"location": "given box", "box": "row 490, but the image has 480 rows"}),
+        (PINCH[:, ::-1], {"box": (253, 194, 374, 355)}, {"box": "row 549"}),  # where the side does not matter yet
         (STORED, {"box": (640, 100, 50, 50)}, {"box": "outside of the image of 640 x 480 px"}),
         (STORED, {"box": (209, 158, 220, 220)}, {}),
     ],

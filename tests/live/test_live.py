@@ -79,6 +79,14 @@ def test_a_bad_frame_is_skipped_and_a_repeated_warning_is_printed_once(tmp_path:
     assert err.count("too near or far for a hand") == 1
 
 
+def test_frames_far_apart_are_no_reason_to_doubt_their_times(tmp_path: Path, run: Run) -> None:
+    for number, frame in enumerate(itertools.islice(frames(STREAM), 5)):
+        np.save(tmp_path / f"{number}.npy", frame.depth)
+    code, out, err = run("live", tmp_path, "-c", "210,210,111.5,85.5,224,172", "--fps", 0.1)
+    assert (code, [one["time_s"] for one in records(out)]) == (0, [0.0, 10.0, 20.0, 30.0, 40.0])
+    assert "warning" not in err
+
+
 def test_hands_are_sent_by_udp_and_written_to_mcap(tmp_path: Path, run: Run) -> None:
     reader = pytest.importorskip("mcap.reader")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
