@@ -94,18 +94,16 @@ def test_jobs_that_cannot_be_resumed_are_one_line(small_model: Path, tmp_path: P
     ]
     first = predict(*command)
     assert (first.exit_code, first.stdout) == (1, "")
-    assert re.fullmatch(
-        rf"3 ok, 1 failed, \S+ images/s -> {out}\n1 of 4 inputs failed; {out} contains the reasons\n",
-        first.stderr.split("\n", 1)[1],
-    )
+    failures = f"1 of 4 inputs failed; {out} contains the reasons\n"
+    assert re.fullmatch(rf"3 ok, 1 failed, \S+ images/s -> {out}\n{failures}", first.stderr.split("\n", 1)[1])
     rows = list(csv.DictReader(out.open()))
     assert [row["status"] for row in rows] == ["ok"] * 28 + ["error"] + ["ok"] * 14
     assert rows[28]["reason"].startswith("expected a PNG")
     before = out.read_bytes()
     resumed = predict(*command, "--resume")
     assert resumed.exit_code == 1
-    assert resumed.stderr == f"4 from earlier runs, 0 images/s -> {out}\n{failed}"
-    assert predict(*command, "--resume", "--quiet").stderr == failed
+    assert resumed.stderr == f"4 from earlier runs, 0 images/s -> {out}\n{failures}"
+    assert predict(*command, "--resume", "--quiet").stderr == failures
     for more, message in (
         ([], "already exists; pass `force=True` to overwrite it, or `resume=True`"),
         (["--resume", "--force"], "not both"),
