@@ -35,7 +35,7 @@ RequiredCamera = Annotated[
     str,
     typer.Option("--camera", "-c", metavar="CAMERA", help="icvl, nyu, msra, fx,fy,cx,cy[,width,height] or a file."),
 ]
-Side = Annotated[HandOrAuto, typer.Option(help="Which hand the images show; if known, right or left saves time.")]
+Side = Annotated[HandOrAuto, typer.Option(help="Which hand; right or left, if known, saves time.")]
 Topic = Annotated[str | None, typer.Option(metavar="TOPIC", help="Topic of the depth images in a ROS bag.")]
 Unit = Annotated[str, typer.Option(metavar="UNIT", help="mm, m, millimeters per unit, nyu or ho3d.")]
 Views = Annotated[int, typer.Option(metavar="1|2|4", help="Rotated copies to average over: slower, more accurate.")]
