@@ -64,6 +64,8 @@ def finetune(
     """
     run = Path(run)
     check_joints(start, dataset)
+    if not dataset.cubes_chosen and not dataset.train_cubes[0] <= start.config.cube <= dataset.train_cubes[1]:
+        dataset = dataset.with_cube(start.config.cube)  # the model will be used with these
     labels = dataset.uvz if isinstance(dataset, RecordDataset) else dataset.xyz
     claim(run, {"start": start.sha256, "frames": len(dataset), "labels": digest(*dataset.files, labels.tobytes())})
     training, held_out = dataset.hold_out(HELD_OUT)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from handpose.inference.estimator import HandPoseEstimator
 
 
+_PAPER_CUBES = {"nyu": 250.0, "icvl": 250.0, "msra": 175.0}
+
+
 def evaluate(
     data: LabeledData,
     engine: Engine,
@@ -28,10 +31,12 @@ def evaluate(
         ),
     ] = None,
     frames: Annotated[int, typer.Option(metavar="N", min=1, help="Number of synthetic images, at most 2,000.")] = 2000,
-    cube: Annotated[float | None, typer.Option(metavar="MM", help="Side of all cubes.", show_default="by data")] = None,
+    cube: Annotated[
+        float | None, typer.Option(metavar="MM", help="Side of all cubes.", show_default="by model")
+    ] = None,
     protocol: Annotated[
         Literal["paper"] | None,
-        typer.Option(metavar="paper", help="The paper's: cubes of 250 mm for NYU, all subjects of MSRA."),
+        typer.Option(metavar="paper", help="The paper's: cubes of 250 mm (MSRA: 175), all subjects of MSRA."),
     ] = None,
     predictions: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="Evaluate a prediction file, not a model; repeatable.")
@@ -69,7 +74,7 @@ def evaluate(
         if protocol == "paper":
             if cube is not None or data.data == "synthetic":
                 raise HandPoseError("--protocol paper is for data sets and determines the cubes; omit --cube")
-            cube = 250.0 if data.data == "nyu" else None
+            cube = _PAPER_CUBES.get(data.data)
             if data.data == "msra" and data.subject is None:
                 data = dataclasses.replace(data, subject="all")
         result = _evaluate_models(model, data, engine, frames, cube, write_predictions, force)

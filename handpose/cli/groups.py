@@ -113,7 +113,7 @@ class LabeledData:
         return [None if self.subject is None else int(self.subject)]
 
     def open(self, split: Split, subject: int | None, cube: float | None = None) -> HandDataset | None:
-        """Open the data set, and log the frames that are excluded from it; None for synthetic images."""
+        """Open the data set; None for synthetic images."""
         if self.data == "synthetic":
             return None
         return open_data(self.data, self.root, split, self.centers, subject, cube, self.test_share)

@@ -106,13 +106,17 @@ def open_data(
     cube: float | None = None,
     test_share: float = 0.0,
 ) -> HandDataset:
-    """Open the data set that the options specify, and log the frames that are excluded from it."""
+    """Open the data set that the options specify, and log the frames that are excluded from a training.
+
+    In an evaluation, the same frames have no prediction, and count as failures.
+    """
     from handpose.datasets.catalog import open_dataset
 
     if root is None:
         raise HandPoseError(f"--data {name} requires --root, the folder of the data set")
     dataset = open_dataset(name, root, split, centers=centers, subject=subject, cube=cube, test_share=test_share)
-    _say_excluded(dataset)
+    if split == "train":
+        _say_excluded(dataset)
     return dataset
 
 

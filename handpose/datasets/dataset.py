@@ -86,6 +86,8 @@ class HandDataset:
         unit: Unit of the depth values in the images.
         damaged: Problems of unusable frames, by index, as far as they are known without opening the images.
         notes: Remarks for readers of results, such as missing parts.
+        cubes_chosen: Whether `cubes` were chosen for this data set, so that an evaluation does not replace them by the
+            cubes that a model was trained with.
     """
 
     name: DatasetName
@@ -100,6 +102,7 @@ class HandDataset:
     unit: DepthUnit = "mm"
     damaged: dict[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    cubes_chosen: bool = False
 
     @property
     def layout(self) -> JointLayout:
@@ -181,7 +184,8 @@ class HandDataset:
 
     def with_cube(self, cube: float) -> HandDataset:
         """Return the data set with the same side, mm, for all cubes in training and evaluation."""
-        return replace(self, cubes=np.full(len(self), float(cube)), train_cubes=(float(cube), float(cube)))
+        sides = np.full(len(self), float(cube))
+        return replace(self, cubes=sides, train_cubes=(float(cube), float(cube)), cubes_chosen=True)
 
     def summary(self) -> dict[str, Any]:
         """Return the description of the data set that is part of every result."""

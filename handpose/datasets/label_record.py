@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,22 @@ from handpose.io.arguments import check_choice
 from handpose.io.choices import Hand, LayoutName
 from handpose.io.depth.units import DepthUnit, parse_unit
 from handpose.io.text import describe
+from handpose.io.warn import warn
 
 CUBE = 250.0
 """Side of the cube, mm, of records without `cube_mm`."""
 
 PERSON = "person"
 """Value of the field `labeled_by` of records whose labels a person made, or checked in the image."""
+
+_LABELS = ("xyz_mm", "uvz")
+_FIELDS = (
+    *("source", "camera", "layout", *_LABELS, "hand", "center_mm", "cube_mm", "unit", "sequence", "labeled_by"),
+    *("model", "joints", "hand_index"),
+)
+# What `handpose predict` writes beside these.
+_OTHER_FIELDS = {"status", "spread_mm", "error_mm", "warnings", "time_s", "picture", "reason", "keypoints"}
+_LIKELY = 0.65  # similarity of a misspelled name to the right one
 
 _MAX_DISAGREEMENT = 5.0  # px between the two positions of a joint in one record
 
@@ -69,11 +80,15 @@ class LabelRecord:
 
         Raises:
             HandPoseError: The record is invalid; the message states the file and the line.
+
+        Warns:
+            UserWarning: The name of a field seems to be misspelled.
         """
         try:
             values = json.loads(line)
             if not isinstance(values, dict):
                 raise ValueError("expected an object")
+            _warn_of_misspellings(values, path)
             if values.get("xyz_mm") is None and values.get("uvz") is None:
                 return None
             return cls._from_values(values, path.parent)
@@ -106,6 +121,7 @@ class LabelRecord:
                 "correct or remove one of them"
             )
         uvz[~np.isfinite(uvz[:, :2]).all(axis=1)] = np.nan
+        uvz[~(uvz[:, 2] > 0), 2] = np.nan  # many tools write 0 for an unknown depth
         complete = np.isfinite(uvz).all(axis=1) & ~in_mm
         uvz[in_mm] = projected[in_mm]
         xyz[complete] = camera.unproject(uvz[complete])
@@ -129,6 +145,17 @@ class LabelRecord:
             int(values.get("hand_index") or 0),
             str(values.get("labeled_by") or values.get("model") or ""),
         )
+
+
+def _warn_of_misspellings(values: dict[str, Any], path: Path) -> None:
+    """Warn about unknown fields whose names are similar to those of fields that the record lacks."""
+    missing = [name for name in _FIELDS if name not in values]
+    if any(label in values for label in _LABELS):
+        missing = [name for name in missing if name not in _LABELS]  # one of the two is enough
+    for name in values:
+        if name not in _FIELDS and name not in _OTHER_FIELDS:
+            for likely in difflib.get_close_matches(name, missing, 1, _LIKELY):
+                warn(f"{path}: the field `{name}` is unknown and is ignored; its name is probably `{likely}`")
 
 
 def resolve_source(source: str, folder: Path) -> str:

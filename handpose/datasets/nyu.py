@@ -34,6 +34,7 @@ FRAMES = {"train": 72_757, "test": 8_252}
 """Number of frames in the published files."""
 
 _LABELS = "joint_data.mat"
+_MIN_MM = 10.0  # a depth below this is not in mm
 _ALL_JOINTS = 36
 _UP = np.array([1.0, -1.0, 1.0])  # the labels' y axis points up
 
@@ -95,7 +96,7 @@ def write_nyu(
         force: Whether an existing split may be overwritten.
 
     Raises:
-        HandPoseError: The split exists, a frame has other shapes, or there are no frames.
+        HandPoseError: The split exists, a frame has other shapes or is not in mm, or there are no frames.
     """
     folder = Path(root) / split
     refuse_existing(folder / _LABELS, force=force)
@@ -106,6 +107,12 @@ def write_nyu(
         if depth.shape != (camera.height, camera.width) or xyz.shape != (len(NYU14), 3):
             raise HandPoseError(
                 f"frame {i}: expected depth (480, 640) and joints (14, 3), got {depth.shape} and {xyz.shape}"
+            )
+        largest, nearest = np.nanmax(depth, initial=0.0), np.min(xyz[:, 2])
+        if 0.0 < largest < _MIN_MM or not nearest >= _MIN_MM:
+            raise HandPoseError(
+                f"frame {i}: expected depth and joints in mm in front of the camera, got depths up to {largest:.4g} "
+                f"and joints from z = {nearest:.4g}; multiply meters by 1000"
             )
         rounded = np.clip(np.rint(depth), 0, 65_535).astype(np.uint16)
         coded = np.stack([rounded & 255, rounded >> 8, np.zeros_like(rounded)], axis=-1).astype(np.uint8)  # BGR

@@ -168,7 +168,8 @@ def open_records(
             the message states the file and the lines.
 
     Warns:
-        UserWarning: The labels are predictions, see `labeled_by`, or records are duplicates.
+        UserWarning: The labels are predictions, see `labeled_by`, records are duplicates, or the name of a field seems
+            to be misspelled.
     """
     path = Path(root)
     if path.is_dir():
@@ -235,6 +236,7 @@ def _dataset(path: Path, split: Split, rows: Sequence[LabelRecord], centers: str
         (float(cubes.min()), float(cubes.max())),
         damaged=find_damaged(path.parent, files, None),
         notes=(f"{partial} of {len(rows)} records are partly labeled",) if partial else (),
+        cubes_chosen=True,
         path=path,
         layout_name=rows[0].layout,
         cameras=[row.camera for row in rows],

@@ -36,7 +36,8 @@ def evaluate(
 
     Args:
         estimators: Estimators with the same joint layout, or models, as in `HandPoseEstimator.from_pretrained`.
-        dataset: Data set with that layout, see `open_dataset`. By default, the synthetic test images.
+        dataset: Data set with that layout, see `open_dataset`. By default, the synthetic test images. Its cubes are
+            scaled to the size that each estimator was trained with, unless they were chosen, as with `cube`.
         frames: Number of synthetic test images, at most 2,000. From 160 on, a smaller set of named hand shapes is
             evaluated as well; the report's notes have the share of correct finger states.
         workers: Number of processes that load images of a data set.
@@ -105,10 +106,11 @@ def evaluate_parts(
     notes = dict.fromkeys([*mistakes, *(note for dataset in datasets for note in dataset.notes)])
     centers = first.centers if len(datasets) == 1 else f"{first.centers} and those of the other parts"
     for name, estimators in models:
+        cropped = [_in_cubes_of(estimator, dataset) for estimator, dataset in zip(estimators, datasets, strict=True)]
         parts = [
-            predict_dataset(estimator, dataset, workers)
-            for estimator, dataset in zip(estimators, datasets, strict=True)
+            predict_dataset(estimator, dataset, workers) for estimator, dataset in zip(estimators, cropped, strict=True)
         ]
+        notes[f"{name}: {_describe_cubes(cropped, datasets)}"] = None
         entries.append(Entry(name, Evaluation.of(np.concatenate(parts), truth, partial=partial), centers))
         if len(parts) > 1:
             means = (Evaluation.of(xyz, dataset.xyz).mean for xyz, dataset in zip(parts, datasets, strict=True))
@@ -123,9 +125,25 @@ def evaluate_parts(
                 ),
                 force=True,
             )
-    cubes = sorted({round(float(cube), 1) for dataset in datasets for cube in dataset.cubes})
-    notes[f"cubes of {', '.join(map(str, cubes))} mm"] = None
     return Report(f"{first.name} {first.split}", first.layout, entries, notes=[*notes])
+
+
+def _in_cubes_of(estimator: HandPoseEstimator, dataset: HandDataset) -> HandDataset:
+    """Return the data set with cubes of the size that a model was trained with, unless its cubes were chosen."""
+    largest = float(dataset.cubes.max())
+    if dataset.cubes_chosen or largest == estimator.config.cube:
+        return dataset
+    return replace(dataset, cubes=dataset.cubes * (estimator.config.cube / largest))
+
+
+def _describe_cubes(used: Sequence[HandDataset], given: Sequence[HandDataset]) -> str:
+    def sides(datasets: Sequence[HandDataset]) -> str:
+        return ", ".join(map(str, sorted({round(float(cube), 1) for each in datasets for cube in each.cubes})))
+
+    text = f"cubes of {sides(used)} mm"
+    if sides(used) == sides(given):
+        return text
+    return f"{text}, as in its training; those of the data set have {sides(given)} mm"
 
 
 def _warn_of_mistakes(datasets: Sequence[RecordDataset], estimators: Sequence[HandPoseEstimator]) -> list[str]:

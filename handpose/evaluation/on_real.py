@@ -43,7 +43,7 @@ def predict_dataset(estimator: HandPoseEstimator, dataset: HandDataset, workers:
 
     for item in track(read_crops(dataset, workers=workers), f"evaluating {estimator.name}", len(dataset)):
         if item.crop is None:
-            warn(f"{dataset.files[item.index]} has no prediction: {item.problem or 'no crop'}")
+            warn(f"{dataset.files[item.index]} has no prediction and counts as a failure: {item.problem or 'no crop'}")
             continue
         indices.append(item.index)
         crops.append(item.crop)

@@ -25,6 +25,9 @@ EVALUATORS: dict[str, tuple[JointLayout, Camera]] = {
 """Joints and intrinsics that the published errors of each data set are computed with."""
 
 
+_MIN_MM = 10.0  # a depth below this is not in mm
+
+
 def read_predictions(path: str | Path, layout: JointLayout) -> np.ndarray:
     """Read joints `uvz` (N, J, 3) [px, px, mm] from a text file; NaN (`nan`) marks missing predictions.
 
@@ -66,14 +69,27 @@ def write_predictions(path: str | Path, frames: Iterable[np.ndarray], *, force: 
     An existing file is overwritten only with `force`.
 
     Raises:
-        HandPoseError: the file exists, or cannot be written.
+        HandPoseError: the file exists or cannot be written, or depths are not in mm.
     """
     refuse_existing(path, force=force)
+    lines = []
+    for i, uvz in enumerate(frames):
+        _check_mm(uvz, i)
+        lines.append(prediction_line(uvz) + "\n")
     try:
         with Path(path).open("w", encoding="utf-8") as file:
-            file.writelines(prediction_line(uvz) + "\n" for uvz in frames)
+            file.writelines(lines)
     except OSError as error:
         raise HandPoseError(f"{path}: cannot be written ({error})") from None
+
+
+def _check_mm(uvz: np.ndarray, frame: int) -> None:
+    """Check that a frame is not in meters; three decimals would not even preserve it."""
+    depths = np.asarray(uvz)[:, 2]
+    if (depths > 0).any() and not (depths > _MIN_MM).any():
+        raise HandPoseError(
+            f"frame {frame}: expected depths in mm, got {np.nanmax(depths):.4g} and less; multiply meters by 1000"
+        )
 
 
 def _parse(line: str, layout: JointLayout, location: str) -> np.ndarray:

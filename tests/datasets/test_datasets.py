@@ -155,6 +155,14 @@ def test_nyu_is_read_as_written(tmp_path: Path) -> None:
         nyu.write_nyu(tmp_path, "train", [])
 
 
+@pytest.mark.parametrize("factors", [(1e-3, 1.0), (1.0, 1e-3)])
+def test_frames_in_meters_are_not_written_as_nyu(tmp_path: Path, factors: tuple[float, float]) -> None:
+    xyz = joints(14, 0)
+    frame = picture("nyu", xyz) * factors[0], xyz * factors[1]
+    with pytest.raises(HandPoseError, match=r"frame 0: expected depth and joints in mm .* multiply meters by 1000"):
+        nyu.write_nyu(tmp_path, "test", [frame])
+
+
 def test_nyus_second_subject_has_a_smaller_cube(tmp_path: Path) -> None:
     (tmp_path / "test").mkdir()
     write_mat(tmp_path / "test/joint_data.mat", {"joint_xyz": np.full((3, 2442, 36, 3), 500.0)})

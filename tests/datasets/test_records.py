@@ -250,6 +250,24 @@ def test_duplicates_count_once_and_are_in_one_split(tmp_path: Path) -> None:
         open_records(file, "test")
 
 
+@pytest.mark.parametrize(
+    ("field", "likely"),
+    [("centre_mm", "center_mm"), ("cube", "cube_mm"), ("units", "unit"), ("labelled_by", "labeled_by"), ("uvd", "uvz")],
+)
+def test_misspelled_fields_are_reported(tmp_path: Path, field: str, likely: str) -> None:
+    xyz = joints(21, 0)
+    labels = {} if field == "uvd" else {"xyz_mm": xyz.tolist()}
+    file = write(tmp_path / "labels.jsonl", [record("0.png", xyz), record("1.png", None, **labels, **{field: 1})])
+    with pytest.warns(UserWarning, match=f"`{field}` is unknown and is ignored; its name is probably `{likely}`"):
+        open_records(file, "test")
+
+
+def test_other_fields_are_not_reported(tmp_path: Path) -> None:
+    """Warnings are errors in tests."""
+    own = {"subject": "a", "camera_name": "left", "source_id": 3, "timestamp": 2.0, "frame": 3, "notes": "", "uv": 1}
+    assert len(open_records(write(tmp_path / "labels.jsonl", [record("0.png", joints(21, 0), **own)]), "test")) == 1
+
+
 def test_two_hands_of_an_image_are_in_one_split(tmp_path: Path) -> None:
     truth = write_frames(tmp_path, 3)
     hands = [{"hand": "right"}, {"hand": "left"}, {"hand": "right", "hand_index": 1}]

@@ -112,7 +112,7 @@ def test_systematic_mistakes_of_predictions_are_named(
     truth, file = tmp_path / "truth.txt", tmp_path / "ours.txt"
     uvz = frames(20, 14)
     write_predictions(truth, uvz)
-    write_predictions(file, change(uvz + np.random.default_rng(1).normal(0, 3, uvz.shape)))
+    np.savetxt(file, change(uvz + np.random.default_rng(1).normal(0, 3, uvz.shape)).reshape(20, -1))
     if text is None:
         assert not any("wrong" in note for note in compare_files("nyu", truth, [file]).notes)
         return
@@ -125,6 +125,12 @@ def test_the_truth_is_no_prediction(tmp_path: Path) -> None:
     write_predictions(tmp_path / "truth.txt", frames(5, 14))
     with pytest.warns(UserWarning, match="they are the true joints"):
         compare_files("nyu", tmp_path / "truth.txt", [tmp_path / "truth.txt"])
+
+
+def test_depths_in_meters_are_not_written(tmp_path: Path) -> None:
+    with pytest.raises(HandPoseError, match=r"frame 1: expected depths in mm, got 1.* multiply meters by 1000"):
+        write_predictions(tmp_path / "a.txt", [*frames(1, 14), *(frames(1, 14) * [1.0, 1.0, 1e-3])])
+    assert not (tmp_path / "a.txt").exists()
 
 
 def test_frames_of_zeros_and_incomplete_frames_are_missing(tmp_path: Path) -> None:

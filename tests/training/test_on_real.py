@@ -158,7 +158,7 @@ def test_joined_subjects_are_the_mean_over_frames(tmp_path: Path) -> None:
     truth = [iter(dataset.xyz) for dataset in datasets]
 
     class OffBy:
-        layout = datasets[0].layout
+        layout, config = datasets[0].layout, JGRP2OConfig("msra", cube=175.0)
 
         def __init__(self, person: int) -> None:
             self.person, self.name = person, f"P{person}"
@@ -181,10 +181,24 @@ def test_the_paper_s_protocol_has_one_cube_for_nyu(tmp_path: Path) -> None:
     for options, cubes in (((), "208.3, 250.0"), (("--protocol", "paper"), "250.0")):
         code, shown, _ = run(*command, *options)
         assert code == 0
-        assert f"cubes of {cubes} mm" in json.loads(shown)["notes"]
+        assert f"nyu: cubes of {cubes} mm" in json.loads(shown)["notes"]
     code, _, said = run(*command, "--protocol", "paper", "--cube", 200)
     assert code == 2
     assert "omit --cube" in said.replace("\n", " ")
+
+
+def test_the_cubes_are_those_of_the_model(tmp_path: Path) -> None:
+    """Those of MSRA have 175 mm, and the built-in weights were trained with 250 mm."""
+    write_msra(tmp_path)
+    common = {"centers": "truth", "subject": 2}
+    default, chosen = (open_dataset("msra", tmp_path, "test", cube=cube, **common) for cube in (None, 250.0))  # type: ignore[arg-type]
+    small = open_dataset("msra", tmp_path, "test", cube=175.0, **common)  # type: ignore[arg-type]
+    estimator = HandPoseEstimator.from_pretrained("msra", device="cpu")
+    reports = [evaluate(estimator, dataset) for dataset in (default, chosen, small)]
+    errors = [report.entries[0].evaluation.mean for report in reports]
+    assert errors[0] == errors[1] != errors[2]
+    assert "msra: cubes of 250.0 mm, as in its training; those of the data set have 175.0 mm" in reports[0].notes
+    assert "msra: cubes of 175.0 mm" in reports[2].notes
 
 
 def test_training_fits_the_training_frames(tmp_path: Path) -> None:
