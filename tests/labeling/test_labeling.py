@@ -23,12 +23,17 @@ import pytest
 
 from handpose import Camera, Distortion, HandPose, HandPoseError, HandPoseEstimator, read_depth
 from handpose.datasets.records import open_records
+from handpose.errors import DepthReadError
 from handpose.geometry.layouts import ICVL16, MSRA21
 from handpose.inference.query import Query
-from handpose.io.warn import InputWarning
+from handpose.io.warn import InputWarning, SkippedFrameWarning
+from handpose.labeling.extract import extract_frames
 from handpose.labeling.labels import LabelFile, StoredLabel
 from handpose.labeling.server import serve
 from handpose.labeling.session import LabelingSession
+from handpose.recordings.frame import DepthFrame
+from handpose.recordings.open import open_recording
+from handpose.recordings.recording import Recording, StoredFrame
 from tests.helpers.browser import open_browser
 from tests.helpers.command import run
 from tests.helpers.datasets import png16
@@ -66,6 +71,48 @@ def records_of(path: Path) -> list[dict[str, Any]]:
 
 
 # The file
+
+
+def test_frames_of_a_recording_are_labeled_and_read_like_others(tmp_path: Path, estimator: HandPoseEstimator) -> None:
+    recording = open_recording(EXAMPLES / "hand.hpr")
+    count = recording.count()
+    extracted = extract_frames(recording, tmp_path / "labels-frames", 3)
+    files, camera, unit = extracted
+    assert [int(file.stem) for file in files] == [0, round((count - 1) / 2), count - 1]
+    originals = [frame.decode() for number, frame in enumerate(recording.read()) if number in (0, count - 1)]
+    for file, original in zip((files[0], files[-1]), originals, strict=True):
+        assert np.array_equal(read_depth(file, unit), np.rint(original.depth / original.unit) * original.unit)
+        assert camera == original.camera
+    before = [file.stat().st_mtime_ns for file in files]
+    assert extract_frames(recording, tmp_path / "labels-frames", 3) == extracted
+    assert [file.stat().st_mtime_ns for file in files] == before
+    with closing(LabelFile(tmp_path / "labels.jsonl", estimator.layout)) as labels:
+        session = LabelingSession(files, labels, estimator, Query(camera, hand="right", unit=unit))
+        shown = session.frame(1, "right")
+        session.accept(1, shown["source"], "right", np.array(shown["uvz"]))
+    dataset = open_records(tmp_path / "labels.jsonl", "train")
+    assert np.array_equal(dataset[0].depth, read_depth(files[1], unit))
+    assert np.allclose(camera.project(dataset.xyz[0]), shown["uvz"], atol=0.05)
+
+
+def test_recordings_of_floats_and_damaged_frames(tmp_path: Path) -> None:
+    depth = np.array([[500.25, 70_000.0, 0.0]], np.float32)
+
+    def damaged() -> DepthFrame:
+        raise DepthReadError("the frame is damaged")
+
+    frame = DepthFrame(depth, Camera(500.0, 500.0, 1.0, 0.0, 3, 1), 0.0, 1000.0)
+    stored = [StoredFrame(Path(f"a.bag#{number}"), decode) for number, decode in enumerate((damaged, lambda: frame))]
+    recording = Recording(Path("a.bag"), lambda: 2, lambda: iter(stored))
+    with pytest.warns(SkippedFrameWarning, match="a.bag#0"):
+        files, _, unit = extract_frames(recording, tmp_path, 9)
+    assert ([file.name for file in files], unit) == (["000001.png"], "mm")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert read_depth(files[0]).tolist() == [[500.0, 0.0, 0.0]]
+    broken = Recording(Path("a.bag"), lambda: 1, lambda: iter(stored[:1]))
+    with pytest.warns(SkippedFrameWarning), pytest.raises(HandPoseError, match="no complete frame"):
+        extract_frames(broken, tmp_path, 9)
 
 
 def test_the_file_has_one_record_per_frame_and_keeps_all_others(frames: list[Path], tmp_path: Path) -> None:
@@ -329,6 +376,9 @@ def test_the_command_reports_invalid_arguments(frames: list[Path], tmp_path: Pat
         ((folder, "-c", "nonsense", "-o", tmp_path / "a.jsonl"), "camera must be one of"),
         ((tmp_path, "-c", camera, "-o", tmp_path / "a.jsonl"), "1 subfolder with depth files is skipped"),
         ((folder, "-c", camera, "-o", tmp_path / "no" / "a.jsonl"), "the folder does not exist"),
+        ((folder, "-o", tmp_path / "a.jsonl"), "depth files need --camera"),
+        ((EXAMPLES / "hand.hpr", folder, "-o", tmp_path / "a.jsonl"), "label one recording at a time"),
+        ((EXAMPLES / "hand.hpr", "-o", tmp_path / "no" / "a.jsonl"), "the folder does not exist"),
     ):
         code, out, log = run("label", *arguments, "--no-browser", "--port", "0")
         assert (code, out, log.startswith("error: "), log.count("\n")) == (2, "", True, 1)
