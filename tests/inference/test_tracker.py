@@ -352,6 +352,21 @@ def test_a_hand_that_jumps_out_of_its_crop_is_recovered(estimator: HandPoseEstim
     assert tracker.update(np.zeros_like(moved), second.camera, 0.3) == []
 
 
+@pytest.mark.parametrize(("number", "axis"), [(12, 0), (24, 0), (24, 1)])
+def test_a_hand_that_moves_to_the_border_of_its_crop_is_cropped_again(
+    estimator: HandPoseEstimator, stream: list[DepthFrame], number: int, axis: int
+) -> None:
+    """The image jumps by 32 pixels, or 70 mm, as in a fast motion with dropped frames."""
+    first, second = stream[number], stream[number + 1]
+    tracker = HandTracker(estimator, hand="right")
+    tracker.update(first.depth, first.camera, 0.0)
+    moved = np.roll(second.depth, 32, axis)
+    np.moveaxis(moved, axis, 0)[:32] = 0
+    (after,) = tracker.update(moved, second.camera, 0.1)
+    truth = estimator.predict(moved, camera=second.camera, hand="right").xyz
+    assert np.linalg.norm(after.pose.xyz - truth, axis=-1).mean() < 6.0
+
+
 def test_wrong_arguments_are_named() -> None:
     tracker = HandTracker(Scripted())  # type: ignore[arg-type]
     for arguments, message in (
