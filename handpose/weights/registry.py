@@ -72,12 +72,12 @@ WEIGHTS = {
             parameters=1_365_244,
             repo_id="handpose/jgr-p2o-nyu",
             revision=None,
-            sha256="f8c3bee45f452997adf2eaa003b3e520a58f890ef8d70b4cde8754a407f69237",
+            sha256="029f27597aefda8919624bb28ecaa9ce1a8443708fff05f2d54762a52394b5dc",
             license="Apache-2.0",
-            trained_on="synthetic depth only, 64,000 crops after those of msra",
+            trained_on="synthetic depth only, 102,400 crops after those of msra",
             error_mm={
-                "joints of 2,000 synthetic test images, hand center given": 9.3,
-                "joints of 2,000 synthetic test images, hand localized": 13.0,
+                "joints of 2,000 synthetic test images, hand center given": 7.9,
+                "joints of 2,000 synthetic test images, hand localized": 11.6,
             },
         ),
         WeightsRecord(
