@@ -104,8 +104,8 @@ def live(
         try:
             for arrival, tracks in stack.enter_context(contextlib.closing(session)):
                 results.write(arrival.frame.time, [replace(each, pose=add_keypoints(each.pose)) for each in tracks])
-                total.add(arrival)
-                recent.add(arrival)
+                total.add(arrival, len(tracks))
+                recent.add(arrival, len(tracks))
                 if recent.seconds > _STATISTICS_INTERVAL_S:
                     print_row(recent.row())
                     recent = Statistics()

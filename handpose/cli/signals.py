@@ -30,14 +30,15 @@ def stop_on_signal(message: str = "") -> Iterator[list[int]]:
     A second signal of the same kind terminates the process immediately.
 
     Args:
-        message: Line to print on a signal, or empty.
+        message: Line to print on a signal, before how to stop immediately; or empty.
     """
     stops: list[int] = []
 
     def handle(number: int, _: object) -> None:
         stops.append(number)
         if message:
-            note(message)
+            again = "press Ctrl-C again" if number == signal.SIGINT else "send SIGTERM again"
+            note(f"{message}; {again} to stop at once")
         signal.signal(number, signal.SIG_DFL)
 
     previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -82,7 +82,7 @@ def train(
             if one != subjects[0] and time.monotonic() >= end:
                 note(f"{run}: the time is up before {folder.name}; run the same command again to resume")
                 return
-            stopping = f"{folder}: stopping after this step; press Ctrl-C again to stop at once"
+            stopping = f"{folder}: stopping after this step"
             with _task(data, one, recipe, layout, own_device, weights) as task, stop_on_signal(stopping) as signals:
                 done = trainer.train(
                     folder,

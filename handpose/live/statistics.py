@@ -18,7 +18,7 @@ class Statistics:
 
     def __init__(self, clock: Clock = time.perf_counter) -> None:
         self._clock, self._start = clock, clock()
-        self._latencies, self._dropped = list[float](), 0
+        self._latencies, self._hands, self._dropped = list[float](), 0, 0
 
     @property
     def seconds(self) -> float:
@@ -30,20 +30,22 @@ class Statistics:
         """Number of processed frames."""
         return len(self._latencies)
 
-    def add(self, arrival: Arrival) -> None:
-        """Count a frame whose processing has just been completed."""
+    def add(self, arrival: Arrival, hands: int) -> None:
+        """Count a frame whose processing has just been completed, and its hands."""
+        self._hands += hands
         self._latencies.append(self._clock() - arrival.at)
         self._dropped = arrival.dropped
 
     def row(self) -> dict[str, float]:
-        """Return the number of frames, frames per second, latency (median and 95th percentile) and dropped frames.
+        """Return the number of frames and of their hands, the frame rate, latency and dropped frames.
 
-        Latency is the time from the arrival of a frame to the end of its processing. All dropped frames of the stream
-        are counted.
+        Latency (median and 95th percentile) is the time from the arrival of a frame to the end of its processing. All
+        dropped frames of the stream are counted.
         """
         median, p95 = 1000.0 * np.percentile(self._latencies or [np.nan], (50, 95))
         return {
             "frames": self.frames,
+            "hands": self._hands,
             "fps": round(self.frames / self.seconds, 1),
             "latency_p50_ms": round(float(median), 1),
             "latency_p95_ms": round(float(p95), 1),

@@ -21,6 +21,7 @@ from handpose.geometry.uvd import read_predictions
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import Query
 from handpose.jobs.pipeline import predict_files
+from handpose.results.pose import HandPose
 from handpose.runtimes.base import Runtime
 from handpose.runtimes.select import load_runtime
 from handpose.weights.resolve import find_weights
@@ -128,6 +129,23 @@ def test_jobs_that_cannot_be_resumed_are_one_line(small_model: Path, tmp_path: P
     resumed = predict(tmp_path / "others", *command[1:], "--resume")
     assert (resumed.exit_code, len(others)) == (1, 2)
     assert resumed.stderr.splitlines()[-1] == f"{out} also contains failed records of other inputs: 1"
+
+
+def test_results_of_several_cameras_are_joined_as_documented(small_model: Path, tmp_path: Path) -> None:
+    """One job per camera; the records of both make one file."""
+    jobs = {"left": ("200,200,31.5,23.5,64,48", 0.5), "right": ("210,210,31.5,23.5,64,48", "mm")}
+    for name, (camera, unit) in jobs.items():
+        make_frames(tmp_path / name, 2)
+        options = ("-m", small_model, "-c", camera, "--unit", unit, "--center", "0,0,300", "--hand", name)
+        assert predict(tmp_path / name, *options, "-o", tmp_path / f"{name}.jsonl", "--resume").exit_code == 0
+    joined = "".join((tmp_path / f"{name}.jsonl").read_text() for name in jobs)
+    poses = [HandPose.from_dict(json.loads(line)) for line in joined.splitlines()]
+    assert [(pose.camera.fx, pose.depth_unit, pose.hand) for pose in poses] == [
+        *[(200.0, 0.5, "left")] * 2,
+        *[(210.0, "mm", "right")] * 2,
+    ]
+    mixed = predict(tmp_path / "right", *options, "-o", tmp_path / "left.jsonl", "--resume")
+    assert "was started with camera" in str(mixed.exception)
 
 
 @pytest.mark.parametrize("form", ["json", "npz", "uvd"])

@@ -46,7 +46,7 @@ def test_replaying_a_recorded_session_reproduces_its_output(tmp_path: Path, run:
     """A recording contains the processed frames, so its replay prints the same lines, except for the source."""
     code, first, err = run("live", STREAM, "--frames", 8, "--record", tmp_path / "a.mcap")
     assert code == 0
-    assert err.splitlines()[-1].startswith("frames 8  fps ")
+    assert err.splitlines()[-1].startswith("frames 8  hands 8  fps ")
     assert err.splitlines()[-1].endswith("dropped 0")
     assert [one["id"] for one in records(first)] == [0] * 8
     assert records(first)[0].keys() >= {"time_s", "xyz_mm", "velocity_mm_s", "status", "camera"}

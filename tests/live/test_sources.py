@@ -178,7 +178,7 @@ def test_invalid_sources_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(HandPoseError, match="no depth files"):
         next(open_source(str(tmp_path), camera=camera))
     (tmp_path / "a.png").write_bytes(b"x")
-    with pytest.raises(HandPoseError, match="not a recording"):
+    with pytest.raises(HandPoseError, match="is an image, not a stream; use handpose predict"):
         next(open_source(str(EXAMPLES / "open.png")))
 
 
@@ -223,7 +223,7 @@ def test_newest_frame_drops_older_frames() -> None:
     requests.release()
     processed = [next(arrivals)]
     assert stored.acquire(timeout=60)
-    statistics.add(processed[0])
+    statistics.add(processed[0], 1)
     for _ in range(3):
         for _ in range(2):
             clock.now += 1.0
@@ -231,13 +231,13 @@ def test_newest_frame_drops_older_frames() -> None:
             assert stored.acquire(timeout=60)
         clock.now += 0.25
         processed.append(next(arrivals))
-        statistics.add(processed[-1])
+        statistics.add(processed[-1], 2)
     assert next(arrivals, None) is None
     assert [arrival.frame.time for arrival in processed] == [0.0, 2.0, 4.0, 6.0]
     assert [arrival.dropped for arrival in processed] == [0, 1, 2, 3]
     assert [arrival.at for arrival in processed] == [0.0, 2.0, 4.25, 6.5]
     assert statistics.row() == {
-        **{"frames": 4, "fps": 0.6, "dropped": 3},
+        **{"frames": 4, "hands": 7, "fps": 0.6, "dropped": 3},
         **{"latency_p50_ms": 250.0, "latency_p95_ms": 250.0},
     }
 

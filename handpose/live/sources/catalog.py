@@ -8,6 +8,7 @@ from pathlib import Path
 
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
+from handpose.io.depth.read import SUFFIXES
 from handpose.io.depth.units import DepthUnit
 from handpose.live.sources.folder import frames as folder_frames
 from handpose.live.sources.sdk import ConnectedCamera, Size
@@ -78,6 +79,8 @@ def open_source(
     if path.is_dir() and not is_recording(path):
         _check_unused(name, None, "mm", topic)
         return folder_frames(path, camera, unit=unit, fps=fps or _DEFAULT_FPS)
+    if path.is_file() and path.suffix.lower() in SUFFIXES:
+        raise HandPoseError(f"{path}: is an image, not a stream; use handpose predict, or pass its folder")
     if path.exists():
         return recorded_frames(open_recording(path, topic=topic, camera=camera, unit=unit))
     raise HandPoseError(
