@@ -86,12 +86,12 @@ WEIGHTS = {
             parameters=1_368_064,
             repo_id="handpose/jgr-p2o-icvl",
             revision=None,
-            sha256="fd2944d56de33c998ec3385fad5e1088b05cc10c3c3a5c4e86054d5a96cc9e48",
+            sha256="5c6b66776790313e2b62c5885d763ffc49217fb2a46f300ecd199ef5dab84e2d",
             license="Apache-2.0",
-            trained_on="synthetic depth only, 48,000 crops after those of msra",
+            trained_on="synthetic depth only, 64,000 crops after those of msra",
             error_mm={
-                "joints of 2,000 synthetic test images, hand center given": 8.0,
-                "joints of 2,000 synthetic test images, hand localized": 11.7,
+                "joints of 2,000 synthetic test images, hand center given": 6.9,
+                "joints of 2,000 synthetic test images, hand localized": 11.8,
             },
         ),
     )
