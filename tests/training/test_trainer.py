@@ -80,7 +80,7 @@ def rows_of(run: Path) -> list[dict[str, str]]:
 def test_a_run_killed_at_any_rename_resumes_exactly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: Optimizer
 ) -> None:
-    settings = TrainingConfig(3, batch=4, optimizer=optimizer, average=0.9, validate_every=1)
+    settings = TrainingConfig(2, batch=4, optimizer=optimizer, average=0.9, validate_every=1)
 
     def run(folder: Path) -> None:
         train(folder, task(settings, model=SMALL), ignore)
@@ -89,7 +89,7 @@ def test_a_run_killed_at_any_rename_resumes_exactly(
     kill_at_renames(monkeypatch, lambda k: run(tmp_path / f"killed{k}"))
     monkeypatch.undo()
     folders = sorted(tmp_path.glob("killed*"))
-    assert len(folders) >= 6
+    assert len(folders) == 5  # before and after the rename of each checkpoint, and without a kill
     for folder in folders:
         run(folder)
         assert_same(folder, tmp_path / "uninterrupted")
