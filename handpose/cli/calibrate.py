@@ -33,4 +33,4 @@ def calibrate(
     if result.passes:
         neutral = result.passes_mm + MIN_APART
         note(f"after refinement, times ((distance between passes + 1 mm) / {neutral:.3g} mm)^{result.passes:g}")
-    note(f"low_confidence above a mean expected error of {result.doubtful_mm:g} mm")
+    note(f"low_confidence above a mean expected error of {result.threshold_mm:g} mm")

@@ -17,6 +17,7 @@ _MAX_OFF_CENTER = 0.2  # of the image size, from its center to the principal poi
 _CENTERED = 0.05  # of the image size: the principal point of most cameras is this close to the image center
 _OTHER_SCALE = 1.4  # ratio of image sizes above which the camera is that of another resolution
 _MAX_ASPECT = 1.1  # ratio of fx and fy
+_ADVICE = "; pass the intrinsics of this stream"
 
 
 @lru_cache(maxsize=256)
@@ -43,8 +44,7 @@ def camera_warnings(given: Camera | None, camera: Camera) -> tuple[PoseWarning, 
         found.append(PoseWarning("focal_lengths", text))
     if reason := _principal_point(camera, sized=bool(given.width)):
         text = (
-            f"the principal point {camera.cx:.0f}, {camera.cy:.0f} is far from the center of this {size} image"
-            f"{reason}; pass the intrinsics of this stream"
+            f"the principal point {camera.cx:.0f}, {camera.cy:.0f} is far from the center of this {size} image{reason}"
         )
         found.append(PoseWarning("principal_point", text))
     view = field_of_view(camera)
@@ -73,13 +73,21 @@ def _principal_point(camera: Camera, *, sized: bool) -> str:
     """
     off = _off_center(camera, camera.width, camera.height)
     if not sized and off > 2 * _CENTERED and _off_center(camera, camera.height, camera.width) < _CENTERED:
-        return " but fits the image before a rotation by 90 degrees, which must also rotate the camera"
+        focal = f"{camera.fy:g},{camera.fx:g}"
+        left = f"{focal},{camera.cy:g},{camera.height - 1 - camera.cx:g}"
+        right = f"{focal},{camera.width - 1 - camera.cy:g},{camera.cx:g}"
+        return (
+            ", but fits it before a rotation by 90 degrees, which swaps fx with fy and cx with cy; pass fx,fy,cx,cy = "
+            f"{left} if it was rotated counterclockwise, or {right} if clockwise"
+        )
     if off <= _MAX_OFF_CENTER:
         return ""
     across, down = 2 * camera.cx / camera.width, 2 * camera.cy / camera.height
     if max(across, down) < _MAX_ASPECT * min(across, down) and not 1 / _OTHER_SCALE < across < _OTHER_SCALE:
-        return f" but fits one of about {2 * camera.cx:.0f} x {2 * camera.cy:.0f}, so the camera must be scaled"
-    return "" if sized else "; a crop shifts cx and cy, and their order is fx, fy, cx, cy"
+        return (
+            f" but fits one of about {2 * camera.cx:.0f} x {2 * camera.cy:.0f}, so the camera must be scaled{_ADVICE}"
+        )
+    return "" if sized else f"; a crop shifts cx and cy, and their order is fx, fy, cx, cy{_ADVICE}"
 
 
 def _off_center(camera: Camera, width: float, height: float) -> float:

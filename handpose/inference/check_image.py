@@ -1,7 +1,8 @@
 """Finds the reason for a suspicious pose: a wrong unit or camera, disparity, interpolation, or the wrong hand.
 
-These checks take up to tenths of a second, because most of them predict the image again. Therefore, only the first,
-second, fourth, eighth, ... suspicious image of a job is checked.
+These checks take up to tenths of a second, as most of them predict the image again. Therefore, only the first, second,
+fourth, eighth, ... suspicious image of a job is checked. The other hand takes only one more pass. Therefore, it is
+compared in every image in which the first pass leaves a doubt about the given hand.
 """
 
 from __future__ import annotations
@@ -9,27 +10,33 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from handpose.geometry.camera import Camera
 from handpose.geometry.crop import HandCrop
 from handpose.inference.alternatives import Predict, disparity_error, is_clearer, other_focal_lengths, other_units
 from handpose.inference.candidates import Candidates
 from handpose.inference.check_camera import camera_warnings
 from handpose.inference.check_pose import is_supported
+from handpose.inference.hand_odds import is_doubtful_hand
+from handpose.inference.sides import DOUBTFUL_SIDE, log_odds_right
+from handpose.io.choices import Hand
 from handpose.io.depth.units import DepthUnit, millimeters_per_unit
 from handpose.io.warn import AS_BEFORE
-from handpose.network.calibration import CLEAR_HAND, WRONG_READING, Calibration
+from handpose.network.calibration import BAD_JOINT, CLEAR_HAND, WRONG_READING, Calibration
 from handpose.results.pose import HandPose, PoseWarning
 
-PredictCrops = Callable[[Sequence[HandCrop], Sequence[Candidates]], list[HandPose]]
-"""Predicts the pose in each of several crops, given the image of each crop."""
+PredictPerCrop = Callable[[Sequence[Candidates]], list[list[HandPose]]]
+"""Predicts the poses in all crops of each of several hands, see `StagedEstimator.poses_per_crop`."""
 
 _MUCH_NEARER = 125.0  # mm nearer than the hand center, which is outside the cube
 _FALLING = 0.8  # of the next depth value
 _INTERPOLATED = 0.5  # of the pixels next to missing ones
-_OTHER_HAND = 0.7  # ratio of expected errors below which the other hand is the better explanation
-_OTHER_HAND_MM = 8.0  # maximum expected error of this other hand
+_SIDE = 0.0  # log-odds of the given hand in a single pass above which it is not compared with the other one
+_CLEAR_SIDE = 6.0  # the same for a pose with a low expected error, which has larger log-odds if the hand is correct
+_CLEAR_MM = 5.0  # this expected error
 _AMBIGUOUS = 1.5  # ratio of the expected errors of two hands that may both be right
 _ADULT = 0.85  # size of the hand of a small adult, relative to the average hand
 _UNCLEAR_MM = 6.0  # expected error above which the focal lengths may be wrong
@@ -62,7 +69,7 @@ class Memory:
         images: Sequence[Candidates],
         calibration: Calibration,
         predict: Predict,
-        predict_crops: PredictCrops,
+        predict_per_crop: PredictPerCrop,
     ) -> list[tuple[PoseWarning, ...]]:
         """Return the reason for each suspicious pose, and nothing for the other poses.
 
@@ -71,19 +78,9 @@ class Memory:
             images: The image of each pose.
             calibration: Calibration of the weights.
             predict: Predicts another version of an image.
-            predict_crops: Predicts the other hand.
+            predict_per_crop: Predicts a hand as a right and as a left one.
         """
-        due = [
-            i
-            for i, (pose, image) in enumerate(zip(poses, images, strict=True))
-            if pose.status != "no_hand" and image.query.hand != "auto" and self._is_due(("hand", image.query.hand))
-        ]
-        predicted = predict_crops([_of_other_hand(poses[i], images[i]) for i in due], [images[i] for i in due])
-        others: dict[int, HandPose] = {
-            i: other
-            for i, other in zip(due, predicted, strict=True)
-            if is_other_hand(poses[i], other) and other.error_mm.mean() < _OTHER_HAND_MM
-        }
+        others = _other_hands(poses, images, predict_per_crop)
         examined = _clearest_per_image(poses, images)
         return [
             self._reason(pose, image, others.get(i), calibration, predict if i in examined else None)
@@ -106,8 +103,8 @@ class Memory:
         if depth is None or query.center is not None:  # the center would be elsewhere in another reading of the image
             return () if other is None else (_mirrored(other),)
         uncertain = _is_uncertain(pose, depth)
-        if other is None and not uncertain and not pose.error_mm.mean() > _UNCLEAR_MM:
-            return ()
+        if not uncertain and not pose.error_mm.mean() > _UNCLEAR_MM:
+            return () if other is None else (_mirrored(other),)
         distance = _typical_distance(depth)
         if distance is None:  # in every reading
             return ()
@@ -147,11 +144,6 @@ def _typical_distance(depth: np.ndarray) -> int | None:
 def two_digits(value: float) -> str:
     """Return a positive number, rounded to two digits, without an exponent."""
     return f"{float(f'{value:.2g}'):.0f}"
-
-
-def is_other_hand(pose: HandPose, other: HandPose, ratio: float = _OTHER_HAND) -> bool:
-    """Return whether an image looks more like the other hand, predicted as `other`."""
-    return bool(other.error_mm.mean() < ratio * pose.error_mm.mean())
 
 
 def is_interpolated(depth: np.ndarray) -> bool:
@@ -200,7 +192,7 @@ def _find_reason(
             found.append((min(different), PoseWarning("unit", text)))
         if (error := disparity_error(depth, query, pose, predict)) is not None:
             found.append((error, DISPARITY))
-    if {warning.code for warning in camera_warnings(query.camera, camera)} <= _PLAUSIBLE:
+    if _is_plausible(query.camera, camera):
         focals = other_focal_lengths(depth, query, camera, calibration, predict)
         if focals and focals[0].is_likely(pose):
             text = (
@@ -210,8 +202,9 @@ def _find_reason(
             found.append((focals[0].error, PoseWarning("focal_lengths", text)))
         if other is not None:
             error = float(other.error_mm.mean())
+            is_clear = error < WRONG_READING and not math.isnan(other.side_log_odds)
             # With another plausible camera, the given hand may be as clear as the other one, which then means nothing.
-            if not any(each.error < _AMBIGUOUS * error and each.size > _ADULT for each in focals):
+            if is_clear or not any(each.error < _AMBIGUOUS * error and each.size > _ADULT for each in focals):
                 found.append((error, _mirrored(other)))
     return min(found, default=(0.0, None))[1]
 
@@ -237,8 +230,72 @@ def _is_mostly_nearer(depth: np.ndarray, pose: HandPose) -> bool:
     return bool(nearer > np.count_nonzero(sample) / 2)
 
 
-def _of_other_hand(pose: HandPose, image: Candidates) -> HandCrop:
-    """Return the crop of a pose, flipped."""
+def _other_hands(
+    poses: Sequence[HandPose], images: Sequence[Candidates], predict_per_crop: PredictPerCrop
+) -> dict[int, HandPose]:
+    """Return, by index, the poses as the other hand in images that look more like it than like the given hand."""
+    doubtful = {
+        i: as_both_hands(pose, image)
+        for i, (pose, image) in enumerate(zip(poses, images, strict=True))
+        if pose.status != "no_hand"
+        and image.query.hand != "auto"
+        and _has_doubtful_hand(pose)
+        and _is_plausible(image.query.camera, image.camera)
+    }
+    alone = predict_per_crop([_as_other_hand(poses[i], image) for i, image in doubtful.items()])
+    likely = {
+        i: both for (i, both), (other,) in zip(doubtful.items(), alone, strict=True) if _is_likelier(other, poses[i])
+    }
+    pairs = predict_per_crop(list(likely.values()))
+    others = {i: more_likely_hand(poses[i], pair) for i, pair in zip(likely, pairs, strict=True)}
+    return {i: other for i, other in others.items() if other is not None}
+
+
+def _is_plausible(given: Camera | None, camera: Camera) -> bool:
+    """Return whether the intrinsics may be correct; with others, a hand may look like the other one."""
+    return {warning.code for warning in camera_warnings(given, camera)} <= _PLAUSIBLE
+
+
+def _has_doubtful_hand(pose: HandPose) -> bool:
+    """Return whether the pass that predicted a pose leaves a doubt about the given hand."""
+    error = pose.error_mm.mean()
+    if math.isnan(pose.given_side_log_odds):
+        return bool(error > CLEAR_HAND)
+    return pose.given_side_log_odds < (_CLEAR_SIDE if error < _CLEAR_MM else _SIDE)
+
+
+def _is_likelier(other: HandPose, pose: HandPose) -> bool:
+    """Return whether a pose as the other hand is more likely than that as the given hand."""
+    if math.isnan(pose.given_side_log_odds):
+        return bool(other.error_mm.mean() < pose.error_mm.mean())
+    return other.given_side_log_odds > pose.given_side_log_odds
+
+
+def more_likely_hand(pose: HandPose, pair: Sequence[HandPose]) -> HandPose | None:
+    """Return the pose as the other hand if the image looks more like it, and like a hand at all.
+
+    Args:
+        pose: The pose as the given hand.
+        pair: The poses of the same crop as a right and as a left hand.
+    """
+    (other,) = (each for each in pair if each.hand != pose.hand)
+    log_odds = log_odds_right(pair) if pose.hand == "left" else -log_odds_right(pair)
+    is_hand = other.error_mm.mean() < BAD_JOINT and not is_doubtful_hand(other.hand_log_odds)
+    return other if is_hand and log_odds > DOUBTFUL_SIDE else None
+
+
+def as_both_hands(pose: HandPose, image: Candidates) -> Candidates:
+    """Return the crops in which the hand of a pose is predicted as a right and as a left hand."""
     if image.depth is None:
-        return image.crops[0].flipped()
-    return HandCrop.cut(image.depth, pose.camera, pose.center, pose.cube, mirror=pose.hand == "right")
+        (crop,) = image.crops
+    else:
+        crop = HandCrop.cut(image.depth, pose.camera, pose.center, pose.cube)
+    right, left = (crop.flipped(), crop) if crop.mirrored else (crop, crop.flipped())
+    return replace(image, query=replace(image.query, hand="auto"), crops=(right, left), areas=(1.0, 1.0))
+
+
+def _as_other_hand(pose: HandPose, both: Candidates) -> Candidates:
+    """Return the crop in which the hand of a pose is predicted as the other hand, given the crops of both."""
+    hand: Hand = "left" if pose.hand == "right" else "right"
+    crops = both.crops[1:] if hand == "left" else both.crops[:1]
+    return replace(both, query=replace(both.query, hand=hand), crops=crops, areas=(1.0,))

@@ -17,7 +17,9 @@ from handpose.results.pose import HandPose, PoseWarning
 _BEYOND = 0.02  # of the image: boxes of detectors reach this far beyond it
 _OUTSIDE = 0.25  # of a box, above which it is not just that of a hand at the border of the image
 _MAX_LOCATIONS = 3  # of hands in the image, to compare the given one with
-_OTHER_CAUSES = {"unit", "disparity", "interpolated", "focal_lengths", "center_far"}
+_FAR_JOINTS = 35.0  # mm from a given hand center to the mean of the joints; correct centers are closer
+_REACH = 60.0  # mm from a given hand center to the one that the localizer finds, if they belong to the same hand
+_OTHER_CAUSES = {"unit", "disparity", "interpolated", "focal_lengths"}
 
 
 def box_warnings(box: Box | None, shape: tuple[int, int]) -> tuple[PoseWarning, ...]:
@@ -49,13 +51,17 @@ def location_warnings(
     """Return the warning that nothing at the given location looks like a hand.
 
     Args:
-        pose: The pose. Only that of an unclear hand is checked, which takes one run of the localizer.
+        pose: The pose. It is checked if the hand is unclear or not at the given center, which takes one run of the
+            localizer.
         image: Its image.
         found: Other warnings about the pose, one of which may be the cause.
         votes: Localizer network.
     """
     query, depth = image.query, image.depth
-    if not pose.error_mm.mean() > CLEAR_HAND or depth is None or (query.center is None and query.box is None):
+    if depth is None or (query.center is None and query.box is None):
+        return ()
+    is_beside = query.center is not None and np.linalg.norm(pose.xyz.mean(axis=0) - query.center) > _FAR_JOINTS
+    if not (is_beside or pose.error_mm.mean() > CLEAR_HAND):
         return ()
     if any(warning.code in _OTHER_CAUSES for warning in found):
         return ()
@@ -63,10 +69,13 @@ def location_warnings(
         centers, _ = hand_candidates(depth, image.camera, _MAX_LOCATIONS, votes)
     except HandPoseError:  # the localizer does not support this field of view
         return ()
-    if (np.linalg.norm(centers - pose.center, axis=-1) < pose.cube / 2).any():
+    reach = _REACH if query.box is None else pose.cube / 2
+    if (np.linalg.norm(centers - pose.center, axis=-1) < reach).any():
         return ()
     given, order = (
-        ("box", "x, y, width and height in px") if query.box is not None else ("hand center", "x, y, z in mm")
+        ("box", "x, y, width and height in px")
+        if query.box is not None
+        else ("hand center", "x, y, z in mm in the camera frame, with y down (check the sign of y)")
     )
     text = f"nothing at the given {given} looks like a hand; pass it as {order}, or omit it to localize the hand"
     return (PoseWarning("location", text),)

@@ -58,6 +58,8 @@ def decode(
     if config.calibration is not None:
         error_mm = config.calibration.expected_error(xyz, spread, layout)
     in_image = Cameras([image.camera for image in images]).project(xyz)
+    sides = [math.nan] * len(crops) if side_log_odds is None else side_log_odds.tolist()
+    predicted = [image.query.hand == "auto" for image in images]
     return [
         HandPose(
             xyz=xyz[i],
@@ -74,7 +76,8 @@ def decode(
             source=image.source,
             hand_index=image.hand_index,
             depth_unit=image.query.unit,
-            side_log_odds=math.nan if side_log_odds is None else float(side_log_odds[i]),
+            side_log_odds=sides[i] if predicted[i] else math.nan,
+            given_side_log_odds=math.nan if predicted[i] else sides[i],
             hand_log_odds=float(odds[i]),
         )
         for i, (crop, image) in enumerate(zip(crops, images, strict=True))

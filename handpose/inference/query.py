@@ -88,7 +88,7 @@ class Query:
         depth = to_depth(image, self.unit)
         warn_about_sign(depth, np.asarray(image), "depth array")
         integers = np.asarray(image).dtype.kind in "ui"
-        warn_about_unit(depth, millimeters_per_unit(self.unit), "depth array", integers=integers)
+        warn_about_unit(depth, self.unit, "depth array", integers=integers)
         return depth
 
     def camera_for(self, depth: np.ndarray) -> Camera:

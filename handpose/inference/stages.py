@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
@@ -143,7 +142,7 @@ class StagedEstimator:
         if self.config.calibration is not None:  # without it, wrong poses look like good ones
             calibration = self.config.calibration
             implausible = hand_warnings(poses, [image.query for image in candidates], calibration)
-            reasons = self._memory.reasons(poses, candidates, calibration, self.predict_unchecked, self._predict)
+            reasons = self._memory.reasons(poses, candidates, calibration, self.predict_unchecked, self.poses_per_crop)
             checks = [own + why for own, why in zip(implausible, reasons, strict=True)]
         checked = []
         for pose, image, found in zip(poses, candidates, checks, strict=True):
@@ -187,34 +186,23 @@ class StagedEstimator:
         """
         crops = [crop for image in candidates for crop in image.crops]
         images = [image for image in candidates for _ in image.crops]
-        sides = any(image.query.hand == "auto" for image in candidates)
-        predicted = iter(self._predict(crops, images, sides=sides))
+        predicted = iter(self._predict(crops, images))
         poses = [list(islice(predicted, len(image.crops))) for image in candidates]
-        if self._heads is None or not sides:
+        if self._heads is None:
             return poses
         factor = float(self._heads.comparison)
         resolve = self._without_doubt if resolve_sides else lambda _, pairs: pairs
         return [
-            resolve(image, compare_sides(own, factor))
-            if image.query.hand == "auto"
-            else [replace(pose, side_log_odds=math.nan) for pose in own]  # a single pass is no evidence
+            resolve(image, compare_sides(own, factor)) if image.query.hand == "auto" else own
             for own, image in zip(poses, candidates, strict=True)
         ]
 
-    def _predict(
-        self, crops: Sequence[HandCrop], images: Sequence[Candidates], *, sides: bool = False
-    ) -> list[HandPose]:
-        """Return the pose in each crop.
-
-        Args:
-            crops: The crops.
-            images: The image that each crop belongs to.
-            sides: Whether to predict the log-odds of the sides, too, if the weights have a head for it.
-        """
+    def _predict(self, crops: Sequence[HandCrop], images: Sequence[Candidates]) -> list[HandPose]:
+        """Return the pose in each crop, given the image that it belongs to."""
         if not crops:
             return []
         patches = [crop.patch for crop in crops]
-        run = self._runtime.pose if self._heads is None else self._run_with_sides if sides else self._run_with_hands
+        run = self._runtime.pose if self._heads is None else self._run_with_heads
         uvz, spread, *log_odds = predict_views(run, patches, self.views, self.config.uv_scale)
         return decode(uvz, spread, crops, images, self.config, self.name, *log_odds)
 
@@ -224,19 +212,12 @@ class StagedEstimator:
         if self._heads is None or self.views == 4 or not doubtful:
             return poses
         patches = [hand.crops[i].patch for i in doubtful]
-        *_, log_odds = predict_views(self._run_with_sides, patches, 4, self.config.uv_scale)
+        *_, log_odds = predict_views(self._run_with_heads, patches, 4, self.config.uv_scale)
         alone = [replace(poses[i], side_log_odds=value) for i, value in zip(doubtful, log_odds.tolist(), strict=True)]
         compared = dict(zip(doubtful, compare_sides(alone, float(self._heads.comparison)), strict=True))
         return [compared.get(i, pose) for i, pose in enumerate(poses)]
 
-    def _run_with_hands(self, patches: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Run the network, and return the log-odds (N,) that patches (N, 1, 96, 96) show hands, too."""
-        uvz, spread, features = self._runtime.pose_and_features(patches)
-        if features is None or self._heads is None:
-            return uvz, spread
-        return uvz, spread, self._heads.hand.log_odds(features, uvz, spread)
-
-    def _run_with_sides(self, patches: np.ndarray) -> tuple[np.ndarray, ...]:
+    def _run_with_heads(self, patches: np.ndarray) -> tuple[np.ndarray, ...]:
         """Run the network, and return the log-odds (N,) that patches show hands, and that these are right ones."""
         uvz, spread, features = self._runtime.pose_and_features(patches)
         if features is None or self._heads is None:

@@ -50,8 +50,8 @@ class Calibration:
         bone: Exponent of the bone's deviation.
         doubts: Uncertainty scores of the knots, ascending.
         errors_mm: Expected error at each knot, ascending; it stays constant beyond the last knot.
-        doubtful_mm: Threshold on the mean expected error above which a pose is `low_confidence`: its mean error exceeds
-            `BAD_JOINT` with a probability of a fifth.
+        doubtful_mm: Mean expected error above which the mean error of a pose exceeds `BAD_JOINT` with a probability of
+            more than a fifth.
         bones_mm: Average length of each bone, in the order of the layout's `bones`.
         passes: Exponent of the distance between passes.
         passes_mm: Distance between passes that does not change the expected error.
@@ -129,9 +129,14 @@ class Calibration:
         powers, scores, errors_mm = map(np.array, knots)
         return powers, scores, errors_mm
 
+    @property
+    def threshold_mm(self) -> float:
+        """Mean expected error above which a pose is `low_confidence`, at most `BAD_JOINT`."""
+        return min(self.doubtful_mm, BAD_JOINT)
+
     def is_doubtful(self, error_mm: np.ndarray) -> np.ndarray:
         """Return which poses (...) are `low_confidence`, given the expected errors (..., J) of their joints in mm."""
-        doubtful: np.ndarray = error_mm.mean(axis=-1) > self.doubtful_mm
+        doubtful: np.ndarray = error_mm.mean(axis=-1) > self.threshold_mm
         return doubtful
 
 

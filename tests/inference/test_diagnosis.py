@@ -53,7 +53,8 @@ def test_the_correct_unit_is_suggested(check: Check, stored: float, unit: DepthU
     verdict, message = check(image)["unit"]
     assert verdict == "fail"
     assert f"`unit={option}` " in message
-    assert check(image, unit=unit)["unit"] == ("ok", f"read as {unit}")
+    verdict, message = check(image, unit=unit)["unit"]
+    assert (verdict, message.split(";")[0]) == ("ok", f"read as {unit}")
 
 
 @pytest.mark.parametrize("fx", [240.0, 310.0, 357.0])
@@ -71,8 +72,8 @@ def test_likely_focal_lengths_are_named(estimator: HandPoseEstimator, name: str,
 
 def test_the_size_of_the_hand_suggests_a_focal_length(check: Check) -> None:
     verdict, message = check(DEPTH, camera=replace(CAMERA, fx=400.0, fy=400.0))["focal"]
-    assert (verdict, message.split(";")[0]) == ("ok", "fx 400 and fy 400")
-    average = float(message.split("if the hand has average size, about ")[1])
+    assert (verdict, message.split(":")[0]) == ("ok", "fx 400 and fy 400 are plausible, but not verified")
+    average = float(message.split("a hand of average size suggests about ")[1])
     verdict, message = check(DEPTH, camera=replace(CAMERA, fx=620.0, fy=620.0))["focal"]
     assert (verdict, "times as large as an average one" in message) == ("warn", True), message
     (likely,) = re.findall(r"which suggests about (\d+);", message)
@@ -83,7 +84,8 @@ def test_a_wrong_unit_is_not_a_wrong_focal_length(estimator: HandPoseEstimator) 
     camera = Camera.parse(str(EXAMPLES / "sr305" / "camera.json"))
     findings = check_frame(EXAMPLES / "sr305" / "open.png", estimator, Query(camera, unit=0.25))
     found = {finding.name: finding.verdict for finding in findings}
-    assert (found["unit"], found["focal"]) == ("warn", "ok"), findings
+    assert found["unit"] == "warn", findings
+    assert not {"focal", "bones", "side"} & found.keys()
 
 
 def test_an_image_without_depth_is_not_examined_further(check: Check) -> None:

@@ -48,6 +48,7 @@ def test_example_joints_match_the_truth(estimator: HandPoseEstimator, name: str)
     assert pose["wrist"] == pytest.approx(pose.xyz[0])
 
 
+@pytest.mark.filterwarnings("ignore::handpose.InputWarning")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_left_hand_equals_a_mirrored_right_hand(estimator: HandPoseEstimator, name: str) -> None:
     depth = read_depth(EXAMPLES / f"{name}.png")
@@ -75,6 +76,7 @@ def test_auto_predicts_the_hand(estimator: HandPoseEstimator, name: str) -> None
     assert empty.status == "no_hand"
 
 
+@pytest.mark.filterwarnings("ignore::handpose.InputWarning")
 def test_by_default_the_hand_is_predicted(estimator: HandPoseEstimator) -> None:
     """A left hand that was taken for a right one would be more than 35 mm off."""
     depth = read_depth(EXAMPLES / "open.png")[:, ::-1]
@@ -162,6 +164,7 @@ def test_the_hand_can_be_given_by_center_or_box(estimator: HandPoseEstimator) ->
     assert estimator.predict(depth, camera=CAMERA, box=(0, 0, 20, 20)).status == "no_hand"
 
 
+@pytest.mark.filterwarnings("ignore::handpose.InputWarning")
 def test_a_poor_hand_center_is_refined(estimator: HandPoseEstimator, monkeypatch: pytest.MonkeyPatch) -> None:
     joints = truth("open")
     shifted = joints.mean(axis=0) + np.array([0.0, -90.0, 0.0])

@@ -6,7 +6,7 @@ import csv
 import json
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,9 +44,12 @@ FX, FY, CX, CY = CAMERA.fx, CAMERA.fy, CAMERA.cx, CAMERA.cy
 UNSIZED = Camera(FX, FY, CX, CY)
 STORED = cv2.imread(str(EXAMPLES / "sr305" / "open.png"), cv2.IMREAD_UNCHANGED)
 PINCH = cv2.imread(str(EXAMPLES / "sr305" / "pinch.png"), cv2.IMREAD_UNCHANGED)
+DOWN = cv2.imread(str(EXAMPLES / "down.png"), cv2.IMREAD_UNCHANGED)
+SYNTHETIC = Camera.parse(str(EXAMPLES / "camera.json"))
 UNIT = 0.125
-LEFT, TOP, SIDE = 209, 158, 220
-CROP = STORED[TOP : TOP + SIDE, LEFT : LEFT + SIDE]
+LEFT, TOP, SIDE = 164, 98, 240
+REAL_DOWN = cv2.imread(str(EXAMPLES / "sr305" / "down.png"), cv2.IMREAD_UNCHANGED)
+CROP = REAL_DOWN[TOP : TOP + SIDE, LEFT : LEFT + SIDE]
 MM = STORED * UNIT
 BODY = (600, 440, 100, 100)
 DISPARITY = np.where(STORED > 0, np.rint(837_000 / np.maximum(MM, 1)), 0).astype(np.uint16)
@@ -98,8 +101,10 @@ def test_a_doubtful_side_is_the_only_warning_about_a_good_image_of_unknown_side(
         (STORED[::2, ::2], {"camera": UNSIZED}, {"principal_point": "about 627 x 486"}),
         (STORED, {"camera": Camera(FX, CX, FY, CY)}, {"focal_lengths": "fx, fy, cx, cy", "principal_point": "far"}),
         (STORED, {"camera": Camera(640, 480, FX, FY)}, {"focal_lengths": "fx, fy, cx, cy", "principal_point": "far"}),
-        (np.rot90(STORED), {"camera": UNSIZED}, {"principal_point": "rotation by 90 degrees"}),
+        (np.rot90(STORED), {"camera": UNSIZED}, {"principal_point": f"{FY:g},{FX:g},{CY:g},{639 - CX:g} if it was"}),
+        (np.rot90(STORED, -1), {"camera": UNSIZED}, {"principal_point": f"or {FY:g},{FX:g},{479 - CY:g},{CX:g} if cl"}),
         (np.rot90(STORED), {"camera": Camera(FY, FX, CY, 639 - CX)}, {}),
+        (np.rot90(STORED, -1), {"camera": Camera(FY, FX, 479 - CY, CX)}, {}),
         (STORED, {"camera": None}, {"camera_assumed": "67 degrees"}),
         (STORED, {"unit": 0.2}, {"unit": "read as 0.2, but a hand would be found with unit 0.125"}),
         (STORED, {"unit": 0.25}, {"unit": "with unit 0.125"}),
@@ -162,13 +167,30 @@ def test_a_wrong_focal_length_is_not_a_wrong_side(estimator: HandPoseEstimator) 
     depth = read_depth(EXAMPLES / "sr305" / "pinch.png", UNIT)
     query, calibration = Query(replace(CAMERA, fx=310.0, fy=310.0), hand="right"), estimator.config.calibration
     image, pose = estimator.find(depth, query), estimator.predict_unchecked(depth, query)
-    left = replace(pose, hand="left", error_mm=np.full(21, 7.0))
     assert calibration is not None
     assert pose.error_mm.mean() > 14.0
-    ((found,),) = Memory().reasons([pose], [image], calibration, estimator.predict_unchecked, lambda *_: [left])
+    pose = replace(pose, given_side_log_odds=-3.0, hand_log_odds=9.0)
+    left = replace(pose, hand="left", error_mm=np.full(21, 7.0), given_side_log_odds=3.0)
+
+    def predict_per_crop(hands: Sequence[Candidates]) -> list[list[HandPose]]:
+        return [[pose, left] if hand.query.hand == "auto" else [left] for hand in hands]
+
+    ((found,),) = Memory().reasons([pose], [image], calibration, estimator.predict_unchecked, predict_per_crop)
     assert found.code == "focal_lengths"
-    ((found,),) = Memory().reasons([pose], [image], calibration, lambda *_: pose, lambda *_: [left])
+    ((found,),) = Memory().reasons([pose], [image], calibration, lambda *_: pose, predict_per_crop)
     assert found.code == "mirrored"
+
+
+@pytest.mark.parametrize(("image", "right"), [(PINCH, {}), (DOWN, {"camera": SYNTHETIC, "unit": "mm"})])
+def test_a_wrong_side_has_a_warning_in_every_image(
+    estimator: HandPoseEstimator, image: np.ndarray, right: dict[str, Any]
+) -> None:
+    """The warning does not depend on the images before; the expected error of these wrong poses is low."""
+    arguments = {"camera": CAMERA, "unit": UNIT} | right
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = [codes(estimator.predict(image, **arguments, hand="left")) for _ in range(5)]
+    assert found == [["mirrored"]] * 5
 
 
 def test_a_hand_of_implausible_location_or_size(estimator: HandPoseEstimator) -> None:
@@ -236,6 +258,20 @@ def test_a_doubtful_hand_at_the_given_location_is_not_elsewhere(estimator: HandP
     assert "nothing at the given hand center looks like a hand" in found.message
 
 
+def test_a_center_beside_the_hand_has_a_warning(estimator: HandPoseEstimator) -> None:
+    """The sign of y is wrong."""
+    depth = read_depth(EXAMPLES / "sr305" / "pinch.png", UNIT)
+    good = estimator.predict(depth, camera=CAMERA, hand="right")
+    mean = good.xyz.mean(axis=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for center in (mean, good["middle_mcp"], mean * 1.03, mean + 10):
+            assert estimator.predict(depth, camera=CAMERA, hand="right", center=center).status == "ok"
+    with pytest.warns(InputWarning, match=r"nothing at the given hand center.* with y down"):
+        pose = estimator.predict(depth, camera=CAMERA, hand="right", center=mean * (1, -1, 1))
+    assert pose.status != "ok"
+
+
 def test_an_image_size_confirms_a_crop_but_not_another_resolution() -> None:
     def found(given: Camera, width: int = 640, height: int = 480) -> list[str]:
         return [code for code, _ in camera_warnings(given, given.for_image(width, height))]
@@ -284,7 +320,7 @@ def test_disparity_has_one_warning(estimator: HandPoseEstimator, name: str, base
 def test_a_lens_model_of_two_meanings_has_a_warning(estimator: HandPoseEstimator) -> None:
     lens = Distortion("inverse_brown_conrady", (0.1, -0.05, 0.001, 0.002, 0.01))
     with pytest.warns(InputWarning, match="aligned to the color camera of a D400"):
-        pose = estimator.predict(STORED, camera=replace(CAMERA, distortion=lens), unit=UNIT, hand="right")
+        pose = estimator.predict(REAL_DOWN, camera=replace(CAMERA, distortion=lens), unit=UNIT, hand="right")
     assert codes(pose) == ["lens_model"]
     with pytest.warns(InputWarning):
         pose = estimator.predict(
@@ -365,7 +401,7 @@ def test_the_command_prints_each_warning_once_and_records_it(tmp_path: Path) -> 
     code, out, err = run("predict", tmp_path, "-c", camera, "--unit", UNIT, "--hand", "right")
     assert code == 0
     assert [line.split(";")[0] for line in err.splitlines()] == [
-        f"warning: {tmp_path / '0.png'}: the principal point 314, 243 is far from the center of this 220 x 220 image"
+        f"warning: {tmp_path / '0.png'}: the principal point 314, 243 is far from the center of this 240 x 240 image"
     ]
     records = [json.loads(line) for line in out.splitlines()]
     assert [[one["code"] for one in record["warnings"]] for record in records] == [["principal_point"]] * 3
@@ -380,7 +416,7 @@ def test_the_command_prints_and_records_the_warning_about_a_lens_model(tmp_path:
     lens = {"model": "Inverse Brown Conrady", "coeffs": [0.1, -0.05, 0.001, 0.002, 0.01]}
     own = {"fx": FX, "fy": FY, "ppx": CX, "ppy": CY, "width": 640, "height": 480}
     (tmp_path / "camera.json").write_text(json.dumps(own | lens))
-    file = EXAMPLES / "sr305" / "open.png"
+    file = EXAMPLES / "sr305" / "down.png"
     _, out, err = run("predict", file, "-c", tmp_path / "camera.json", "--unit", UNIT, "--hand", "right")
     (line,) = err.splitlines()
     assert line.startswith(f"warning: {file}: the lens model inverse_brown_conrady")

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from handpose import Camera, HandPoseEstimator
+from handpose import Camera, DepthUnitWarning, HandPoseEstimator
 from handpose.errors import DepthReadError, HandPoseError
 from handpose.io.depth.read import decode_depth, read_depth
 from handpose.io.depth.stacks import count_frames, split_frames
@@ -140,9 +140,9 @@ def test_the_two_codings_in_color_images_are_not_confused(tmp_path: Path) -> Non
     cv2.imwrite(str(red), coded(STACK[0] * 8, 2))
     assert np.array_equal(read_depth(blue, "nyu"), STACK[0])
     assert np.allclose(read_depth(red, "ho3d"), STACK[0], rtol=2e-4)
-    with pytest.raises(DepthReadError, match="pass unit ho3d, if it is of HO-3D, or swap red and blue"):
+    with pytest.raises(DepthReadError, match=r"but another channel is not; pass unit ho3d$"):
         read_depth(red, "nyu")
-    with pytest.raises(DepthReadError, match="pass unit nyu, if it is of NYU"):
+    with pytest.raises(DepthReadError, match=r"but another channel is not; pass unit nyu$"):
         read_depth(blue, "ho3d")
     for path in (blue, red):
         with pytest.raises(DepthReadError, match=r"unit nyu \(data set NYU\) or ho3d \(data set HO-3D\)"):
@@ -150,6 +150,18 @@ def test_the_two_codings_in_color_images_are_not_confused(tmp_path: Path) -> Non
     np.save(tmp_path / "a.npy", STACK[0])
     with pytest.raises(DepthReadError, match="unit ho3d is a coding of PNG files"):
         read_depth(tmp_path / "a.npy", "ho3d")
+
+
+def test_swapped_channels_are_named_in_both_units(tmp_path: Path) -> None:
+    """Only the distance of the surface tells swapped channels from the other coding."""
+    nyu, ho3d = tmp_path / "nyu.png", tmp_path / "ho3d.png"
+    cv2.imwrite(str(nyu), coded(STACK[0], 2))
+    cv2.imwrite(str(ho3d), coded(STACK[0] * 8, 0))
+    for path, unit, other in ((nyu, "nyu", "ho3d"), (ho3d, "ho3d", "nyu")):
+        with pytest.raises(DepthReadError, match=f"swap red and blue.* and pass unit {unit}$"):
+            read_depth(path, unit)  # type: ignore[arg-type]
+        with pytest.warns(DepthUnitWarning, match=f"with red and blue swapped; .* and pass unit {unit}$"):
+            read_depth(path, other)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("values", [STACK[0], np.zeros((40, 50), np.uint16)])

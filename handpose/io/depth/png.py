@@ -11,7 +11,7 @@ import numpy as np
 
 from handpose.errors import DepthReadError
 from handpose.io.depth.limits import check_size, not_depth
-from handpose.io.depth.units import Coding
+from handpose.io.depth.units import Coding, likely_coding
 
 
 def decode_pixels(data: bytes) -> np.ndarray | None:
@@ -70,11 +70,16 @@ def _decode_bytes(name: str, image: np.ndarray, coding: Coding) -> np.ndarray:
     """Return the values of a color image (H, W, 3), blue first: the high byte is green, the low byte blue or red."""
     low, other = (0, 2) if coding == "nyu" else (2, 0)
     if not image[..., low].any() and image[..., other].any():
-        right = "ho3d, if it is of HO-3D" if coding == "nyu" else "nyu, if it is of NYU"
+        likely = likely_coding(_values(image, other))
+        swap = f"swap red and blue, which programs such as OpenCV order differently, and pass unit {coding}"
         raise DepthReadError(
             f"{name}: the channel that stores the low byte in unit {coding} is empty, but another channel is not; "
-            f"pass unit {right}, or swap red and blue, which programs such as OpenCV order differently"
+            + (swap if likely == coding else f"pass unit {likely}")
         )
+    return _values(image, low)
+
+
+def _values(image: np.ndarray, low: int) -> np.ndarray:
     values: np.ndarray = image[..., 1].astype(np.uint16) * 256 + image[..., low]
     return values
 

@@ -101,7 +101,7 @@ def decode_depth(data: bytes, name: str, unit: DepthUnit = "mm") -> np.ndarray:
     stored = _READERS[_check_suffix(name, suffix)](name, data, unit if unit in ("nyu", "ho3d") else None)
     depth = to_depth(stored, factor)
     warn_about_sign(depth, stored, name)
-    warn_about_unit(depth, factor, name, integers=stored.dtype.kind in "ui")
+    warn_about_unit(depth, unit, name, integers=stored.dtype.kind in "ui")
     return depth
 
 

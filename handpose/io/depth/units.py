@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -56,6 +57,9 @@ def parse_unit(text: str) -> DepthUnit:
 
 
 _PLAUSIBLE_MM = (80.0, 2500.0)  # distance of the nearest surface in an image with a hand
+_NEAREST_PERCENT = 2.0  # of the depth values are smaller than that of this surface
+_TYPICAL_MM = 450.0  # distance of this surface, by which two codings are distinguished
+_HAND_MM = (150.0, 1500.0)  # likely distance of this surface
 _TOO_NEAR_MM = 200.0  # most of an image is farther away than this, unless its unit is too small
 COMMON_UNITS: tuple[DepthUnit, ...] = ("mm", "m", 0.125, 0.25, 0.1, 10)
 """Units of common depth cameras and file formats."""
@@ -81,33 +85,74 @@ def warn_about_sign(depth: np.ndarray, stored: np.ndarray, name: str) -> None:
         Note(problem, DepthUnitWarning, name).issue()
 
 
-def warn_about_unit(depth: np.ndarray, factor: float, name: str, *, integers: bool) -> None:
+def likely_coding(stored: np.ndarray) -> Coding:
+    """Return the coding in which the nearest surface of an image is closer to the usual distance of a hand.
+
+    Args:
+        stored: (H, W) values of a color PNG with two bytes per value, 0 = no depth value.
+    """
+    between = _TYPICAL_MM / math.sqrt(millimeters_per_unit("ho3d"))
+    return "nyu" if _nearest(stored) < between else "ho3d"
+
+
+def coding_problem(depth: np.ndarray, unit: DepthUnit) -> str:
+    """Return the reason why an image was probably saved in the other of two codings, or an empty string.
+
+    Args:
+        depth: (H, W) in mm, 0 = no depth value.
+        unit: The unit in which it was read.
+    """
+    if unit not in ("nyu", "ho3d"):
+        return ""
+    near = _nearest(depth)
+    other: Coding = "nyu" if unit == "ho3d" else "ho3d"
+    in_other = near / millimeters_per_unit(unit) * millimeters_per_unit(other)
+    if _HAND_MM[0] <= near <= _PLAUSIBLE_MM[1] or not _HAND_MM[0] <= in_other <= _HAND_MM[1]:
+        return ""
+    return (
+        f"the nearest surface is at {near:,.0f} mm, too near or far for a hand, but at {in_other:,.0f} mm in unit "
+        f"{other} with red and blue swapped; swap them, which programs such as OpenCV order differently, and pass unit "
+        f"{other}"
+    )
+
+
+def _nearest(values: np.ndarray) -> float:
+    """Return the value of the nearest surface in an image (H, W), 0 = missing."""
+    sample = values[::4, ::4]
+    known = sample[sample > 0]
+    return float(np.percentile(known, _NEAREST_PERCENT)) if known.size else 0.0
+
+
+def warn_about_unit(depth: np.ndarray, unit: DepthUnit, name: str, *, integers: bool) -> None:
     """Warn if the nearest surface in an image is not at the distance of a hand, and suggest a likely unit.
 
     Args:
         depth: (H, W) in mm, 0 = no depth value.
-        factor: Length in mm of the unit in which the image was read.
+        unit: The unit in which the image was read.
         name: Name of the image.
         integers: Whether the values were stored as integers, which are never meters.
 
     Warns:
         DepthUnitWarning: The distance is implausible.
     """
-    problem = distance_problem(depth, factor, integers=integers)
+    problem = coding_problem(depth, unit) or _distance_problem(depth, millimeters_per_unit(unit), integers=integers)
     if problem:
         Note(problem, DepthUnitWarning, name).issue()
 
 
-def distance_problem(depth: np.ndarray, factor: float, *, integers: bool = True) -> str:
+def _distance_problem(depth: np.ndarray, factor: float, *, integers: bool) -> str:
     """Return the reason why the unit of an image is implausible, with a likely unit, or an empty string.
 
-    The arguments are those of `warn_about_unit`.
+    Args:
+        depth: (H, W) in mm, 0 = no depth value.
+        factor: Length in mm of the unit in which the image was read.
+        integers: Whether the values were stored as integers, which are never meters.
     """
     sample = np.ascontiguousarray(depth[::4, ::4])
     known = np.count_nonzero(sample > 0)
     if known < 50:
         return ""
-    rank = sample.size - known + known // 50  # of the nearest surface: 2% of the depth values are smaller
+    rank = sample.size - known + round(known * _NEAREST_PERCENT / 100)  # of the nearest surface
     # Counting takes a fraction of the time of sorting.
     if np.count_nonzero(sample < _PLAUSIBLE_MM[0]) <= rank < np.count_nonzero(sample <= _PLAUSIBLE_MM[1]):
         return ""
@@ -117,7 +162,7 @@ def distance_problem(depth: np.ndarray, factor: float, *, integers: bool = True)
     likely = [
         unit
         for unit in COMMON_UNITS
-        if 150.0 <= near / factor * millimeters_per_unit(unit) <= 1500.0 and not (integers and unit == "m")
+        if _HAND_MM[0] <= near / factor * millimeters_per_unit(unit) <= _HAND_MM[1] and not (integers and unit == "m")
     ]
     hint = f"; its unit is likely {likely[0]}" if likely else ""
     return f"the nearest surface is at {near:,.0f} mm, too near or far for a hand{hint}"
