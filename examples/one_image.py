@@ -1,25 +1,32 @@
 """Predict one depth image, print its joints, and write a picture and an interactive 3D page.
 
-python examples/one_image.py [IMAGE CAMERA [FOLDER]]
+python examples/one_image.py [IMAGE CAMERA [FOLDER [UNIT]]]
+
+UNIT is that of the depth values: `mm`, `m` or a number of millimeters, such as 0.125.
 """
 
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 
 import cv2
 
-from handpose import Camera, HandPoseEstimator, pose_page, read_depth
+from handpose import Camera, HandPoseError, HandPoseEstimator, pose_page, read_depth
 
 HERE = Path(__file__).parent
 given = dict(enumerate(sys.argv))
 image, camera = given.get(1, HERE / "open.png"), given.get(2, HERE / "camera.json")
-folder = Path(given.get(3, "pictures"))
+folder, unit = Path(given.get(3, "pictures")), given.get(4, "mm")
+warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
 
-depth = read_depth(image)  # (H, W) mm; pass unit="m" or unit=0.125 if the values are not in millimeters
-estimator = HandPoseEstimator.from_pretrained("msra")
-pose = estimator.predict(depth, camera=Camera.parse(str(camera)))
+try:
+    depth = read_depth(image, float(unit) if unit[0].isdigit() else unit)  # (H, W) mm
+    estimator = HandPoseEstimator.from_pretrained("msra")
+    pose = estimator.predict(depth, camera=Camera.parse(str(camera)))
+except HandPoseError as error:  # its message is one line
+    sys.exit(f"error: {error}")
 if pose.status == "no_hand":
     sys.exit("no hand was found")
 for joint, (x, y, z) in zip(pose.layout.joints, pose.xyz, strict=True):

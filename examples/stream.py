@@ -13,13 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
-from handpose import HandPoseEstimator, HandTracker, open_source
+from handpose import HandPoseError, HandPoseEstimator, HandTracker, open_source
 
 source = sys.argv[1] if len(sys.argv) > 1 else str(Path(__file__).parent / "hand.hpr")
 tracker = HandTracker(HandPoseEstimator.from_pretrained("msra"))
-for frame in itertools.islice(open_source(source), 45):
-    for hand in tracker.update(frame.depth, frame.camera, frame.time):
-        tip = hand.pose.layout.joints.index("index_tip")
-        x, y, z = hand.pose.xyz[tip]
-        speed = np.linalg.norm(hand.velocity[tip])
-        print(f"{frame.time:5.2f} s  hand {hand.id}: index tip at {x:4.0f} {y:4.0f} {z:4.0f} mm, {speed:4.0f} mm/s")
+try:
+    for frame in itertools.islice(open_source(source), 45):
+        for hand in tracker.update(frame.depth, frame.camera, frame.time):
+            tip = hand.pose.layout.joints.index("index_tip")
+            x, y, z = hand.pose.xyz[tip]
+            speed = np.linalg.norm(hand.velocity[tip])
+            print(f"{frame.time:5.2f} s  hand {hand.id}: index tip at {x:4.0f} {y:4.0f} {z:4.0f} mm, {speed:4.0f} mm/s")
+except HandPoseError as error:  # its message is one line
+    sys.exit(f"error: {error}")

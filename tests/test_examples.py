@@ -40,6 +40,16 @@ def test_a_stream(tmp_path: Path) -> None:
     assert ids == {"0"}  # one hand, and it stays the same
 
 
+@pytest.mark.parametrize(
+    "script", [["one_image.py", "nothing.png", "msra", "out", "0.125"], ["stream.py", "nothing.mcap"]]
+)
+def test_a_missing_file_is_one_line(script: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, str(EXAMPLES / script[0]), *script[1:]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert done.stderr.startswith(f"error: {script[1]}: no such ")
+
+
 @pytest.mark.filterwarnings("ignore:Consider using IPython.display.IFrame:UserWarning")
 def test_the_notebook_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("IPython")

@@ -81,6 +81,8 @@ class Results:
 
     def check(self) -> None:
         """Reject options that exclude each other."""
+        if self.output == "-":
+            raise HandPoseError("results are written to stdout by default; omit -o")
         if self.force and self.resume:
             raise HandPoseError("pass --force to start over or --resume to continue, not both")
         if self.as_json and (self.output is not None or self.format not in (None, "jsonl")):

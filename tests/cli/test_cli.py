@@ -250,6 +250,7 @@ def test_version_and_module() -> None:
         (["predict", OPEN, "-m", "nothing"], 2, "nothing: no such weights"),
         (["predict", OPEN, "--center", "1,2"], 2, "--center X,Y,Z"),
         (["predict", OPEN, "-c", "msra", "--unit", "0"], 2, "unit must be mm, m, nyu"),
+        (["predict", OPEN, "-o", "-"], 2, "written to stdout by default; omit -o"),
         (["predict", ""], 2, "an input is empty"),
         (["predict", OPEN, "--format", "npz", "-o", "/proc/no/out.npz"], 2, "cannot be written"),
         (["predict", OPEN, "--box", "1,2"], 2, "--box X,Y,W,H"),
