@@ -19,7 +19,7 @@ OPEN = str(EXAMPLES / "open.png")
 def run(*arguments: object, cwd: Path | None = None) -> tuple[int, str, str]:
     """Runs `handpose` in a process of its own, as a user would: (exit code, stdout, stderr)."""
     words = [*map(str, arguments)]
-    if hasattr(os, "fork"):
+    if sys.platform == "linux":  # elsewhere, a process that has imported PyTorch may not be forked
         code, out, err = _fork(words, cwd)
     else:
         command = [sys.executable, "-m", "handpose", *words]
