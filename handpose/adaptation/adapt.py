@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from handpose.adaptation.announce import announce
 from handpose.adaptation.claim import claim, digest
 from handpose.adaptation.gains import forgetting, load_both, unlabeled_measures
-from handpose.adaptation.outcome import Measure, Tuned, write_card
+from handpose.adaptation.outcome import Measure, Tuned, write_tuned_card
 from handpose.adaptation.task import CALIBRATION_IMAGES, HELD_OUT, tuning_config, tuning_task
 from handpose.adaptation.teacher import UnlabeledFrames, label_frames
 from handpose.adaptation.tuning import MAX_FORGETTING_MM, tune
@@ -99,7 +99,7 @@ def adapt(
         return result
     calibrate(folder, CALIBRATION_IMAGES, device)
     result = dataclasses.replace(result, model=folder)
-    write_card(folder, start, result, f"adapted to a camera with {len(training)} frames without labels")
+    write_tuned_card(folder, start, result, f"adapted to a camera with {len(training)} frames without labels")
     return result
 
 

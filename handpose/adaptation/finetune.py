@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from handpose.adaptation.announce import announce
 from handpose.adaptation.claim import claim, digest
 from handpose.adaptation.gains import forgetting, load_both
-from handpose.adaptation.outcome import Measure, Tuned, write_card
+from handpose.adaptation.outcome import Measure, Tuned, write_tuned_card
 from handpose.adaptation.task import CALIBRATION_IMAGES, HELD_OUT, tuning_config, tuning_task
 from handpose.adaptation.tuning import tune
 from handpose.datasets.dataset import HandDataset
@@ -85,5 +85,5 @@ def finetune(
         forgetting(before, after),
     )
     result = Tuned(len(training), len(held_out), folder, measures)
-    write_card(folder, start, result, f"fine-tuned on {len(training)} labeled frames ({dataset.centers})")
+    write_tuned_card(folder, start, result, f"fine-tuned on {len(training)} labeled frames ({dataset.centers})")
     return result

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from handpose.io.atomic import write_atomically
-from handpose.weights.folder import CARD_FILE, Weights
+from handpose.weights.folder import Weights, write_card
 
 
 @dataclass(frozen=True)
@@ -65,23 +64,15 @@ class Tuned:
         ]
 
 
-def write_card(folder: Path, start: Weights, result: Tuned, what: str) -> None:
+def write_tuned_card(folder: Path, start: Weights, result: Tuned, what: str) -> None:
     """Write the model card of weights that were trained from others; `what` completes "These weights are NAME, "."""
     rows = "\n".join(f"| {m.name} | {m.before:.2f} | {m.after:.2f} |" for m in result.measures)
-    text = f"""---
-library_name: handpose
-pipeline_tag: keypoint-detection
----
-
-# {folder.resolve().parent.name}
-
-These weights are `{start.name}`, {what}. Half of the crops in training were synthetic.
+    text = f"""These weights are `{start.name}`, {what}. Half of the crops in training were synthetic.
 
 | | before | after |
 |---|---|---|
 {rows}
 
 The held-out frames determined when the training was stopped. The calibration of the expected errors was computed on
-synthetic images. Before these weights can be published, this card must state their license in its first lines.
-"""
-    write_atomically(folder / CARD_FILE, text.encode())
+synthetic images."""
+    write_card(folder, folder.resolve().parent.name, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Annotated, NoReturn
 
@@ -84,6 +85,9 @@ _VALIDATION = {": Value error, ": ": ", ": Input should be ": ": it must be "}
 """Beginnings of messages of the validation that newer versions of Typer use, and how they read here."""
 
 
+_EXTRA_MODEL = re.compile(r"extra argument(?:s|\(s\))? \((icvl|nyu|msra)\b")
+
+
 def _describe(error: Exception) -> str:
     """Return the message of an error in the arguments as one line."""
     message = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
@@ -91,4 +95,8 @@ def _describe(error: Exception) -> str:
         message = message.replace(noise, plain)
     context = getattr(error, "ctx", None)
     command = "handpose" if context is None else context.command_path
+    extra = _EXTRA_MODEL.search(message)
+    options = [] if context is None else [name for option in context.command.params for name in option.opts]
+    if extra and "--model" in options:
+        message += f"; a model is an option: -m {extra[1]}"
     return f"{message[:1].lower()}{message[1:]}; see {command} --help"

@@ -6,7 +6,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeGuard
 
 import typer
 
@@ -83,7 +83,8 @@ def train(
                 note(f"{run}: the time is up before {folder.name}; run the same command again to resume")
                 return
             stopping = f"{folder}: stopping after this step"
-            with _task(data, one, recipe, layout, own_device, weights) as task, stop_on_signal(stopping) as signals:
+            described = _task(data, one, recipe, layout, own_device, weights)
+            with described as (task, what), stop_on_signal(stopping) as signals:
                 done = trainer.train(
                     folder,
                     task,
@@ -93,7 +94,9 @@ def train(
                     compile=compile,
                     sync_batchnorm=sync_batchnorm,
                 )
-            note(_finish(folder, model, done, task.config.steps, stopped=bool(signals)))
+            if _is_written(model, done, task.config.steps, stopped=bool(signals)) and is_first_process():
+                _write(folder, model, what, weights)
+            note(_describe(folder, model, done, task.config.steps, stopped=bool(signals)))
             if signals or done < task.config.steps:
                 break
     if signals:
@@ -103,23 +106,24 @@ def train(
 @contextlib.contextmanager
 def _task(
     data: LabeledData, subject: int | None, recipe: Recipe, layout: LayoutName, device: str, weights: Weights | None
-) -> Iterator[PoseTask]:
-    """Provide what one network is trained on."""
+) -> Iterator[tuple[PoseTask, str]]:
+    """Provide what one network is trained on, and its description."""
     from handpose.network.config import JGRP2OConfig
+    from handpose.training.card import describe_data
     from handpose.training.on_real import dataset_task
 
     dataset = data.open("train", subject)
     if dataset is None:
         from handpose.training.on_synthetic import synthetic_task
 
-        yield synthetic_task(JGRP2OConfig(layout), recipe.config(None), device, start=weights)
+        yield synthetic_task(JGRP2OConfig(layout), recipe.config(None), device, start=weights), "synthetic hands"
         return
     model = JGRP2OConfig(dataset.layout.name, cube=float(dataset.cubes.max()))
     dataset, held_out = recipe.split(dataset)
     with dataset_task(
         model, recipe.config(dataset), dataset, device, held_out=held_out, workers=data.workers, start=weights
     ) as task:
-        yield task
+        yield task, describe_data(dataset, held_out)
 
 
 def _folders(
@@ -155,14 +159,24 @@ def _report(run: Path, tensorboard: bool) -> Callable[[dict[str, float]], None]:
     return report
 
 
-def _finish(run: Path, model: Path | None, done: int, total: int, *, stopped: bool) -> str:
-    """Write the model unless the user stopped the training, and describe what was written and how to continue."""
+def _is_written(model: Path | None, done: int, total: int, *, stopped: bool) -> TypeGuard[Path]:
+    """Return whether the model folder is written, which it is unless the user stopped the training."""
+    return model is not None and (done == total or not stopped)
+
+
+def _write(run: Path, model: Path, data: str, start: Weights | None) -> None:
+    """Write the model folder and its card."""
+    from handpose.training.card import write_training_card
     from handpose.training.pose_task import write_model
 
-    if model is not None and (done == total or not stopped):
-        if is_first_process():
-            (run / _OUTPUT_FILE).write_text(str(model.resolve()), encoding="utf-8")
-            write_model(run, model, force=True)
+    (run / _OUTPUT_FILE).write_text(str(model.resolve()), encoding="utf-8")
+    write_model(run, model, force=True)
+    write_training_card(run, model, data, start)
+
+
+def _describe(run: Path, model: Path | None, done: int, total: int, *, stopped: bool) -> str:
+    """Describe what was written and how to continue."""
+    if _is_written(model, done, total, stopped=stopped):
         if done == total:
             return f"{model}: wrote the model folder; use it with handpose predict IMAGE -m {model}"
         return f"{model}: wrote the weights of step {done:,} of {total:,}; run the same command again to resume"

@@ -67,7 +67,7 @@ class LabeledFrame:
         return uvz if self.known is None else np.where(self.known, uvz, np.nan)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class HandDataset:
     """A split of a data set: all labels in memory, images read when asked for.
 
@@ -123,6 +123,12 @@ class HandDataset:
     def usable(self) -> np.ndarray:
         """Indices of the frames that are not known to be damaged."""
         return np.setdiff1d(np.arange(len(self)), list(self.damaged))
+
+    def __repr__(self) -> str:
+        """Return a short description, without the labels."""
+        frames = f"{len(self)} frames" + (f", {len(self.damaged)} of them damaged" if self.damaged else "")
+        kind = type(self).__name__
+        return f"{kind}({self.name} {self.split}, {frames}, layout {self.layout.name}, centers: {self.centers})"
 
     def __len__(self) -> int:
         return len(self.files)

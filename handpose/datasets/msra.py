@@ -70,7 +70,7 @@ def open_msra(root: str | Path, split: Split, *, subject: int, centers: str | Pa
         np.full(len(names), CUBE),
         TRAIN_CUBES,
         damaged=find_damaged(root, names, known),
-        notes=(f"subject {subject} is excluded from training", *notes),
+        notes=(*([f"subject {subject} is excluded from training"] if split == "train" else []), *notes),
     )
 
 

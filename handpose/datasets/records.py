@@ -25,7 +25,7 @@ from handpose.localization.localizer import localize_hands
 _TYPICAL_Z = 500.0  # mm: where joints without a depth are placed if the frame has no joint with a depth
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class RecordDataset(HandDataset):
     """Frames that each have a camera, a hand and labels; any part of a joint's label may be missing.
 

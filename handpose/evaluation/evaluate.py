@@ -113,8 +113,9 @@ def evaluate_parts(
         notes[f"{name}: {_describe_cubes(cropped, datasets)}"] = None
         entries.append(Entry(name, Evaluation.of(np.concatenate(parts), truth, partial=partial), centers))
         if len(parts) > 1:
-            means = (Evaluation.of(xyz, dataset.xyz).mean for xyz, dataset in zip(parts, datasets, strict=True))
-            notes[f"{name}, mean error of each part in mm: {', '.join(f'{mean:.2f}' for mean in means)}"] = None
+            means = [Evaluation.of(xyz, dataset.xyz).mean for xyz, dataset in zip(parts, datasets, strict=True)]
+            named = (f"{_part(dataset)} {mean:.2f}".strip() for dataset, mean in zip(datasets, means, strict=True))
+            notes[f"{name}, mean error of each part in mm: {', '.join(named)}"] = None
         if predictions is not None:
             write_predictions(
                 predictions,
@@ -125,7 +126,13 @@ def evaluate_parts(
                 ),
                 force=True,
             )
-    return Report(f"{first.name} {first.split}", first.layout, entries, notes=[*notes])
+    heading = " ".join([first.name, first.split, *([_part(first)] if len(datasets) == 1 and _part(first) else [])])
+    return Report(heading, first.layout, entries, notes=[*notes])
+
+
+def _part(dataset: HandDataset) -> str:
+    """Return the name of the test subject of MSRA, as its folder, or an empty string."""
+    return dataset.files[0].partition("/")[0] if dataset.name == "msra" else ""
 
 
 def _in_cubes_of(estimator: HandPoseEstimator, dataset: HandDataset) -> HandDataset:

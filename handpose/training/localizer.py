@@ -14,6 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from handpose.errors import HandPoseError
 from handpose.io.atomic import write_atomically
+from handpose.io.progress import report as report_progress
 from handpose.localization.network import (
     CELL,
     CHANNELS,
@@ -148,6 +149,7 @@ class LocalizerTask:
     @torch.no_grad()
     def validate(self, network: VotesNetwork) -> dict[str, float]:
         """Return the mean offset error in mm, and precision and recall of the cells that see a hand."""
+        report_progress("validating")
         view, on_hand, offsets = self._validation
         logits, predicted = network(view)
         positive = (logits > 0) & (cell_depth(view) > 0)

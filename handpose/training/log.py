@@ -22,7 +22,9 @@ def append_row(run: Path, row: dict[str, float]) -> None:
 
 
 def read_rows(run: Path) -> list[dict[str, float]]:
-    """Return the complete rows of the log of a run."""
+    """Return the complete rows of the log of a run; none before its first validation."""
+    if not (run / _FILE).is_file():
+        return []
     with (run / _FILE).open(newline="") as stream:
         rows = [row for row in csv.DictReader(stream) if None not in row.values()]
         return [{name: float(value) for name, value in row.items()} for row in rows]

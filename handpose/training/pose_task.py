@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from handpose.errors import HandPoseError
+from handpose.io.progress import report as report_progress
 from handpose.network.config import JGRP2OConfig
 from handpose.network.distances import joint_errors
 from handpose.network.losses import pose_loss
@@ -97,6 +98,7 @@ class PoseTask:
         """
         if self.validation is None:
             return {}
+        report_progress("validating")
         patches, truth = self.validation
         uvz = torch.cat([network(part)[0] for part in torch.split(patches, _BATCH)])
         known = ~truth.isnan()

@@ -217,7 +217,6 @@ class _Trainer(Generic[Network]):
 
     def _validate(self, loss: float) -> dict[str, float]:
         """Validate the averaged weights, write the row of the log, and return it."""
-        report_progress(f"validating after step {self._steps:,}")
         row = {
             "step": self._steps,
             "crops": self._steps * self._config.batch,

@@ -204,6 +204,22 @@ def _write_model(folder: Path, config: JGRP2OConfig, model: bytes, *, force: boo
             shutil.rmtree(partial, ignore_errors=True)
 
 
+def write_card(folder: Path, title: str, text: str) -> None:
+    """Write the model card of new weights, whose license only their authors can state."""
+    card = f"""---
+library_name: handpose
+pipeline_tag: keypoint-detection
+---
+
+# {title}
+
+{text.strip()}
+
+Before these weights can be published, this card must state their license in its first lines.
+"""
+    write_atomically(folder / CARD_FILE, card.encode())
+
+
 def write_config(folder: Path, config: JGRP2OConfig) -> None:
     """Replace the configuration of a model folder atomically.
 

@@ -11,7 +11,7 @@ import pytest
 
 from handpose.adaptation.adapt import is_better
 from handpose.adaptation.gains import VIEWS, unlabeled_measures
-from handpose.adaptation.outcome import Measure, Tuned, write_card
+from handpose.adaptation.outcome import Measure, Tuned, write_tuned_card
 from handpose.adaptation.teacher import UnlabeledFrames, label_frames
 from handpose.datasets.records import open_records
 from handpose.errors import HandPoseError
@@ -151,7 +151,7 @@ def test_what_is_kept() -> None:
 def test_the_card_states_the_result(tmp_path: Path) -> None:
     result = Tuned(40, 10, tmp_path / "run/model", (Measure("mean error in mm", 12.0, 9.0),))
     (tmp_path / "run/model").mkdir(parents=True)
-    write_card(tmp_path / "run/model", find_weights("msra"), result, "fine-tuned on 40 labeled frames")
+    write_tuned_card(tmp_path / "run/model", find_weights("msra"), result, "fine-tuned on 40 labeled frames")
     text = (tmp_path / "run/model/README.md").read_text()
     assert "These weights are `msra`, fine-tuned on 40 labeled frames." in text
     assert "| mean error in mm | 12.00 | 9.00 |" in text

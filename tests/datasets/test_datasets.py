@@ -133,7 +133,7 @@ def test_msra_leaves_one_subject_out(tmp_path: Path) -> None:
             assert np.allclose(dataset.known_centers[i], truth[name].mean(0) + person, atol=1e-5)
     assert np.array_equal(test[3].depth, picture("msra", truth[test.files[3]]))
     assert (test[0].cube, test.train_cubes) == (175.0, (150.0, 200.0))
-    assert test.notes[1] == "P4 lacks the gestures 2, 3, 4, 5, 6, 7, 8, 9, I, IP, L, MP, RP, TIP, Y"
+    assert test.notes[0] == "P4 lacks the gestures 2, 3, 4, 5, 6, 7, 8, 9, I, IP, L, MP, RP, TIP, Y"
     assert test.centers == "refined (center_test_4_refined.txt)"
     assert train.centers == "refined (center_test_0_refined.txt and 7 more)"
 
@@ -161,6 +161,13 @@ def test_frames_in_meters_are_not_written_as_nyu(tmp_path: Path, factors: tuple[
     frame = picture("nyu", xyz) * factors[0], xyz * factors[1]
     with pytest.raises(HandPoseError, match=r"frame 0: expected depth and joints in mm .* multiply meters by 1000"):
         nyu.write_nyu(tmp_path, "test", [frame])
+
+
+def test_a_data_set_is_described_in_a_line(tmp_path: Path) -> None:
+    write_msra(tmp_path)
+    dataset = open_dataset("msra", tmp_path, "test", subject=3, centers="truth")
+    assert repr(dataset) == ("HandDataset(msra test, 4 frames, layout msra, centers: truth (mean of the true joints))")
+    assert not any("excluded" in note for note in dataset.notes)
 
 
 def test_nyus_second_subject_has_a_smaller_cube(tmp_path: Path) -> None:

@@ -55,6 +55,10 @@ def test_training_evaluation_and_report_agree(tmp_path: Path) -> None:
     assert code == 0
     assert "step 2" in said
     assert f"-m {model}" in said
+    assert "validating" not in said  # because no frames are held out
+    card = (model / "README.md").read_text()
+    for part in ("nyu train, 8 frames", "truth (mean of the true joints)", "2 of 2, batch size 2, seed 1", "random"):
+        assert part in card
     checkpoint = load_state(tmp_path / "run")
     assert checkpoint is not None
     state = checkpoint["config"]
@@ -168,7 +172,7 @@ def test_joined_subjects_are_the_mean_over_frames(tmp_path: Path) -> None:
 
     report = evaluate_parts([("planted", [OffBy(person) for person in range(9)])], datasets)  # type: ignore[list-item]
     assert report.entries[0].evaluation.mean == pytest.approx((4 * sum(range(8)) + 2 * 8) / 34)
-    assert "planted, mean error of each part in mm: 0.00, 1.00, 2.00" in "".join(report.notes)
+    assert "planted, mean error of each part in mm: P0 0.00, P1 1.00, P2 2.00" in "".join(report.notes)
 
 
 @pytest.mark.filterwarnings("ignore:.* has no prediction:UserWarning")  # only the first frame has an image
