@@ -51,7 +51,8 @@ def test_arguments_in_messages_of_the_library_are_printed_as_options(message: st
 def test_a_model_that_is_passed_as_an_argument_is_an_option(tmp_path: Path) -> None:
     code, _, err = run("export", "nyu", "-o", tmp_path / "nyu.onnx")
     assert code == 2
-    assert "a model is an option: -m nyu; see handpose export --help" in err
+    assert "unexpected extra argument" in err
+    assert "a model is an option: -m nyu; see" in err
 
 
 def test_predict_writes_one_record_per_image() -> None:
