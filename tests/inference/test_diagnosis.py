@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from handpose import Camera, HandPoseEstimator, Query
+from handpose import Camera, HandPoseEstimator, Query, read_depth
 from handpose.cli.main import app
 from handpose.inference.diagnosis import check_frame
 from handpose.io.depth.units import DepthUnit
@@ -78,6 +78,29 @@ def test_the_size_of_the_hand_suggests_a_focal_length(check: Check) -> None:
     assert (verdict, "times as large as an average one" in message) == ("warn", True), message
     (likely,) = re.findall(r"which suggests about (\d+);", message)
     assert float(likely) == pytest.approx(average, rel=0.15)
+
+
+@pytest.mark.parametrize(("fx", "unit", "verdict"), [(615, 0.125, "note"), (385, 0.125, "warn"), (476, 0.1, "note")])
+def test_a_plausible_but_wrong_camera_or_unit_is_not_ok(
+    estimator: HandPoseEstimator, fx: float, unit: float, verdict: str
+) -> None:
+    given = Camera.parse(str(EXAMPLES / "sr305" / "camera.json"))
+    query = Query(replace(given, fx=fx, fy=fx), unit=unit, hand="right")
+    found = {one.name: one for one in check_frame(EXAMPLES / "sr305" / "pinch.png", estimator, query)}
+    assert found["focal"].verdict in (verdict, "warn"), found
+    assert "only the size of the hand" in found["unit"].message
+
+
+def test_no_line_follows_from_a_pose_that_another_line_explains(check: Check, estimator: HandPoseEstimator) -> None:
+    camera = Camera.parse(str(EXAMPLES / "sr305" / "camera.json"))
+    depth = read_depth(EXAMPLES / "sr305" / "open.png", 0.125)
+    disparity = np.where(depth > 0, np.rint(837_000 / np.maximum(depth, 1)), 0).astype(np.uint16)
+    found = check(disparity, camera=camera, hand="right")
+    assert (list(found)[-1], found["values"][0]) == ("values", "fail")
+    enlarged = cv2.resize(depth, (1280, 960), interpolation=cv2.INTER_LINEAR)
+    found = check(enlarged, camera=camera.resize(1280, 960), hand="right")
+    assert (found["values"][0], found["error"][0]) == ("warn", "warn")
+    assert not {"focal", "bones", "side"} & found.keys()
 
 
 def test_a_wrong_unit_is_not_a_wrong_focal_length(estimator: HandPoseEstimator) -> None:

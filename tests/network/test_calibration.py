@@ -108,6 +108,12 @@ def test_a_known_calibration_is_recovered() -> None:
     assert wrong[near].mean() == pytest.approx(0.2, abs=0.1)
 
 
+@pytest.mark.parametrize(("doubtful_mm", "threshold"), [(27.7, 20.0), (12.0, 12.0)])
+def test_a_mean_expected_error_above_20_mm_is_always_doubted(doubtful_mm: float, threshold: float) -> None:
+    calibration = power_law(1.0, 0.5, 0.5, 0.0, doubtful_mm)
+    assert calibration.is_doubtful(np.full((2, 21), [[threshold + 0.1], [threshold]])).tolist() == [True, False]
+
+
 def test_without_wrong_poses_none_is_doubted() -> None:
     accurate = predictions(500, power_law(0.01, 0.5, 1.2, 0.3), 0)
     assert accurate.errors.mean(axis=1).max() < 20.0
