@@ -71,6 +71,20 @@ def test_without_the_hand_no_face_and_no_arm_is_taken_for_one(hand: str) -> None
     assert mistaken <= 1  # of 38; by their expected errors alone, 9 and 13
 
 
+@pytest.mark.shared
+@pytest.mark.filterwarnings("ignore::handpose.InputWarning")
+@pytest.mark.parametrize("max_hands", [1, 2])
+def test_a_tracker_does_not_move_from_a_hand_that_disappears_to_its_owner(max_hands: int) -> None:
+    estimator = HandPoseEstimator.from_pretrained("msra", device="cpu")
+    labels = json.loads((FOLDER / "labels.json").read_text())
+    for path in sorted(FOLDER.glob("*.png"))[::4]:
+        depth = read_depth(path, 0.125)
+        tracker = HandTracker(estimator, max_hands=max_hands, hand="right")
+        assert len(tracker.update(depth, CAMERA, 0.0)) == 1, path.name
+        for step, other in enumerate(without_hand(depth, labels[path.name]["box"]), 1):
+            assert tracker.update(other, CAMERA, step / 30) == [], path.name
+
+
 @pytest.mark.filterwarnings("ignore:may be a (left|right) hand:handpose.io.warn.InputWarning")
 @pytest.mark.parametrize("hand", ["right", "auto"])
 @pytest.mark.parametrize("name", ["open", "pinch", "down"])

@@ -46,7 +46,7 @@ class Scripted:
     def __init__(self) -> None:
         self.hands: list[np.ndarray] = []
         self.sides: list[str] = []
-        self.spread, self.margin = 3.0, 1.2
+        self.spread, self.margin, self.log_odds = 3.0, 1.2, math.nan
         self.centers: list[np.ndarray | None] = []
         self.calls: list[int] = []
 
@@ -78,7 +78,8 @@ class Scripted:
         wrong = bool(self.sides) and self.sides[nearest] != hand
         spread = np.full((21, 3), self.spread * (self.margin**0.5 if wrong else 1.0))
         return HandPose(
-            xyz, CAMERA.project(xyz), spread, np.full(21, np.nan), MSRA21, "ok", hand, crop.center, 250.0, CAMERA
+            *(xyz, CAMERA.project(xyz), spread, np.full(21, np.nan), MSRA21, "ok", hand, crop.center, 250.0, CAMERA),
+            hand_log_odds=self.log_odds,
         )
 
     def poses_per_crop(self, candidates: list[Candidates]) -> list[list[HandPose]]:
@@ -227,6 +228,17 @@ def test_all_hands_of_a_frame_are_predicted_in_one_call() -> None:
         hands = tracker.update(NOTHING, CAMERA, step / 30)
         assert [(hand.id, hand.pose.hand_index) for hand in hands] == [(0, 0), (1, 1)]
     assert estimator.calls[4:] == [2, 2, 2]
+
+
+def test_a_track_starts_with_a_clear_hand_and_ends_when_it_is_probably_none() -> None:
+    estimator = Scripted()
+    estimator.hands, tracker = [at(0.0)], HandTracker(estimator, max_hands=2, hand="right")
+    found = []
+    for step, log_odds in enumerate([-5.0, 2.0, 9.0, 2.0, -1.0, 2.0, math.nan]):
+        estimator.log_odds = log_odds
+        found.append(len(tracker.update(NOTHING, CAMERA, step / 30)))
+    # It does not start with log-odds of 2, but goes on with them. Unknown log-odds change nothing.
+    assert found == [0, 0, 1, 1, 0, 0, 1]
 
 
 def sides(tracker: HandTracker, first: int, count: int) -> list[list[str]]:
