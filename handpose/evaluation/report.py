@@ -20,7 +20,7 @@ from handpose.evaluation.report_page import report_page
 from handpose.evaluation.report_tables import report_tables, text_of
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import JointLayout
-from handpose.io.outputs import refuse_existing, write_output
+from handpose.io.outputs import refuse_existing, write_output, writing
 from handpose.version import __version__
 
 _SUFFIXES = (".json", ".csv", ".html")
@@ -145,13 +145,11 @@ class Report:
         """
         check_outputs((), folder, force=force)
         paths = []
-        try:
+        with writing(folder):
             for name, figure in draw_evaluations(self._evaluations, self.layout).items():
                 Path(folder).mkdir(parents=True, exist_ok=True)
                 paths.append(Path(folder) / f"{name}.png")
                 save_figure(figure, paths[-1], "png")
-        except OSError as error:
-            raise HandPoseError(f"{folder}: cannot be written ({error})") from None
         return paths
 
     @property

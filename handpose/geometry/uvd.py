@@ -14,7 +14,7 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import CAMERAS, Camera
 from handpose.geometry.layouts import ICVL16, MSRA21, NYU14, JointLayout
-from handpose.io.outputs import refuse_existing
+from handpose.io.outputs import refuse_existing, writing
 from handpose.io.text import MAX_LABELS_BYTES, read_text
 
 EVALUATORS: dict[str, tuple[JointLayout, Camera]] = {
@@ -76,11 +76,8 @@ def write_predictions(path: str | Path, frames: Iterable[np.ndarray], *, force: 
     for i, uvz in enumerate(frames):
         _check_mm(uvz, i)
         lines.append(prediction_line(uvz) + "\n")
-    try:
-        with Path(path).open("w", encoding="utf-8") as file:
-            file.writelines(lines)
-    except OSError as error:
-        raise HandPoseError(f"{path}: cannot be written ({error})") from None
+    with writing(path), Path(path).open("w", encoding="utf-8") as file:
+        file.writelines(lines)
 
 
 def _check_mm(uvz: np.ndarray, frame: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from handpose.errors import HandPoseError
@@ -36,7 +38,14 @@ def write_output(path: str | Path, data: bytes, *, force: bool) -> None:
         HandPoseError: The file exists and may not be overwritten, or cannot be written.
     """
     refuse_existing(path, force=force)
-    try:
+    with writing(path):
         write_atomically(Path(path), data)
-    except OSError as error:
-        raise HandPoseError(f"{path}: cannot be written ({error})") from None
+
+
+@contextlib.contextmanager
+def writing(path: str | Path, error: type[HandPoseError] = HandPoseError) -> Iterator[None]:
+    """Replace errors of the operating system in this block, which writes a file, by one that names the file."""
+    try:
+        yield
+    except OSError as problem:
+        raise error(f"{path}: cannot be written ({problem})") from None

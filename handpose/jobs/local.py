@@ -17,7 +17,7 @@ from handpose.io.choices import Format
 from handpose.io.depth.read import SUFFIXES, read_bytes
 from handpose.io.depth.stacks import count_frames, split_frames
 from handpose.io.inputs import check_input, file_of, frame_path, is_archive, list_files
-from handpose.io.outputs import refuse_existing
+from handpose.io.outputs import refuse_existing, writing
 from handpose.io.warn import warn
 from handpose.jobs.job import PredictJob
 from handpose.jobs.pipeline import FetchedFile, FileResult, predict_files
@@ -231,10 +231,8 @@ def _show(result: FileResult[_Input], picture: Path | None, page: Path | None) -
     if page is not None and result.pose.status != "no_hand":
         contents[page] = pose_page(result.pose, result.depth).encode()
     for path, content in contents.items():
-        try:
+        with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, content)
-        except OSError as error:
-            raise HandPoseError(f"{path}: cannot be written ({error})") from None
     poses = [*result.poses] if picture is None else [replace(pose, picture=str(picture)) for pose in result.poses]
     return poses, [*contents]

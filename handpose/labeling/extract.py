@@ -12,6 +12,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.io.atomic import write_atomically
 from handpose.io.depth.units import DepthUnit, unit_of
+from handpose.io.outputs import writing
 from handpose.io.warn import warn_skipped
 from handpose.recordings.frame import DepthFrame
 from handpose.recordings.recording import Recording
@@ -75,8 +76,6 @@ def _write(file: Path, frame: DepthFrame, unit: float) -> None:
         return
     values = np.rint(frame.depth / unit)
     data = cv2.imencode(".png", np.where(values <= _MAX_STORED, values, 0).astype(np.uint16))[1].tobytes()
-    try:
+    with writing(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, data)
-    except OSError as error:
-        raise HandPoseError(f"{file}: cannot be written ({error.strerror or error})") from None

@@ -67,8 +67,7 @@ class LabelingSession:
         Raises:
             HandPoseError: There is no such frame, or it cannot be read.
         """
-        if not 0 <= index < len(self.files):
-            raise HandPoseError(f"expected a frame between 0 and {len(self.files) - 1}, got {index}")
+        self._check(index)
         with collect_warnings([]):  # `frame` returns them
             return self._read(index)
 
@@ -85,8 +84,7 @@ class LabelingSession:
         Raises:
             HandPoseError: There is no such frame.
         """
-        if not 0 <= index < len(self.files):
-            raise HandPoseError(f"expected a frame between 0 and {len(self.files) - 1}, got {index}")
+        self._check(index)
         try:
             return self._predict(index, hand, point)
         except HandPoseError as error:
@@ -165,6 +163,10 @@ class LabelingSession:
         file = self._file(index, source)
         with self._writing:
             self.labels.skip(file)
+
+    def _check(self, index: int) -> None:
+        if not 0 <= index < len(self.files):
+            raise HandPoseError(f"expected a frame between 0 and {len(self.files) - 1}, got {index}")
 
     def _file(self, index: int, source: str) -> Path:
         if not 0 <= index < len(self.files) or str(self.files[index]) != source:

@@ -22,7 +22,7 @@ from handpose.geometry.lens_names import lens_model, ros_name
 from handpose.io.depth.png import read_png
 from handpose.io.depth.read import to_depth
 from handpose.io.inputs import frame_path
-from handpose.io.outputs import refuse_existing
+from handpose.io.outputs import refuse_existing, writing
 from handpose.io.ros.cdr import CdrReader, CdrWriter
 from handpose.io.ros.mcap import McapMessage, McapWriter, read_library, read_messages
 from handpose.io.ros.messages import CAMERA_FRAME
@@ -82,7 +82,7 @@ class Recorder:
             )
         image = CdrWriter().header(frame.time, CAMERA_FRAME).text("16UC1; compressedDepth png")
         image.octets(_COMPRESSION_HEADER + cv2.imencode(".png", stored, _PNG_OPTIONS)[1].tobytes())
-        try:
+        with writing(self.path):
             if self._writer is None or self._file is None:
                 self._file = self.path.open("wb")
                 self._writer = McapWriter(self._file, _LIBRARY)
@@ -91,8 +91,6 @@ class Recorder:
             self._number(_TIME, frame.time, frame.time)
             self._writer.add(_IMAGE, "sensor_msgs/msg/CompressedImage", frame.time, image.message())
             self._writer.flush()
-        except OSError as error:
-            raise HandPoseError(f"{self.path}: cannot be written ({error})") from None
         self.frames += 1
 
     def _number(self, topic: str, time: float, value: float) -> None:
@@ -107,11 +105,8 @@ class Recorder:
         """
         if self._file is None or self._writer is None:
             return
-        try:
-            with self._file:
-                self._writer.close()
-        except OSError as error:
-            raise HandPoseError(f"{self.path}: cannot be written ({error})") from None
+        with writing(self.path), self._file:
+            self._writer.close()
 
 
 def is_own(path: Path) -> bool:

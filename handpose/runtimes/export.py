@@ -19,7 +19,7 @@ import torch
 
 from handpose.errors import HandPoseError
 from handpose.geometry.crop import PATCH
-from handpose.io.outputs import refuse_existing
+from handpose.io.outputs import refuse_existing, writing
 from handpose.io.progress import report
 from handpose.network.distances import distances_mm
 from handpose.runtimes.base import HEADS_KEY, METADATA_KEY, OUTPUTS, GraphRuntime, Runtime
@@ -74,7 +74,7 @@ def export(weights: Weights, file: str | Path, *, int8: bool = False, force: boo
     refuse_existing(file, force=force)
     write, load = _FORMATS[file.suffix]
     crops = synthetic_crops(weights.config) if int8 else None
-    try:
+    with writing(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent, prefix=".export-") as folder:
             partial = Path(folder) / file.name
@@ -88,8 +88,6 @@ def export(weights: Weights, file: str | Path, *, int8: bool = False, force: boo
             for part in (partial.with_suffix(".bin"), partial):
                 if part.exists():
                     part.replace(file.with_name(part.name))
-    except OSError as error:
-        raise HandPoseError(f"{file}: cannot be written ({error})") from None
     return exported
 
 

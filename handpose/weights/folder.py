@@ -16,7 +16,7 @@ from safetensors.numpy import save
 
 from handpose.errors import WeightsError
 from handpose.io.atomic import write_atomically
-from handpose.io.outputs import refuse_existing
+from handpose.io.outputs import refuse_existing, writing
 from handpose.io.text import MAX_SETTINGS_BYTES
 from handpose.network.config import JGRP2OConfig
 from handpose.network.heads import Heads
@@ -55,7 +55,7 @@ class Weights:
             HandPoseError: The folder contains a model.
             WeightsError: The folder cannot be written.
         """
-        try:
+        with writing(folder, WeightsError):
             model = self.model_file.read_bytes()
             others = {
                 name: file.read_bytes()
@@ -65,8 +65,6 @@ class Weights:
             _write_model(folder, self.config, model, force=force)
             for name, content in others.items():
                 write_atomically(folder / name, content)
-        except OSError as error:
-            raise WeightsError(f"{folder}: cannot be written ({error})") from None
 
     def heads(self) -> Heads | None:
         """Return the heads of these weights; None if there are none, or only those of other weights.
@@ -186,19 +184,18 @@ def _write_model(folder: Path, config: JGRP2OConfig, model: bytes, *, force: boo
     refuse_existing(folder / CONFIG_FILE, force=force)
     partial = None
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-        write_atomically(partial / MODEL_FILE, model)
-        write_config(partial, config)
-        if folder.exists():
-            (folder / CONFIG_FILE).unlink(missing_ok=True)  # invalidates the folder until both files are replaced
-            for file in (MODEL_FILE, CONFIG_FILE):
-                (partial / file).replace(folder / file)
-        else:
-            partial.chmod(0o755)
-            partial.rename(folder)
-    except OSError as error:
-        raise WeightsError(f"{folder}: cannot be written ({error})") from None
+        with writing(folder, WeightsError):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+            write_atomically(partial / MODEL_FILE, model)
+            write_config(partial, config)
+            if folder.exists():
+                (folder / CONFIG_FILE).unlink(missing_ok=True)  # invalidates the folder until both files are replaced
+                for file in (MODEL_FILE, CONFIG_FILE):
+                    (partial / file).replace(folder / file)
+            else:
+                partial.chmod(0o755)
+                partial.rename(folder)
     finally:
         if partial is not None:
             shutil.rmtree(partial, ignore_errors=True)
@@ -226,10 +223,8 @@ def write_config(folder: Path, config: JGRP2OConfig) -> None:
     Raises:
         WeightsError: The file cannot be written; the old one is unchanged.
     """
-    try:
+    with writing(folder / CONFIG_FILE, WeightsError):
         write_atomically(folder / CONFIG_FILE, (json.dumps(config.to_dict(), indent=2) + "\n").encode())
-    except OSError as error:
-        raise WeightsError(f"{folder / CONFIG_FILE}: cannot be written ({error})") from None
 
 
 def file_sha256(path: Path) -> str:
