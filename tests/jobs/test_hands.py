@@ -44,7 +44,7 @@ EXPECTED = [("both", 0), ("both", 1), ("one", 0), ("none", 0)]
 def test_each_hand_has_a_record_with_its_index_and_side(images: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     result = predict(*images, *BOTH, "-o", out, "--draw", tmp_path / "pictures")
-    assert (result.exit_code, result.output) == (0, "")
+    assert (result.exit_code, result.stdout) == (0, "")
     records = [json.loads(line) for line in out.read_text().splitlines()]
     assert [(Path(record["source"]).stem, record["hand_index"]) for record in records] == EXPECTED
     assert sorted(record["hand"] for record in records[:2]) == ["left", "right"]
