@@ -49,7 +49,7 @@ Verdict = Literal["ok", "note", "warn", "fail"]
 _MAX_MISSING = 0.95  # of the image: even a hand without a background covers more than the rest
 _MAX_HOLES = 0.2  # of the pixels along the bones of the hand
 _FOCAL_RATIOS = (0.45, 0.55, 0.65, 0.8, 1.25, 1.4, 1.6, 1.8, 2.0, 2.3)  # of other focal lengths to the given one
-# Relative to the average hand; 0.97 to 1.08 in 22 real images of known focal length.
+# Relative to the average hand; 0.97 to 1.08 in 19 real images of known focal length.
 _USUAL_SIZE = (0.88, 1.12)
 _HAND_SIZE = (0.83, 1.16)
 _MAX_DEVIATION = 0.9  # log of a factor of 2.5: one in a hundred good poses has such a bone
