@@ -15,11 +15,11 @@ def train_heads(
     crops: Annotated[int, typer.Option(metavar="N", min=256, help="Number of synthetic hands to train on.")] = 20_480,
     seed: Annotated[int, typer.Option(metavar="N", help="Random seed of weights and data.")] = 0,
 ) -> None:
-    """Train the heads of a model, which tell hands from other things and right hands from left ones.
+    """Train the heads that recognize hands and their sides.
 
-    Without them, a face may be mistaken for a hand, and --hand auto compares the model's poses as both hands. Training
-    the model again makes its heads invalid. Requires the extra `train` on first use, to generate the synthetic hand and
-    bodies.
+    Heads tell hands from other things, and right hands from left ones. Without them, a face may be mistaken for a hand,
+    and --hand auto compares the model's poses as both hands. Training the model again makes its heads invalid. Requires
+    the extra `train` on first use, to generate the synthetic hand and bodies.
     """
     from handpose.io.atomic import write_atomically
     from handpose.training.heads import train_heads
