@@ -28,6 +28,7 @@ if __name__ == "__main__":
         page = browser.new_page(viewport={"width": 1380, "height": 860})
         page.goto(address)
         page.get_by_text("open", exact=True).click()
+        page.get_by_text("mm from the camera").wait_for(timeout=60_000)
         page.wait_for_timeout(5000)  # until the pictures are loaded
         page.screenshot(path=IMAGES / "demo.png")
         demo.close(verbose=False)
