@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # `as` marks names as public for type checkers
     from handpose.adaptation.adapt import adapt as adapt
     from handpose.adaptation.announce import FewFramesWarning as FewFramesWarning
     from handpose.adaptation.finetune import finetune as finetune
+    from handpose.adaptation.heads import TunedHeads as TunedHeads
     from handpose.adaptation.outcome import Measure as Measure
     from handpose.adaptation.outcome import Tuned as Tuned
     from handpose.adaptation.teacher import UnlabeledFrames as UnlabeledFrames
@@ -80,6 +81,7 @@ _NAMES = {
     "adaptation.adapt": ("adapt",),
     "adaptation.announce": ("FewFramesWarning",),
     "adaptation.finetune": ("finetune",),
+    "adaptation.heads": ("TunedHeads",),
     "adaptation.outcome": ("Measure", "Tuned"),
     "adaptation.teacher": ("UnlabeledFrames",),
     "datasets.catalog": ("open_dataset",),

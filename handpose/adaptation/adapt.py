@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 from handpose.adaptation.announce import announce
 from handpose.adaptation.claim import claim, digest
 from handpose.adaptation.gains import forgetting, load_both, unlabeled_measures
+from handpose.adaptation.heads import write_heads
 from handpose.adaptation.outcome import Measure, Tuned, write_tuned_card
 from handpose.adaptation.task import CALIBRATION_IMAGES, HELD_OUT, tuning_config, tuning_task
 from handpose.adaptation.teacher import UnlabeledFrames, label_frames
@@ -44,6 +45,8 @@ def adapt(
     report: Callable[[dict[str, float]], None] = lambda row: None,
 ) -> Tuned:
     """Train weights on their own predictions from four views, and keep the result only if it is better.
+
+    The heads of the weights are kept if they are as good as before, or else trained anew.
 
     An interrupted run is resumed by the same call.
 
@@ -100,7 +103,7 @@ def adapt(
     calibrate(folder, CALIBRATION_IMAGES, device)
     result = dataclasses.replace(result, model=folder)
     write_tuned_card(folder, start, result, f"adapted to a camera with {len(training)} frames without labels")
-    return result
+    return dataclasses.replace(result, heads=write_heads(start, folder))
 
 
 def is_better(measures: tuple[Measure, ...]) -> bool:

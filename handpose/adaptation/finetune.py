@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from safetensors.numpy import load_file
 from handpose.adaptation.announce import announce
 from handpose.adaptation.claim import claim, digest
 from handpose.adaptation.gains import forgetting, load_both
+from handpose.adaptation.heads import write_heads
 from handpose.adaptation.outcome import Measure, Tuned, write_tuned_card
 from handpose.adaptation.task import CALIBRATION_IMAGES, HELD_OUT, tuning_config, tuning_task
 from handpose.adaptation.tuning import tune
@@ -46,6 +48,8 @@ def finetune(
     report: Callable[[dict[str, float]], None] = lambda row: None,
 ) -> Tuned:
     """Train weights on labeled frames and on synthetic crops, and measure the result on held-out frames.
+
+    The heads of the weights are kept if they are as good as before, or else trained anew.
 
     An interrupted run is resumed by the same call.
 
@@ -86,4 +90,4 @@ def finetune(
     )
     result = Tuned(len(training), len(held_out), folder, measures)
     write_tuned_card(folder, start, result, f"fine-tuned on {len(training)} labeled frames ({dataset.centers})")
-    return result
+    return dataclasses.replace(result, heads=write_heads(start, folder))

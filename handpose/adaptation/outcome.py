@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from handpose.adaptation.heads import TunedHeads
 from handpose.weights.folder import Weights, write_card
 
 
@@ -38,12 +39,14 @@ class Tuned:
         held_out: Number of held-out frames.
         model: Model folder, or None if no weights are better than the initial ones.
         measures: Errors before and after.
+        heads: The heads of the model, if it has any.
     """
 
     frames: int
     held_out: int
     model: Path | None
     measures: tuple[Measure, ...]
+    heads: TunedHeads | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON types."""
@@ -52,6 +55,7 @@ class Tuned:
             "held_out": self.held_out,
             "model": None if self.model is None else str(self.model),
             "measures": [dataclasses.asdict(measure) for measure in self.measures],
+            "heads": None if self.heads is None else dataclasses.asdict(self.heads),
         }
 
     def lines(self) -> list[str]:
@@ -60,6 +64,7 @@ class Tuned:
         return [
             f"{self.frames} training frames, {self.held_out} held-out frames",
             *map(str, self.measures),
+            *([] if self.heads is None else [str(self.heads)]),
             kept if self.model is None else f"wrote the model folder {self.model}",
         ]
 

@@ -178,7 +178,10 @@ def _describe(run: Path, model: Path | None, done: int, total: int, *, stopped: 
     """Describe what was written and how to continue."""
     if _is_written(model, done, total, stopped=stopped):
         if done == total:
-            return f"{model}: wrote the model folder; use it with handpose predict IMAGE -m {model}"
+            return (
+                f"{model}: wrote the model folder; use it with handpose predict IMAGE -m {model}, and make its heads "
+                f"with handpose train-heads {model}"
+            )
         return f"{model}: wrote the weights of step {done:,} of {total:,}; run the same command again to resume"
     if done < total:
         text = f"{run}: stopped after step {done:,} of {total:,} and saved; run the same command again to resume"

@@ -46,7 +46,7 @@ class Outputs(NamedTuple):
     uvz: Tensor
     spread: Tensor
 
-    def select(self, index: Tensor | slice | tuple[Tensor | slice, ...]) -> Outputs:
+    def select(self, index: Tensor | slice | tuple[Tensor | slice | int, ...]) -> Outputs:
         """Return the outputs for these indices of the leading dimensions."""
         return Outputs(*(tensor[index] for tensor in self))
 
@@ -79,29 +79,43 @@ def head_data(model: JGRP2O, config: JGRP2OConfig, hands: int, validation: int, 
     Raises:
         HandPoseError: The hand model does not exist yet, and generating it requires the extra `train`.
     """
-    hand, bodies = HandModel(cached_hand_file()), cached_bodies()
-    poses, held_out = cached_training_poses(hand), cached_pose_bank(hand)[:_VALIDATION_POSES]
+    hand = HandModel(cached_hand_file())
+    poses = cached_training_poses(hand)
+    sources = [_source(hand, poses, config, scenes, seed + i) for i, scenes in enumerate(_HANDS)]
+    training = _data(model, sources, _source(hand, poses, config, _OTHERS, seed + 10), hands, _SMOOTHED, seed)
+    return training, validation_data(model, config, validation, seed)
 
-    def source(poses: Tensor, scenes: SceneRange, number: int) -> SyntheticHands:
-        return SyntheticHands(
-            hand, poses, config.joint_layout, cube=config.cube, uv_scale=config.uv_scale, scenes=scenes,
-            seed=seed + number,
-        )  # fmt: skip
 
-    def data(sources: list[SyntheticHands], others: SyntheticHands, count: int, smoothed: float) -> HeadData:
-        generator = np.random.default_rng(seed)
-        elsewhere = OtherCrops(others, bodies)
-        hands = (sources[i % len(sources)].batch(_RENDERED)[0] for i in range(-(-count // _RENDERED)))
-        number = round(count * _OTHERS_PER_HAND)
-        return HeadData(
-            _collect(_of_hands(model, hands, smoothed, generator), count, "hands"),
-            _collect(_of_others(model, elsewhere, smoothed, generator), number, "other things"),
-        )
+def validation_data(model: JGRP2O, config: JGRP2OConfig, hands: int, seed: int) -> HeadData:
+    """Return the outputs of a network for crops of hands in poses that no training uses, and of other things.
 
-    training = data(
-        [source(poses, scenes, i) for i, scenes in enumerate(_HANDS)], source(poses, _OTHERS, 10), hands, _SMOOTHED
+    Two networks with the same configuration see the same crops. See `head_data`.
+    """
+    hand = HandModel(cached_hand_file())
+    poses = cached_pose_bank(hand)[:_VALIDATION_POSES]
+    sources = [_source(hand, poses, config, SceneRange(), seed + 20)]
+    return _data(model, sources, _source(hand, poses, config, _OTHERS, seed + 30), hands, 0.0, seed)
+
+
+def _source(hand: HandModel, poses: Tensor, config: JGRP2OConfig, scenes: SceneRange, seed: int) -> SyntheticHands:
+    """Return a source of hands as a network with this configuration sees them."""
+    return SyntheticHands(
+        hand, poses, config.joint_layout, cube=config.cube, uv_scale=config.uv_scale, scenes=scenes, seed=seed
     )
-    return training, data([source(held_out, SceneRange(), 20)], source(held_out, _OTHERS, 30), validation, 0.0)
+
+
+def _data(
+    model: JGRP2O, sources: list[SyntheticHands], others: SyntheticHands, count: int, smoothed: float, seed: int
+) -> HeadData:
+    """Return the outputs for `count` hands of these sources and for other things, of which a share is smoothed."""
+    generator = np.random.default_rng(seed)
+    elsewhere = OtherCrops(others, cached_bodies())
+    hands = (sources[i % len(sources)].batch(_RENDERED)[0] for i in range(-(-count // _RENDERED)))
+    number = round(count * _OTHERS_PER_HAND)
+    return HeadData(
+        _collect(_of_hands(model, hands, smoothed, generator), count, "hands"),
+        _collect(_of_others(model, elsewhere, smoothed, generator), number, "other things"),
+    )
 
 
 def _collect(batches: Iterator[Outputs], count: int, name: str) -> Outputs:

@@ -4,37 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from handpose.errors import WeightsError
 from handpose.network.config import JGRP2OConfig
 from handpose.network.heads import PatchHead, head_shapes
-from handpose.training.head_outputs import HeadData, Outputs
+from handpose.training.head_outputs import Outputs
 from handpose.training.heads import fit_heads
 from handpose.weights.folder import MODEL_FILE, read_folder, write_folder
 from handpose.weights.heads_file import HEADS_FILE, heads_bytes, read_heads
-
-CONFIG = JGRP2OConfig("icvl", features=8)
-
-
-def outputs(*shape: int, generator: torch.Generator) -> Outputs:
-    features = 3.0 + 2.0 * torch.randn(*shape, 2, 16, 8, generator=generator)
-    uvz, spread = torch.rand(2, *shape, 16, 3, generator=generator)
-    return Outputs(features, uvz, spread)
-
-
-def planted(hands: int, seed: int) -> HeadData:
-    """Return outputs in which two channels of each joint tell something, plus noise.
-
-    One channel is 0.5 higher for right hands, and 0.5 lower for left ones. Another one is 0.5 higher for hands, and 0.5
-    lower for other things.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    both, others = outputs(hands, 2, generator=generator), outputs(hands // 2, generator=generator)
-    both.features[..., 5] += torch.tensor([0.5, -0.5])[:, None, None]
-    both.features[..., 3] += 0.5
-    others.features[..., 3] -= 0.5
-    return HeadData(*(Outputs(*(tensor.half() for tensor in part)) for part in (both, others)))
+from tests.helpers.heads import CONFIG, planted
 
 
 def log_odds(head: PatchHead, given: Outputs) -> np.ndarray:
