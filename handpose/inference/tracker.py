@@ -125,10 +125,10 @@ class _Detection(NamedTuple):
 class HandTracker:
     """Tracks hands through the frames of one camera.
 
-    A tracked hand is cropped at the position extrapolated from its previous pose and velocity. It is lost when the
-    votes disagree, the cube is empty, the pose is far from the center of the cube, or, with a single hand, the pose is
-    doubtful. Lost and new hands are localized in the whole image. All hands of a frame are predicted in one batch,
-    unless a hand was lost in this frame.
+    A tracked hand is cropped at the position extrapolated from its previous pose and velocity. It is lost when the crop
+    probably shows something else, the cube is empty, the pose is far from the center of the cube, or, with a single
+    hand, the pose is doubtful. Lost and new hands are localized in the whole image. All hands of a frame are predicted
+    in one batch, unless a hand was lost in this frame.
 
     With `hand="auto"`, a track collects evidence for its side. Both sides of its hand are compared until the evidence
     is strong, and then in every 15th frame and while the pose is uncertain.
