@@ -15,7 +15,7 @@ from handpose.adaptation.announce import announce
 from handpose.adaptation.claim import claim, digest
 from handpose.adaptation.gains import forgetting, load_both, unlabeled_measures
 from handpose.adaptation.heads import write_heads
-from handpose.adaptation.outcome import Measure, Tuned, write_tuned_card
+from handpose.adaptation.outcome import Measure, Tuned, find_measured, note_measured, write_tuned_card
 from handpose.adaptation.task import CALIBRATION_IMAGES, HELD_OUT, tuning_config, tuning_task
 from handpose.adaptation.teacher import UnlabeledFrames, label_frames
 from handpose.adaptation.tuning import MAX_FORGETTING_MM, tune
@@ -93,6 +93,9 @@ def adapt(
     if best is None:
         return result
     folder = run / "model"
+    measured = find_measured(run, folder, best.weights)
+    if measured is not None:
+        return dataclasses.replace(measured, heads=write_heads(start, folder))
     write_folder(folder, best.weights.config, load_file(best.weights.model_file), force=True)
     before, after = load_both(start, folder, device)
     gained = unlabeled_measures(before, after, held_out)
@@ -103,6 +106,7 @@ def adapt(
     calibrate(folder, CALIBRATION_IMAGES, device)
     result = dataclasses.replace(result, model=folder)
     write_tuned_card(folder, start, result, f"adapted to a camera with {len(training)} frames without labels")
+    note_measured(run, result)
     return dataclasses.replace(result, heads=write_heads(start, folder))
 
 

@@ -13,7 +13,7 @@ from handpose.adaptation.announce import announce
 from handpose.adaptation.claim import claim, digest
 from handpose.adaptation.gains import forgetting, load_both
 from handpose.adaptation.heads import write_heads
-from handpose.adaptation.outcome import Measure, Tuned, write_tuned_card
+from handpose.adaptation.outcome import Measure, Tuned, find_measured, note_measured, write_tuned_card
 from handpose.adaptation.task import CALIBRATION_IMAGES, HELD_OUT, tuning_config, tuning_task
 from handpose.adaptation.tuning import tune
 from handpose.datasets.dataset import HandDataset
@@ -80,14 +80,17 @@ def finetune(
     if best is None:
         return Tuned(len(training), len(held_out), None, ())
     folder = run / "model"
-    write_folder(folder, best.weights.config, load_file(best.weights.model_file), force=True)
-    calibrate(folder, CALIBRATION_IMAGES, device)
-    before, after = load_both(start, folder, device)
-    measures = (
-        Measure("mean joint error on held-out frames in mm", best.before["mean_mm"], best.after["mean_mm"]),
-        Measure("median joint error on held-out frames in mm", best.before["median_mm"], best.after["median_mm"]),
-        forgetting(before, after),
-    )
-    result = Tuned(len(training), len(held_out), folder, measures)
-    write_tuned_card(folder, start, result, f"fine-tuned on {len(training)} labeled frames ({dataset.centers})")
+    result = find_measured(run, folder, best.weights)
+    if result is None:
+        write_folder(folder, best.weights.config, load_file(best.weights.model_file), force=True)
+        calibrate(folder, CALIBRATION_IMAGES, device)
+        before, after = load_both(start, folder, device)
+        measures = (
+            Measure("mean joint error on held-out frames in mm", best.before["mean_mm"], best.after["mean_mm"]),
+            Measure("median joint error on held-out frames in mm", best.before["median_mm"], best.after["median_mm"]),
+            forgetting(before, after),
+        )
+        result = Tuned(len(training), len(held_out), folder, measures)
+        write_tuned_card(folder, start, result, f"fine-tuned on {len(training)} labeled frames ({dataset.centers})")
+        note_measured(run, result)
     return dataclasses.replace(result, heads=write_heads(start, folder))

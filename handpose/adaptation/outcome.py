@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from handpose.adaptation.heads import TunedHeads
-from handpose.weights.folder import Weights, write_card
+from handpose.io.atomic import write_atomically
+from handpose.io.text import MAX_SETTINGS_BYTES, read_text
+from handpose.weights.folder import MODEL_FILE, Weights, file_sha256, write_card
+
+_MEASURED_FILE = "measured.json"
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,31 @@ class Tuned:
             *([] if self.heads is None else [str(self.heads)]),
             kept if self.model is None else f"wrote the model folder {self.model}",
         ]
+
+
+def note_measured(run: Path, result: Tuned) -> None:
+    """Write into the folder of a run that its model folder is complete, except for heads, and what was measured."""
+    if result.model is not None:
+        noted = {"weights": file_sha256(result.model / MODEL_FILE), **result.to_dict()}
+        write_atomically(run / _MEASURED_FILE, json.dumps(noted).encode())
+
+
+def find_measured(run: Path, folder: Path, best: Weights) -> Tuned | None:
+    """Return what was measured before an interruption, or None if these weights are not those of the model folder.
+
+    Args:
+        run: Folder of the run.
+        folder: Its model folder.
+        best: The best weights of the run.
+    """
+    file = run / _MEASURED_FILE
+    if not file.is_file():
+        return None
+    noted = json.loads(read_text(file, MAX_SETTINGS_BYTES))
+    if not noted["weights"] == best.sha256 == file_sha256(folder / MODEL_FILE):
+        return None
+    measures = tuple(Measure(**measure) for measure in noted["measures"])
+    return Tuned(noted["frames"], noted["held_out"], folder, measures)
 
 
 def write_tuned_card(folder: Path, start: Weights, result: Tuned, what: str) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from handpose.adaptation.heads import fractions, write_heads
+from handpose.adaptation.outcome import Measure, Tuned, find_measured, note_measured
 from handpose.errors import HandPoseError
 from handpose.network.heads import Heads, PatchHead
 from handpose.network.model import JGRP2O
@@ -121,3 +122,18 @@ def test_hands_count_as_such_at_the_limit_that_an_estimator_uses(log_odds: float
     side = constant(0.0)
     heads = Heads(constant(log_odds), side, np.array(1.0))
     assert fractions(heads, data)[1:] == (accepted, 1.0 - accepted)
+
+
+def test_after_an_interruption_only_the_heads_are_made(tmp_path: Path) -> None:
+    """The measured values are found as long as the model folder has the best weights of the run."""
+    best, model = write_model(tmp_path / "blend", TUNED), tmp_path / "model"
+    assert find_measured(tmp_path, model, best) is None
+    best.save(model)
+    result = Tuned(40, 10, model, (Measure("mean error in mm", 12.0, 9.0),))
+    note_measured(tmp_path, result)
+    assert find_measured(tmp_path, model, best) == result
+    other = write_model(tmp_path / "other", 1.0)
+    assert find_measured(tmp_path, model, other) is None
+    other.save(model, force=True)
+    assert find_measured(tmp_path, model, other) is None  # its values are those of other weights
+    assert find_measured(tmp_path, model, best) is None
