@@ -62,7 +62,7 @@ WEIGHTS = {
             trained_on="synthetic depth only, 1,465,440 crops",
             error_mm={
                 "joints of 2,000 synthetic test images, hand center given": 7.7,
-                "joints of 2,000 synthetic test images, hand localized": 11.5,
+                "joints of 2,000 synthetic test images, hand localized": 10.9,
                 "fingertips of 8 labeled real images (SR305, one person)": 4.1,
             },
         ),
