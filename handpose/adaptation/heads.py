@@ -20,7 +20,7 @@ from handpose.weights.heads_file import HEADS_FILE, heads_bytes
 _CHECKED = 512  # hands that the heads are checked on
 _CHECK_SEED = 1  # other crops than those that new heads are calibrated with
 _MAX_LOSS = 0.02  # of a fraction of these crops
-_TRAINED = 4096  # hands that new heads are trained on: a few minutes instead of twelve
+_TRAINED = 4096  # hands that new heads are trained on
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,7 @@ class TunedHeads:
         """Return where the heads come from, and the fractions."""
         return (
             f"{'kept the heads' if self.kept else 'trained new heads'}: on synthetic crops, {self.sides:.1%} of the "
-            f"sides are correct, {self.hands:.1%} of the hands are recognized, and {self.others:.1%} of the other "
-            "things are rejected"
+            f"sides, {self.hands:.1%} of the hands and {self.others:.1%} of the other things are correct"
         )
 
 

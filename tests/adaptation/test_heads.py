@@ -75,7 +75,7 @@ def test_heads_that_are_as_good_as_before_are_kept(tmp_path: Path, monkeypatch: 
     assert result.kept
     assert case.trained == []
     assert result.sides > 0.95
-    assert str(result).startswith(f"kept the heads: on synthetic crops, {result.sides:.1%} of the sides are correct")
+    assert str(result).startswith(f"kept the heads: on synthetic crops, {result.sides:.1%} of the sides, ")
     # They belong to the tuned weights now, and to the initial ones as before.
     assert np.array_equal(side_tensor(case.tuned), side_tensor(case.start))
     assert case.tuned.sha256 != case.start.sha256
