@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # `as` marks names as public for type checkers
     from handpose.geometry.uvd import write_predictions as write_predictions
     from handpose.inference.diagnosis import check_frame as check_frame
     from handpose.inference.estimator import HandPoseEstimator as HandPoseEstimator
+    from handpose.inference.frame_times import FrameTimesWarning as FrameTimesWarning
     from handpose.inference.query import AssumedCameraWarning as AssumedCameraWarning
     from handpose.inference.query import Query as Query
     from handpose.inference.tracker import HandTracker as HandTracker
@@ -101,6 +102,7 @@ _NAMES = {
     "geometry.layouts": ("ICVL16", "LAYOUTS", "MSRA21", "NYU14", "JointLayout"),
     "inference.diagnosis": ("check_frame",),
     "inference.estimator": ("HandPoseEstimator",),
+    "inference.frame_times": ("FrameTimesWarning",),
     "inference.query": ("AssumedCameraWarning", "Query"),
     "inference.tracker": ("HandTracker", "OneEuro", "TrackedHand"),
     "io.depth.read": ("read_depth",),

@@ -28,7 +28,7 @@ def test_the_page_shows_the_prediction_of_the_library() -> None:
     from handpose.demo.show import show_hands
 
     shown = show_hands(OPEN, NUMBERS, "mm", "msra", "right")
-    pose = HandPoseEstimator.from_pretrained("msra").predict(OPEN, camera=Camera.parse(NUMBERS))
+    pose = HandPoseEstimator.from_pretrained("msra").predict(OPEN, camera=Camera.parse(NUMBERS), hand="right")
     assert f"A right hand, {pose.center[2]:.0f} mm from the camera" in shown.status
     assert shown.overlay.shape == (960, 1280, 3)
     assert shown.records == [pose.to_dict() | {"source": "open.png"}]

@@ -98,10 +98,11 @@ def test_by_default_the_hand_is_predicted(estimator: HandPoseEstimator) -> None:
 
 
 @pytest.mark.parametrize("views", [1, 2])
-@pytest.mark.parametrize(("backend", "tolerance"), [("torch", 1e-3), ("onnxruntime", 0.0), ("openvino", 0.0)])
-def test_predicting_the_hand_does_not_change_its_joints(backend: str, tolerance: float, views: int) -> None:
-    """The crop and its mirror image are one batch, and the results of torch depend on the size of the batch."""
-    pytest.importorskip("torch" if backend == "torch" else backend)
+@pytest.mark.parametrize("backend", ["torch", "onnxruntime", "openvino"])
+@pytest.mark.filterwarnings("ignore:may be a left hand")
+def test_predicting_the_hand_does_not_change_its_joints(backend: str, views: int) -> None:
+    """The crop and its mirror image are one batch, on whose size the last digits depend."""
+    pytest.importorskip(backend)
     estimator = HandPoseEstimator.from_pretrained("msra", device="cpu", backend=backend, views=views)
     real = Camera.parse(str(EXAMPLES / "sr305" / "camera.json"))
     for path, camera, unit in (
@@ -111,7 +112,7 @@ def test_predicting_the_hand_does_not_change_its_joints(backend: str, tolerance:
         known, predicted = (estimator.predict(path, camera=camera, unit=unit, hand=hand) for hand in ("right", "auto"))
         assert (predicted.hand, predicted.status) == ("right", known.status)
         for name in ("xyz", "uvz", "spread", "error_mm"):
-            assert np.abs(getattr(known, name) - getattr(predicted, name)).max() <= tolerance, (path, name)
+            assert np.abs(getattr(known, name) - getattr(predicted, name)).max() <= 1e-3, (path, name)
 
 
 def test_only_sides_that_are_asked_for_are_predicted(estimator: HandPoseEstimator) -> None:

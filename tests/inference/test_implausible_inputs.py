@@ -85,6 +85,7 @@ def test_good_images_have_no_warnings(loaded: HandPoseEstimator) -> None:
             assert pose.warnings == (), path
 
 
+@pytest.mark.filterwarnings("ignore:may be a:handpose.InputWarning")
 def test_a_doubtful_side_is_the_only_warning_about_a_good_image_of_unknown_side(loaded: HandPoseEstimator) -> None:
     poses = [loaded.predict(path, camera=camera, unit=unit) for path, camera, unit in good_images()]
     assert {pose.hand for pose in poses} == {"right"}

@@ -131,6 +131,7 @@ def test_jobs_that_cannot_be_resumed_are_one_line(small_model: Path, tmp_path: P
     assert resumed.stderr.splitlines()[-1] == f"{out} also contains failed records of other inputs: 1"
 
 
+@pytest.mark.filterwarnings("ignore:.*:handpose.InputWarning")
 def test_results_of_several_cameras_are_joined_as_documented(small_model: Path, tmp_path: Path) -> None:
     """One job per camera; the records of both make one file."""
     jobs = {"left": ("200,200,31.5,23.5,64,48", 0.5), "right": ("210,210,31.5,23.5,64,48", "mm")}

@@ -222,6 +222,7 @@ def test_frames_come_with_the_prediction_of_the_library(frames: list[Path], esti
     assert either["hand"] == estimator.predict(frames[1], camera=CAMERA).hand
 
 
+@pytest.mark.filterwarnings("ignore:looks like a:handpose.InputWarning")
 def test_the_side_of_a_labeled_frame_is_not_predicted(frames: list[Path], estimator: HandPoseEstimator) -> None:
     with session_of(frames, estimator, Query(CAMERA)) as session:
         assert (session.overview()["hand"], session.frame(1, "auto")["hand"]) == ("auto", "right")
