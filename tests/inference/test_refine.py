@@ -65,7 +65,7 @@ def test_a_hand_at_a_given_location_has_one_pass() -> None:
     [
         ([0.0], 10.0, "ok"),
         ([0.0, 4.0], 10.0, "ok"),
-        ([0.0, 6.0], 16.0, "ok"),
+        ([0.0, 6.0], 14.0, "ok"),
         ([0.0, 13.0], 28.0, "low_confidence"),
         ([0.0, 10.0, -30.0], 42.0, "low_confidence"),
     ],

@@ -205,7 +205,7 @@ def test_a_predictor_returns_the_records_of_the_estimator() -> None:
     }
 
 
-@pytest.mark.filterwarnings("ignore:a.npy: may be a:handpose.InputWarning")
+@pytest.mark.filterwarnings("ignore:a.npy. may be a:handpose.InputWarning")
 @pytest.mark.filterwarnings("ignore:.*nothing at the given hand center:handpose.io.warn.InputWarning")
 def test_a_given_center_is_used(camera: Camera) -> None:
     (row,) = HandPosePredictor(query=Query(camera=CAMERA, center=[1, 2, 400]), backend="torch")(
