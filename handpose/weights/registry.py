@@ -77,7 +77,7 @@ WEIGHTS = {
             trained_on="synthetic depth only, 102,400 crops after those of msra",
             error_mm={
                 "joints of 2,000 synthetic test images, hand center given": 7.9,
-                "joints of 2,000 synthetic test images, hand localized": 11.6,
+                "joints of 2,000 synthetic test images, hand localized": 11.2,
             },
         ),
         WeightsRecord(
