@@ -117,7 +117,7 @@ def _findings(path: Path, estimator: HandPoseEstimator, query: Query, topic: str
     yield _check_unit(depth, query, units, pose)
     if coding_problem(depth, query.unit):
         return
-    values = _check_values(depth, query, estimator, pose, units)
+    values = _check_values(depth, query, estimator, pose, [*units, *([focal] if focal else [])])
     yield values
     if values.verdict == "fail":
         return
@@ -127,7 +127,8 @@ def _findings(path: Path, estimator: HandPoseEstimator, query: Query, topic: str
     yield _check_location(pose)
     if pose.status == "no_hand":
         return
-    yield _check_holes(depth, pose)
+    if not pose.reason:
+        yield _check_holes(depth, pose)
     yield from _check_error(pose)
     if calibration is not None and focal is None and not is_explained:
         yield from _check_bones(pose, calibration)
@@ -181,13 +182,17 @@ def _check_unit(depth: np.ndarray, query: Query, likely: Sequence[OtherUnit], po
 
 
 def _check_values(
-    depth: np.ndarray, query: Query, estimator: HandPoseEstimator, pose: HandPose, units: Sequence[OtherUnit]
+    depth: np.ndarray,
+    query: Query,
+    estimator: HandPoseEstimator,
+    pose: HandPose,
+    others: Sequence[OtherUnit | OtherFocalLength],
 ) -> Finding:
-    """Check whether the values are measured depth, and not better explained by another unit."""
+    """Check whether the values are measured depth, and not better explained by another unit or focal length."""
     if is_interpolated(depth):
         return Finding("values", "warn", INTERPOLATED.message)
     error = disparity_error(depth, query, pose, estimator.predict_unchecked)
-    if error is not None and not any(unit.error < error for unit in units):
+    if error is not None and not any(other.error < error for other in others):
         return Finding("values", "fail", DISPARITY.message)
     return Finding("values", "ok", "look like measured depth")
 
@@ -229,6 +234,8 @@ def _check_location(pose: HandPose) -> Finding:
         return Finding("hand", "fail", f"not found: {pose.reason}; {advice}")
     u, v, z = pose.camera.project(pose.center)
     summary = f"at pixel {u:.0f}, {v:.0f}, {z:.0f} mm away"
+    if pose.reason:
+        return Finding("hand", "warn", f"{summary}; {pose.reason}")
     if not is_supported(pose):
         return Finding("hand", "warn", f"{summary}; the weights were trained for {SUPPORTED}")
     inside = ((pose.uvz[:, :2] >= 0) & (pose.uvz[:, :2] < (pose.camera.width, pose.camera.height))).all()
