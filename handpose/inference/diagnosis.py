@@ -52,6 +52,7 @@ _FOCAL_RATIOS = (0.45, 0.55, 0.65, 0.8, 1.25, 1.4, 1.6, 1.8, 2.0, 2.3)  # of oth
 # Relative to the average hand; 0.97 to 1.08 in 19 real images of known focal length.
 _USUAL_SIZE = (0.88, 1.12)
 _HAND_SIZE = (0.83, 1.16)
+_CLEARER = 0.9  # ratio of the expected errors of two explanations
 _MAX_DEVIATION = 0.9  # log of a factor of 2.5: one in a hundred good poses has such a bone
 
 
@@ -109,8 +110,8 @@ def _findings(path: Path, estimator: HandPoseEstimator, query: Query, topic: str
     calibration, predict = estimator.config.calibration, estimator.predict_unchecked
     focal = None if calibration is None else _likely_focal_length(depth, query, pose, calibration, predict)
     units = other_units(depth, query, predict) if pose.status != "ok" or focal is not None else []
-    if units and focal is not None:  # the more likely explanation is reported
-        if focal.error < min(unit.error for unit in units):
+    if units and focal is not None:  # the more likely explanation is reported; wrong units are more common
+        if focal.error < _CLEARER * min(unit.error for unit in units):
             units = []
         else:
             focal = None
