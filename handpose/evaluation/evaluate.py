@@ -20,6 +20,7 @@ from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.outputs import refuse_existing
 from handpose.io.warn import warn
 
+_CHANCE_MM = 50.0  # mean error of poses that have nothing in common with the labels but the crop
 _FRAMES_PER_SHAPE_IMAGE = 160  # the whole test set comes with 12 images of each named hand shape
 
 
@@ -112,6 +113,13 @@ def evaluate_parts(
         ]
         notes[f"{name}: {_describe_cubes(cropped, datasets)}"] = None
         entries.append(Entry(name, Evaluation.of(np.concatenate(parts), truth, partial=partial), centers))
+        if partial and not mistakes and entries[-1].evaluation.mean > _CHANCE_MM:
+            doubt = (
+                f"{name}: a mean error of {entries[-1].evaluation.mean:.0f} mm is no better than chance; check the "
+                "camera, `unit`, `center_mm` and `cube_mm` of the records"
+            )
+            notes[doubt] = None
+            warn(doubt)
         if len(parts) > 1:
             means = [Evaluation.of(xyz, dataset.xyz).mean for xyz, dataset in zip(parts, datasets, strict=True)]
             named = (f"{_part(dataset)} {mean:.2f}".strip() for dataset, mean in zip(datasets, means, strict=True))

@@ -197,7 +197,7 @@ def _find_reason(
         if focals and focals[0].is_likely(pose):
             text = (
                 f"the hand is unclear with fx {camera.fx:.0f} and fy {camera.fy:.0f}, but clear with about "
-                f"{two_digits(focals[0].likely_fx)}; check the camera's fx and fy"
+                f"{two_digits(focals[0].likely_fx)}; check the camera's fx and fy, and the unit"
             )
             found.append((focals[0].error, PoseWarning("focal_lengths", text)))
         if other is not None:

@@ -110,7 +110,7 @@ def check_input(text: str) -> None:
             raise HandPoseError(f"{brief(text)}: cannot be read ({error.strerror})") from None
 
 
-def list_files(inputs: Iterable[str], suffixes: tuple[str, ...], *, recursive: bool = False) -> list[Path]:
+def list_files(inputs: Iterable[str], suffixes: tuple[str, ...], *, recursive: bool | None = None) -> list[Path]:
     """List the files that paths, folders and globs stand for, without duplicates.
 
     Files of a folder or a glob are sorted by name, with numbers compared by value.
@@ -118,7 +118,7 @@ def list_files(inputs: Iterable[str], suffixes: tuple[str, ...], *, recursive: b
     Args:
         inputs: Paths of files, which may not exist; folders, whose files with one of the extensions are listed; globs.
         suffixes: Extensions in lower case.
-        recursive: Include the subfolders of folders.
+        recursive: Include the subfolders of folders; None if the caller has no such option.
 
     Raises:
         HandPoseError: A folder contains no such file, a glob matches no file, or an input is not a path.
@@ -143,7 +143,7 @@ def list_files(inputs: Iterable[str], suffixes: tuple[str, ...], *, recursive: b
     return list(files)
 
 
-def _files_of(folder: Path, suffixes: tuple[str, ...], recursive: bool) -> list[Path]:
+def _files_of(folder: Path, suffixes: tuple[str, ...], recursive: bool | None) -> list[Path]:
     """List the files of a folder, and warn about what is skipped."""
 
     def matches(path: Path) -> bool:
@@ -153,7 +153,8 @@ def _files_of(folder: Path, suffixes: tuple[str, ...], recursive: bool) -> list[
     files = sorted(filter(matches, entries), key=natural_key)
     skipped = 0 if recursive else sum(any(map(matches, path.rglob("*"))) for path in entries if path.is_dir())
     verb, them = ("s with depth files are", "them") if skipped > 1 else (" with depth files is", "it")
-    advice = f"{skipped} subfolder{verb} skipped; pass `recursive=True` to include {them}"
+    means = "pass the path of a subfolder" if recursive is None else f"pass `recursive=True` to include {them}"
+    advice = f"{skipped} subfolder{verb} skipped; {means}"
     if not files:
         expected = f"no depth files in this folder; expected {', '.join(suffixes)}"
         raise HandPoseError(f"{folder}: {advice if skipped else expected}")

@@ -35,6 +35,13 @@ def test_a_folder_as_a_stream_has_the_same_order(folder: Path) -> None:
     assert depths == [1, 2, 3, 9, 10, 11, 12, 100]
 
 
+def test_a_stream_has_no_option_for_subfolders(folder: Path) -> None:
+    (folder / "more").mkdir()
+    np.save(folder / "more" / "1.npy", np.zeros((4, 5), np.uint16))
+    with pytest.warns(UserWarning, match="1 subfolder with depth files is skipped; pass the path of a subfolder$"):
+        next(iter(frames(folder, Camera(5, 5, 2, 2))))
+
+
 def test_metadata_of_macos_and_color_images_in_a_folder_are_left_out(folder: Path) -> None:
     for name in ("._frame_1.npy", "frame_1.jpg", "frame_2.JPG", "notes.txt"):
         (folder / name).touch()
