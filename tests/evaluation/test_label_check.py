@@ -125,7 +125,7 @@ def test_an_evaluation_on_wrong_labels_warns(scenes: tuple[Path, list[np.ndarray
 
 def test_an_evaluation_with_wrong_centers_warns(scenes: tuple[Path, list[np.ndarray], Oracle], tmp_path: Path) -> None:
     """The labels agree with the image, but the crops are elsewhere."""
-    dataset = labeled(scenes, tmp_path, lambda xyz: {"xyz_mm": xyz, "center_mm": xyz.mean(axis=0) + [150.0, 0.0, 0.0]})
+    dataset = labeled(scenes, tmp_path, lambda xyz: {"xyz_mm": xyz, "center_mm": np.add(xyz.mean(axis=0), (150, 0, 0))})
     with pytest.warns(UserWarning, match=r"msra: a mean error of 1\d\d mm is no better than chance; check the camera"):
         report = evaluate([scenes[2]], dataset)  # type: ignore[list-item]
     assert "no better than chance" in report.table()
