@@ -46,7 +46,7 @@ def test_training_learns(tmp_path: Path, optimizer: Optimizer) -> None:
     settings = dataclasses.replace(config(80, optimizer), validate_every=20)
     train(tmp_path, task(settings, model=SMALL), rows.append)
     assert rows[-1]["step"] == 80
-    assert rows[-1]["mean_mm"] < min(30.0, 0.7 * rows[0]["mean_mm"])
+    assert rows[-1]["mean_mm"] < 0.6 * rows[0]["mean_mm"]  # from 0.16 to 0.46 with four seeds
 
 
 def steps_of(run: Path) -> int:
