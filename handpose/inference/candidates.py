@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from handpose.localization.localizer import hand_candidates, nearest_first
 from handpose.localization.network import FARTHEST, NEAREST, Votes
 
 _MAX_LOCATIONS = 3  # in one image
+_MAX_FAINT_LOCATIONS = 6
 _MIN_AREA_RATIO = 0.2  # to the area of the most likely location
 _MIRRORS: dict[HandOrAuto, tuple[bool, ...]] = {"right": (False,), "left": (True,), "auto": (False, True)}
 
@@ -69,13 +70,9 @@ def find_candidates(depth: np.ndarray, query: Query, source: str, cube: float, v
     if query.center is None and query.box is None:
         centers, areas = hand_candidates(image, pinhole, _MAX_LOCATIONS, votes)
         likely = areas >= _MIN_AREA_RATIO * areas.max(initial=0.0)
-        crops, per_crop = [], []
-        for center, area in zip(centers[likely], areas[likely].tolist(), strict=True):
-            mirrored = _crops(image, pinhole, center, query, cube)
-            crops += mirrored
-            per_crop += [area] * len(mirrored)
-        reason = "" if crops else why_not_localized(depth)
-        return Candidates(query, camera, source, 0, tuple(crops), tuple(per_crop), depth, True, reason)
+        localized, per_crop = _crops_of_all(image, pinhole, centers[likely], areas[likely], query, cube)
+        reason = "" if localized else why_not_localized(depth)
+        return Candidates(query, camera, source, 0, localized, per_crop, depth, True, reason)
     given = query.center if query.box is None else center_in_box(depth, camera, query.box)
     if given is None or np.isnan(given).all():
         reason = "the given hand center is invalid" if query.box is None else _why_not_in_box(depth, query.box)
@@ -87,6 +84,23 @@ def find_candidates(depth: np.ndarray, query: Query, source: str, cube: float, v
         reason = f"no depth value is within {cube / 2:.0f} mm of the given hand center{hint}"
         return Candidates(query, camera, source, depth=depth, reason=reason)
     return Candidates(query, camera, source, 0, tuple(crops), (1.0,) * len(crops), depth)
+
+
+def faint_candidates(image: Candidates, cube: float, votes: Votes) -> Candidates:
+    """Return the crops of all locations in an image that may show its hand, even if this is unlikely.
+
+    Args:
+        image: An image whose hand was localized.
+        cube: Side of the cube to crop, mm.
+        votes: Localizer network.
+    """
+    if image.depth is None:
+        return image
+    rectified, pinhole = rectify(image.depth, image.camera)
+    centers, _ = hand_candidates(rectified, pinhole, _MAX_FAINT_LOCATIONS, votes, faint=True)
+    # All areas are equal: what the localizer overlooked has a small one by definition.
+    crops, areas = _crops_of_all(rectified, pinhole, centers, np.ones(len(centers)), image.query, cube)
+    return replace(image, crops=crops, areas=areas)
 
 
 def find_hands(
@@ -131,6 +145,14 @@ def _why_not_in_box(depth: np.ndarray, box: Box) -> str:
     if not (pixels > 0).any():
         return "the box contains no depth values"
     return f"no depth value in the box is between {NEAREST:.0f} and {FARTHEST_IN_BOX:,.0f} mm"
+
+
+def _crops_of_all(
+    depth: np.ndarray, camera: Camera, centers: np.ndarray, areas: np.ndarray, query: Query, cube: float
+) -> tuple[tuple[HandCrop, ...], tuple[float, ...]]:
+    """Return the crops of several locations, and the area of the location of each crop."""
+    crops = [crop for center in centers for crop in _crops(depth, camera, center, query, cube)]
+    return tuple(crops), tuple(areas.repeat(len(_MIRRORS[query.hand])).tolist())
 
 
 def _crops(depth: np.ndarray, camera: Camera, center: np.ndarray, query: Query, cube: float) -> list[HandCrop]:

@@ -11,7 +11,7 @@ import numpy as np
 from handpose.geometry.crop import HandCrop
 from handpose.inference.candidates import Candidates
 from handpose.inference.decode import status_of
-from handpose.inference.hand_odds import hand_probability
+from handpose.inference.hand_odds import hand_probability, is_doubtful_hand
 from handpose.localization.network import NEAREST
 from handpose.network.calibration import Calibration
 from handpose.results.pose import HandPose
@@ -25,12 +25,18 @@ def most_likely(poses: Sequence[HandPose], areas: Sequence[float]) -> HandPose:
 
     It has the largest visible area, in mm^2, relative to its uncertainty, and weighted with the probability of a hand.
     """
+    return max(zip(poses, areas, strict=True), key=lambda pair: pair[1] * _likelihood(pair[0]))[0]
 
-    def likelihood(candidate: tuple[HandPose, float]) -> float:
-        pose, area = candidate
-        return area * hand_probability(pose.hand_log_odds) / uncertainty(pose)
 
-    return max(zip(poses, areas, strict=True), key=likelihood)[0]
+def _likelihood(pose: HandPose) -> float:
+    return hand_probability(pose.hand_log_odds) / uncertainty(pose)
+
+
+def is_more_likely(pose: HandPose, other: HandPose) -> bool:
+    """Return whether a pose is certainly a hand, and more likely to be the one in its image than another pose."""
+    if is_doubtful_hand(pose.hand_log_odds) or pose.hand_log_odds <= other.hand_log_odds:
+        return False
+    return other.status == "no_hand" or _likelihood(pose) > _likelihood(other)
 
 
 def all_passes(

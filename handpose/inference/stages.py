@@ -14,7 +14,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.crop import PATCH, HandCrop
 from handpose.geometry.layouts import JointLayout
-from handpose.inference.candidates import Candidates, find_candidates, find_hands
+from handpose.inference.candidates import Candidates, faint_candidates, find_candidates, find_hands
 from handpose.inference.check_camera import camera_warnings
 from handpose.inference.check_image import Memory
 from handpose.inference.check_location import box_warnings, location_warnings
@@ -22,7 +22,7 @@ from handpose.inference.check_pose import doubt_unlikely_hands, hand_warnings, i
 from handpose.inference.decode import decode, no_hand
 from handpose.inference.hand_odds import NOT_A_HAND, is_doubtful_hand
 from handpose.inference.query import Query
-from handpose.inference.refine import all_passes, combine_passes
+from handpose.inference.refine import all_passes, combine_passes, is_more_likely, least_uncertain
 from handpose.inference.sides import compare_sides, has_doubtful_side, select_poses
 from handpose.inference.views import check_views, predict_views
 from handpose.io.choices import Views
@@ -108,11 +108,32 @@ class StagedEstimator:
         estimator._memory = Memory()
         return estimator
 
-    def passes(self, images: Sequence[Sequence[Candidates]], *, resolve_sides: bool = True) -> list[list[HandPose]]:
+    def passes(self, images: Sequence[Sequence[Candidates]], *, thorough: bool = True) -> list[list[HandPose]]:
         """Return the poses of each hand in several images: the most likely candidate, and refinement passes.
 
-        The hands of all images are one list. See `hands` and `poses_per_crop` for the arguments.
+        The hands of all images are one list. See `hands` for the images.
+
+        Args:
+            images: The hands of each image.
+            thorough: Whether to resolve doubtful sides, and to look for unlikely candidates if no pose is good.
         """
+        passes = self._passes(images, resolve_sides=thorough)
+        if not thorough:
+            return passes
+        candidates = [hand for image in images for hand in image]
+        unclear = {
+            i: faint_candidates(image, self.config.cube, self._runtime.votes)
+            for i, (image, poses) in enumerate(zip(candidates, passes, strict=True))
+            if image.is_localized and combine_passes(poses, self.config.calibration).status != "ok"
+        }
+        others = self._passes([[image] for image in unclear.values()], resolve_sides=True)
+        for i, other in zip(unclear, others, strict=True):
+            if is_more_likely(*(least_uncertain(poses)[0] for poses in (other, passes[i]))):
+                passes[i] = other
+        return passes
+
+    def _passes(self, images: Sequence[Sequence[Candidates]], *, resolve_sides: bool) -> list[list[HandPose]]:
+        """Return the poses of each hand in several images: the most likely of its crops, and refinement passes."""
         candidates = [hand for image in images for hand in image]
         per_crop = iter(self.poses_per_crop(candidates, resolve_sides=resolve_sides))
         poses: list[HandPose] = []
@@ -124,11 +145,9 @@ class StagedEstimator:
                 poses += [no_hand(hand, self.config, self.name) for hand in hands]
         return all_passes(poses, candidates, self._predict)
 
-    def _select_and_refine(
-        self, images: Sequence[Sequence[Candidates]], *, resolve_sides: bool = True
-    ) -> list[HandPose]:
+    def _select_and_refine(self, images: Sequence[Sequence[Candidates]], *, thorough: bool = True) -> list[HandPose]:
         """Return the most likely pose of each hand, unchecked, as one list."""
-        passes = self.passes(images, resolve_sides=resolve_sides)
+        passes = self.passes(images, thorough=thorough)
         return [combine_passes(poses, self.config.calibration) for poses in passes]
 
     def _with_warnings(self, poses: Sequence[HandPose], candidates: Sequence[Candidates]) -> list[HandPose]:
@@ -174,9 +193,9 @@ class StagedEstimator:
         return self._with_warnings(poses, [image] * len(poses))
 
     def predict_unchecked(self, depth: np.ndarray, query: Query) -> HandPose:
-        """Return the pose in another version of an image, without any warning; doubtful sides are not resolved."""
+        """Return the pose in another version of an image, predicted without thoroughness and without any warning."""
         with collect_warnings([]):
-            return self._select_and_refine([[self.find(depth, query)]], resolve_sides=False)[0]
+            return self._select_and_refine([[self.find(depth, query)]], thorough=False)[0]
 
     def poses_per_crop(self, candidates: Sequence[Candidates], *, resolve_sides: bool = True) -> list[list[HandPose]]:
         """Return the pose in every crop of each hand or image, predicted in one batch.

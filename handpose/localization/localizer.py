@@ -43,8 +43,10 @@ MAX_VOTES = 600
 _CELLS = slice(CELL // 2, None, CELL)  # rows and columns of the view that vote
 _VOTE_RADIUS = 60.0  # mm; votes closer than this support the same center
 _MIN_PROBABILITY = 0.1  # below which a cell does not vote
+_FAINT_PROBABILITY = 0.02  # the same for faint candidates
 _MIN_AREA_RATIO = 0.25  # of an additional hand's area to the area of the largest hand
 _MIN_AREA = 800.0  # mm^2 of surface, weighted by probability
+_FAINT_AREA = 100.0  # mm^2, the same for faint candidates
 
 
 def localize_hands(depth: np.ndarray, camera: Camera, max_hands: int = 1) -> np.ndarray:
@@ -73,7 +75,7 @@ def nearest_first(centers: np.ndarray, areas: np.ndarray) -> np.ndarray:
 
 
 def hand_candidates(
-    depth: np.ndarray, camera: Camera, max_candidates: int, network: Votes = votes_in_numpy
+    depth: np.ndarray, camera: Camera, max_candidates: int, network: Votes = votes_in_numpy, *, faint: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Locate the surfaces in a depth image that may be hands, largest visible area first.
 
@@ -82,6 +84,7 @@ def hand_candidates(
         camera: Intrinsics of `depth`.
         max_candidates: Maximum number of candidates.
         network: Predicts the votes of the cells.
+        faint: Whether to return unlikely candidates as well.
 
     Returns:
         Centers (N, 3) in mm in the camera frame, and the visible area (N,) of each candidate in mm^2.
@@ -95,7 +98,7 @@ def hand_candidates(
     values = cell_values(network(coarse_channels(view))[0]).reshape(-1, CELL_VALUES)
     z = view[_CELLS, _CELLS].ravel()
     probability = 1.0 / (1.0 + np.exp(-values[:, 0]))
-    cells = np.flatnonzero((probability > _MIN_PROBABILITY) & (z > 0))
+    cells = np.flatnonzero((probability > (_FAINT_PROBABILITY if faint else _MIN_PROBABILITY)) & (z > 0))
     step = max(1, -(-len(cells) // MAX_VOTES))
     cells = cells[::step]
     points = cell_points(rays.reshape(-1, 2)[cells], z[cells])
@@ -103,7 +106,7 @@ def hand_candidates(
     areas = step * probability[cells] * np.square(points[:, 2] * (CELL / VIEW_FOCAL))
     centers = voted_centers(points, values[cells, 1:])
     ahead = centers[:, 2] > NEAREST / 2  # a vote can miss; no hand is behind the camera
-    return _cluster(centers[ahead], areas[ahead], max_candidates)
+    return _cluster(centers[ahead], areas[ahead], max_candidates, _FAINT_AREA if faint else _MIN_AREA)
 
 
 def cell_values(votes: np.ndarray) -> np.ndarray:
@@ -206,7 +209,7 @@ def cell_points(rays: np.ndarray, z: np.ndarray) -> np.ndarray:
     return points
 
 
-def _cluster(votes: np.ndarray, areas: np.ndarray, max_clusters: int) -> tuple[np.ndarray, np.ndarray]:
+def _cluster(votes: np.ndarray, areas: np.ndarray, max_clusters: int, min_area: float) -> tuple[np.ndarray, np.ndarray]:
     """Cluster votes (V, 3) in mm into centers (N, 3), and return them with the total area (N,) of each cluster."""
     x, y, z = votes.T
     square = np.zeros((len(votes), len(votes)))
@@ -222,7 +225,7 @@ def _cluster(votes: np.ndarray, areas: np.ndarray, max_clusters: int) -> tuple[n
     while remaining.any() and len(centers) < max_clusters:
         support = np.where(remaining, weights @ (areas * remaining), 0.0)
         best = int(support.argmax())
-        if support[best] < _MIN_AREA:
+        if support[best] < min_area:
             break
         members = agree[best] & remaining
         center = areas[members] @ votes[members] / areas[members].sum()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from handpose import (
 )
 from handpose.geometry.articulation import finger_states, joint_angles
 from handpose.inference.query import Query
+from handpose.io.choices import HandOrAuto
+from handpose.localization.localizer import hand_candidates
 from tests.helpers.paths import EXAMPLES
 from tests.helpers.scenes import arm_with_hand, render_balls
 
@@ -183,6 +186,42 @@ def test_a_poor_hand_center_is_refined(estimator: HandPoseEstimator, monkeypatch
     )
     left = estimator.predict(depth[:, ::-1], camera=mirror, hand="left")
     assert np.allclose(left.xyz * [-1, 1, 1], refined.xyz, atol=2.0)
+
+
+@pytest.mark.filterwarnings("ignore::handpose.InputWarning")
+@pytest.mark.parametrize("hand", ["right", "auto"])
+@pytest.mark.parametrize("likely", ["a part of the background", "nothing"])
+def test_a_hand_at_an_unlikely_location_is_found(
+    estimator: HandPoseEstimator, monkeypatch: pytest.MonkeyPatch, hand: HandOrAuto, likely: str
+) -> None:
+    depth, joints = read_depth(EXAMPLES / "open.png"), truth("open")
+    v, u = np.argwhere(depth > joints[:, 2].max() + 100.0)[0]
+    background = CAMERA.unproject(np.array([u, v, depth[v, u]]))
+    elsewhere = background[None] if likely == "a part of the background" else np.empty((0, 3))
+
+    def candidates(*_: object, faint: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        centers = np.concatenate([elsewhere, joints.mean(0)[None]]) if faint else elsewhere
+        return centers, np.full(len(centers), 5000.0)
+
+    monkeypatch.setattr("handpose.inference.candidates.hand_candidates", candidates)
+    pose = estimator.predict(depth, camera=CAMERA, hand=hand)
+    assert pose.status == "ok"
+    assert np.linalg.norm(pose.xyz - joints, axis=1).mean() < 10.0
+    assert pose.hand == "right"
+    depth[depth < joints[:, 2].max() + 30.0] = 0.0
+    assert estimator.predict(depth, camera=CAMERA, hand=hand).status != "ok"
+
+
+def test_a_clear_hand_is_localized_once(estimator: HandPoseEstimator, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def counted(*arguments: Any, **options: Any) -> tuple[np.ndarray, np.ndarray]:
+        calls.append(options)
+        return hand_candidates(*arguments, **options)
+
+    monkeypatch.setattr("handpose.inference.candidates.hand_candidates", counted)
+    assert estimator.predict(read_depth(EXAMPLES / "open.png"), camera=CAMERA, hand="right").status == "ok"
+    assert calls == [{}]
 
 
 def test_cropped_and_rescaled_images_give_the_same_hand(estimator: HandPoseEstimator) -> None:

@@ -208,3 +208,23 @@ def test_votes_for_a_center_behind_the_camera_do_not_count() -> None:
     assert centers.shape == (0, 3)
     assert areas.shape == (0,)
     assert len(hand_candidates(depth + 800, camera, 3, network)[0]) > 0
+
+
+def test_faint_candidates_include_the_likely_ones() -> None:
+    """A cell for which the network is not sure of a hand is a faint candidate only."""
+
+    def network(channels: np.ndarray) -> np.ndarray:
+        _, _, height, width = channels.shape
+        votes = np.full((1, CELL_VALUES, 4, height // 4, width // 4), 0.0, np.float32)
+        votes[:, 0] = np.where(np.arange(width // 4) < width // 8, -3.0, 4.0)  # probabilities of 0.05 and 0.98
+        return votes.reshape(1, 4 * CELL_VALUES, height // 4, width // 4)
+
+    depth, camera = np.zeros((120, 160), np.float32), Camera(120.0, 120.0, 80.0, 60.0)
+    depth[48:72, 20:44] = depth[48:72, 116:140] = 500.0
+    likely, _ = hand_candidates(depth, camera, 6, network)
+    faint, areas = hand_candidates(depth, camera, 6, network, faint=True)
+    assert (likely[:, 0] > 0).all()
+    assert len(likely) == 1
+    assert np.allclose(faint[0], likely[0])
+    assert faint[1, 0] < 0
+    assert areas[1] < 0.1 * areas[0]
