@@ -1,15 +1,17 @@
-"""Records that are in a file more than once."""
+"""Records that are in a file more than once, and images that are in two files of records."""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from handpose.datasets.label_record import LabelRecord
 from handpose.errors import HandPoseError
+from handpose.io.text import MAX_LABELS_BYTES, read_text
 
 _SAME = 0.05  # px and mm: labels are written with two or three decimals
 
@@ -26,8 +28,7 @@ def without_duplicates(records: Mapping[int, LabelRecord], path: Path) -> list[L
     """
     first: dict[tuple[str, str, int], int] = {}
     for number, record in records.items():
-        file = os.path.normpath(path.parent / record.source)
-        earlier = first.setdefault((file, record.hand, record.hand_index), number)
+        earlier = first.setdefault((_image(path, record.source), record.hand, record.hand_index), number)
         other = records[earlier]
         if other.layout == record.layout and not np.allclose(other.uvz, record.uvz, atol=_SAME, equal_nan=True):
             raise HandPoseError(
@@ -35,3 +36,23 @@ def without_duplicates(records: Mapping[int, LabelRecord], path: Path) -> list[L
                 f"{record.source}; remove one of them"
             )
     return [records[number] for number in first.values()]
+
+
+def images_in_both(records: Iterable[LabelRecord], path: Path, other: Path) -> int:
+    """Return how many images of the records in `path` are also in another file of records.
+
+    Invalid lines of the other file are ignored.
+    """
+    images = {_image(path, record.source) for record in records}
+    others = set()
+    for line in read_text(other, MAX_LABELS_BYTES).splitlines():
+        try:
+            others.add(_image(other, json.loads(line)["source"]))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return len(images & others)
+
+
+def _image(path: Path, source: str) -> str:
+    """Return the path of the image of a record in `path`, in one spelling."""
+    return os.path.normpath(path.parent / source)

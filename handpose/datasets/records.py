@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 
 from handpose.datasets.dataset import HandDataset, LabeledFrame, find, find_damaged
-from handpose.datasets.duplicates import without_duplicates
+from handpose.datasets.duplicates import images_in_both, without_duplicates
 from handpose.datasets.label_record import PERSON, LabelRecord
 from handpose.datasets.splits import split_sequences
 from handpose.errors import HandPoseError
@@ -168,8 +168,8 @@ def open_records(
             the message states the file and the lines.
 
     Warns:
-        UserWarning: The labels are predictions, see `labeled_by`, records are duplicates, or the name of a field seems
-            to be misspelled.
+        UserWarning: The labels are predictions, see `labeled_by`, records are duplicates, images are in both files of a
+            folder, or the name of a field seems to be misspelled.
     """
     path = Path(root)
     if path.is_dir():
@@ -196,7 +196,12 @@ def open_records(
         warn(f"{path}: {text}")
         dataset = replace(dataset, notes=(*dataset.notes, text))
     if skipped := len(rows) - len(found):
-        dataset = replace(dataset, notes=(*dataset.notes, f"{skipped} records without a label are excluded"))
+        dataset = replace(dataset, notes=(*dataset.notes, f"excluded because they have no label: {skipped} records"))
+    other = path.with_name("test.jsonl" if split == "train" else "train.jsonl")
+    if Path(root).is_dir() and other.is_file() and (shared := images_in_both(labeled, path, other)):
+        text = f"shared with {other.name}: {shared} of {len(labeled)} records; errors do not hold for new images"
+        warn(f"{path}: {text}")
+        dataset = replace(dataset, notes=(*dataset.notes, text))
     if test_share > 0.0:
         parts = dict(zip(("train", "test"), split_sequences(dataset.sequences, dataset.files, test_share), strict=True))
         dataset = dataset.subset(parts[split])

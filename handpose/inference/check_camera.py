@@ -71,6 +71,8 @@ def _principal_point(camera: Camera, *, sized: bool) -> str:
 
     The text is empty if the point is plausible.
     """
+    if camera.cx == camera.cy == 0.0:  # the default of many programs
+        return ", as if it were missing; pass the intrinsics of this stream"
     off = _off_center(camera, camera.width, camera.height)
     if not sized and off > 2 * _CENTERED and _off_center(camera, camera.height, camera.width) < _CENTERED:
         focal = f"{camera.fy:g},{camera.fx:g}"

@@ -1,8 +1,8 @@
 """Finds the reason for a suspicious pose: a wrong unit or camera, disparity, interpolation, or the wrong hand.
 
 These checks take up to tenths of a second, as most of them predict the image again. Therefore, only the first, second,
-fourth, eighth, ... suspicious image of a job is checked. The other hand takes only one more pass. Therefore, it is
-compared in every image in which the first pass leaves a doubt about the given hand.
+fourth, eighth, ... suspicious image of a job is checked. The other hand takes only one more pass, so it is compared in
+every image in which the first pass leaves a doubt about the given hand.
 """
 
 from __future__ import annotations

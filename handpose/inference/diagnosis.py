@@ -231,7 +231,7 @@ def _check_focal_lengths(pose: HandPose, other: OtherFocalLength | None, calibra
 def _check_location(pose: HandPose) -> Finding:
     """Check whether the hand was localized, at a supported distance and within the image."""
     if pose.status == "no_hand":
-        advice = "show the whole hand, or pass its location with `center=...` or `box=...`"
+        advice = "show the whole hand, or predict it with `center=...` or `box=...`"
         return Finding("hand", "fail", f"not found: {pose.reason}; {advice}")
     u, v, z = pose.camera.project(pose.center)
     summary = f"at pixel {u:.0f}, {v:.0f}, {z:.0f} mm away"

@@ -7,6 +7,7 @@ import glob
 import json
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,6 +38,16 @@ def file_of(frame: Path) -> Path:
     """Return the file that contains a frame, given a path from `frame_path` or the path of the file itself."""
     name, mark, number = frame.name.rpartition("#")
     return frame.with_name(name) if mark and number.isdecimal() and not frame.exists() else frame
+
+
+def absolute(file: Path) -> Path:
+    """Return the absolute path of a file. All paths of a file become equal, except for links to the file itself."""
+    return _resolved(Path.cwd() / file.parent) / file.name
+
+
+@lru_cache(maxsize=64)
+def _resolved(folder: Path) -> Path:
+    return folder.resolve()
 
 
 def natural_key(path: str | Path) -> list[list[tuple[int, str]]]:
@@ -127,7 +138,7 @@ def list_files(inputs: Iterable[str], suffixes: tuple[str, ...], *, recursive: b
         UserWarning: The subfolders of a folder contain such files, but are skipped; or the folder contains images of
             other formats.
     """
-    files: dict[Path, None] = {}
+    files: dict[Path, Path] = {}
     for text in inputs:
         check_input(text)
         path = Path(text)
@@ -139,8 +150,9 @@ def list_files(inputs: Iterable[str], suffixes: tuple[str, ...], *, recursive: b
             matches = sorted(map(Path, glob.glob(text, recursive=True)), key=natural_key)  # noqa: PTH207 - keeps the spelling
             if not matches:
                 raise HandPoseError(f"{text}: no file matches")
-        files |= dict.fromkeys(matches)
-    return list(files)
+        for file in matches:
+            files.setdefault(absolute(file), file)
+    return list(files.values())
 
 
 def _files_of(folder: Path, suffixes: tuple[str, ...], recursive: bool | None) -> list[Path]:

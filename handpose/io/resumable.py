@@ -6,7 +6,6 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from handpose.errors import HandPoseError
 from handpose.io.atomic import write_all, write_atomically
-from handpose.io.inputs import file_of
+from handpose.io.inputs import absolute, file_of
 from handpose.io.text import describe
 
 WORK_PER_SYNC = 20.0
@@ -86,7 +85,7 @@ class GrowingFile:
         Raises:
             HandPoseError: The file contains it, but the image has changed since, or was deleted.
         """
-        identity, status = self._frames.get(_key(frame), (None, None))
+        identity, status = self._frames.get(str(absolute(frame)), (None, None))
         if identity is not None and identity != (now := _identity(frame)):
             problem = "has changed since its result was written"
             if now == _NO_FILE:
@@ -108,7 +107,7 @@ class GrowingFile:
         self._end = _append(self._file, text, self._end)
         self.failed += status == "error"
         size, mtime_ns = _identity(frame)
-        entry = {"file": _key(frame), "size": size, "mtime_ns": mtime_ns, "status": status, "end": self._end}
+        entry = {"file": str(absolute(frame)), "size": size, "mtime_ns": mtime_ns, "status": status, "end": self._end}
         self._entries.append(json.dumps(entry) + "\n")
         if time.monotonic() > self._next_sync:
             self._sync()
@@ -210,15 +209,6 @@ def _append(file: FileIO, text: str, end: int) -> int:
         file.truncate(end)
         raise
     return end + len(data)
-
-
-@lru_cache(maxsize=64)
-def _folder(path: Path) -> Path:
-    return path.resolve()
-
-
-def _key(frame: Path) -> str:
-    return str(_folder(frame.parent) / frame.name)
 
 
 def _identity(frame: Path) -> _Identity:

@@ -16,7 +16,7 @@ from handpose.io.atomic import write_atomically
 from handpose.io.choices import Format
 from handpose.io.depth.read import SUFFIXES, read_bytes
 from handpose.io.depth.stacks import count_frames, split_frames
-from handpose.io.inputs import check_input, file_of, frame_path, is_archive, list_files
+from handpose.io.inputs import absolute, check_input, file_of, frame_path, is_archive, list_files
 from handpose.io.outputs import refuse_existing, writing
 from handpose.io.warn import warn
 from handpose.jobs.job import PredictJob
@@ -117,7 +117,7 @@ def _text(path: Path | None) -> str | None:
 
 def _local_inputs(job: PredictJob) -> list[Path | Recording]:
     """Return the depth files and recordings of a job without duplicates."""
-    paths: dict[Path, None] = {}
+    paths: dict[Path, Path] = {}  # by their absolute paths
     repeated = 0
     for text in job.inputs:
         if "://" in text or is_archive(text):
@@ -127,18 +127,18 @@ def _local_inputs(job: PredictJob) -> list[Path | Recording]:
         files = (
             [Path(text)] if is_bag and Path(text).exists() else list_files([text], SUFFIXES, recursive=job.recursive)
         )
-        repeated += len(paths.keys() & set(files))
-        paths |= dict.fromkeys(files)
+        for path in files:
+            repeated += paths.setdefault(absolute(path), path) is not path
     if repeated:
         warn(f"inputs that occur more than once are predicted once: {repeated}")
-    if job.topic is not None and not any(map(is_recording, paths)):
+    if job.topic is not None and not any(map(is_recording, paths.values())):
         raise HandPoseError("a topic is that of a ROS bag, but no input is one; omit `topic=...`")
     query = job.options.query
     return [
         open_recording(path, topic=job.topic, camera=query.camera, unit=query.unit)
         if is_recording(path) and path.exists()
         else path
-        for path in paths
+        for path in paths.values()
     ]
 
 

@@ -26,8 +26,9 @@ class HandMcapWriter:
     """Writes the hands of a stream to a file.
 
     Every frame is a message on `/tf` with a coordinate frame per joint, such as `hand_0/wrist`, and one on `/hand_0`
-    with the joints of hand 0 as `geometry_msgs/PoseArray`. Their names are on `/hand_0/joint_names`. The coordinate
-    frame of the wrist is that of `HandPose.wrist`; those of the other joints have the axes of the camera frame.
+    with the joints of hand 0 as `geometry_msgs/PoseArray`. Their names are on `/hand_0/joint_names`, and its side,
+    `right` or `left`, is on `/hand_0/side`; both are written when they are new or have changed. The coordinate frame of
+    the wrist is that of `HandPose.wrist`; those of the other joints have the axes of the camera frame.
 
     Args:
         file: An empty file. Every frame is complete in it before `write` returns.
@@ -38,7 +39,7 @@ class HandMcapWriter:
 
     def __init__(self, file: BinaryIO) -> None:
         self._writer = McapWriter(file, "handpose")
-        self._named: set[int] = set()
+        self._texts: dict[str, str] = {}  # the last one of each topic
 
     def write(self, seconds: float, hands: Iterable[tuple[int, HandPose]]) -> None:
         """Append a frame.
@@ -52,12 +53,16 @@ class HandMcapWriter:
             self._writer.add("/tf", "tf2_msgs/msg/TFMessage", seconds, _transforms(seconds, hands))
         for id_, pose in hands:
             topic = f"/hand_{id_}"
-            if id_ not in self._named:
-                self._named.add(id_)
-                names = CdrWriter().text(json.dumps(pose.layout.joints)).message()
-                self._writer.add(f"{topic}/joint_names", "std_msgs/msg/String", seconds, names)
+            self._write_text(f"{topic}/joint_names", seconds, json.dumps(pose.layout.joints))
+            self._write_text(f"{topic}/side", seconds, pose.hand)
             self._writer.add(topic, "geometry_msgs/msg/PoseArray", seconds, _pose_array(seconds, pose))
         self._writer.flush()
+
+    def _write_text(self, topic: str, seconds: float, text: str) -> None:
+        """Append a text if it is not the last one of its topic."""
+        if self._texts.get(topic) != text:
+            self._texts[topic] = text
+            self._writer.add(topic, "std_msgs/msg/String", seconds, CdrWriter().text(text).message())
 
     def finish(self) -> None:
         """Complete the file, without closing it."""

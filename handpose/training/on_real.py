@@ -45,11 +45,11 @@ def dataset_task(
         start: Initial weights, of any joint layout.
 
     Raises:
-        HandPoseError: No frame is usable.
+        HandPoseError: No frame is usable, or the network has other dimensions than the initial weights.
     """
     validation = None if held_out is None else _validation_crops(held_out, network.uv_scale, device, workers)
     source = DatasetCrops(dataset, uv_scale=network.uv_scale, seed=config.seed, workers=workers, device=device)
-    state = None if start is None else initial_state(start, network.layout)
+    state = None if start is None else initial_state(start, network)
     try:
         yield PoseTask(network, config, source, validation, device, state, seek=source.seek)
     finally:

@@ -35,7 +35,8 @@ def synthetic_task(
         validation_crops: Number of validation crops.
 
     Raises:
-        HandPoseError: The hand model does not exist yet, and generating it requires the extra `train`.
+        HandPoseError: The network has other dimensions than the initial weights; or the hand model does not exist yet,
+            and generating it requires the extra `train`.
     """
     hand = HandModel(cached_hand_file(), device)
     on_cpu = HandModel(cached_hand_file())
@@ -53,5 +54,5 @@ def synthetic_task(
 
     training = crops(cached_training_poses(on_cpu), TRAINING_SCENES)
     validation = crops(cached_pose_bank(on_cpu)[:_VALIDATION_POSES], SceneRange())
-    state = None if start is None else initial_state(start, network.layout)
+    state = None if start is None else initial_state(start, network)
     return PoseTask(network, config, training, validation.batch(validation_crops), device, state)

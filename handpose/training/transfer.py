@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from handpose.errors import HandPoseError
+from handpose.network.config import JGRP2OConfig
 from handpose.weights.folder import Weights
 
 NEAREST_JOINTS: dict[tuple[str, str], tuple[int, ...]] = {
@@ -18,12 +20,20 @@ NEAREST_JOINTS: dict[tuple[str, str], tuple[int, ...]] = {
 """Index of the nearest joint of the first layout for each joint of the second one, on the mean hand model at rest."""
 
 
-def initial_state(start: Weights, layout: str) -> dict[str, Tensor]:
-    """Return the tensors that initialize a network: those of `start`, adapted to the joints of `layout`."""
+def initial_state(start: Weights, network: JGRP2OConfig) -> dict[str, Tensor]:
+    """Return the tensors that initialize a network: those of `start`, adapted to the joints of its layout.
+
+    Raises:
+        HandPoseError: The network has other dimensions than `start`.
+    """
+    for name in ("stacks", "features", "graph", "voting"):
+        expected, got = getattr(network, name), getattr(start.config, name)
+        if got != expected:
+            raise HandPoseError(f"{start.name}: has {name} {got!r}, not {expected!r}; start from other weights")
     state = start.load().state_dict()
-    if start.config.layout == layout:
+    if start.config.layout == network.layout:
         return state
-    return adapt_joints(state, torch.tensor(NEAREST_JOINTS[start.config.layout, layout]))
+    return adapt_joints(state, torch.tensor(NEAREST_JOINTS[start.config.layout, network.layout]))
 
 
 def adapt_joints(state: dict[str, Tensor], rows: Tensor) -> dict[str, Tensor]:

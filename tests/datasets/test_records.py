@@ -19,6 +19,7 @@ from handpose.errors import HandPoseError
 from handpose.evaluation.evaluate import evaluate_parts
 from handpose.geometry.camera import CAMERAS, Camera
 from handpose.geometry.layouts import MSRA21
+from handpose.io.choices import Split
 from handpose.results.pose import HandPose
 from handpose.training.augmentation import Augmentation
 from handpose.training.real_crops import DatasetCrops
@@ -64,7 +65,7 @@ def test_records_are_read_with_their_own_cameras_units_and_centers(tmp_path: Pat
     assert len(dataset) == 3
     assert np.allclose(dataset.xyz, truth, atol=1e-9)
     assert dataset.centers == "center_mm of 1 of 3 records, found in the images of the others"
-    assert "1 records without a label are excluded" in dataset.notes
+    assert "excluded because they have no label: 1 records" in dataset.notes
     assert [dataset.cubes[i] for i in range(3)] == [250.0, 220.0, 250.0]
     assert dataset.sequences == ["frames", "b", "frames"]
     first, second = dataset[0], dataset[1]
@@ -231,6 +232,18 @@ def test_splits_keep_sequences_together(tmp_path: Path) -> None:
     first, second = ({*part.sequences} for part in parts if isinstance(part, RecordDataset))
     assert not first & second
     assert len(parts[0]) + len(parts[1]) == 100
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_images_for_training_and_testing_are_reported(tmp_path: Path, split: Split) -> None:
+    truth = write_frames(tmp_path, 4)
+    records = [record(f"{i}.png", xyz) for i, xyz in enumerate(truth)]
+    write(tmp_path / "train.jsonl", [each | {"source": f"./{each['source']}"} for each in records[:3]])
+    write(tmp_path / "test.jsonl", records[3:])
+    assert open_records(tmp_path, split).notes == ()
+    write(tmp_path / "test.jsonl", records[1:])
+    with pytest.warns(UserWarning, match=r"shared with \w+.jsonl: 2 of 3 records; errors do not hold for new images"):
+        assert len(open_records(tmp_path, split).notes) == 1
 
 
 def test_duplicates_count_once_and_are_in_one_split(tmp_path: Path) -> None:

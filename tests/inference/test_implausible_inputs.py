@@ -100,6 +100,8 @@ def test_a_doubtful_side_is_the_only_warning_about_a_good_image_of_unknown_side(
         (CROP, {"camera": UNSIZED}, {"principal_point": "a crop shifts cx and cy"}),
         (STORED, {"camera": Camera(2 * FX, 2 * FY, 2 * CX, 2 * CY)}, {"principal_point": "about 1255 x 971"}),
         (STORED[::2, ::2], {"camera": UNSIZED}, {"principal_point": "about 627 x 486"}),
+        (STORED, {"camera": Camera(FX, FY, 0, 0)}, {"principal_point": "as if it were missing"}),
+        (STORED, {"camera": Camera(FX, FY, 0, 0, 640, 480)}, {"principal_point": "as if it were missing"}),
         (STORED, {"camera": Camera(FX, CX, FY, CY)}, {"focal_lengths": "fx, fy, cx, cy", "principal_point": "far"}),
         (STORED, {"camera": Camera(640, 480, FX, FY)}, {"focal_lengths": "fx, fy, cx, cy", "principal_point": "far"}),
         (np.rot90(STORED), {"camera": UNSIZED}, {"principal_point": f"{FY:g},{FX:g},{CY:g},{639 - CX:g} if it was"}),

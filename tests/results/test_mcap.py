@@ -8,13 +8,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from handpose import Camera, HandPose
 from handpose.geometry.layouts import MSRA21
+from handpose.io.choices import Hand
 from handpose.io.ros.messages import definition
 from handpose.results.mcap import HandMcapWriter, mcap_bytes
 from handpose.results.records import FailedFrame
@@ -22,8 +23,8 @@ from handpose.results.records import FailedFrame
 CAMERA = Camera(210.0, 210.0, 111.5, 85.5, 224, 172)
 JOINTS = np.random.default_rng(0).uniform((-50, -50, 400), (50, 50, 500), (2, 21, 3))
 POSES = [
-    HandPose(xyz, CAMERA.project(xyz), xyz / 100, xyz[:, 0] / 100, MSRA21, "ok", "right", xyz[0], 250.0, CAMERA)
-    for xyz in JOINTS
+    HandPose(xyz, CAMERA.project(xyz), xyz / 100, xyz[:, 0] / 100, MSRA21, "ok", hand, xyz[0], 250.0, CAMERA)
+    for xyz, hand in zip(JOINTS, get_args(Hand), strict=True)
 ]
 
 
@@ -80,6 +81,11 @@ def test_joints_are_coordinate_frames_and_poses_in_meters(tmp_path: Path) -> Non
     for number in (0, 3):
         ((_, names),) = topics[f"/hand_{number}/joint_names"]
         assert json.loads(names.data) == list(MSRA21.joints)
+    # Hand 3 is first the left hand POSES[1], then the right hand POSES[0].
+    assert {number: [text.data for _, text in topics[f"/hand_{number}/side"]] for number in (0, 3)} == {
+        0: ["right"],
+        3: ["left", "right"],
+    }
 
 
 def test_frames_are_complete_before_the_file_is(tmp_path: Path) -> None:
@@ -92,7 +98,7 @@ def test_frames_are_complete_before_the_file_is(tmp_path: Path) -> None:
             found = []
             with (tmp_path / "a.mcap").open("rb") as unfinished, contextlib.suppress(exceptions.EndOfFile):
                 found.extend(type(record).__name__ for record in stream.StreamReader(unfinished).records)
-            assert found.count("Message") == 2 * (number + 1) + 1
+            assert found.count("Message") == 2 * (number + 1) + 2
 
 
 def test_records_of_a_job_become_one_file(tmp_path: Path) -> None:
@@ -107,7 +113,8 @@ def test_records_of_a_job_become_one_file(tmp_path: Path) -> None:
     (tmp_path / "a.mcap").write_bytes(mcap_bytes(records))
     topics = decoded(tmp_path / "a.mcap")
     assert [(time, len(message.transforms)) for time, message in topics["/tf"]] == [(66_666_667, 21), (7 * 10**9, 42)]
-    assert topics.keys() == {"/tf", "/hand_0", "/hand_1", "/hand_0/joint_names", "/hand_1/joint_names"}
+    own = {f"/hand_{number}{topic}" for number in (0, 1) for topic in ("", "/joint_names", "/side")}
+    assert topics.keys() == {"/tf", *own}
 
 
 @pytest.mark.parametrize(

@@ -276,6 +276,11 @@ def test_weights_of_another_layout_start_a_training_on_a_data_set(tmp_path: Path
     with dataset_task(network, TrainingConfig(1, batch=2), dataset, start=find_weights("msra")) as task:
         start = replace(task, validation=(patches, truth))
         assert start.validate(start.build().eval())["mean_mm"] < 20.0
+    with (
+        pytest.raises(HandPoseError, match="msra: has stacks 2, not 1; start from other weights"),
+        dataset_task(SMALL, TrainingConfig(1, batch=2), dataset, start=find_weights("msra")),
+    ):
+        pass
     with pytest.raises(HandPoseError, match="use a model with layout nyu"):
         predict_dataset(HandPoseEstimator.from_pretrained("msra", device="cpu"), dataset)
 
