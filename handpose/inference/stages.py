@@ -117,25 +117,33 @@ class StagedEstimator:
             images: The hands of each image.
             thorough: Whether to resolve doubtful sides, and to look for unlikely candidates if no pose is good.
         """
-        passes = self._passes(images, resolve_sides=thorough)
-        if not thorough:
-            return passes
         candidates = [hand for image in images for hand in image]
-        unclear = {
-            i: faint_candidates(image, self.config.cube, self._runtime.votes)
-            for i, (image, poses) in enumerate(zip(candidates, passes, strict=True))
-            if image.is_localized and combine_passes(poses, self.config.calibration).status != "ok"
-        }
-        others = self._passes([[image] for image in unclear.values()], resolve_sides=True)
-        for i, other in zip(unclear, others, strict=True):
-            if is_more_likely(*(least_uncertain(poses)[0] for poses in (other, passes[i]))):
-                passes[i] = other
+        poses = self._most_likely(images, resolve_sides=thorough)
+        passes = all_passes(poses, candidates, self._predict)
+        if thorough:
+            self._look_again(candidates, passes)
         return passes
 
-    def _passes(self, images: Sequence[Sequence[Candidates]], *, resolve_sides: bool) -> list[list[HandPose]]:
-        """Return the poses of each hand in several images: the most likely of its crops, and refinement passes."""
-        candidates = [hand for image in images for hand in image]
-        per_crop = iter(self.poses_per_crop(candidates, resolve_sides=resolve_sides))
+    def _look_again(self, images: Sequence[Candidates], passes: list[list[HandPose]]) -> None:
+        """Replace the passes of images without a good pose by those of an unlikely candidate that is a clear hand."""
+        unclear = {
+            i: faint_candidates(image, self.config.cube, self._runtime.votes)
+            for i, (image, poses) in enumerate(zip(images, passes, strict=True))
+            if image.is_localized and combine_passes(poses, self.config.calibration).status != "ok"
+        }
+        others = self._most_likely([[image] for image in unclear.values()], resolve_sides=True)
+        better = {
+            i: pose
+            for i, pose in zip(unclear, others, strict=True)
+            if is_more_likely(pose, least_uncertain(passes[i])[0])
+        }
+        refined = all_passes(list(better.values()), [unclear[i] for i in better], self._predict)
+        for i, poses in zip(better, refined, strict=True):
+            passes[i] = poses
+
+    def _most_likely(self, images: Sequence[Sequence[Candidates]], *, resolve_sides: bool) -> list[HandPose]:
+        """Return the pose of each hand in several images, as one list: the most likely one of those in its crops."""
+        per_crop = iter(self.poses_per_crop([hand for image in images for hand in image], resolve_sides=resolve_sides))
         poses: list[HandPose] = []
         for hands in images:
             predicted = list(islice(per_crop, len(hands)))
@@ -143,7 +151,7 @@ class StagedEstimator:
                 poses += select_poses(hands, predicted)
             else:
                 poses += [no_hand(hand, self.config, self.name) for hand in hands]
-        return all_passes(poses, candidates, self._predict)
+        return poses
 
     def _select_and_refine(self, images: Sequence[Sequence[Candidates]], *, thorough: bool = True) -> list[HandPose]:
         """Return the most likely pose of each hand, unchecked, as one list."""
@@ -226,8 +234,17 @@ class StagedEstimator:
         return decode(uvz, spread, crops, images, self.config, self.name, *log_odds)
 
     def _without_doubt(self, hand: Candidates, poses: list[HandPose]) -> list[HandPose]:
-        """Return the poses in the crops of a hand; log-odds of doubtful sides are averaged over four views."""
-        doubtful = [i for i, pose in enumerate(poses) if has_doubtful_side(pose)]
+        """Return the poses in the crops of a hand; log-odds of doubtful sides are averaged over four views.
+
+        What is probably not a hand keeps its doubtful side.
+        """
+        doubtful = [
+            index
+            for pair in range(0, len(poses), 2)
+            if has_doubtful_side(poses[pair])
+            and not all(is_doubtful_hand(pose.hand_log_odds) for pose in poses[pair : pair + 2])
+            for index in (pair, pair + 1)
+        ]
         if self._heads is None or self.views == 4 or not doubtful:
             return poses
         patches = [hand.crops[i].patch for i in doubtful]

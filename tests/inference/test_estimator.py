@@ -21,6 +21,7 @@ from handpose import (
 )
 from handpose.geometry.articulation import finger_states, joint_angles
 from handpose.inference.query import Query
+from handpose.inference.views import predict_views
 from handpose.io.choices import HandOrAuto
 from handpose.localization.localizer import hand_candidates
 from tests.helpers.paths import EXAMPLES
@@ -222,6 +223,22 @@ def test_a_clear_hand_is_localized_once(estimator: HandPoseEstimator, monkeypatc
     monkeypatch.setattr("handpose.inference.candidates.hand_candidates", counted)
     assert estimator.predict(read_depth(EXAMPLES / "open.png"), camera=CAMERA, hand="right").status == "ok"
     assert calls == [{}]
+
+
+@pytest.mark.parametrize(("log_odds", "views"), [(9.0, [1, 4]), (-9.0, [1])])
+def test_a_doubtful_side_is_resolved_if_there_is_a_hand(
+    estimator: HandPoseEstimator, monkeypatch: pytest.MonkeyPatch, log_odds: float, views: list[int]
+) -> None:
+    run = []
+
+    def without_side(*arguments: Any) -> tuple[np.ndarray, ...]:
+        run.append(arguments[2])
+        uvz, spread, hand, side = predict_views(*arguments)
+        return uvz, spread, np.full_like(hand, log_odds), np.zeros_like(side)
+
+    monkeypatch.setattr("handpose.inference.stages.predict_views", without_side)
+    estimator.poses_per_crop([estimator.find(read_depth(EXAMPLES / "open.png"), Query(CAMERA, hand="auto"))])
+    assert run == views
 
 
 def test_cropped_and_rescaled_images_give_the_same_hand(estimator: HandPoseEstimator) -> None:
