@@ -22,6 +22,7 @@ from handpose.io.text import MAX_LABELS_BYTES, read_text
 from handpose.io.warn import warn
 from handpose.localization.localizer import localize_hands
 
+_FAR_CENTER = 100.0  # mm from the mean of the labels; centers of partly labeled hands are up to 80 mm away
 _TYPICAL_Z = 500.0  # mm: where joints without a depth are placed if the frame has no joint with a depth
 
 
@@ -169,7 +170,7 @@ def open_records(
 
     Warns:
         UserWarning: The labels are predictions, see `labeled_by`, records are duplicates, images are in both files of a
-            folder, or the name of a field seems to be misspelled.
+            folder, hand centers are far from the labels, or the name of a field seems to be misspelled.
     """
     path = Path(root)
     if path.is_dir():
@@ -208,6 +209,20 @@ def open_records(
     return dataset
 
 
+def _check_centers(path: Path, centers: np.ndarray, xyz: np.ndarray) -> None:
+    """Warn about hand centers (N, 3) that are far from the labels (N, J, 3), both in mm."""
+    labeled = np.isfinite(xyz).all(axis=2)
+    sums = np.where(labeled[..., None], xyz, 0.0).sum(axis=1)
+    means = sums / np.maximum(labeled.sum(axis=1, keepdims=True), 1)
+    apart = np.linalg.norm(centers - means, axis=1)  # NaN without a center
+    far = int(((apart > _FAR_CENTER) & labeled.any(axis=1)).sum())
+    if far:
+        warn(
+            f"{path}: in {far} of {len(xyz)} records, `center_mm` is more than {_FAR_CENTER:.0f} mm away from the mean "
+            "of the labeled joints; it must be in mm in the camera frame with y down"
+        )
+
+
 def _dataset(path: Path, split: Split, rows: Sequence[LabelRecord], centers: str) -> RecordDataset:
     uvz = np.stack([row.uvz for row in rows])
     xyz = np.stack([row.xyz for row in rows])
@@ -221,6 +236,7 @@ def _dataset(path: Path, split: Split, rows: Sequence[LabelRecord], centers: str
         given, description = np.full_like(given, np.nan), "localize (found in each image)"
     elif centers == "refined":
         count = int(np.isfinite(given).all(axis=1).sum())
+        _check_centers(path, given, xyz)
         description = f"center_mm of {count} of {len(rows)} records" + (
             "" if count == len(rows) else ", found in the images of the others"
         )

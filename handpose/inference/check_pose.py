@@ -15,7 +15,7 @@ from handpose.geometry.bones import bone_lengths
 from handpose.inference.hand_odds import is_doubtful_hand
 from handpose.inference.query import AssumedCameraWarning, Query
 from handpose.inference.sides import DOUBTFUL_SIDE
-from handpose.io.depth.units import DepthUnitWarning
+from handpose.io.depth.units import COMMON_UNITS, DepthUnit, DepthUnitWarning, millimeters_per_unit
 from handpose.io.warn import InputWarning, Note
 from handpose.network.calibration import CLEAR_HAND, Calibration
 from handpose.network.config import TRAINED_RANGE
@@ -24,6 +24,7 @@ from handpose.results.pose import HandPose, PoseWarning
 SUPPORTED = f"{TRAINED_RANGE[0]:.0f} to {TRAINED_RANGE[1]:.0f} mm"
 
 _HAND_SIZE = (0.6, 1.4)  # relative to the average hand; synthetic children and adults are between 0.65 and 1.26
+_USUAL = 1.2  # ratio of the sizes of most hands to that of the average hand, or the other way around
 _MAX_FROM_CENTER = 65.0  # mm from the given center to the mean of the joints, above which errors grow
 _CATEGORIES = {"camera_assumed": AssumedCameraWarning, "unit": DepthUnitWarning, "distance": DepthUnitWarning}
 
@@ -77,9 +78,26 @@ def _hand(pose: HandPose, query: Query, size: float) -> tuple[PoseWarning, ...]:
         found.append(PoseWarning("side", f"may be a {other} hand; specify the hand if you know it"))
     if not _HAND_SIZE[0] <= size <= _HAND_SIZE[1] and pose.error_mm.mean() < CLEAR_HAND:
         limit = f"less than {_HAND_SIZE[0]:g}" if size < 1 else f"more than {_HAND_SIZE[1]:g}"
-        text = f"the hand is {limit} times as large as an average one; check the unit and the camera's fx and fy"
+        text = (
+            f"the hand is {limit} times as large as an average one; check the unit"
+            f"{fitting_unit(pose.depth_unit, size)} and the camera's fx and fy"
+        )
         found.append(PoseWarning("hand_size", text))
     return tuple(found)
+
+
+def fitting_unit(unit: DepthUnit, size: float) -> str:
+    """Return the remark that a hand would have a usual size in another common unit, or an empty text.
+
+    Args:
+        unit: The unit in which the image was read.
+        size: Size of the hand in this unit, relative to an average hand.
+    """
+    own = millimeters_per_unit(unit)
+    for other in COMMON_UNITS:
+        if 1 / _USUAL < size * millimeters_per_unit(other) / own < _USUAL and millimeters_per_unit(other) != own:
+            return f" ({other} would fit)"
+    return ""
 
 
 def is_unlikely_hand(pose: HandPose) -> bool:

@@ -23,6 +23,7 @@ from handpose.inference.alternatives import (
     other_units,
 )
 from handpose.inference.candidates import Candidates
+from handpose.inference.check_border import border_warnings
 from handpose.inference.check_camera import camera_warnings, field_of_view
 from handpose.inference.check_image import (
     DISPARITY,
@@ -32,7 +33,7 @@ from handpose.inference.check_image import (
     more_likely_hand,
     two_digits,
 )
-from handpose.inference.check_pose import SUPPORTED, is_supported
+from handpose.inference.check_pose import SUPPORTED, fitting_unit, is_supported
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import Query
 from handpose.inference.sides import has_doubtful_side
@@ -125,7 +126,7 @@ def _findings(path: Path, estimator: HandPoseEstimator, query: Query, topic: str
     is_explained = bool(units) or values.verdict != "ok"
     if calibration is not None and (focal is not None or (pose.status == "ok" and not is_explained)):
         yield _check_focal_lengths(pose, focal, calibration)
-    yield _check_location(pose)
+    yield _check_location(pose, depth)
     if pose.status == "no_hand":
         return
     if not pose.reason:
@@ -225,10 +226,11 @@ def _check_focal_lengths(pose: HandPose, other: OtherFocalLength | None, calibra
     summary = f"{given}: the hand is {float(size):.2f} times as large as an average one, which suggests about {likely}"
     child = ", unless it is the hand of a child" if size < 1 else ""
     verdict: Verdict = "note" if _HAND_SIZE[0] <= size <= _HAND_SIZE[1] else "warn"
-    return Finding("focal", verdict, f"{summary}; check the camera's fx and fy, and the unit{child}")
+    unit = fitting_unit(pose.depth_unit, float(size))
+    return Finding("focal", verdict, f"{summary}; check the camera's fx and fy, and the unit{unit}{child}")
 
 
-def _check_location(pose: HandPose) -> Finding:
+def _check_location(pose: HandPose, depth: np.ndarray) -> Finding:
     """Check whether the hand was localized, at a supported distance and within the image."""
     if pose.status == "no_hand":
         advice = "show the whole hand, or predict it with `center=...` or `box=...`"
@@ -236,11 +238,10 @@ def _check_location(pose: HandPose) -> Finding:
     u, v, z = pose.camera.project(pose.center)
     summary = f"at pixel {u:.0f}, {v:.0f}, {z:.0f} mm away"
     if pose.reason:
-        return Finding("hand", "warn", f"{summary}; {pose.reason}")
+        return Finding("hand", "fail", f"{summary}; {pose.reason}")
     if not is_supported(pose):
         return Finding("hand", "warn", f"{summary}; the weights were trained for {SUPPORTED}")
-    inside = ((pose.uvz[:, :2] >= 0) & (pose.uvz[:, :2] < (pose.camera.width, pose.camera.height))).all()
-    if not inside:
+    if border_warnings(pose, depth):
         return Finding("hand", "warn", f"{summary}, cut off by the image border; move it toward the image center")
     return Finding("hand", "ok", summary)
 

@@ -10,6 +10,9 @@ DOUBTFUL_HAND = 4.0
 Of the correct poses in synthetic validation images, 1% are below. Faces in real images are often above even odds.
 """
 
+CERTAIN_HAND = 6.0
+"""Log-odds above which a crop certainly shows a hand, even at an unlikely location."""
+
 NOT_A_HAND = "nothing at this location looks like a hand"
 """Reason of a pose whose log-odds are below."""
 

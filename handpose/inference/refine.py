@@ -11,7 +11,7 @@ import numpy as np
 from handpose.geometry.crop import HandCrop
 from handpose.inference.candidates import Candidates
 from handpose.inference.decode import status_of
-from handpose.inference.hand_odds import hand_probability, is_doubtful_hand
+from handpose.inference.hand_odds import CERTAIN_HAND, hand_probability
 from handpose.localization.network import NEAREST
 from handpose.network.calibration import Calibration
 from handpose.results.pose import HandPose
@@ -34,7 +34,7 @@ def _likelihood(pose: HandPose) -> float:
 
 def is_more_likely(pose: HandPose, other: HandPose) -> bool:
     """Return whether a pose is certainly a hand, and more likely to be the one in its image than another pose."""
-    if is_doubtful_hand(pose.hand_log_odds) or pose.hand_log_odds <= other.hand_log_odds:
+    if pose.hand_log_odds < CERTAIN_HAND or pose.hand_log_odds <= other.hand_log_odds:
         return False
     return other.status == "no_hand" or _likelihood(pose) > _likelihood(other)
 

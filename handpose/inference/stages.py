@@ -15,6 +15,7 @@ from handpose.geometry.camera import Camera
 from handpose.geometry.crop import PATCH, HandCrop
 from handpose.geometry.layouts import JointLayout
 from handpose.inference.candidates import Candidates, faint_candidates, find_candidates, find_hands
+from handpose.inference.check_border import border_warnings
 from handpose.inference.check_camera import camera_warnings
 from handpose.inference.check_image import Memory
 from handpose.inference.check_location import box_warnings, location_warnings
@@ -37,6 +38,7 @@ if TYPE_CHECKING:  # Python 3.10 has no `Self`
     from typing_extensions import Self
 
 _OTHER_READINGS = ("unit", "disparity", "interpolated")  # codes of reasons that explain implausible depth values
+_OTHER_CAUSES = (*_OTHER_READINGS, "focal_lengths")  # with these, there may be no hand at the border
 
 
 class StagedEstimator:
@@ -177,6 +179,8 @@ class StagedEstimator:
                 found += tuple(PoseWarning("distance", note.message) for note in image.notes)  # noqa: PLW2901
             if elsewhere := location_warnings(pose, image, found, self._runtime.votes):
                 pose, found = replace(pose, status="low_confidence"), found + elsewhere  # noqa: PLW2901
+            elif image.depth is not None and not any(warning.code in _OTHER_CAUSES for warning in found):
+                found += border_warnings(pose, image.depth)  # noqa: PLW2901
             beyond = () if image.depth is None else box_warnings(image.query.box, image.depth.shape)
             if elsewhere or beyond:  # whether it looks like the other hand only matters at the location of the hand
                 found = tuple(warning for warning in found if warning.code != "mirrored") + beyond  # noqa: PLW2901

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,21 @@ def test_splits_keep_sequences_together(tmp_path: Path) -> None:
     first, second = ({*part.sequences} for part in parts if isinstance(part, RecordDataset))
     assert not first & second
     assert len(parts[0]) + len(parts[1]) == 100
+
+
+def test_hand_centers_far_from_the_labels_are_reported(tmp_path: Path) -> None:
+    truth = write_frames(tmp_path, 3)
+    records = [record(f"{i}.png", xyz, center_mm=xyz.mean(axis=0).tolist()) for i, xyz in enumerate(truth)]
+    file = write(tmp_path / "labels.jsonl", records)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        open_records(file, "test")
+    for each in records[1:]:
+        each["center_mm"][0] += 101.0
+    write(file, records)
+    with pytest.warns(UserWarning, match="in 2 of 3 records, `center_mm` is more than 100 mm away"):
+        open_records(file, "test")
+    open_records(file, "test", centers="truth")  # which does not use them
 
 
 @pytest.mark.parametrize("split", ["train", "test"])

@@ -31,8 +31,9 @@ from handpose.inference.candidates import Candidates
 from handpose.inference.check_camera import camera_warnings
 from handpose.inference.check_image import Memory
 from handpose.inference.check_location import box_warnings, location_warnings
-from handpose.inference.check_pose import hand_warnings
+from handpose.inference.check_pose import fitting_unit, hand_warnings
 from handpose.inference.query import Box, Query
+from handpose.io.depth.units import DepthUnit
 from handpose.io.warn import kind
 from handpose.live.session import open_paced, run_session
 from handpose.localization.numpy_runtime import votes_in_numpy
@@ -194,6 +195,22 @@ def test_a_wrong_side_has_a_warning_in_every_image(
         warnings.simplefilter("ignore")
         found = [codes(estimator.predict(image, **arguments, hand="left")) for _ in range(5)]
     assert found == [["mirrored"]] * 5
+
+
+@pytest.mark.parametrize(
+    ("unit", "size", "remark"),
+    [
+        *[("mm", 0.04, ""), ("mm", 8.0, " (0.125 would fit)"), ("mm", 0.105, " (10 would fit)"), ("mm", 1.0, "")],
+        *[
+            ("m", 1000.0, " (mm would fit)"),
+            (0.0625, 0.5, " (0.125 would fit)"),
+            (0.3, 0.5, ""),
+            ("nyu", 4.0, " (0.25 would fit)"),
+        ],
+    ],
+)
+def test_a_unit_that_fits_the_size_of_the_hand_is_named(unit: DepthUnit, size: float, remark: str) -> None:
+    assert fitting_unit(unit, size) == remark
 
 
 def test_a_hand_of_implausible_location_or_size(estimator: HandPoseEstimator) -> None:
