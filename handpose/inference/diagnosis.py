@@ -23,7 +23,7 @@ from handpose.inference.alternatives import (
     other_units,
 )
 from handpose.inference.candidates import Candidates
-from handpose.inference.check_border import border_warnings
+from handpose.inference.check_border import share_at_border
 from handpose.inference.check_camera import camera_warnings, field_of_view
 from handpose.inference.check_image import (
     DISPARITY,
@@ -241,7 +241,7 @@ def _check_location(pose: HandPose, depth: np.ndarray) -> Finding:
         return Finding("hand", "fail", f"{summary}; {pose.reason}")
     if not is_supported(pose):
         return Finding("hand", "warn", f"{summary}; the weights were trained for {SUPPORTED}")
-    if border_warnings(pose, depth):
+    if share_at_border(pose, depth):
         return Finding("hand", "warn", f"{summary}, cut off by the image border; move it toward the image center")
     return Finding("hand", "ok", summary)
 

@@ -15,7 +15,7 @@ from handpose.geometry.camera import Camera
 from handpose.geometry.crop import PATCH, HandCrop
 from handpose.geometry.layouts import JointLayout
 from handpose.inference.candidates import Candidates, faint_candidates, find_candidates, find_hands
-from handpose.inference.check_border import border_warnings
+from handpose.inference.check_border import CUT_OFF, MOSTLY_CUT_OFF, share_at_border
 from handpose.inference.check_camera import camera_warnings
 from handpose.inference.check_image import Memory
 from handpose.inference.check_location import box_warnings, location_warnings
@@ -180,7 +180,10 @@ class StagedEstimator:
             if elsewhere := location_warnings(pose, image, found, self._runtime.votes):
                 pose, found = replace(pose, status="low_confidence"), found + elsewhere  # noqa: PLW2901
             elif image.depth is not None and not any(warning.code in _OTHER_CAUSES for warning in found):
-                found += border_warnings(pose, image.depth)  # noqa: PLW2901
+                if share := share_at_border(pose, image.depth):
+                    found += (CUT_OFF,)  # noqa: PLW2901
+                if share >= MOSTLY_CUT_OFF:
+                    pose = replace(pose, status="low_confidence")  # noqa: PLW2901
             beyond = () if image.depth is None else box_warnings(image.query.box, image.depth.shape)
             if elsewhere or beyond:  # whether it looks like the other hand only matters at the location of the hand
                 found = tuple(warning for warning in found if warning.code != "mirrored") + beyond  # noqa: PLW2901
