@@ -38,9 +38,8 @@ def share_at_border(pose: HandPose, depth: np.ndarray) -> float:
     rows, columns = np.arange(height), np.arange(width)
     v = np.concatenate([np.zeros_like(columns), np.full_like(columns, height - 1), rows, rows])
     u = np.concatenate([columns, columns, np.zeros_like(rows), np.full_like(rows, width - 1)])
-    z = depth[v, u].astype(np.float64)
-    near = np.abs(z - pose.center[2]) < pose.cube / 2
-    surface = pose.camera.unproject(np.stack([u[near], v[near], z[near]], axis=1))
+    surface = pose.camera.unproject(np.stack([u, v, depth[v, u]], axis=1))
+    surface = surface[(np.abs(surface - pose.center) < pose.cube / 2).all(axis=1)]
     touched = (np.linalg.norm(surface[:, None, None] - bones, axis=3) < _FLESH).any(axis=0)
     touched &= np.linalg.norm(bones - root, axis=2) > _FOREARM
     return float(touched.any(axis=0).mean())
