@@ -14,12 +14,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from handpose.geometry.bones import bone_deviation
 from handpose.geometry.camera import Camera
 from handpose.geometry.crop import HandCrop
 from handpose.inference.alternatives import Predict, disparity_error, is_clearer, other_focal_lengths, other_units
 from handpose.inference.candidates import Candidates
 from handpose.inference.check_camera import camera_warnings
-from handpose.inference.check_pose import is_supported
+from handpose.inference.check_pose import fitting_unit, is_supported
 from handpose.inference.hand_odds import is_doubtful_hand
 from handpose.inference.sides import DOUBTFUL_SIDE, log_odds_right
 from handpose.io.choices import Hand
@@ -195,9 +196,11 @@ def _find_reason(
     if _is_plausible(query.camera, camera):
         focals = other_focal_lengths(depth, query, camera, calibration, predict)
         if focals and focals[0].is_likely(pose):
+            size, _ = bone_deviation(pose.xyz, calibration.bones_mm, pose.layout)
             text = (
                 f"the hand is unclear with fx {camera.fx:.0f} and fy {camera.fy:.0f}, but clear with about "
                 f"{two_digits(focals[0].likely_fx)}; check the camera's fx and fy, and the unit"
+                f"{fitting_unit(query.unit, float(size))}"
             )
             found.append((focals[0].error, PoseWarning("focal_lengths", text)))
         if other is not None:

@@ -25,6 +25,7 @@ SUPPORTED = f"{TRAINED_RANGE[0]:.0f} to {TRAINED_RANGE[1]:.0f} mm"
 
 _HAND_SIZE = (0.6, 1.4)  # relative to the average hand; synthetic children and adults are between 0.65 and 1.26
 _USUAL = 1.2  # ratio of the sizes of most hands to that of the average hand, or the other way around
+_SIMILAR_UNIT = 1.5  # ratio of two units
 _MAX_FROM_CENTER = 65.0  # mm from the given center to the mean of the joints, above which errors grow
 _CATEGORIES = {"camera_assumed": AssumedCameraWarning, "unit": DepthUnitWarning, "distance": DepthUnitWarning}
 
@@ -89,13 +90,15 @@ def _hand(pose: HandPose, query: Query, size: float) -> tuple[PoseWarning, ...]:
 def fitting_unit(unit: DepthUnit, size: float) -> str:
     """Return the remark that a hand would have a usual size in another common unit, or an empty text.
 
+    A similar unit is not named, because a wrong focal length changes the size as much.
+
     Args:
         unit: The unit in which the image was read.
         size: Size of the hand in this unit, relative to an average hand.
     """
-    own = millimeters_per_unit(unit)
     for other in COMMON_UNITS:
-        if 1 / _USUAL < size * millimeters_per_unit(other) / own < _USUAL and millimeters_per_unit(other) != own:
+        ratio = millimeters_per_unit(other) / millimeters_per_unit(unit)
+        if 1 / _USUAL < size * ratio < _USUAL and not 1 / _SIMILAR_UNIT < ratio < _SIMILAR_UNIT:
             return f" ({other} would fit)"
     return ""
 

@@ -112,7 +112,8 @@ def _findings(path: Path, estimator: HandPoseEstimator, query: Query, topic: str
     focal = None if calibration is None else _likely_focal_length(depth, query, pose, calibration, predict)
     units = other_units(depth, query, predict) if pose.status != "ok" or focal is not None else []
     if units and focal is not None:  # the more likely explanation is reported; wrong units are more common
-        if focal.error < _CLEARER * min(unit.error for unit in units):
+        fits = calibration is not None and fitting_unit(pose.depth_unit, _size(pose, calibration))
+        if not fits and focal.error < _CLEARER * min(unit.error for unit in units):
             units = []
         else:
             focal = None
@@ -218,16 +219,21 @@ def _check_focal_lengths(pose: HandPose, other: OtherFocalLength | None, calibra
             f"{given}: {unclear}, but {other.error:.0f} mm with about {two_digits(other.likely_fx)}; check the "
             "camera's fx and fy",
         )
-    size, _ = bone_deviation(pose.xyz, calibration.bones_mm, pose.layout)
-    likely = two_digits(pose.camera.fx * float(size))
+    size = _size(pose, calibration)
+    likely = two_digits(pose.camera.fx * size)
     if _USUAL_SIZE[0] <= size <= _USUAL_SIZE[1]:
         summary = f"{given} are plausible, but not verified: a hand of average size suggests about {likely}"
         return Finding("focal", "ok", summary)
-    summary = f"{given}: the hand is {float(size):.2f} times as large as an average one, which suggests about {likely}"
+    summary = f"{given}: the hand is {size:.2f} times as large as an average one, which suggests about {likely}"
     child = ", unless it is the hand of a child" if size < 1 else ""
     verdict: Verdict = "note" if _HAND_SIZE[0] <= size <= _HAND_SIZE[1] else "warn"
-    unit = fitting_unit(pose.depth_unit, float(size))
+    unit = fitting_unit(pose.depth_unit, size)
     return Finding("focal", verdict, f"{summary}; check the camera's fx and fy, and the unit{unit}{child}")
+
+
+def _size(pose: HandPose, calibration: Calibration) -> float:
+    """Return the size of a hand relative to an average one; NaN without a hand."""
+    return float(bone_deviation(pose.xyz, calibration.bones_mm, pose.layout)[0])
 
 
 def _check_location(pose: HandPose, depth: np.ndarray) -> Finding:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from handpose import Camera, HandPoseEstimator, Query, read_depth
 from handpose.cli.main import app
+from handpose.inference.decode import decode
 from handpose.inference.diagnosis import check_frame
 from handpose.io.depth.units import DepthUnit
 from tests.helpers.paths import EXAMPLES
@@ -109,6 +110,26 @@ def test_a_wrong_unit_is_not_a_wrong_focal_length(estimator: HandPoseEstimator) 
     found = {finding.name: finding.verdict for finding in findings}
     assert found["unit"] == "warn", findings
     assert not {"focal", "bones", "side"} & found.keys()
+
+
+def test_a_small_unit_is_named_although_the_pose_is_clear(estimator: HandPoseEstimator) -> None:
+    camera = Camera.parse(str(EXAMPLES / "sr305" / "camera.json"))
+    for hand, name, message in (
+        ("right", "unit", "a hand would be found with `unit=0.125`"),
+        ("auto", "focal", "the unit (0.125 would fit)"),
+    ):
+        findings = check_frame(EXAMPLES / "sr305" / "open.png", estimator, Query(camera, unit=0.0625, hand=hand))  # type: ignore[arg-type]
+        found = {one.name: one for one in findings}
+        assert (found[name].verdict, message in found[name].message) == ("warn", True), findings
+
+
+def test_a_location_that_is_not_a_hand_fails(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "handpose.inference.stages.decode",
+        lambda *arguments: decode(*arguments[:6], np.full(len(arguments[2]), -9.0), *arguments[7:]),
+    )
+    verdict, message = check(DEPTH)["hand"]
+    assert (verdict, message.endswith("; nothing at this location looks like a hand")) == ("fail", True)
 
 
 def test_an_image_without_depth_is_not_examined_further(check: Check) -> None:
