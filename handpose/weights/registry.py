@@ -62,7 +62,7 @@ WEIGHTS = {
             trained_on="synthetic depth only, 1,465,440 crops",
             error_mm={
                 "joints of 2,000 synthetic test images, hand center given": 7.7,
-                "joints of 2,000 synthetic test images, hand localized": 10.9,
+                "joints of 2,000 synthetic test images, hand localized": 9.6,
                 "fingertips of 8 labeled real images (SR305, one person)": 4.1,
             },
         ),
@@ -77,7 +77,7 @@ WEIGHTS = {
             trained_on="synthetic depth only, 102,400 crops after those of msra",
             error_mm={
                 "joints of 2,000 synthetic test images, hand center given": 7.9,
-                "joints of 2,000 synthetic test images, hand localized": 11.2,
+                "joints of 2,000 synthetic test images, hand localized": 9.9,
             },
         ),
         WeightsRecord(
