@@ -22,6 +22,8 @@ from handpose.weights.resolve import find_weights
 from tests.helpers.datasets import png16
 from tests.helpers.scenes import render_balls
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*center_mm:UserWarning")  # of wrong labels, which is another check
+
 CAMERA = Camera(300.0, 300.0, 170.0, 115.0, 320, 240)
 FRAMES = 6
 # In degrees from the direction of the middle finger, in the order of the layout, which ends with the thumb.
