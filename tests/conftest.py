@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from handpose.runtimes.graph_cache import cached_graph
 from handpose.weights.resolve import find_weights
 from tests.helpers.faults_jobs import make_small_model
 from tests.helpers.paths import SHARED
+
+# A shell lets its background jobs ignore SIGINT, and the commands that tests start would do so, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes depends on what else the machine does.
 hypothesis.settings.register_profile("untimed", deadline=None)
