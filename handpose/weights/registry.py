@@ -91,7 +91,7 @@ WEIGHTS = {
             trained_on="synthetic depth only, 64,000 crops after those of msra",
             error_mm={
                 "joints of 2,000 synthetic test images, hand center given": 6.9,
-                "joints of 2,000 synthetic test images, hand localized": 10.3,
+                "joints of 2,000 synthetic test images, hand localized": 9.0,
             },
         ),
     )
