@@ -23,6 +23,14 @@ def _ends(layout: JointLayout) -> np.ndarray:
     return ends
 
 
+def along_bones(points: np.ndarray, layout: JointLayout, count: int) -> np.ndarray:
+    """Return `count` equidistant points (count, B, D) along each bone between joints `points` (J, D)."""
+    parents, children = _ends(layout)
+    share = np.linspace(0.0, 1.0, count)[:, None, None]
+    along: np.ndarray = points[parents] * (1.0 - share) + points[children] * share
+    return along
+
+
 def bone_deviation(xyz: np.ndarray, bones_mm: tuple[float, ...], layout: JointLayout) -> tuple[np.ndarray, np.ndarray]:
     """Return the hand size (...,) relative to an average hand, and the deviation (..., B) of each bone.
 

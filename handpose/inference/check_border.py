@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from handpose.geometry.bones import along_bones
 from handpose.results.pose import HandPose, PoseWarning
 
 CUT_OFF = PoseWarning("border", "the image border cuts off the hand, so its joints may be wrong; show the whole hand")
@@ -17,7 +18,6 @@ than 20 mm off are above, and an eighth of those that are less than 15 mm off.
 
 _FLESH = 15.0  # mm from the bones of a hand to its surface, with some error
 _FOREARM = 45.0  # mm around the root, where the forearm often reaches the border
-_ALONG = np.linspace(0.0, 1.0, 6)[:, None, None]
 
 
 def share_at_border(pose: HandPose, depth: np.ndarray) -> float:
@@ -31,8 +31,7 @@ def share_at_border(pose: HandPose, depth: np.ndarray) -> float:
     """
     if pose.status == "no_hand" or not _is_near_border(pose, depth):
         return 0.0
-    ends = pose.xyz[np.array(pose.layout.bones)]  # (B, 2, 3)
-    bones = ends[:, 0] * (1.0 - _ALONG) + ends[:, 1] * _ALONG  # (6, B, 3)
+    bones = along_bones(pose.xyz, pose.layout, 6)
     root = pose.xyz[pose.layout.parents.index(-1)]
     height, width = depth.shape
     rows, columns = np.arange(height), np.arange(width)

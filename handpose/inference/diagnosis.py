@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from handpose.errors import HandPoseError
-from handpose.geometry.bones import bone_deviation
+from handpose.geometry.bones import along_bones, bone_deviation
 from handpose.geometry.camera import Camera
 from handpose.inference.alternatives import (
     OtherFocalLength,
@@ -254,9 +254,7 @@ def _check_location(pose: HandPose, depth: np.ndarray) -> Finding:
 
 def _check_holes(depth: np.ndarray, pose: HandPose) -> Finding:
     """Check how much of the hand has no depth value, sampled along the bones because these lie within the hand."""
-    ends = pose.uvz[np.array(pose.layout.bones), :2]  # (B, 2, 2)
-    along = np.linspace(0.0, 1.0, 20)[:, None, None]
-    u, v = (ends[:, 0] * (1 - along) + ends[:, 1] * along).reshape(-1, 2).round().astype(int).T
+    u, v = along_bones(pose.uvz[:, :2], pose.layout, 20).reshape(-1, 2).round().astype(int).T
     inside = (u >= 0) & (u < depth.shape[1]) & (v >= 0) & (v < depth.shape[0])
     holes = float((depth[v[inside], u[inside]] == 0).mean()) if inside.any() else 1.0
     summary = f"{holes:.0%} of the pixels along its bones have no depth value"

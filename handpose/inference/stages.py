@@ -208,7 +208,7 @@ class StagedEstimator:
         return self._with_warnings(poses, [image] * len(poses))
 
     def predict_unchecked(self, depth: np.ndarray, query: Query) -> HandPose:
-        """Return the pose in another version of an image, predicted without thoroughness and without any warning."""
+        """Return the pose in another version of an image, without warnings, resolved sides and unlikely candidates."""
         with collect_warnings([]):
             return self._select_and_refine([[self.find(depth, query)]], thorough=False)[0]
 
