@@ -2,8 +2,8 @@
 
 python examples/your_own_training.py [FOLDER [STEPS]]
 
-The default number of steps only demonstrates the workflow; 16,000 steps give useful weights in about two hours on two
-cores. The first run generates the hand model and its poses, which takes two minutes.
+The default number of steps only demonstrates the workflow. Useful weights take hours on two cores; docs/training.md
+describes the settings. The first run generates the hand model and its poses, which takes about seven minutes.
 """
 
 from __future__ import annotations
