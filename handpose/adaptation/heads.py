@@ -30,8 +30,8 @@ class TunedHeads:
     Attributes:
         kept: Whether they are those of the initial weights.
         sides: Fraction of the hands whose side is correct, compared with the mirror image.
-        hands: Fraction of the hands that are taken for hands.
-        others: Fraction of the other things that are not.
+        hands: Fraction of the hands that are recognized as hands.
+        others: Fraction of the other things that are rejected.
     """
 
     kept: bool

@@ -36,7 +36,7 @@ def benchmark(
 ) -> None:
     """Measure the speed of each stage and backend.
 
-    The side of the hand counts as known. Also measures the peak memory of each backend.
+    Assumes a right hand. Also measures the peak memory of each backend.
     """
     import json
 

@@ -69,7 +69,7 @@ class LabeledFrame:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class HandDataset:
-    """A split of a data set: all labels in memory, images read when asked for.
+    """A split of a data set: all labels in memory, images read on access.
 
     A frame's index is its position in the label files, whether or not its image exists.
 

@@ -159,8 +159,8 @@ def open_records(
             `labeled_by` (`person`, or the name of the model whose predictions the labels are). Records without any
             label, such as those of failed or skipped frames, are excluded, and so are duplicates.
         split: `train` or `test`.
-        centers: `refined` (the `center_mm` of each record; found in the image if a record has none), `truth` (the mean
-            of the labeled joints) or `localize` (found in all images).
+        centers: `refined` (the `center_mm` of each record; localized in the image if a record has none), `truth` (the
+            mean of the labeled joints) or `localize` (localized in all images).
         test_share: Share of the frames of a single file that belong to the test split; with 0, both splits are the
             complete file. Frames of one sequence are never in both; with a single sequence, its end is the test split.
 

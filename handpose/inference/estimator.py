@@ -1,4 +1,4 @@
-"""The front door: from a depth image to the pose of its hand."""
+"""The estimator: from a depth image to the pose of its hand."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class HandPoseEstimator(StagedEstimator):
             box: x, y, width and height in px of a box around the hand, instead of `center`.
             hand: Which hand the images show: `right`, `left`, or `auto` to predict it. If you know the side, specify
                 it, which is certain and saves the network's pass over the mirror image of each crop.
-            unit: Unit of the images' values: `mm`, `m`, mm per unit, or `nyu`.
+            unit: Unit of the images' values: `mm`, `m`, mm per unit, `nyu` or `ho3d`.
             on_error: Only for a list: `skip` leaves out images that cannot be read or predicted, with a warning for
                 each. `source` then identifies the images of the poses.
 

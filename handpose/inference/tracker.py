@@ -170,8 +170,8 @@ class HandTracker:
             unit: Unit of the depth values: `mm`, `m` or mm per unit.
 
         Raises:
-            HandPoseError: the time does not increase, the unit or the camera does not fit the frame, or an argument is
-                something else.
+            HandPoseError: the time does not increase, the unit or the camera does not fit the frame, or an argument has
+                another type.
 
         Warns:
             DepthUnitWarning: a hand would be found in another unit.

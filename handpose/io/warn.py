@@ -53,7 +53,7 @@ class Note(NamedTuple):
 class InputWarning(UserWarning):
     """The camera, the unit or the image is implausible, so the joints may be wrong.
 
-    Jobs of several files name the first file that a warning concerns. Otherwise, messages of this very class contain
+    Jobs of several files name the first file that a warning concerns. Otherwise, messages of this class itself contain
     neither a file name nor a measured value, so repeated warnings are equal.
     """
 

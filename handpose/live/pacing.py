@@ -43,6 +43,8 @@ def newest_frame(source: Source, *, clock: Clock = time.perf_counter) -> Generat
 
     A thread reads the source. While the caller processes a frame, only the newest of the waiting frames is kept, so
     latency does not grow. An exception of the source is raised after its last frame.
+
+    Each item has the attributes `frame`, `at` (time of arrival in s) and `dropped` (number of dropped frames so far).
     """
     changed = threading.Condition()
     waiting: Arrival | None = None

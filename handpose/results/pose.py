@@ -67,8 +67,8 @@ class HandPose(HandJoints):
         side_log_odds: If `hand` was predicted, the natural logarithm of the odds that it is correct; otherwise NaN.
         hand_log_odds: Natural logarithm of the odds that the cube shows a hand; NaN if there is no pose, or if the
             weights have no head for this.
-        given_side_log_odds: If `hand` was specified, the same for it, but estimated from one pass; NaN if the weights
-            have no head for this. It only decides whether the other hand is predicted for comparison.
+        given_side_log_odds: If `hand` was specified, the same, but estimated from one pass; NaN if the weights have no
+            head for this. It only determines whether the other hand is predicted for comparison.
     """
 
     xyz: np.ndarray
