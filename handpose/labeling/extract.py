@@ -11,6 +11,8 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.io.atomic import write_atomically
+from handpose.io.depth.png import read_png
+from handpose.io.depth.read import read_bytes
 from handpose.io.depth.units import DepthUnit, unit_of
 from handpose.io.outputs import writing
 from handpose.io.warn import warn_skipped
@@ -44,7 +46,8 @@ def extract_frames(recording: Recording, folder: Path, max_frames: int) -> Extra
         max_frames: Maximum number of frames, which are spread evenly over the recording.
 
     Raises:
-        HandPoseError: The recording cannot be read or contains no complete frame, or a file cannot be written.
+        HandPoseError: The recording cannot be read or contains no complete frame, a file cannot be written, or an
+            existing file is a frame of another recording of the same name.
 
     Warns:
         SkippedFrameWarning: A frame is damaged.
@@ -72,10 +75,16 @@ def extract_frames(recording: Recording, folder: Path, max_frames: int) -> Extra
 
 def _write(file: Path, frame: DepthFrame, unit: float) -> None:
     """Write a frame, unless it was written before; values that are too large for 16 bits are missing."""
-    if file.exists():
-        return
     values = np.rint(frame.depth / unit)
-    data = cv2.imencode(".png", np.where(values <= _MAX_STORED, values, 0).astype(np.uint16))[1].tobytes()
+    stored = np.where(values <= _MAX_STORED, values, 0).astype(np.uint16)
+    if file.exists():
+        if not np.array_equal(read_png(str(file), read_bytes(file, str(file)), None), stored):
+            raise HandPoseError(
+                f"{file}: contains a frame of another recording with the name {file.parent.name}; rename the "
+                "recording, or pass another `output=...`"
+            )
+        return
+    data = cv2.imencode(".png", stored)[1].tobytes()
     with writing(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, data)

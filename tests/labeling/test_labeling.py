@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 import pytest
 
-from handpose import Camera, Distortion, HandPose, HandPoseError, HandPoseEstimator, read_depth
+from handpose import Camera, Distortion, HandPose, HandPoseError, HandPoseEstimator, Recorder, read_depth
 from handpose.datasets.records import open_records
 from handpose.errors import DepthReadError
 from handpose.geometry.layouts import ICVL16, MSRA21
@@ -93,6 +93,19 @@ def test_frames_of_a_recording_are_labeled_and_read_like_others(tmp_path: Path, 
     dataset = open_records(tmp_path / "labels.jsonl", "train")
     assert np.array_equal(dataset[0].depth, read_depth(files[1], unit))
     assert np.allclose(camera.project(dataset.xyz[0]), shown["uvz"], atol=0.05)
+
+
+def test_recordings_of_the_same_name_are_not_mixed_up(tmp_path: Path) -> None:
+    for folder, distance in (("monday", 500.0), ("tuesday", 700.0)):
+        (tmp_path / folder).mkdir()
+        with closing(Recorder(tmp_path / folder / "session.mcap")) as recorder:
+            recorder.write(DepthFrame(np.full((48, 64), distance, np.float32), Camera(200.0, 200.0, 31.5, 23.5), 0.0))
+    first, second = (open_recording(tmp_path / folder / "session.mcap") for folder in ("monday", "tuesday"))
+    files, *_ = extract_frames(first, tmp_path / "labels-frames", 9)
+    with pytest.raises(HandPoseError, match=r"000000\.png: contains a frame of another recording .* session\.mcap"):
+        extract_frames(second, tmp_path / "labels-frames", 9)
+    assert (read_depth(files[0]) == 500.0).all()
+    assert (read_depth(extract_frames(second, tmp_path / "others", 9).files[0]) == 700.0).all()
 
 
 def test_recordings_of_floats_and_damaged_frames(tmp_path: Path) -> None:
