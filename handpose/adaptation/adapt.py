@@ -23,7 +23,7 @@ from handpose.datasets.records import open_records
 from handpose.errors import HandPoseError
 from handpose.evaluation.calibrate import calibrate
 from handpose.inference.estimator import HandPoseEstimator
-from handpose.weights.folder import Weights, write_folder
+from handpose.weights.folder import Weights, file_sha256, write_folder
 
 LABELS_FILE = "labels.jsonl"
 """File of the teacher's labels in the folder of a run."""
@@ -72,6 +72,7 @@ def adapt(
             "start": start.sha256,
             "frames": len(frames.files),
             "files": digest(*map(str, frames.files)),
+            "content": digest(*map(file_sha256, frames.files)),
             "camera": frames.camera.to_dict(),
             "unit": frames.unit,
             "hand": frames.hand,

@@ -20,7 +20,7 @@ from handpose.datasets.dataset import HandDataset
 from handpose.datasets.records import RecordDataset
 from handpose.errors import HandPoseError
 from handpose.evaluation.calibrate import calibrate
-from handpose.weights.folder import Weights, write_folder
+from handpose.weights.folder import Weights, file_sha256, write_folder
 
 
 def check_joints(start: Weights, dataset: HandDataset) -> None:
@@ -63,15 +63,26 @@ def finetune(
         report: Called with the metrics of every validation.
 
     Raises:
-        HandPoseError: There are too few frames, the layouts differ, or the run was started with other frames or
-            settings.
+        HandPoseError: There are too few frames, the layouts differ, or the run was started with other records
+            or settings.
     """
     run = Path(run)
     check_joints(start, dataset)
     if not dataset.cubes_chosen and not dataset.train_cubes[0] <= start.config.cube <= dataset.train_cubes[1]:
         dataset = dataset.with_cube(start.config.cube)  # the model will be used with these
     labels = dataset.uvz if isinstance(dataset, RecordDataset) else dataset.xyz
-    claim(run, {"start": start.sha256, "frames": len(dataset), "labels": digest(*dataset.files, labels.tobytes())})
+    inputs = {
+        "start": start.sha256,
+        "frames": len(dataset),
+        "usable": len(dataset.usable),
+        "labels": digest(*dataset.files, labels.tobytes()),
+        "centers": dataset.centers,
+        "cubes": digest(dataset.cubes.tobytes()),
+    }
+    if isinstance(dataset, RecordDataset):  # cameras, units, hands, centers and sequences, and the images themselves
+        images = (file_sha256(dataset.root / file) for file in dataset.files)
+        inputs["records"] = digest(file_sha256(dataset.path), *images)
+    claim(run, inputs)
     training, held_out = dataset.hold_out(HELD_OUT)
     config = tuning_config(len(training.usable), steps)
     announce(len(training), len(held_out), config.steps, config.batch)

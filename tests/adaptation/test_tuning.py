@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from handpose.adaptation import adapt as adaptation
+from handpose.adaptation import finetune as finetuning
 from handpose.adaptation.claim import claim, digest
 from handpose.adaptation.task import TuningTask
+from handpose.adaptation.teacher import UnlabeledFrames
 from handpose.adaptation.tuning import tune
+from handpose.datasets.records import open_records
 from handpose.errors import HandPoseError
+from handpose.geometry.camera import CAMERAS
 from handpose.network.model import JGRP2O
 from handpose.training.config import TrainingConfig
 from handpose.weights.folder import read_folder
+from handpose.weights.resolve import find_weights
+from tests.helpers.datasets import joints, png16
 from tests.helpers.training import SMALL, Balls, ignore
 
 
@@ -172,3 +183,65 @@ def test_a_run_is_not_resumed_with_other_frames(tmp_path: Path) -> None:
     with pytest.raises(HandPoseError, match=r"with frames 3.*, not frames 4"):
         claim(tmp_path / "run", {"frames": 4, "labels": digest("ab", b"")})
     assert digest("a", b"b") != digest("ab", b"")
+
+
+class Started(Exception):  # noqa: N818 - it is no error
+    """A training would start now."""
+
+
+def start_training(*_: object, **__: object) -> AbstractContextManager[TuningTask]:
+    raise Started
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"camera": dataclasses.replace(CAMERAS["msra"], fx=300.0).to_dict()},
+        {"hand": "left"},
+        {"unit": 0.125},
+        {"center_mm": [0.0, 0.0, 410.0]},
+        {"cube_mm": 200.0},
+        {"sequence": "other"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_run_is_not_resumed_with_corrected_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    """The labels in pixels remain the same, but what they mean, or how the images are read, does not."""
+    monkeypatch.setattr(finetuning, "tuning_task", start_training)
+    records = []
+    for i in range(3):
+        png16(tmp_path / f"{i}.png", np.full((240, 320), 400.0))
+        uvz = CAMERAS["msra"].project(joints(21, i)).tolist()
+        record = {"source": f"{i}.png", "layout": "msra", "camera": CAMERAS["msra"].to_dict(), "uvz": uvz}
+        records.append(record | {"center_mm": [0.0, 0.0, 400.0]})
+    file = tmp_path / "labels.jsonl"
+
+    def run() -> None:
+        file.write_text("".join(json.dumps(record) + "\n" for record in records))
+        finetuning.finetune(tmp_path / "run", open_records(file, "train"), find_weights("msra"))
+
+    for _ in range(2):
+        with pytest.raises(Started), pytest.warns(UserWarning, match="usable frames"):
+            run()
+    records = [record | change for record in records]
+    with pytest.raises(HandPoseError, match=r"contains a training run with .*records"):
+        run()
+
+
+def test_a_run_is_not_resumed_with_new_images_of_the_same_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adaptation, "label_frames", start_training)
+    file = tmp_path / "0.png"
+
+    def run(depth: float) -> None:
+        png16(file, np.full((240, 320), depth))
+        adaptation.adapt(tmp_path / "run", UnlabeledFrames([file], CAMERAS["msra"]), find_weights("msra"))
+
+    for _ in range(2):
+        with pytest.raises(Started):
+            run(400.0)
+    with pytest.raises(HandPoseError, match="contains a training run with content"):
+        run(500.0)
