@@ -79,6 +79,11 @@ class GrowingFile:
         if self._end == 0:
             self._end = _append(self._file, header, 0)
 
+    @property
+    def frames(self) -> list[Path]:
+        """The absolute paths of the frames in the file when it was opened, in its order."""
+        return [Path(frame) for frame in self._frames]
+
     def status_of(self, frame: Path) -> str | None:
         """Return the status of a frame, or None if the file does not contain it.
 

@@ -85,6 +85,9 @@ def predict_local(
     add_keypoints = keypoint_adder(job.keypoints, estimator.layout)
     settings = job.settings(estimator, format=format, draw=_text(draw), html=_text(html))
     with open_writer(format, output, settings, resume=job.resume) as writer:
+        if job.resume:  # inputs that were added since must not take the names of earlier ones
+            pictures, pages = (_targets(files, *each, writer.frames) for each in ((draw, ".png"), (html, ".html")))
+            _check_targets(job, map(file_of, files), [*pictures.values(), *pages.values()])
         statuses = [writer.status_of(file) for file in files]
         remaining = [i for i, status in enumerate(statuses) if status is None]
         failed = statuses.count("error")
@@ -186,25 +189,35 @@ def _centers(job: PredictJob, files: int) -> np.ndarray | None:
     return centers
 
 
-def _targets(files: list[Path], target: Path | None, suffix: str) -> dict[Path, Path]:
-    """Map each file to its picture or page; equal names from different folders are numbered."""
+def _targets(files: list[Path], target: Path | None, suffix: str, earlier: Sequence[Path] = ()) -> dict[Path, Path]:
+    """Map each file to its picture or page; equal names from different folders are numbered.
+
+    Args:
+        files: The files.
+        target: Folder of the pictures or pages, or the file of a single one; None for none.
+        suffix: Their extension.
+        earlier: Absolute paths of the files that have theirs from the job that is resumed, in its order.
+    """
     if target is None:
         return {}
+    given = {absolute(file): file for file in files}
+    ordered = dict.fromkeys([*earlier, *given])
     if target.suffix.lower() == suffix and not target.is_dir():
-        if len(files) > 1:
-            raise HandPoseError(f"{target}: is one file for {len(files)} inputs; pass a folder")
+        if len(ordered) > 1:
+            raise HandPoseError(f"{target}: is one file for {len(ordered)} inputs; pass a folder")
         return {files[0]: target}
     if target.suffix.lower() in _FILE_SUFFIXES and not target.is_dir():
         raise HandPoseError(f"{target}: expected a {suffix} file or a folder")
     targets: dict[Path, Path] = {}
     taken: set[Path] = set()
-    for file in files:
+    for file in ordered:
         path, number = target / f"{file.stem}{suffix}", 1
         while path in taken:
             number += 1
             path = target / f"{file.stem}-{number}{suffix}"
         taken.add(path)
-        targets[file] = path
+        if file in given:
+            targets[given[file]] = path
     return targets
 
 

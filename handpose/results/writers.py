@@ -33,6 +33,11 @@ class RecordWriter(Protocol):
         """Number of failed frames in the output so far, including those of other inputs in a resumed file."""
         ...
 
+    @property
+    def frames(self) -> Sequence[Path]:
+        """The absolute paths of the frames in the resumed file, in its order."""
+        ...
+
     def status_of(self, frame: Path) -> str | None:
         """Return the status of a frame in the resumed file, or None if it does not contain the frame."""
         ...
@@ -98,6 +103,8 @@ def open_writer(
 class _Counter:
     """Counts the failed records, and writes nothing."""
 
+    frames: Sequence[Path] = ()
+
     def __init__(self) -> None:
         self.failed = 0
 
@@ -137,6 +144,10 @@ class _GrowingWriter:
     @property
     def failed(self) -> int:
         return self._file.failed
+
+    @property
+    def frames(self) -> Sequence[Path]:
+        return self._file.frames
 
     def status_of(self, frame: Path) -> str | None:
         return self._file.status_of(frame)

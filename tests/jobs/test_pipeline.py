@@ -9,6 +9,7 @@ import subprocess
 import threading
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -147,6 +148,28 @@ def test_results_of_several_cameras_are_joined_as_documented(small_model: Path, 
     ]
     mixed = predict(tmp_path / "right", *options, "-o", tmp_path / "left.jsonl", "--resume")
     assert "was started with camera" in str(mixed.exception)
+
+
+@pytest.mark.filterwarnings("ignore:.*:handpose.InputWarning")
+def test_inputs_that_are_added_to_a_job_do_not_replace_its_pictures(small_model: Path, tmp_path: Path) -> None:
+    """Each picture is that of a job of its own."""
+    (name,) = (frame.name for frame in make_frames(tmp_path / "b", 1))
+    folders, pictures = [tmp_path / "a", tmp_path / "b"], tmp_path / "pictures"
+    make_frames(folders[0], 2)[0].unlink()
+    options = ("-m", small_model, "-c", "200,200,31.5,23.5,64,48", "--center", "0,0,500")
+    command = (*folders, *options, "-o", tmp_path / "out.jsonl", "--draw", pictures, "--resume")
+    assert predict(*command).exit_code == 0
+    cv2.imwrite(str(folders[0] / name), np.random.default_rng(1).integers(400, 600, (48, 64), np.uint16))
+    assert predict(*command).exit_code == 0
+    records = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [Path(record["source"]).relative_to(tmp_path).parts[0] for record in records] == ["a", "b", "a"]
+    for record in records:
+        assert predict(record["source"], *options, "--draw", tmp_path / "own.png", "--force").exit_code == 0
+        assert Path(record["picture"]).read_bytes() == (tmp_path / "own.png").read_bytes()
+    alone = (*options, "-o", tmp_path / "one.jsonl", "--draw", tmp_path / "one.png", "--resume")
+    assert predict(folders[0] / name, *alone).exit_code == 0
+    other = predict(folders[1] / name, *alone)
+    assert "is one file for 2 inputs" in str(other.exception)
 
 
 @pytest.mark.parametrize("form", ["json", "npz", "uvd"])
