@@ -137,7 +137,7 @@ class LabelRecord:
             layout,
             camera,
             hand,
-            parse_unit(str(values.get("unit", "mm"))),
+            parse_unit(str(values.get("unit") or "mm")),
             xyz,
             uvz,
             center,

@@ -106,4 +106,5 @@ def no_hand(image: Candidates, config: JGRP2OConfig, model: str) -> HandPose:
         model=model,
         source=image.source,
         reason=image.reason,
+        depth_unit=image.query.unit,
     )

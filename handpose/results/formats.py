@@ -76,6 +76,9 @@ def npz_bytes(records: Sequence[Record]) -> bytes:
         camera=column(lambda pose: [pose.camera.fx, pose.camera.fy, pose.camera.cx, pose.camera.cy], [np.nan] * 4),
         distortion=column(lambda pose: json.dumps(pose.camera.to_dict()["distortion"]), "null"),
         warnings=column(warning_codes, ""),
+        unit=column(lambda pose: str(pose.depth_unit), ""),
+        time_s=column(lambda pose: np.nan if pose.time is None else pose.time, np.nan),
+        picture=column(lambda pose: pose.picture, ""),
     )
     return data.getvalue()
 

@@ -115,11 +115,14 @@ class HandPose(HandJoints):
         model: str = "",
         source: str = "",
         reason: str = "",
+        depth_unit: DepthUnit = "mm",
     ) -> HandPose:
         """Return the result for an image without a hand, for a reason: all values are NaN."""
         nan = np.full((len(layout), 3), np.nan)
         return cls(
-            *(nan, nan, nan, nan[:, 0], layout, "no_hand", hand, nan[0], cube, camera, model, source), reason=reason
+            *(nan, nan, nan, nan[:, 0], layout, "no_hand", hand, nan[0], cube, camera, model, source),
+            reason=reason,
+            depth_unit=depth_unit,
         )
 
     def __repr__(self) -> str:
@@ -175,7 +178,7 @@ class HandPose(HandJoints):
                 time=None if values.get("time_s") is None else float(values["time_s"]),
                 picture=str(values.get("picture") or ""),
                 reason=str(values.get("reason") or ""),
-                depth_unit=parse_unit(str(values.get("unit", "mm"))),
+                depth_unit=parse_unit(str(values.get("unit") or "mm")),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise HandPoseError(f"not a hand pose record: {describe_error(error)}") from None

@@ -54,6 +54,7 @@ def table_schema() -> pa.Schema:
             "time_s": pa.float64(),
             "picture": pa.string(),
             "reason": pa.string(),
+            "unit": pa.string(),
         }
     )
 
@@ -69,7 +70,11 @@ def to_table(records: Iterable[Record]) -> pa.Table:
     schema = table_schema()
     import pyarrow as pa
 
-    return pa.Table.from_pylist([record.to_dict() for record in records], schema=schema)
+    rows = [record.to_dict() for record in records]
+    for row in rows:
+        if "unit" in row:
+            row["unit"] = str(row["unit"])  # a number or a name
+    return pa.Table.from_pylist(rows, schema=schema)
 
 
 def encode_parquet(table: pa.Table) -> bytes:

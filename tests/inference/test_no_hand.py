@@ -73,6 +73,11 @@ def test_a_hand_has_no_reason(estimator: HandPoseEstimator) -> None:
     assert "reason" not in pose.to_dict()
 
 
+def test_the_unit_is_that_of_the_query(estimator: HandPoseEstimator) -> None:
+    empty = np.zeros((48, 64), np.uint16)
+    assert estimator.predict(empty, camera=(60.0, 60.0, 31.5, 23.5), unit=0.125).to_dict()["unit"] == 0.125
+
+
 def test_files_contain_the_reason(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "empty.png"), EMPTY)
     arguments = ("predict", tmp_path / "empty.png", "-c", EXAMPLES / "camera.json")

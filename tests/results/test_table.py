@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from handpose import MSRA21, Camera, HandPose, PoseWarning, to_dataframe, to_table
-from handpose.results.formats import LINES
+from handpose.io.depth.units import DepthUnit
+from handpose.results.formats import LINES, npz_bytes
 from handpose.results.records import FailedFrame
 from handpose.results.table import encode_parquet
 
@@ -35,6 +37,25 @@ def test_a_parquet_file_returns_each_record() -> None:
     table = pq.read_table(io.BytesIO(encode_parquet(to_table(iter(given)))))
     rows = [{key: value for key, value in row.items() if value is not None} for row in table.to_pylist()]
     assert rows == [record.to_dict() for record in given]
+
+
+@pytest.mark.parametrize("unit", [0.125, "m", "nyu"])
+def test_every_format_states_the_unit_of_the_depth_file(unit: DepthUnit) -> None:
+    pytest.importorskip("pyarrow")
+    hand, none, failed = records()
+    assert isinstance(hand, HandPose)
+    hand = replace(hand, depth_unit=unit, time=1.5, picture="a-hand.png")
+    none = HandPose.no_hand(MSRA21, hand="right", cube=250.0, camera=CAMERA, depth_unit=unit)
+    rows = to_table([hand, none, failed]).to_pylist()
+    for pose, row in zip((hand, none), rows, strict=False):
+        assert pose.to_dict()["unit"] == unit
+        assert HandPose.from_dict(row).depth_unit == HandPose.from_dict(pose.to_dict()).depth_unit == unit
+    assert rows[2]["unit"] is None
+    with np.load(io.BytesIO(npz_bytes([hand, none, failed]))) as arrays:
+        assert arrays["unit"].tolist() == [str(unit), str(unit), ""]
+        np.testing.assert_array_equal(arrays["time_s"], [1.5, np.nan, np.nan])
+        assert arrays["picture"].tolist() == ["a-hand.png", "", ""]
+    assert HandPose.from_dict(to_table([records()[0]]).to_pylist()[0]).depth_unit == "mm"  # which rows do not state
 
 
 def test_a_data_frame_has_the_numbers_of_the_csv_format() -> None:
