@@ -20,6 +20,11 @@ def describe(error: Exception) -> str:
     return f"{text} is missing" if isinstance(error, KeyError) else text or type(error).__name__
 
 
+def as_unicode(text: str) -> str:
+    """Return a text with escapes in place of the bytes of file names that are not UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def read_limited(path: Path, max_bytes: int) -> bytes:
     """Read a file of at most `max_bytes` bytes.
 

@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from handpose.errors import HandPoseError
+from handpose.io.text import as_unicode
 from handpose.results.joint_rows import CSV_COLUMNS, joint_rows
 from handpose.results.records import Record
 
@@ -74,6 +75,7 @@ def to_table(records: Iterable[Record]) -> pa.Table:
     for row in rows:
         if "unit" in row:
             row["unit"] = str(row["unit"])  # a number or a name
+        row |= {name: as_unicode(value) for name, value in row.items() if isinstance(value, str)}
     return pa.Table.from_pylist(rows, schema=schema)
 
 

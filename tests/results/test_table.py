@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -56,6 +57,17 @@ def test_every_format_states_the_unit_of_the_depth_file(unit: DepthUnit) -> None
         np.testing.assert_array_equal(arrays["time_s"], [1.5, np.nan, np.nan])
         assert arrays["picture"].tolist() == ["a-hand.png", "", ""]
     assert HandPose.from_dict(to_table([records()[0]]).to_pylist()[0]).depth_unit == "mm"  # which rows do not state
+
+
+def test_a_file_name_that_is_not_unicode_does_not_lose_the_other_records() -> None:
+    pytest.importorskip("pyarrow")
+    hand, none, _ = records()
+    assert isinstance(hand, HandPose)
+    name = os.fsdecode(b"\xff.png")
+    rows = to_table([replace(hand, source=name), FailedFrame(name, f"{name} is damaged", MSRA21), none]).to_pylist()
+    assert [row["source"] for row in rows] == [r"\udcff.png", r"\udcff.png", "b.png"]
+    assert rows[0]["xyz_mm"] == hand.to_dict()["xyz_mm"]
+    assert rows[1]["reason"] == r"\udcff.png is damaged"
 
 
 def test_a_data_frame_has_the_numbers_of_the_csv_format() -> None:

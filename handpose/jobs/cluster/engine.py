@@ -22,6 +22,7 @@ import ray
 import ray.data
 
 from handpose.errors import HandPoseError
+from handpose.io.text import as_unicode
 from handpose.io.warn import Note, collect_warnings, kind
 from handpose.jobs.cluster.output import ShardedOutput, write_url
 from handpose.jobs.cluster.predictor import predict_records
@@ -172,9 +173,9 @@ def _piece(job: Mapping[str, Any], number: int, files: Sequence[FetchedFile], pi
             "shard": [job["shard"]],
             "part": [f"{job['stem']}-{number:05d}.parquet"],
             "pieces": [pieces],
-            "names": pa.array([names], pa.list_(pa.string())),
+            "names": pa.array([[*map(as_unicode, names)]], pa.list_(pa.string())),
             "data": pa.array([data], pa.list_(pa.large_binary())),
-            "reasons": pa.array([reasons], pa.list_(pa.string())),
+            "reasons": pa.array([[*map(as_unicode, reasons)]], pa.list_(pa.string())),
         }
     )
 
