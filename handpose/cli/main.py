@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from typing import Annotated, NoReturn
@@ -69,6 +70,8 @@ _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]  # of any ver
 def main() -> NoReturn:
     """Run the command line. Errors that the user can fix print one line and exit with 2; others print a traceback."""
     set_verbosity("normal")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files, as Python decodes them, may be no Unicode
     try:
         with warnings_as_lines():
             sys.exit(app(standalone_mode=False))

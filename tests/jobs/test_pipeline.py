@@ -3,9 +3,11 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import os
 import re
 import signal
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -190,6 +192,18 @@ def test_every_format_contains_a_record_of_a_failed_frame(small_model: Path, tmp
             assert arrays["xyz_mm"].shape == (3, 14, 3)
     else:
         assert np.isnan(read_predictions(out, NYU14)).all()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems require names in Unicode")
+def test_a_file_name_that_is_not_unicode_is_written_as_it_is(small_model: Path, tmp_path: Path) -> None:
+    (frame,) = make_frames(tmp_path / "frames", 1)
+    frame.rename(tmp_path / os.fsdecode(b"\xff.png"))
+    command = [sys.executable, "-m", "handpose", "predict", b"\xff.png", "-m", str(small_model), "--format", "csv"]
+    camera = ["-c", "200,200,31.5,23.5,64,48", "--center", "0,0,500"]
+    # As with a locale that is not that of C.
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run([*command, *camera], cwd=tmp_path, env=environment, capture_output=True, check=True)
+    assert [line.partition(b",")[0] for line in done.stdout.splitlines()] == [b"source", *[b"\xff.png"] * len(NYU14)]
 
 
 def test_a_broken_pipe_ends_quietly_with_status_141(small_model: Path, tmp_path: Path) -> None:
