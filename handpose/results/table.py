@@ -61,7 +61,7 @@ def table_schema() -> pa.Schema:
 
 
 def to_table(records: Iterable[Record]) -> pa.Table:
-    """Return poses as an Arrow table: one row per hand, with the fields of `HandPose.to_dict` except for `unit`.
+    """Return poses as an Arrow table: one row per hand, with the fields of `HandPose.to_dict`, units as text.
 
     Parquet files, from `handpose predict -o out.parquet` or a cluster, contain the same columns.
 
