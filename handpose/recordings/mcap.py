@@ -24,7 +24,7 @@ from handpose.io.depth.read import to_depth
 from handpose.io.inputs import frame_path
 from handpose.io.outputs import refuse_existing, writing
 from handpose.io.ros.cdr import CdrReader, CdrWriter
-from handpose.io.ros.mcap import McapMessage, McapWriter, read_library, read_messages
+from handpose.io.ros.mcap import McapChunk, McapWriter, read_chunks, read_library
 from handpose.io.ros.messages import CAMERA_FRAME
 from handpose.recordings.frame import DepthFrame
 from handpose.recordings.recording import Recording, StoredFrame
@@ -130,40 +130,58 @@ def open_own(path: Path, camera: Camera | None = None) -> Recording:
 
 
 def _count_frames(path: Path) -> int:
-    return sum(message.topic == _IMAGE for message in _messages(path))
+    return sum(1 for _ in _chunks(path))
 
 
-def _messages(path: Path) -> Iterator[McapMessage]:
+def _chunks(path: Path) -> Iterator[McapChunk]:
     try:
         with path.open("rb") as file:
-            yield from read_messages(file)
+            yield from read_chunks(file)
     except (OSError, ValueError) as error:
         raise HandPoseError(f"{path}: cannot be read ({error})") from None
 
 
 def _read(path: Path, camera: Camera | None) -> Iterator[StoredFrame]:
-    latest: dict[str, bytes] = {}
-    number = 0
-    for message in _messages(path):
-        latest[message.topic] = message.data
-        if message.topic == _IMAGE:
-            name = frame_path(path, number)
-            yield StoredFrame(name, partial(_decode, str(name), latest.copy(), camera))
-            number += 1
+    unit: dict[str, bytes] = {}
+    is_unit_intact = True
+    for number, chunk in enumerate(_chunks(path)):
+        name = frame_path(path, number)
+        is_intact = chunk.is_intact and is_unit_intact
+        yield StoredFrame(name, partial(_decode, str(name), unit | chunk.messages, camera, is_intact=is_intact))
+        if number == 0:  # the only one that contains the unit; a damaged image explains its wrong checksum
+            unit = {topic: data for topic, data in chunk.messages.items() if topic == _UNIT}
+            is_unit_intact = chunk.is_intact or _is_damaged(chunk.messages.get(_IMAGE, b""))
 
 
-def _decode(name: str, messages: dict[str, bytes], camera: Camera | None) -> DepthFrame:
+def _decode(name: str, messages: dict[str, bytes], camera: Camera | None, *, is_intact: bool) -> DepthFrame:
     try:
         (unit,), (time,) = (CdrReader(messages[topic]).numbers("d", 1) for topic in (_UNIT, _TIME))
         camera = camera or _camera(CdrReader(messages[_INFO]))
-        image = CdrReader(messages[_IMAGE])
-        image.numbers("I", 2)
-        image.text(), image.text()
-        data = image.octets()[len(_COMPRESSION_HEADER) :].tobytes()
+        data = _png(messages[_IMAGE])
     except (KeyError, ValueError, HandPoseError) as error:
         raise DepthReadError(f"{name}: is damaged ({error}); copy the recording again") from None
-    depth = to_depth(read_png(name, data, coding=None), unit)
+    stored = read_png(name, data, coding=None)
+    if not is_intact:
+        raise DepthReadError(f"{name}: is damaged (its checksum is wrong); copy the recording again")
+    depth = to_depth(stored, unit)
     return DepthFrame(depth, camera.for_image(depth.shape[1], depth.shape[0]), time, unit)
+
+
+def _png(message: bytes) -> bytes:
+    """Return the PNG in the message of an image."""
+    image = CdrReader(message)
+    image.numbers("I", 2)
+    image.text(), image.text()
+    return image.octets()[len(_COMPRESSION_HEADER) :].tobytes()
+
+
+def _is_damaged(message: bytes) -> bool:
+    """Return whether the PNG in the message of an image is damaged."""
+    try:
+        read_png("", _png(message), coding=None)
+    except (ValueError, DepthReadError):
+        return True
+    return False
 
 
 def _camera_info(frame: DepthFrame) -> bytes:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+import warnings
 from pathlib import Path
 
 import cv2
@@ -102,14 +103,7 @@ def test_it_is_also_a_ros_bag(tmp_path: Path) -> None:
 def test_a_truncated_file_yields_all_complete_frames(tmp_path: Path) -> None:
     record(tmp_path / "a.mcap", random_frames(1.0))
     data = (tmp_path / "a.mcap").read_bytes()
-    at, ends = 8, []
-    while at < len(data):
-        kind, size = struct.unpack_from("<BQ", data, at)
-        at += 9 + size
-        if kind == 6:  # a chunk
-            ends.append(at)
-        if kind == 2:  # the footer
-            break
+    ends = [place.stop for place in chunk_places(data)]
     assert len(ends) == 3
     first = struct.unpack_from("<Q", data, 9)[0] + 17
     for size in range(first, len(data), 97):
@@ -138,6 +132,40 @@ def test_frames_that_cannot_be_stored_exactly_are_rejected(tmp_path: Path) -> No
         Recorder(tmp_path / "d.hpr")
 
 
+def chunk_places(data: bytes) -> list[range]:
+    """The places of the chunks in a recording."""
+    at, places = 8, []
+    while at < len(data):
+        kind, size = struct.unpack_from("<BQ", data, at)
+        if kind == 6:
+            places.append(range(at + 9, at + 9 + size))
+        if kind == 2:  # the footer
+            break
+        at += 9 + size
+    return places
+
+
+def test_a_changed_byte_never_changes_a_frame(tmp_path: Path) -> None:
+    """Whichever byte of a chunk is wrong: frames are lost with a warning or an error, and the others are unchanged."""
+    path, camera = tmp_path / "a.mcap", dataclasses.replace(CAMERA, width=4, height=4)
+    recorded = [frame._replace(depth=frame.depth[:4, :4], camera=camera) for frame in random_frames(0.25)]
+    record(path, recorded)
+    data = path.read_bytes()
+    lost = set()
+    for at in [at for place in chunk_places(data) for at in place[40::3]]:
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :])
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            frames = read(path)
+        assert len(frames) + len(caught) == 3
+        lost.add(len(caught))
+        for frame in frames:
+            (truth,) = (one for one in recorded if one.time == frame.time)
+            assert (frame.camera, frame.unit) == (truth.camera, truth.unit)
+            assert frame.depth.tobytes() == truth.depth.tobytes()
+    assert lost == {1, 3}  # one frame, or the unit of all of them
+
+
 def test_damaged_frames_are_skipped_and_damaged_files_rejected(tmp_path: Path) -> None:
     path = tmp_path / "a.mcap"
     record(path, random_frames(1.0))
@@ -146,10 +174,18 @@ def test_damaged_frames_are_skipped_and_damaged_files_rejected(tmp_path: Path) -
     path.write_bytes(data[: image + 50] + bytes(9) + data[image + 59 :])
     with pytest.warns(SkippedFrameWarning, match=r"a\.mcap#2: the checksum of a PNG chunk is wrong"):
         assert len(read(path)) == 2
+    image = data.index(b"IDAT")
+    path.write_bytes(data[: image + 50] + bytes(9) + data[image + 59 :])
+    with pytest.warns(SkippedFrameWarning, match=r"a\.mcap#0: the checksum of a PNG chunk is wrong"):
+        assert len(read(path)) == 2
     path.write_bytes(data.replace(b"/camera/depth/unit_mm", b"/camera/depth/unit_cm"))
     with pytest.warns(SkippedFrameWarning, match=r"a\.mcap#\d: is damaged"):
         assert read(path) == []
     message = data.index(b"\x05", data.index(b"/camera/depth/unit_mm"))
     path.write_bytes(data[: message + 9] + b"\xff\xff" + data[message + 11 :])
+    with pytest.warns(SkippedFrameWarning, match=r"a\.mcap#\d: is damaged"):
+        assert read(path) == []
+    chunk = data.index(b"\x06", data.index(b"handpose recording 1"))
+    path.write_bytes(data[: chunk + 1] + b"\xff\xff\xff" + data[chunk + 4 :])
     with pytest.raises(HandPoseError, match="a record is damaged"):
         read(path)

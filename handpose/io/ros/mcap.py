@@ -15,19 +15,20 @@ _HEADER, _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE = 1, 2, 3, 4, 5
 _CHUNK, _MESSAGE_INDEX, _CHUNK_INDEX, _STATISTICS, _DATA_END = 6, 7, 8, 11, 15
 _RECORD = struct.Struct("<BQ")
 _MESSAGE_HEADER = struct.Struct("<HIQQ")
+_MAX_CHUNK = 1 << 29  # bytes; more than those of the largest image
 _CHUNK_HEADER = struct.Struct("<QQQIIQ")  # times, size, checksum, length of the name of no compression, size
 
 
-class McapMessage(NamedTuple):
-    """A message.
+class McapChunk(NamedTuple):
+    """The messages that were written before one call of `McapWriter.flush`.
 
     Attributes:
-        topic: Topic of the message.
-        data: The message in CDR.
+        messages: The last message of each topic, in CDR.
+        is_intact: Whether the checksum of the chunk is correct. Otherwise, messages may be wrong or missing.
     """
 
-    topic: str
-    data: bytes
+    messages: dict[str, bytes]
+    is_intact: bool
 
 
 class McapWriter:
@@ -128,37 +129,58 @@ def read_library(file: BinaryIO) -> str | None:
         return None
 
 
-def read_messages(file: BinaryIO) -> Iterator[McapMessage]:
-    """Yield the messages of a file without compression, up to the last complete chunk.
+def read_chunks(file: BinaryIO) -> Iterator[McapChunk]:
+    """Yield the chunks of a file without compression, up to the last complete one.
 
     Args:
         file: The file.
 
     Raises:
-        ValueError: The file is damaged or compressed.
+        ValueError: The file is damaged or compressed. A file that ends too early is not damaged.
     """
     topics: dict[int, str] = {}
     end = file.seek(0, 2)
+    file.seek(max(0, end - len(MAGIC)))
+    is_complete = file.read() == MAGIC
     at = file.seek(len(MAGIC))
     while len(head := file.read(_RECORD.size)) == _RECORD.size:
         kind, size = _RECORD.unpack(head)
-        if kind in (_DATA_END, _FOOTER) or at + _RECORD.size + size > end:
+        if kind in (_DATA_END, _FOOTER):
             return
-        try:
-            if kind == _CHUNK:
-                *_, compression, _ = _CHUNK_HEADER.unpack(file.read(_CHUNK_HEADER.size))
-                if compression:
-                    raise ValueError("its chunks are compressed")
-                size = _CHUNK_HEADER.size  # its content is a sequence of records
-            elif kind == _CHANNEL:
-                content = file.read(size)
-                topics[struct.unpack_from("<H", content)[0]] = _split(content[4:])[0]
-            elif kind == _MESSAGE:
-                content = file.read(size)
-                yield McapMessage(topics[_MESSAGE_HEADER.unpack_from(content)[0]], content[_MESSAGE_HEADER.size :])
-        except (struct.error, KeyError):
-            raise ValueError("a record is damaged") from None
+        if at + _RECORD.size + size > end:
+            if is_complete:
+                raise ValueError("a record is damaged")
+            return
+        if kind == _CHUNK:
+            if not _CHUNK_HEADER.size <= size <= _MAX_CHUNK:
+                raise ValueError("a chunk is damaged")
+            *_, checksum, compression, _ = _CHUNK_HEADER.unpack(file.read(_CHUNK_HEADER.size))
+            if compression:
+                raise ValueError("its chunks are compressed")
+            content = file.read(size - _CHUNK_HEADER.size)
+            yield _parse_chunk(content, topics, is_intact=zlib.crc32(content) == checksum)
         at = file.seek(at + _RECORD.size + size)
+
+
+def _parse_chunk(content: bytes, topics: dict[int, str], *, is_intact: bool) -> McapChunk:
+    """Return a chunk, and add the topics of its channels to `topics`. A damaged one is read as far as possible."""
+    messages: dict[str, bytes] = {}
+    at = 0
+    try:
+        while at < len(content):
+            kind, size = _RECORD.unpack_from(content, at)
+            start, at = at + _RECORD.size, at + _RECORD.size + size
+            record = content[start:at]
+            if kind == _CHANNEL:
+                topics[struct.unpack_from("<H", record)[0]] = _split(record[4:])[0]
+            elif kind == _MESSAGE:
+                topic = topics.get(_MESSAGE_HEADER.unpack_from(record)[0])
+                if topic is not None:  # else, an earlier chunk that defined it is damaged
+                    messages[topic] = record[_MESSAGE_HEADER.size :]
+    except (struct.error, ValueError):
+        if is_intact:
+            raise ValueError("a record is damaged") from None
+    return McapChunk(messages, is_intact)
 
 
 def _record(kind: int, content: bytes) -> bytes:
