@@ -34,6 +34,7 @@ from handpose.recordings.recording import Recording, StoredFrame
 _IMAGE, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 _ENCODINGS = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
 _COMPRESSION_HEADER = struct.Struct("<iff")  # the format, and a, b of the inverse depth a / z + b
+_COMPRESSED_COPY = "/compressedDepth"  # end of the topic of the compressed images of another topic
 _TRAILING_BYTES = 4  # of RealSense's ROS 1 images
 
 
@@ -137,7 +138,7 @@ def _depth_stream(bag: Any, path: Path, topic: str | None) -> _Stream:
     names = {stream.topic for stream in streams}
     # An image and its compressed copy are the same stream.
     streams = [
-        stream for stream in streams if stream.topic.removesuffix("/compressedDepth") not in names - {stream.topic}
+        stream for stream in streams if stream.topic.removesuffix(_COMPRESSED_COPY) not in names - {stream.topic}
     ]
     if not streams:
         raise HandPoseError(
@@ -164,7 +165,7 @@ def _list(topics: set[str]) -> str:
 def _find_camera(bag: Any, stream: _Stream, path: Path) -> Camera:
     """Return the intrinsics of the nearest `camera_info` topic above the images' topic."""
     infos = {one.topic for one in bag.connections if one.msgtype == "sensor_msgs/msg/CameraInfo" and one.msgcount}
-    parts = stream.topic.split("/")
+    parts = stream.topic.removesuffix(_COMPRESSED_COPY).split("/")
     for end in range(len(parts), 1, -1):
         for name in ("camera_info", "info/camera_info"):
             topic = "/".join([*parts[:end], name])

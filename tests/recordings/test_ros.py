@@ -190,11 +190,15 @@ def test_an_image_and_its_compressed_copy_are_one_stream(tmp_path: Path) -> None
     assert np.array_equal(frame.depth, IMAGES[0])
 
 
-def test_rectified_images_have_the_camera_of_the_rectification(tmp_path: Path) -> None:
+@pytest.mark.parametrize("compressed", [False, True])
+def test_rectified_images_have_the_camera_of_the_rectification(tmp_path: Path, compressed: bool) -> None:
     p = (250.0, 0.0, 150.0, 0.0, 0.0, 251.0, 110.0, 0.0, 0.0, 0.0, 1.0, 0.0)
     with Bag(tmp_path / "a", ".db3") as bag:
         bag.info(INFO, LENS, d=(0.1, 0.0, 0.0, 0.0, 0.0), p=p)
-        bag.image(DEPTH, 1.0, "16UC1", IMAGES[0])
+        if compressed:
+            bag.compressed(f"{DEPTH}/compressedDepth", 1.0, "16UC1; compressedDepth", IMAGES[0])
+        else:
+            bag.image(DEPTH, 1.0, "16UC1", IMAGES[0])
     (frame,) = frames(tmp_path / "a")
     assert frame.camera == Camera(250.0, 251.0, 150.0, 110.0, 320, 240)
 
