@@ -28,6 +28,7 @@ _MATRICES = ("k", "camk", "cameramatrix", "intrinsicmatrix", "intrinsics", "intr
 _SIZES = (("width", "height"), ("w", "h"), ("imagewidth", "imageheight"))
 _SIZE_LISTS = ("resolution", "imagesize")
 _LENSES = ("d", "distortion", "distortioncoefficients", "distortioncoeffs", "distcoeffs", "coeffs", "coefficients")
+_LENS_MODELS = ("distortionmodel", "model", "cameramodel")
 _RADIAL = tuple(f"k{i}" for i in range(1, 7))
 _MAX_DEPTH = 4  # of nested sections
 _ATTRIBUTES = (
@@ -156,11 +157,14 @@ def _size(scope: dict[str, Any]) -> tuple[float, float]:
 def _lens(scope: dict[str, Any]) -> Distortion | None:
     """Return the distortion, or None if all coefficients are 0."""
     given = next((scope[key] for key in _LENSES if key in scope), None)
-    if isinstance(given, Mapping) and "data" in given:
-        given = given["data"]
     if isinstance(given, Mapping):
-        return _lens(_plain(given))
-    name = next((str(scope[key]) for key in ("distortionmodel", "model", "cameramodel") if key in scope), "opencv")
+        own = _plain(given)
+        if not own.keys() & set(_LENS_MODELS):
+            own |= {key: scope[key] for key in _LENS_MODELS if key in scope}
+        if "data" in own:
+            own["coefficients"] = own.pop("data")
+        return _lens(own)
+    name = next((str(scope[key]) for key in _LENS_MODELS if key in scope), "opencv")
     model = lens_model(name)
     radial, tangential = ([_number(scope.get(key, 0)) for key in keys] for keys in (_RADIAL, ("p1", "p2")))
     if given is not None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -129,6 +131,25 @@ def test_a_file_of_powershell_is_utf_16(tmp_path: Path) -> None:
 EQUIDISTANT = ROS_1.replace("plumb_bob", "equidistant").replace(str(list(LENS)), "[0.01, -0.02, 0.003, -0.0004]")
 RATIONAL = ROS_1.replace("plumb_bob", "rational_polynomial").replace(str(list(LENS)), "[3, 2, 0, 0, 0.1, 3.4, 3, 0.6]")
 TWO = "color:\n  fx: 614\n  fy: 614\n  ppx: 313\n  ppy: 242\ndepth:\n  fx: 384\n  fy: 384\n  ppx: 321\n  ppy: 238\n"
+
+
+@pytest.mark.parametrize(
+    "lens",
+    [
+        {"model": "equidistant", "distortion": {"k1": 0.1, "k2": 0.01, "k3": 0.002, "k4": 0.001}},
+        {"distortion": {"model": "equidistant", "k1": 0.1, "k2": 0.01, "k3": 0.002, "k4": 0.001}},
+        {"distortion_model": "equidistant", "distortion_coefficients": {"data": [0.1, 0.01, 0.002, 0.001]}},
+        {"distortion": {"model": "equidistant", "data": [0.1, 0.01, 0.002, 0.001]}},
+    ],
+)
+def test_the_model_of_a_lens_is_stated_next_to_its_section_or_in_it(lens: dict[str, Any]) -> None:
+    """The expected image points are those of OpenCV's fisheye model."""
+    camera = Camera.of(NUMBERS | SIZE | lens)
+    points = np.array([[0.3, -0.2, 1.0], [-0.6, 0.4, 1.0]])
+    matrix = np.array([[camera.fx, 0.0, camera.cx], [0.0, camera.fy, camera.cy], [0.0, 0.0, 1.0]])
+    coefficients = np.array([0.1, 0.01, 0.002, 0.001])
+    expected, _ = cv2.fisheye.projectPoints(points[:, None], np.zeros(3), np.zeros(3), matrix, coefficients)
+    np.testing.assert_allclose(camera.project(points)[:, :2], expected[:, 0], atol=1e-6)
 
 
 @pytest.mark.parametrize(
