@@ -90,13 +90,17 @@ def run_session(
         HandPoseError: The source contains no complete frame, or the recording cannot be written.
 
     Warns:
-        SkippedFrameWarning: A frame cannot be predicted.
+        SkippedFrameWarning: A frame cannot be predicted, or its time is before that of an earlier one, as after a clock
+            was set back.
     """
     frames, last_time = 0, -math.inf
     with contextlib.closing(arrivals):
         for arrival in arrivals:
             frame = arrival.frame
-            if frame.time <= last_time:  # a camera may repeat a frame or set back its clock
+            if frame.time <= last_time:
+                if frame.time < last_time:  # else, the camera has repeated a frame
+                    # The text is always the same, because many frames may follow until the clock has caught up.
+                    warn_skipped("a frame", HandPoseError("its time is before that of an earlier one"))
                 continue
             last_time = frame.time
             if recorder is not None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -15,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from handpose import Camera
+from handpose import Camera, Recorder
 from handpose.cli.main import main
 from tests.helpers.paths import EXAMPLES
 from tests.helpers.recordings import SoftwareCamera, frames, plug, send_when_started
@@ -85,6 +86,23 @@ def test_frames_far_apart_are_no_reason_to_doubt_their_times(tmp_path: Path, run
     code, out, err = run("live", tmp_path, "-c", "210,210,111.5,85.5,224,172", "--fps", 0.1)
     assert (code, [one["time_s"] for one in records(out)]) == (0, [0.0, 10.0, 20.0, 30.0, 40.0])
     assert "warning" not in err
+
+
+@pytest.mark.parametrize(
+    ("times", "kept", "code"),
+    [((5.0, 5.1, 5.1, 5.2), (5.0, 5.1, 5.2), 0), ((5.0, 5.1, 2.0, 2.1), (5.0, 5.1), 1)],
+    ids=["a repeated frame", "a clock that is set back"],
+)
+def test_frames_before_the_previous_one_are_skipped_with_a_warning(
+    tmp_path: Path, run: Run, times: tuple[float, ...], kept: tuple[float, ...], code: int
+) -> None:
+    with contextlib.closing(Recorder(tmp_path / "a.mcap")) as recorder:
+        for frame, seconds in zip(frames(STREAM), times, strict=False):
+            recorder.write(frame._replace(time=seconds))
+    ended, out, err = run("live", tmp_path / "a.mcap")
+    assert (ended, [one["time_s"] for one in records(out)]) == (code, [*kept])
+    warned = [line for line in err.splitlines() if line.startswith("warning: ")]
+    assert warned == ["warning: skipped a frame: its time is before that of an earlier one"] * (4 - len(kept)) * code
 
 
 def test_hands_are_sent_by_udp_and_written_to_mcap(tmp_path: Path, run: Run) -> None:
