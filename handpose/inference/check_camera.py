@@ -30,7 +30,7 @@ def camera_warnings(given: Camera | None, camera: Camera) -> tuple[PoseWarning, 
         camera: The camera of the image.
     """
     size = f"{camera.width:g} x {camera.height:g}"
-    if given is None:
+    if given is None or _is_assumed(camera):
         text = (
             f"no camera given: assuming a field of view of 67 degrees for this {size} image, so positions are "
             "approximate; pass the camera's fx, fy, cx, cy"
@@ -59,6 +59,11 @@ def camera_warnings(given: Camera | None, camera: Camera) -> tuple[PoseWarning, 
         )
         found.append(PoseWarning("lens_model", text))
     return tuple(found)
+
+
+def _is_assumed(camera: Camera) -> bool:
+    """Return whether a camera is the one that is assumed for its image, as frames of a folder have it."""
+    return bool(camera.width) and camera == Camera.assumed(int(camera.width), int(camera.height))
 
 
 def field_of_view(camera: Camera) -> float:

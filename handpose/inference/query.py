@@ -97,7 +97,7 @@ class Query:
         A distortion that moves no pixel by more than half a pixel is dropped.
 
         Warns:
-            AssumedCameraWarning: no camera is given.
+            AssumedCameraWarning: no camera is given, or an assumed one.
             InputWarning: the camera is implausible.
         """
         height, width = depth.shape
@@ -106,5 +106,5 @@ class Query:
         if camera.distortion is not None and not is_distorted(camera):
             camera = replace(camera, distortion=None)
         for warning in camera_warnings(given, camera):
-            warn(warning.message, AssumedCameraWarning if given is None else InputWarning)
+            warn(warning.message, AssumedCameraWarning if warning.code == "camera_assumed" else InputWarning)
         return camera

@@ -88,6 +88,16 @@ def test_frames_far_apart_are_no_reason_to_doubt_their_times(tmp_path: Path, run
     assert "warning" not in err
 
 
+def test_records_state_that_the_camera_of_a_folder_is_assumed(tmp_path: Path, run: Run) -> None:
+    np.save(tmp_path / "0.npy", next(frames(STREAM)).depth)
+    code, out, err = run("live", tmp_path)
+    assert code == 0
+    assert [warning["code"] for warning in records(out)[0]["warnings"]] == ["camera_assumed"]
+    _, single, _ = run("predict", tmp_path / "0.npy")
+    assert records(out)[0]["warnings"] == records(single)[0]["warnings"]
+    assert err.count("warning: ") == err.count("no camera given") == 1
+
+
 @pytest.mark.parametrize(
     ("times", "kept", "code"),
     [((5.0, 5.1, 5.1, 5.2), (5.0, 5.1, 5.2), 0), ((5.0, 5.1, 2.0, 2.1), (5.0, 5.1), 1)],
