@@ -1,4 +1,4 @@
-"""Render the recording in this folder, a moving hand, along with its true joints. Requires the extra `train`.
+"""Render `hand.mcap`, a moving hand with its true joints; `hand.hpr` is the same in an older format. Requires `train`.
 
 python examples/render_stream.py
 """

@@ -18,7 +18,7 @@ def calibrate(
 ) -> None:
     """Calibrate the expected errors of a model.
 
-    The expected errors also determine the status low_confidence.
+    Poses with a mean expected error above 20 mm have the status low_confidence.
 
     Requires the extra `train` on first use, to generate the synthetic hand.
     """
@@ -33,4 +33,3 @@ def calibrate(
     if result.passes:
         neutral = result.passes_mm + MIN_APART
         note(f"after refinement, times ((distance between passes + 1 mm) / {neutral:.3g} mm)^{result.passes:g}")
-    note(f"low_confidence above a mean expected error of {result.threshold_mm:g} mm")

@@ -16,7 +16,7 @@ from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import Query
 from handpose.inference.refine import least_uncertain
 from handpose.io.progress import track
-from handpose.network.calibration import BAD_JOINT, MIN_APART, Calibration, passes_feature, uncertainty_features
+from handpose.network.calibration import MIN_APART, Calibration, passes_feature, uncertainty_features
 from handpose.runtimes.select import load_runtime
 from handpose.synthetic.testset import synthetic_validation
 from handpose.weights.folder import CONFIG_FILE, write_config
@@ -24,7 +24,6 @@ from handpose.weights.resolve import find_weights
 
 _QUANTILES = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98)  # of the uncertainty, with a knot between two of them
 _MIN_ERROR = 0.5  # mm; without it, joints that are accurate by chance would dominate the fit of the logarithms
-_DOUBT = 0.2  # probability that a pose is wrong from which it is doubted: a missed wrong pose does more harm
 _PRELIMINARY = 4  # one in so many images is used for a first calibration, which decides which poses are refined
 
 
@@ -102,7 +101,7 @@ def _predict_validation(estimator: HandPoseEstimator, frames: int, what: str) ->
 
 
 def fit_first_pass(predictions: Predictions, layout: JointLayout) -> Calibration:
-    """Return the calibration that fits predictions of a single pass best, without a threshold for `low_confidence`.
+    """Return the calibration that fits predictions of a single pass best.
 
     Least squares on the logarithms of the errors give the exponents, and mean errors give the knots. Features with a
     negative exponent are excluded, because the expected error must not decrease as the uncertainty increases.
@@ -136,13 +135,12 @@ def fit_first_pass(predictions: Predictions, layout: JointLayout) -> Calibration
         bone,
         doubts=tuple(float(f"{score[group].mean():.4g}") for group in groups),
         errors_mm=tuple(float(f"{mean:.4g}") for mean in means),
-        doubtful_mm=max(means.tolist()),
         bones_mm=bones_mm,
     )
 
 
 def fit_passes(calibration: Calibration, used: Predictions, layout: JointLayout) -> Calibration:
-    """Return the calibration of a single pass with the influence of further passes and the threshold added.
+    """Return the calibration of a single pass with the influence of further passes added.
 
     Least squares on the logarithms give the exponent, and the mean error of the refined poses the neutral distance.
 
@@ -163,30 +161,4 @@ def fit_passes(calibration: Calibration, used: Predictions, layout: JointLayout)
             calibration = dataclasses.replace(
                 calibration, passes=round(float(power), 4), passes_mm=round(float(neutral), 2)
             )
-    expected = used.expected(calibration, layout).mean(axis=1)
-    threshold = _threshold(expected, used.errors.mean(axis=1) > BAD_JOINT)
-    return dataclasses.replace(calibration, doubtful_mm=round(threshold, 2))
-
-
-def _threshold(expected: np.ndarray, wrong: np.ndarray) -> float:
-    """Return the expected error at which a pose is wrong with the probability `_DOUBT`.
-
-    A logistic regression on the logarithm of the expected error gives the probability. It depends less on single poses
-    than the threshold with the fewest mistakes.
-
-    Args:
-        expected: (N,) mean expected errors in mm.
-        wrong: (N,) bool, whether the pose is wrong.
-    """
-    features = np.column_stack([np.log(expected / BAD_JOINT), np.ones(len(expected))])
-    penalty = np.array([0.1, 1e-3])  # keeps the slope finite if the expected error separates all wrong poses
-    weights = np.zeros(2)
-    for _ in range(50):  # Newton's method
-        probability = 1.0 / (1.0 + np.exp(-features @ weights))
-        gradient = features.T @ (probability - wrong) + penalty * weights
-        hessian = (features.T * (probability * (1.0 - probability))) @ features + np.diag(penalty)
-        weights -= np.linalg.solve(hessian, gradient)
-    slope, offset = weights.tolist()
-    if slope <= 0.0:  # too few poses, or all or none are wrong
-        return float(expected.max())
-    return float(BAD_JOINT * math.exp((math.log(_DOUBT / (1.0 - _DOUBT)) - offset) / slope))
+    return calibration

@@ -12,7 +12,7 @@ from handpose.geometry.camera import Cameras
 from handpose.geometry.crop import HandCrop, denormalize
 from handpose.inference.candidates import Candidates
 from handpose.inference.hand_odds import is_doubtful_hand
-from handpose.network.calibration import Calibration
+from handpose.network.calibration import BAD_JOINT
 from handpose.network.config import JGRP2OConfig
 from handpose.results.joints import Status
 from handpose.results.pose import HandPose
@@ -67,7 +67,7 @@ def decode(
             spread=spread[i],
             error_mm=error_mm[i],
             layout=layout,
-            status=status_of(error_mm[i], float(odds[i]), config.calibration),
+            status=status_of(error_mm[i], float(odds[i])),
             hand="left" if crop.mirrored else "right",
             center=crop.center,
             cube=crop.cube,
@@ -84,15 +84,14 @@ def decode(
     ]
 
 
-def status_of(error_mm: np.ndarray, hand_log_odds: float, calibration: Calibration | None) -> Status:
+def status_of(error_mm: np.ndarray, hand_log_odds: float) -> Status:
     """Return the status of a pose.
 
     Args:
-        error_mm: (J,) expected errors, mm.
+        error_mm: (J,) expected errors in mm, or NaN.
         hand_log_odds: Log-odds that it is a hand, or NaN.
-        calibration: Calibration of the weights.
     """
-    doubtful = is_doubtful_hand(hand_log_odds) or (calibration is not None and calibration.is_doubtful(error_mm))
+    doubtful = is_doubtful_hand(hand_log_odds) or error_mm.mean() > BAD_JOINT
     return "low_confidence" if doubtful else "ok"
 
 

@@ -86,7 +86,7 @@ def combine_passes(passes: Sequence[HandPose], calibration: Calibration | None) 
     if calibration is None or apart is None or not calibration.passes:
         return best
     error_mm = calibration.expected_error(best.xyz, best.spread, best.layout, apart=apart)
-    return replace(best, error_mm=error_mm, status=status_of(error_mm, best.hand_log_odds, calibration))
+    return replace(best, error_mm=error_mm, status=status_of(error_mm, best.hand_log_odds))
 
 
 def least_uncertain(passes: Sequence[HandPose]) -> tuple[HandPose, np.ndarray | None]:

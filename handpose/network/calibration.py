@@ -24,7 +24,7 @@ In any wrong unit, the errors of correct images are above 21 mm.
 """
 
 BAD_JOINT = 20.0
-"""Error above which a joint counts as wrong, mm."""
+"""Error above which a joint counts as wrong, and mean expected error above which a pose is doubted, mm."""
 
 MIN_APART = 1.0
 """Added to distances between passes, since smaller ones mean nothing, mm."""
@@ -50,8 +50,6 @@ class Calibration:
         bone: Exponent of the bone's deviation.
         doubts: Uncertainty scores of the knots, ascending.
         errors_mm: Expected error at each knot, ascending; it stays constant beyond the last knot.
-        doubtful_mm: Mean expected error above which the mean error of a pose exceeds `BAD_JOINT` with a probability of
-            more than a fifth.
         bones_mm: Average length of each bone, in the order of the layout's `bones`.
         passes: Exponent of the distance between passes.
         passes_mm: Distance between passes that does not change the expected error.
@@ -62,7 +60,6 @@ class Calibration:
     bone: float
     doubts: tuple[float, ...]
     errors_mm: tuple[float, ...]
-    doubtful_mm: float
     bones_mm: tuple[float, ...]
     passes: float = 0.0
     passes_mm: float = 0.0
@@ -73,7 +70,6 @@ class Calibration:
             self.joint,
             self.hand,
             self.bone,
-            self.doubtful_mm,
             self.passes,
             self.passes_mm,
             *(number for numbers in lists for number in numbers),
@@ -89,11 +85,15 @@ class Calibration:
     def from_dict(cls, values: object) -> Calibration:
         """Create a calibration from these fields; those that have a default may be missing.
 
+        The former field `doubtful_mm` is ignored.
+
         Raises:
             WeightsError: a field is unknown, missing or out of range.
         """
         names = [field.name for field in dataclasses.fields(cls)]
         required = {field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING}
+        if isinstance(values, dict):
+            values = {name: value for name, value in values.items() if name != "doubtful_mm"}
         if not isinstance(values, dict) or not required <= set(values) <= set(names):
             raise WeightsError(f"expected a calibration with {', '.join(names)}, got {values!r}")
         if not all(isinstance(values[name], list) for name in _LISTS):
@@ -128,16 +128,6 @@ class Calibration:
         knots = ((self.joint, self.hand, self.bone), (0.0, *self.doubts), (0.0, *self.errors_mm))
         powers, scores, errors_mm = map(np.array, knots)
         return powers, scores, errors_mm
-
-    @property
-    def threshold_mm(self) -> float:
-        """Mean expected error above which a pose is `low_confidence`, at most `BAD_JOINT`."""
-        return min(self.doubtful_mm, BAD_JOINT)
-
-    def is_doubtful(self, error_mm: np.ndarray) -> np.ndarray:
-        """Return which poses (...) are `low_confidence`, given the expected errors (..., J) of their joints in mm."""
-        doubtful: np.ndarray = error_mm.mean(axis=-1) > self.threshold_mm
-        return doubtful
 
 
 def uncertainty_features(

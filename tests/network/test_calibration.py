@@ -14,6 +14,7 @@ import handpose.evaluation.calibrate
 from handpose import MSRA21, Camera, HandPoseEstimator, JointLayout, WeightsError, read_depth
 from handpose.evaluation.calibrate import Predictions, calibrate, fit_first_pass, fit_passes
 from handpose.geometry.bones import bone_deviation, bone_lengths
+from handpose.inference.decode import status_of
 from handpose.inference.query import Query
 from handpose.io.progress import reporting
 from handpose.network.calibration import Calibration
@@ -41,11 +42,9 @@ def test_bone_deviation_is_the_logarithm_of_the_length_ratio() -> None:
     assert deviation == pytest.approx(expected, abs=1e-12)
 
 
-def power_law(
-    scale: float, joint: float, hand: float, bone: float, doubtful_mm: float = 20.0, passes: float = 0.0
-) -> Calibration:
+def power_law(scale: float, joint: float, hand: float, bone: float, passes: float = 0.0) -> Calibration:
     """Return a calibration whose expected error is a power law."""
-    return Calibration(joint, hand, bone, (1e9,), (scale * 1e9,), doubtful_mm, BONES, passes, USUAL)
+    return Calibration(joint, hand, bone, (1e9,), (scale * 1e9,), BONES, passes, USUAL)
 
 
 def test_the_expected_error_follows_the_knots() -> None:
@@ -53,7 +52,7 @@ def test_the_expected_error_follows_the_knots() -> None:
     spread[:, 0] = np.linspace(4.0, 24.0, 21)
     score = spread[:, 0] ** 0.5 * 14.0 * 0.05**2.0
     assert power_law(1.0, 0.5, 1.0, 2.0).expected_error(HAND, spread, MSRA21) == pytest.approx(score)
-    knots = Calibration(0.5, 1.0, 2.0, (0.1, 0.15), (10.0, 30.0), 20.0, BONES)
+    knots = Calibration(0.5, 1.0, 2.0, (0.1, 0.15), (10.0, 30.0), BONES)
     expected = np.where(score < 0.1, score * 100.0, np.minimum(10.0 + (score - 0.1) * 400.0, 30.0))
     assert knots.expected_error(HAND, spread, MSRA21) == pytest.approx(expected)
     assert np.ptp(expected) > 15.0
@@ -99,26 +98,14 @@ def test_a_known_calibration_is_recovered() -> None:
     expected, errors = fresh.expected(fitted, MSRA21), fresh.errors
     for part in np.array_split(np.argsort(expected.ravel()), 5):
         assert expected.ravel()[part].mean() == pytest.approx(errors.ravel()[part].mean(), rel=0.15)
-    wrong = errors.mean(axis=1) > 20.0
-    predicted = expected.mean(axis=1) > fitted.doubtful_mm
-    assert 0.1 < wrong.mean() < 0.9
-    # Poses are doubted from a probability of 20% on, so nearly all wrong ones are found.
-    assert predicted[wrong].mean() > 0.93
-    near = np.abs(np.log(expected.mean(axis=1) / fitted.doubtful_mm)) < 0.1
-    assert wrong[near].mean() == pytest.approx(0.2, abs=0.1)
 
 
-@pytest.mark.parametrize(("doubtful_mm", "threshold"), [(27.7, 20.0), (12.0, 12.0)])
-def test_a_mean_expected_error_above_20_mm_is_always_doubted(doubtful_mm: float, threshold: float) -> None:
-    calibration = power_law(1.0, 0.5, 0.5, 0.0, doubtful_mm)
-    assert calibration.is_doubtful(np.full((2, 21), [[threshold + 0.1], [threshold]])).tolist() == [True, False]
-
-
-def test_without_wrong_poses_none_is_doubted() -> None:
-    accurate = predictions(500, power_law(0.01, 0.5, 1.2, 0.3), 0)
-    assert accurate.errors.mean(axis=1).max() < 20.0
-    fitted = fit_passes(fit_first_pass(accurate, MSRA21), accurate, MSRA21)
-    assert not (accurate.expected(fitted, MSRA21).mean(axis=1) > fitted.doubtful_mm).any()
+def test_a_mean_expected_error_above_20_mm_is_doubted() -> None:
+    errors = np.full(21, 20.0)
+    assert status_of(errors, math.nan) == "ok"
+    errors[3] += 0.1
+    assert status_of(errors, math.nan) == "low_confidence"
+    assert status_of(np.full(21, math.nan), math.nan) == "ok"  # without a calibration
 
 
 def test_uninformative_spreads_cannot_be_calibrated() -> None:
@@ -165,8 +152,8 @@ def test_the_calibration_determines_the_status() -> None:
     statuses = {}
     for name, calibration in (
         ("none", None),
-        ("confident", power_law(7.0, 0.0, 0.0, 0.0, 8.0)),
-        ("uncertain", power_law(9.0, 0.0, 0.0, 0.0, 8.0)),
+        ("confident", power_law(19.0, 0.0, 0.0, 0.0)),
+        ("uncertain", power_law(21.0, 0.0, 0.0, 0.0)),
     ):
         estimator.config = replace(plain, calibration=calibration)
         pose = estimator.predict(EXAMPLES / "open.png", camera=CAMERA)
