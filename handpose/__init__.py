@@ -22,8 +22,10 @@ if TYPE_CHECKING:  # `as` marks names as public for type checkers
     from handpose.datasets.records import RecordDataset as RecordDataset
     from handpose.datasets.records import open_records as open_records
     from handpose.errors import DepthReadError as DepthReadError
+    from handpose.errors import DeviceMemoryError as DeviceMemoryError
     from handpose.errors import HandPoseError as HandPoseError
     from handpose.errors import SourceLostError as SourceLostError
+    from handpose.errors import UnknownJointError as UnknownJointError
     from handpose.errors import WeightsError as WeightsError
     from handpose.evaluation.compare import compare_files as compare_files
     from handpose.evaluation.evaluate import evaluate as evaluate
@@ -89,7 +91,14 @@ _NAMES = {
     "datasets.dataset": ("HandDataset", "LabeledFrame"),
     "datasets.nyu": ("write_nyu",),
     "datasets.records": ("RecordDataset", "open_records"),
-    "errors": ("DepthReadError", "HandPoseError", "SourceLostError", "WeightsError"),
+    "errors": (
+        "DepthReadError",
+        "DeviceMemoryError",
+        "HandPoseError",
+        "SourceLostError",
+        "UnknownJointError",
+        "WeightsError",
+    ),
     "evaluation.compare": ("compare_files",),
     "evaluation.evaluate": ("evaluate",),
     "evaluation.label_check": ("check_labels",),
