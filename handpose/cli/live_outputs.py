@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,8 +17,9 @@ from handpose.cli.command import WINDOW
 from handpose.cli.console import say
 from handpose.cli.options import Force
 from handpose.errors import HandPoseError
+from handpose.io.atomic import write_all
 from handpose.io.extras import require_extra
-from handpose.io.outputs import refuse_existing
+from handpose.io.outputs import refuse_existing, writing
 
 if TYPE_CHECKING:
     from handpose.inference.tracker import TrackedHand
@@ -92,7 +95,7 @@ class LiveOutputs:
         """Open the outputs of the hands."""
         from handpose.live.outputs import open_outputs
 
-        lines = None if self.output is None else stack.enter_context(_open_text(self.output))
+        lines = None if self.output is None else stack.enter_context(_open_lines(self.output))
         others = [stack.enter_context(contextlib.closing(other)) for other in open_outputs(self.mcap, self.udp)]
         return ResultLines(lines, others)
 
@@ -101,19 +104,32 @@ class LiveOutputs:
 class ResultLines:
     """Writes hands as JSON lines to a file, or to stdout for None, and to other outputs."""
 
-    lines: IO[str] | None
+    lines: FileIO | None
     others: Sequence[HandOutput]
 
     def write(self, time: float, hands: Sequence[TrackedHand]) -> None:
-        """Write the hands of a frame."""
+        """Write the hands of a frame at once, so that they are kept if the program is terminated."""
         for hand in hands:
-            print(json.dumps(hand.to_dict()), file=self.lines, flush=self.lines is None)
+            line = json.dumps(hand.to_dict()) + "\n"
+            if self.lines is None:
+                sys.stdout.write(line)
+                sys.stdout.flush()
+            else:
+                _append(self.lines, line.encode())
         for other in self.others:
             other.write(time, hands)
 
 
-def _open_text(path: Path) -> IO[str]:
-    try:
-        return path.open("w", encoding="utf-8")
-    except OSError as error:
-        raise HandPoseError(f"{path}: cannot be written ({error})") from None
+def _append(file: FileIO, line: bytes) -> None:
+    with writing(str(file.name)):
+        end = file.tell()
+        try:
+            write_all(file, line)
+        except OSError:
+            file.truncate(end)
+            raise
+
+
+def _open_lines(path: Path) -> FileIO:
+    with writing(path):
+        return FileIO(path, "w")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import json
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 
 import cv2
@@ -146,6 +148,40 @@ def test_frames_before_a_lost_camera_are_kept(tmp_path: Path, run: Run, monkeypa
     code, replayed, _ = run("live", tmp_path / "a.mcap")
     assert code == 0
     assert [{**one, "source": "realsense"} for one in records(replayed)] == lines
+
+
+def test_a_full_disk_is_one_line_and_keeps_the_lines_before(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete = run("live", STREAM, "--frames", 4)[1].splitlines(keepends=True)
+    room = len("".join(complete[:2])) + 100
+    write, out = FileIO.write, tmp_path / "a.jsonl"
+
+    class SmallDisk(FileIO):
+        def write(self, data: memoryview) -> int:
+            if self.tell() == room:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return write(self, data[: room - self.tell()])
+
+    monkeypatch.setattr("handpose.cli.live_outputs.FileIO", SmallDisk)
+    code, _, err = run("live", STREAM, "--frames", 4, "-o", out)
+    assert code == 2
+    assert err.splitlines()[-1] == f"error: {out}: cannot be written ([Errno 28] No space left on device)"
+    assert out.read_text() == "".join(complete[:2])
+
+
+def test_a_killed_session_keeps_the_lines_of_its_frames(tmp_path: Path) -> None:
+    """Every frame is in the recording before its line is written."""
+    out, recorded = tmp_path / "a.jsonl", tmp_path / "a.mcap"
+    words = ["live", str(STREAM), "--real-time", "-o", str(out), "--record", str(recorded)]
+    live = subprocess.Popen([sys.executable, "-m", "handpose", *words], stderr=subprocess.DEVNULL)
+    while not (recorded.exists() and len(list(frames(recorded))) >= 2):
+        assert live.poll() is None
+        time.sleep(0.02)
+    live.kill()
+    live.wait()
+    kept = [frame.time for frame in frames(recorded)]
+    assert [one["time_s"] for one in records(out.read_text())] in (kept, kept[:-1])
 
 
 def test_without_a_camera_nothing_is_written(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
