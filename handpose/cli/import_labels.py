@@ -30,10 +30,9 @@ def import_labels(
     """
     from handpose.datasets.label_import import records_from_coco, records_from_uvd
     from handpose.geometry.camera import Camera
-    from handpose.io.atomic import write_atomically
     from handpose.io.depth.read import SUFFIXES
     from handpose.io.inputs import list_files
-    from handpose.io.outputs import refuse_existing
+    from handpose.io.outputs import refuse_existing, write_output
 
     refuse_existing(output, force=force)
     intrinsics, millimeters = Camera.parse(camera), parse_unit(unit)
@@ -42,5 +41,5 @@ def import_labels(
     else:
         files = list_files([str(frames)], SUFFIXES)
         records = records_from_uvd(labels, files, intrinsics, layout, hand=hand, unit=millimeters)
-    write_atomically(output, "".join(json.dumps(record) + "\n" for record in records).encode())
+    write_output(output, "".join(json.dumps(record) + "\n" for record in records).encode(), force=force)
     note(f"{output}: wrote {len(records)} records")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import re
 import sys
@@ -64,6 +65,9 @@ def options(
         raise typer.Exit
 
 
+_OF_THE_SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+"""Errors of the system that the user can fix: no space, or no permission."""
+
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]  # of any version of Click or of Typer's copy of it
 
 
@@ -79,6 +83,10 @@ def main() -> NoReturn:
         say(f"error: {error}")
     except _CommandLineError as error:
         say(f"error: {_describe(error)}")
+    except OSError as error:
+        if error.errno not in _OF_THE_SYSTEM:
+            raise
+        say(f"error: {error.filename or 'a file'}: cannot be used ({error.strerror})")
     except typer.Abort:  # Ctrl-C
         sys.exit(130)
     sys.exit(2)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import shutil
@@ -20,7 +21,7 @@ from tests.helpers.command import CAMERA, OPEN, run
 from tests.helpers.paths import EXAMPLES, SHARED
 
 
-def test_only_device_memory_errors_are_usage_errors(
+def test_only_errors_of_memory_space_and_permissions_are_usage_errors(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def raises(error: BaseException) -> None:
@@ -31,6 +32,14 @@ def test_only_device_memory_errors_are_usage_errors(
         cli.main()
     assert end.value.code == 2
     assert capsys.readouterr().err == "error: no room\n"
+    monkeypatch.setattr(cli, "app", lambda **_: raises(OSError(errno.ENOSPC, "No space left on device", "run/a")))
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "error: run/a: cannot be used (No space left on device)\n"
+    monkeypatch.setattr(cli, "app", lambda **_: raises(FileNotFoundError(errno.ENOENT, "a bug")))
+    with pytest.raises(FileNotFoundError):
+        cli.main()
     monkeypatch.setattr(cli, "app", lambda **_: raises(MemoryError("a bug")))
     with pytest.raises(MemoryError, match="a bug"):
         cli.main()

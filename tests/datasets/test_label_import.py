@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from handpose.cli.main import app
 from handpose.datasets.records import RecordDataset, open_records
+from handpose.errors import HandPoseError
 from handpose.geometry.camera import CAMERAS
 from handpose.geometry.layouts import MSRA21
 from handpose.geometry.uvd import write_predictions
@@ -77,3 +78,13 @@ def test_invalid_files_are_rejected(tmp_path: Path, text: str, message: str) -> 
     words = ["import-labels", str(tmp_path / "x.json"), str(tmp_path), "-c", "msra", "-o", str(tmp_path / "o.jsonl")]
     done = CliRunner().invoke(app, words)
     assert message in str(done.exception)
+
+
+def test_a_file_that_cannot_be_written_is_an_error_of_the_user(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text('{"images": [], "annotations": []}')
+    out = tmp_path / "missing/labels.jsonl"
+    done = CliRunner().invoke(
+        app, ["import-labels", str(tmp_path / "x.json"), str(tmp_path), "-c", "msra", "-o", str(out)]
+    )
+    assert isinstance(done.exception, HandPoseError)
+    assert f"{out}: cannot be written" in str(done.exception)
