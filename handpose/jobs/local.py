@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Container, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -74,8 +75,8 @@ def predict_local(
     """
     if job.options.max_hands > 1 and (format == "uvd" or html is not None):
         raise HandPoseError("uvd files and web pages contain one hand per image; omit `max_hands=...` or this output")
-    inputs = _local_inputs(job)
-    files = [frame for each in inputs for frame in _frames(each)]
+    inputs = [(each, _frames(each)) for each in _local_inputs(job)]
+    files = [frame for _, frames in inputs for frame in frames]
     centers = _centers(job, len(files))
     pictures, pages = _targets(files, draw, ".png"), _targets(files, html, ".html")
     output = None if job.output is None else Path(job.output)
@@ -153,13 +154,35 @@ def _frames(each: Path | Recording) -> list[Path]:
     return [each] if count == 1 else [frame_path(each, number) for number in range(count)]
 
 
-def _read_inputs(inputs: Iterable[Path | Recording], wanted: Container[Path]) -> Iterator[_Input]:
-    """Yield the files and frames whose paths are in `wanted`."""
-    for each in inputs:
-        frames = each.read() if isinstance(each, Recording) else _read_file(each)
-        for frame in frames:
-            if _path_of(frame) in wanted:
-                yield frame
+def _read_inputs(
+    inputs: Iterable[tuple[Path | Recording, Sequence[Path]]], wanted: Container[Path]
+) -> Iterator[_Input]:
+    """Yield the files and frames whose paths are in `wanted`, in order; those that cannot be read, with the reason.
+
+    Args:
+        inputs: The inputs, and the paths of their frames.
+        wanted: Paths of frames.
+    """
+    for each, paths in inputs:
+        missing = deque(path for path in paths if path in wanted)
+        if not missing:
+            continue
+        own = set(missing)
+        reason = "is no longer in its file"
+        try:
+            for frame in each.read() if isinstance(each, Recording) else _read_file(each):
+                if _path_of(frame) in own:
+                    while missing[0] != _path_of(frame):
+                        yield _unreadable(missing.popleft(), reason)
+                    missing.popleft()
+                    yield frame
+        except HandPoseError as error:  # such as that of a file that is too large
+            reason = str(error)
+        yield from (_unreadable(path, reason) for path in missing)
+
+
+def _unreadable(path: Path, reason: str) -> FetchedFile:
+    return FetchedFile(str(path), b"", f"{path}: {reason}")
 
 
 def _read_file(path: Path) -> Iterator[Path | FetchedFile]:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import struct
+import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from handpose import Camera, DepthUnitWarning, HandPoseEstimator
+from handpose import Camera, DepthUnitWarning, HandPoseEstimator, InputWarning, Query, Recorder
 from handpose.errors import DepthReadError, HandPoseError
 from handpose.io.depth.read import decode_depth, read_depth
 from handpose.io.depth.stacks import count_frames, split_frames
+from handpose.jobs.job import PredictJob, PredictOptions
+from handpose.jobs.local import predict_local
 from handpose.live.sources.folder import frames
+from handpose.recordings.frame import DepthFrame
 from tests.helpers.command import run
 from tests.helpers.paths import EXAMPLES
 
@@ -100,6 +105,64 @@ def test_a_job_predicts_and_resumes_each_frame(tmp_path: Path) -> None:
     manifest.write_text("\n".join(manifest.read_text().splitlines()[:3]) + "\n")
     assert run(*command, "--draw", "pictures", "--resume", cwd=tmp_path)[0] == 0
     assert (tmp_path / "out.jsonl").read_text().splitlines() == lines
+
+
+@pytest.mark.parametrize("change", ["too large", "deleted", "shorter"])
+def test_frames_that_cannot_be_read_fail_alone(
+    tmp_path: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """A file that is too large, or that changes after the job has started, costs only its own frames."""
+    write(tmp_path / "a.npy")
+    write(tmp_path / "b.npy", STACK[:1])
+    camera = Camera(200.0, 200.0, 24.5, 19.5, 50, 40)
+    options = PredictOptions(str(small_model), Query(camera, center=(0.0, 0.0, 600.0), hand="right"))
+    out = tmp_path / "out.jsonl"
+    job = PredictJob([str(tmp_path / "a.npy"), str(tmp_path / "b.npy")], str(out), options)
+    steps = predict_local(job, format="jsonl")
+    assert next(steps).total == 4
+    if change == "too large":
+        monkeypatch.setattr("handpose.io.depth.read.MAX_FILE_BYTES", STACK.nbytes)
+    elif change == "deleted":
+        (tmp_path / "a.npy").unlink()
+    else:
+        write(tmp_path / "a.npy", STACK[:2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)
+        last = [*steps][-1]
+    records = [json.loads(line) for line in out.read_text().splitlines()]
+    lost = {"too large": {0, 1, 2}, "deleted": {0, 1, 2}, "shorter": {2}}[change]
+    reason = "the maximum is" if change == "too large" else "is no longer in its file"
+    assert [Path(record["source"]).name for record in records] == ["a.npy#0", "a.npy#1", "a.npy#2", "b.npy"]
+    assert {i for i, record in enumerate(records) if record["status"] == "error"} == lost
+    assert all(reason in records[i]["reason"] for i in lost)
+    assert (last.done, last.failed) == (4, len(lost))
+
+
+def test_a_damaged_recording_fails_alone(tmp_path: Path, small_model: Path) -> None:
+    recorder = Recorder(tmp_path / "a.mcap")
+    for number, depth in enumerate(STACK):
+        recorder.write(DepthFrame(depth.astype(np.float32), Camera(200.0, 200.0, 24.5, 19.5, 50, 40), float(number)))
+    recorder.close()
+    write(tmp_path / "b.npy", STACK[:1])
+    options = PredictOptions(
+        str(small_model), Query((200.0, 200.0, 24.5, 19.5), center=(0.0, 0.0, 600.0), hand="right")
+    )
+    out = tmp_path / "out.jsonl"
+    job = PredictJob([str(tmp_path / "a.mcap"), str(tmp_path / "b.npy")], str(out), options)
+    steps = predict_local(job, format="jsonl")
+    next(steps)
+    data = (tmp_path / "a.mcap").read_bytes()
+    at, chunks = 8, []
+    while at + 9 < len(data):
+        kind, size = struct.unpack_from("<BQ", data, at)
+        chunks += [at] * (kind == 6)
+        at += 9 + size
+    (tmp_path / "a.mcap").write_bytes(data[: chunks[1] + 1] + b"\xff" * 4 + data[chunks[1] + 5 :])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)
+        assert [*steps][-1].failed == 2
+    records = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [record["status"] == "error" for record in records] == [False, True, True, False]
 
 
 def test_a_stream_plays_each_frame(tmp_path: Path) -> None:
