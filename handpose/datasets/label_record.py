@@ -34,7 +34,7 @@ _FIELDS = (
 _OTHER_FIELDS = {"status", "spread_mm", "error_mm", "warnings", "time_s", "picture", "reason", "keypoints"}
 _LIKELY = 0.65  # similarity of a misspelled name to the right one
 
-_MAX_DISAGREEMENT = 5.0  # px between the two positions of a joint in one record
+_MAX_DISAGREEMENT = 5.0  # px, or mm in depth, between the two positions of a joint in one record
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +122,12 @@ class LabelRecord:
             )
         uvz[~np.isfinite(uvz[:, :2]).all(axis=1)] = np.nan
         uvz[~(uvz[:, 2] > 0), 2] = np.nan  # many tools write 0 for an unknown depth
+        behind = np.abs(projected[:, 2] - uvz[:, 2])
+        if (behind > _MAX_DISAGREEMENT).any():
+            raise HandPoseError(
+                f"xyz_mm and uvz of {joints[int(np.nanargmax(behind))]} are {np.nanmax(behind):.0f} mm apart in depth; "
+                "correct or remove one of them"
+            )
         complete = np.isfinite(uvz).all(axis=1) & ~in_mm
         uvz[in_mm] = projected[in_mm]
         xyz[complete] = camera.unproject(uvz[complete])

@@ -35,6 +35,12 @@ def record(source: str, xyz: np.ndarray | None = None, camera: Camera = CAMERAS[
     return values | ({} if xyz is None else {"xyz_mm": xyz.tolist()}) | more
 
 
+def deeper(uvz: np.ndarray, finger: int) -> list[list[float]]:
+    """Joints whose depth was corrected in one place of a record only: the second one of a finger, by 40 mm."""
+    joint = 4 * finger - 2
+    return [[u, v, z + 40.0 * (i == joint)] for i, (u, v, z) in enumerate(uvz.tolist())]
+
+
 def write(path: Path, records: list[dict[str, Any]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(values) + "\n" for values in records))
@@ -203,6 +209,7 @@ def test_left_hands_are_trained_and_predicted_as_mirror_images(tmp_path: Path) -
         ({"xyz_mm": [[0.0, 0.0, -400.0]] * 21}, "z away from the camera"),
         ({"joints": ["thumb"] * 21}, "the joints of msra are wrist, index_mcp"),
         ({"uvz": [[0.0, 0.0, 400.0]] * 21}, "px apart in the image"),
+        ({"uvz": deeper(CAMERAS["msra"].project(joints(21, 0)), 3)}, "ring_pip are 40 mm apart in depth"),
         ({"unit": "inch"}, "unit must be mm, m, nyu"),
     ],
 )
