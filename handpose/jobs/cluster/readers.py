@@ -130,14 +130,23 @@ class _Member(tarfile.TarInfo):
 def _archive(file: InputFile) -> Iterator[FetchedFile]:
     """Yield the depth files of a tar archive, in one sequential pass.
 
-    Consecutive files that share a name up to the first dot form a sample. If one of them has `.depth.` in its name,
-    only that file is read as depth.
+    Consecutive files of one folder that share a name up to the first dot form a sample. If one of them has `.depth.` in
+    its name, only that file is read as depth.
     """
     prefix = len(file.name)
+
+    def parts(frame: FetchedFile) -> tuple[str, str]:
+        folder, _, name = frame.name[prefix:].rpartition("/")
+        return folder, name
+
+    def sample_of(frame: FetchedFile) -> tuple[str, str]:
+        folder, name = parts(frame)
+        return folder, name.partition(".")[0]
+
     members = _read_until_error(file, _members(file))
-    for _, group in itertools.groupby(members, lambda frame: frame.name[prefix:].partition(".")[0]):
+    for _, group in itertools.groupby(members, sample_of):
         sample = list(group)
-        yield from [frame for frame in sample if ".depth." in frame.name[prefix:]] or sample
+        yield from [frame for frame in sample if ".depth." in parts(frame)[1]] or sample
 
 
 def _members(file: InputFile) -> Iterator[FetchedFile]:

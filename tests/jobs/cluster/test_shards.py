@@ -105,6 +105,14 @@ def test_pieces_consist_of_complete_batches(tmp_path: Path, monkeypatch: pytest.
     assert max(len(piece) for piece in list(read_shard(find_shards([str(tar)])[0], 4))[5:]) == 4
 
 
+@pytest.mark.parametrize("folder", ["", "./", "s/", "./s/", "session.1/", "2026.11.28/cam.0/"])
+def test_a_dot_in_a_folder_does_not_join_samples(tmp_path: Path, folder: str) -> None:
+    """As in an archive that `tar -cf a.tar .` writes, whose names start with a dot."""
+    names = ("0.png", "1.depth.png", "1.color.png", "2.png")
+    tar = tar_of(tmp_path / "a.tar", [(folder + name, name.encode()) for name in names])
+    assert [data for _, data, _ in entries(tar)] == [b"0.png", b"1.depth.png", b"2.png"]
+
+
 def test_only_the_depth_files_of_an_archive_are_read(tmp_path: Path) -> None:
     tar = tar_of(
         tmp_path / "a.tar",
