@@ -17,7 +17,7 @@ from handpose.evaluation.on_real import predict_dataset
 from handpose.evaluation.report import Entry, Report
 from handpose.geometry.uvd import write_predictions
 from handpose.inference.estimator import HandPoseEstimator
-from handpose.io.outputs import refuse_existing
+from handpose.io.outputs import refuse_existing, require_folder
 from handpose.io.warn import warn
 
 _CHANCE_MM = 50.0  # mean error of poses that have nothing in common with the labels but the crop
@@ -47,8 +47,8 @@ def evaluate(
         force: Whether an existing file of predictions may be overwritten.
 
     Raises:
-        HandPoseError: The joint layouts differ, a model cannot be loaded, `predictions` exists or cannot be written, or
-            it is given with several estimators or without a data set.
+        HandPoseError: The joint layouts differ, a model cannot be loaded, two have the same name, `predictions` exists
+            or cannot be written, or it is given with several estimators or without a data set.
     """
     given = [estimators] if isinstance(estimators, (HandPoseEstimator, str, Path)) else [*estimators]
     if not given:
@@ -57,6 +57,7 @@ def evaluate(
     layouts = {estimator.layout.name for estimator in loaded}
     if len(layouts) > 1:
         raise HandPoseError(f"models in one report must have the same joints, got {' and '.join(sorted(layouts))}")
+    _check_names([estimator.name for estimator in loaded])
     if dataset is not None:
         models = [(estimator.name, [estimator]) for estimator in loaded]
         return evaluate_parts(models, [dataset], workers=workers, predictions=predictions, force=force)
@@ -85,16 +86,18 @@ def evaluate_parts(
         force: Whether this file may be overwritten.
 
     Raises:
-        HandPoseError: No frame is usable, a joint layout differs from that of the data sets, or `predictions` exists,
-            cannot be written or is given with several models.
+        HandPoseError: No frame is usable, a joint layout differs from that of the data sets, two models have the same
+            name, or `predictions` exists, cannot be written or is given with several models.
 
     Warns:
         UserWarning: The labels of records have a systematic error, such as another unit.
     """
+    _check_names([name for name, _ in models])
     if predictions is not None:
         if len(models) != 1:
             raise HandPoseError("writing predictions requires a data set and a single model")
         refuse_existing(predictions, force=force)
+        require_folder(predictions)
     for dataset in datasets:
         if not len(dataset.usable):
             reason = next(iter(dataset.damaged.values()), "it is empty")
@@ -136,6 +139,15 @@ def evaluate_parts(
             )
     heading = " ".join([first.name, first.split, *([_part(first)] if len(datasets) == 1 and _part(first) else [])])
     return Report(heading, first.layout, entries, notes=[*notes])
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Check, before the evaluation, that a report can name the models."""
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise HandPoseError(
+            f"models in one report must have different names, got several with the name {', '.join(repeated)}; "
+            "evaluate them one by one"
+        )
 
 
 def _part(dataset: HandDataset) -> str:

@@ -20,7 +20,7 @@ from handpose.evaluation.report_page import report_page
 from handpose.evaluation.report_tables import report_tables, text_of
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import JointLayout
-from handpose.io.outputs import refuse_existing, write_output, writing
+from handpose.io.outputs import refuse_existing, require_folder, write_output, writing
 from handpose.version import __version__
 
 _SUFFIXES = (".json", ".csv", ".html")
@@ -223,14 +223,15 @@ def check_outputs(reports: Iterable[str | Path], plots: str | Path | None, *, fo
         force: Whether existing files may be overwritten.
 
     Raises:
-        HandPoseError: A file has an extension other than `.json`, `.csv` or `.html`, or exists, or matplotlib is
-            required but not installed.
+        HandPoseError: A file has an extension other than `.json`, `.csv` or `.html`, exists, or is in a folder that
+            does not exist, or matplotlib is required but not installed.
     """
     for path in reports:
         suffix = Path(path).suffix.lower()
         if suffix not in _SUFFIXES:
             raise HandPoseError(f"a report must be a {', '.join(_SUFFIXES)} file, got {path}")
         refuse_existing(path, force=force)
+        require_folder(path)
         if suffix == ".html":
             check_matplotlib()
     if plots is not None:

@@ -26,6 +26,16 @@ def refuse_existing(path: str | Path, *, force: bool, or_resume: bool = False) -
         raise HandPoseError(f"{path}: already exists; pass `force=True` to overwrite it{resume}")
 
 
+def require_folder(path: str | Path) -> None:
+    """Check that the folder of an output exists, before the long work whose result it will contain.
+
+    Raises:
+        HandPoseError: The folder does not exist.
+    """
+    if not Path(path).absolute().parent.is_dir():
+        raise HandPoseError(f"{path}: cannot be written, because the folder does not exist")
+
+
 def write_output(path: str | Path, data: bytes, *, force: bool) -> None:
     """Write an output file atomically.
 

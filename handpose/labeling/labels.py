@@ -13,6 +13,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.layouts import JointLayout
 from handpose.io.atomic import write_atomically
 from handpose.io.choices import Hand
+from handpose.io.outputs import require_folder
 from handpose.io.resumable import lock_output
 from handpose.io.text import MAX_LABELS_BYTES, read_text
 
@@ -54,8 +55,7 @@ class LabelFile:
             HandPoseError: The file is invalid, has records of another layout or two records of one frame, or is open
                 in another process.
         """
-        if not path.absolute().parent.is_dir():
-            raise HandPoseError(f"{path}: the folder does not exist")
+        require_folder(path)
         self.path, self._layout = path, layout
         self._lines: dict[Path, str] = {}
         self._labels: dict[Path, StoredLabel] = {}

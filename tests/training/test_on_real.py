@@ -254,6 +254,29 @@ def test_models_are_evaluated_by_name(tmp_path: Path) -> None:
         evaluate([], dataset)
 
 
+def test_what_a_report_cannot_contain_is_known_before_the_evaluation(tmp_path: Path) -> None:
+    write_nyu(tmp_path, 2)
+    dataset = open_dataset("nyu", tmp_path, "test", centers="truth")
+    missing = tmp_path / "missing/file"
+
+    class Unused:
+        layout, name, config = dataset.layout, "model", JGRP2OConfig("nyu")
+
+        def predict_crops(self, crops):
+            raise AssertionError
+
+    one = ("model", [Unused()])
+    for models, predictions, message in (
+        ([one, ("other", [Unused()]), one], None, "must have different names, got several with the name model"),
+        ([one], missing, f"{missing}: cannot be written, because the folder"),
+    ):
+        with pytest.raises(HandPoseError, match=re.escape(message)):
+            evaluate_parts(models, [dataset], predictions=predictions)  # type: ignore[arg-type]
+    code, out, err = run("evaluate", "--data", "nyu", "--root", tmp_path, "--report", f"{missing}.json")
+    assert (code, out) == (2, "")
+    assert f"{missing}.json: cannot be written" in err
+
+
 def test_an_evaluation_without_any_prediction_fails(tmp_path: Path) -> None:
     """The images exist but are damaged, which becomes known only when they are read."""
     root = tmp_path / "NYU"
