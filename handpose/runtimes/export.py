@@ -72,6 +72,8 @@ def export(weights: Weights, file: str | Path, *, int8: bool = False, force: boo
     if file.suffix not in _FORMATS:
         raise HandPoseError(f"{file}: expected a name that ends in {' or '.join(_FORMATS)}")
     refuse_existing(file, force=force)
+    if file.suffix == ".xml":
+        refuse_existing(file.with_suffix(".bin"), force=force)
     write, load = _FORMATS[file.suffix]
     crops = synthetic_crops(weights.config) if int8 else None
     with writing(file):

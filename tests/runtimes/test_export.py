@@ -32,6 +32,15 @@ def test_only_the_exporters_are_silent(caplog: pytest.LogCaptureFixture) -> None
     assert caplog.messages == ["frame lost", "after"]
 
 
+def test_the_second_file_of_openvino_does_not_replace_another_one(tmp_path: Path) -> None:
+    """Depth files of MSRA have the same extension."""
+    depth = tmp_path / "000000_depth.bin"
+    depth.write_bytes(b"depth")
+    with pytest.raises(HandPoseError, match=r"000000_depth\.bin: already exists"):
+        export(find_weights("msra"), tmp_path / "000000_depth.xml")
+    assert depth.read_bytes() == b"depth"
+
+
 @pytest.mark.parametrize("suffix", [".onnx", pytest.param(".xml", marks=pytest.mark.slow)])
 def test_an_exported_file_is_sufficient_for_an_estimator(
     exported: Callable[[str], Path], tmp_path: Path, suffix: str
