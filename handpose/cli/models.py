@@ -74,7 +74,9 @@ def convert(
 
     Writes a model folder. TensorFlow is not required.
     """
+    from handpose.weights.resolve import model_argument
     from handpose.weights.tensorflow_import import convert
 
     convert(prefix, output, layout, force=force)
-    note(f"{output}: wrote config.json and model.safetensors; use it with handpose predict -m {output}")
+    used = f"handpose predict -m {model_argument(output)}"
+    note(f"{output}: wrote config.json and model.safetensors; use it with {used}")

@@ -176,11 +176,13 @@ def _write(run: Path, model: Path, data: str, start: Weights | None) -> None:
 
 def _describe(run: Path, model: Path | None, done: int, total: int, *, stopped: bool) -> str:
     """Describe what was written and how to continue."""
+    from handpose.weights.resolve import model_argument
+
     if _is_written(model, done, total, stopped=stopped):
         if done == total:
             return (
-                f"{model}: wrote the model folder; use it with handpose predict IMAGE -m {model}, and make its heads "
-                f"with handpose train-heads {model}"
+                f"{model}: wrote the model folder; use it with handpose predict IMAGE -m {model_argument(model)}, and "
+                f"make its heads with handpose train-heads {model}"
             )
         return f"{model}: wrote the weights of step {done:,} of {total:,}; run the same command again to resume"
     if done < total:

@@ -79,7 +79,11 @@ class HandPoseEstimator(StagedEstimator):
             runtime, config, label, heads = load_graph(file, backend, device, precision)
             return cls(runtime, config, label, file_sha256(file), views, heads=heads)
         weights = find_weights(
-            str(name), revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
+            name if isinstance(name, str) else Path(name),
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
         )
         runtime = load_runtime(weights, backend, device, precision)
         name = weights.name if precision == "float32" else f"{weights.name}-{precision}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from handpose.errors import WeightsError, brief
 from handpose.io.arguments import check_kind
+from handpose.io.warn import warn
 from handpose.weights.folder import CONFIG_FILE, MODEL_FILE, Weights, file_sha256, read_config, read_folder
 from handpose.weights.heads_file import HEADS_FILE
 from handpose.weights.hub import download_file, download_optional_file
@@ -15,6 +16,11 @@ from handpose.weights.registry import WEIGHTS
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".tar", ".h5")
 _MAX_CHARS = 1024
 _REPO = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+
+
+def model_argument(folder: Path) -> str:
+    """Return the text for `find_weights` that stands for a model folder, even if built-in weights have its name."""
+    return f"./{folder}" if str(folder) in WEIGHTS else str(folder)
 
 
 def find_weights(
@@ -28,7 +34,8 @@ def find_weights(
     """Find weights, and download them if they are on the Hub and not in its cache.
 
     Args:
-        name: A name in `WEIGHTS`, a model folder, or `owner/repo` or `owner/repo@revision` on the Hub.
+        name: A name in `WEIGHTS`, a model folder, or `owner/repo` or `owner/repo@revision` on the Hub. If a model
+            folder has the name of built-in weights, a path is the folder, and a text is the name.
         revision: Branch, tag or commit on the Hub (default: the pinned commit of the record).
         cache_dir: Folder for files from the Hub (default: the cache of the Hub's client).
         local_files_only: Never use the network.
@@ -36,8 +43,18 @@ def find_weights(
 
     Raises:
         WeightsError: The weights do not exist, cannot be downloaded, or have another hash than expected.
+
+    Warns:
+        UserWarning: A model folder has the name of the built-in weights that are used.
     """
     text = str(name)
+    if text in WEIGHTS and (Path(text) / CONFIG_FILE).is_file():
+        if isinstance(name, Path):
+            return read_folder(name, text)
+        warn(
+            f"{text}: is the name of built-in weights, which are used, and of a model folder; pass "
+            f"{model_argument(Path(text))} for the folder"
+        )
     if revision is not None:
         check_kind("revision", revision, str, "a branch, a tag or a commit")
     record = WEIGHTS.get(text)

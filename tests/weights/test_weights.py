@@ -20,7 +20,7 @@ from handpose.network.config import JGRP2OConfig
 from handpose.weights import registry as module
 from handpose.weights.folder import read_config, write_folder
 from handpose.weights.registry import WEIGHTS, WeightsRecord
-from handpose.weights.resolve import find_weights
+from handpose.weights.resolve import find_weights, model_argument
 from tests.helpers.paths import EXAMPLES
 
 
@@ -108,6 +108,20 @@ class TestRejected:
         for name in ("model.pth", "model.pt", "pytorch_model.bin"):
             (tmp_path / name).write_bytes(pickle.dumps(Trap()))
             assert_rejected(tmp_path / name, "not opened")
+
+
+def test_a_model_folder_with_the_name_of_built_in_weights_is_not_mistaken_for_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    folder.rename("msra")
+    for name in (Path("msra"), "./msra", model_argument(Path("msra"))):
+        assert find_weights(name).model_file.resolve() == folder.parent / "msra/model.safetensors"
+    with pytest.warns(UserWarning, match=r"msra: is the name of built-in weights, which are used, .*; pass \./msra"):
+        assert find_weights("msra").model_file == WEIGHTS["msra"].built_in / "model.safetensors"
+    (folder.parent / "msra/config.json").unlink()  # such as the data set
+    assert find_weights("msra").model_file == WEIGHTS["msra"].built_in / "model.safetensors"
+    assert model_argument(Path("runs/msra")) == "runs/msra"
 
 
 def test_a_damaged_built_in_copy_is_rejected(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
