@@ -21,8 +21,10 @@ from handpose.inference.query import Query
 from handpose.inference.sides import SideEvidence, classify_sides, with_side_log_odds
 from handpose.io.arguments import check_count, check_kind
 from handpose.io.choices import DEFAULT_HAND, Hand, HandOrAuto
-from handpose.io.depth.units import DepthUnit
+from handpose.io.depth.read import to_depth
+from handpose.io.depth.units import DepthUnit, unit_of
 from handpose.io.warn import collect_warnings
+from handpose.recordings.frame import DepthFrame
 from handpose.results.pose import HandPose
 
 # Of crops up to 60 mm off the hand center in synthetic images, 99.5% of the correct poses have positive log-odds of a
@@ -178,10 +180,19 @@ class HandTracker:
             InputWarning: something else is implausible, see `HandPose.warnings`, or the times are not in s.
         """
         query = replace(self._query, camera=camera, unit=unit)
-        # Frames without nearby surfaces are common in a stream, and extrapolated centers may be far off.
-        with collect_warnings([]):
+        with collect_warnings([]):  # frames without nearby surfaces are common in a stream
             depth = query.load(depth)
+        return self._update(depth, query, time)
+
+    def update_frame(self, frame: DepthFrame) -> list[TrackedHand]:
+        """Return the hands in the next frame of a source, ordered by id. For errors and warnings, see `update`."""
+        query = replace(self._query, camera=frame.camera, unit=unit_of(frame.unit))
+        return self._update(to_depth(frame.depth), query, frame.time)
+
+    def _update(self, depth: np.ndarray, query: Query, time: float) -> list[TrackedHand]:
+        """Return the hands in the next frame, whose depth (H, W) is in mm whatever the unit of the query is."""
         self._times.check(time)
+        # Extrapolated centers may be far off.
         with collect_warnings([]):
             tracked = {id: track for id, track in self._tracks.items() if track.hand.time == self._times.last}
             detections, new = self._predict(tracked, depth, query, time)

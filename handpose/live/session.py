@@ -12,7 +12,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.inference.frame_times import FrameTimesWarning
 from handpose.inference.tracker import HandTracker, TrackedHand
-from handpose.io.depth.units import DepthUnit, unit_of
+from handpose.io.depth.units import DepthUnit
 from handpose.io.warn import Note, collect_warnings, warn_skipped
 from handpose.live.pacing import Arrival, all_frames, in_real_time, newest_frame
 from handpose.live.sources.catalog import is_camera, open_source
@@ -110,8 +110,7 @@ def run_session(
             except HandPoseError as error:
                 warn_skipped(f"frame at {frame.time:g} s", error)
                 continue
-            unit = unit_of(frame.unit)
-            hands = [replace(hand, pose=replace(hand.pose, source=frame.source, depth_unit=unit)) for hand in hands]
+            hands = [replace(hand, pose=replace(hand.pose, source=frame.source)) for hand in hands]
             yield SessionFrame(arrival, hands)
             for viewer in viewers:
                 viewer.show(frame, hands)
@@ -126,7 +125,7 @@ def _track(tracker: HandTracker, frame: DepthFrame) -> list[TrackedHand]:
     """Track the hands in a frame, whose time is in seconds, even if the frames are far apart."""
     notes: list[Note] = []
     with collect_warnings(notes):
-        hands = tracker.update(frame.depth, frame.camera, frame.time)
+        hands = tracker.update_frame(frame)
     for note in notes:
         if note.category is not FrameTimesWarning:
             note.issue()

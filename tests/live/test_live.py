@@ -5,6 +5,7 @@ import errno
 import itertools
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -88,6 +89,15 @@ def test_frames_far_apart_are_no_reason_to_doubt_their_times(tmp_path: Path, run
     code, out, err = run("live", tmp_path, "-c", "210,210,111.5,85.5,224,172", "--fps", 0.1)
     assert (code, [one["time_s"] for one in records(out)]) == (0, [0.0, 10.0, 20.0, 30.0, 40.0])
     assert "warning" not in err
+
+
+@pytest.mark.parametrize("unit", [0.25, 2.5])
+def test_a_wrong_unit_is_corrected_by_that_of_the_stored_values(tmp_path: Path, run: Run, unit: float) -> None:
+    shutil.copy(EXAMPLES / "open.png", tmp_path)  # in mm
+    code, _, err = run("live", tmp_path, "-c", EXAMPLES / "camera.json", "--unit", unit, "--hand", "right")
+    assert code == 0
+    (hint,) = (line for line in err.splitlines() if "would be found" in line)
+    assert f"read as {unit}, but a hand would be found with unit mm; check the unit" in hint
 
 
 def test_records_state_that_the_camera_of_a_folder_is_assumed(tmp_path: Path, run: Run) -> None:
