@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
@@ -71,6 +73,14 @@ class StagedEstimator:
         self._runtime, self.config, self.name, self.sha256, self.views = runtime, config, name, sha256, views
         self._heads = heads
         self._memory = Memory()
+
+    @property
+    def settings_sha256(self) -> str:
+        """SHA-256 of what determines the poses besides the weights: configuration, calibration and heads."""
+        total = hashlib.sha256(json.dumps(self.config.to_dict(), sort_keys=True).encode())
+        for name, tensor in sorted(({} if self._heads is None else self._heads.to_tensors()).items()):
+            total.update(name.encode() + tensor.astype("<f4").tobytes())
+        return total.hexdigest()
 
     @property
     def layout(self) -> JointLayout:

@@ -101,6 +101,7 @@ class PredictJob:
             "handpose": __version__,
             "model": estimator.name,
             "sha256": estimator.sha256,
+            "calibration and heads": estimator.settings_sha256,
             "backend": self.options.backend,
             "views": self.options.views,
             "camera": query.camera and query.camera.to_dict(),

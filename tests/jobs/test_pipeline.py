@@ -5,10 +5,12 @@ import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -24,9 +26,12 @@ from handpose.geometry.uvd import read_predictions
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import Query
 from handpose.jobs.pipeline import predict_files
+from handpose.network.heads import Heads, head_shapes
 from handpose.results.pose import HandPose
 from handpose.runtimes.base import Runtime
 from handpose.runtimes.select import load_runtime
+from handpose.weights.folder import read_folder, write_config
+from handpose.weights.heads_file import HEADS_FILE, heads_bytes
 from handpose.weights.resolve import find_weights
 from tests.helpers.faults_jobs import disk_full, disk_of, interrupted, job, killed, make_frames, wait_for_more
 from tests.helpers.paths import EXAMPLES
@@ -132,6 +137,28 @@ def test_jobs_that_cannot_be_resumed_are_one_line(small_model: Path, tmp_path: P
     resumed = predict(tmp_path / "others", *command[1:], "--resume")
     assert (resumed.exit_code, len(others)) == (1, 2)
     assert resumed.stderr.splitlines()[-1] == f"{out} also contains failed records of other inputs: 1"
+
+
+@pytest.mark.filterwarnings("ignore:.*:handpose.InputWarning")
+@pytest.mark.parametrize("change", ["calibration", "heads"])
+def test_a_job_is_not_resumed_after_the_model_was_calibrated_or_got_heads(
+    small_model: Path, tmp_path: Path, change: str
+) -> None:
+    """Both determine the status of a pose, and the heads its side, although the weights are the same."""
+    model = Path(shutil.copytree(small_model, tmp_path / "model"))
+    make_frames(tmp_path / "frames", 2)
+    options = ("-m", model, "-c", "200,200,31.5,23.5", "--center", "0,0,500", "-o", tmp_path / "out.jsonl", "--resume")
+    assert predict(tmp_path / "frames", *options).exit_code == 0
+    assert predict(tmp_path / "frames", *options).exit_code == 0
+    weights = read_folder(model, "small")
+    if change == "calibration":
+        write_config(model, replace(weights.config, calibration=find_weights("nyu").config.calibration))
+    else:
+        shapes = head_shapes(weights.config)
+        heads = Heads.from_tensors({name: np.ones(shape) for name, shape in shapes.items()}, weights.config)
+        (model / HEADS_FILE).write_bytes(heads_bytes(heads, weights.sha256))
+    rejected = predict(tmp_path / "frames", *options)
+    assert "was started with calibration and heads" in str(rejected.exception)
 
 
 @pytest.mark.filterwarnings("ignore:.*:handpose.InputWarning")
