@@ -55,7 +55,7 @@ def records_from_coco(
 ) -> list[dict[str, Any]]:
     """Return records of COCO keypoints, whose depths are unknown.
 
-    Keypoints are assigned to joints by the names in `categories`, if these are names of the layout's joints, and
+    Keypoints are assigned to joints by the names in their category, if these are names of the layout's joints, and
     otherwise by their order. Those with visibility 0 are not labeled. An annotation may state which `hand` it labels.
 
     Args:
@@ -72,10 +72,16 @@ def records_from_coco(
     try:
         values = json.loads(read_text(path, MAX_LABELS_BYTES))
         files = {image["id"]: folder / image["file_name"] for image in values["images"]}
-        names = [name for category in values.get("categories", ())[:1] for name in category.get("keypoints", ())]
-        columns = _columns(path, names, LAYOUTS[layout])
+        categories = values.get("categories", ())
+        names = {each.get("id"): tuple(each["keypoints"]) for each in categories if each.get("keypoints")}
+        lists = {*names.values()} or {()}
+        only = _columns(path, lists.pop(), LAYOUTS[layout]) if len(lists) == 1 else None
         records = []
         for annotation in values["annotations"]:
+            own = names.get(annotation.get("category_id"))
+            if only is None and own is None:
+                raise HandPoseError(f"{path}: an annotation has none of the categories with keypoints")
+            columns = only or _columns(path, own or (), LAYOUTS[layout])
             keypoints = np.array(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
             uvz = np.full((len(LAYOUTS[layout]), 3), np.nan)
             if len(keypoints) != len(columns):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,6 +68,20 @@ def test_coco_keypoints(tmp_path: Path, truth: list[np.ndarray], named: bool) ->
     assert np.flatnonzero(~known[0]).tolist() == [5]
     expected = CAMERAS["msra"].project(truth[0])[known[1], :2]
     assert np.allclose(dataset.uvz[1][known[1], :2], expected, atol=0.001)
+
+
+@pytest.mark.parametrize("other", [{"name": "person"}, {"name": "left", "keypoints": [*MSRA21.joints]}])
+def test_coco_keypoints_have_the_names_of_their_category(
+    tmp_path: Path, truth: list[np.ndarray], other: dict[str, Any]
+) -> None:
+    points = CAMERAS["msra"].project(truth[0])[:, :2]
+    keypoints = [number for u, v in points[::-1].tolist() for number in (u, v, 2)]
+    categories = [{"id": 1, **other}, {"id": 2, "name": "right", "keypoints": [*MSRA21.joints[::-1]]}]
+    annotations = [{"image_id": 7, "category_id": 2, "keypoints": keypoints}]
+    images = [{"id": 7, "file_name": "frame_9.png"}]
+    file = tmp_path / "labels.json"
+    file.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    assert np.allclose(convert(tmp_path, file).uvz[0, :, :2], points, atol=0.001)
 
 
 @pytest.mark.parametrize(
