@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from handpose.datasets.dataset import HandDataset
+from handpose.datasets.records import RecordDataset
 from handpose.io.atomic import write_atomically
 from handpose.io.text import MAX_SETTINGS_BYTES, read_text
 from handpose.training.checkpoint import check_settings
+from handpose.weights.folder import file_sha256
 
 _INPUTS_FILE = "inputs.json"
 
@@ -31,6 +34,21 @@ def claim(run: Path, inputs: Mapping[str, Any]) -> None:
         return
     run.mkdir(parents=True, exist_ok=True)
     write_atomically(file, json.dumps(inputs).encode())
+
+
+def frames_of(dataset: HandDataset) -> dict[str, Any]:
+    """Return what determines the crops of a data set besides the content of its images, as JSON types."""
+    labels = dataset.uvz if isinstance(dataset, RecordDataset) else dataset.xyz
+    inputs = {
+        "frames": len(dataset),
+        "usable": len(dataset.usable),
+        "labels": digest(*dataset.files, labels.tobytes()),
+        "centers": dataset.centers,
+        "cubes": digest(dataset.cubes.tobytes()),
+    }
+    if isinstance(dataset, RecordDataset):  # cameras, units, hands, centers and sequences
+        inputs["records"] = file_sha256(dataset.path)[:16]
+    return inputs
 
 
 def digest(*parts: str | bytes) -> str:

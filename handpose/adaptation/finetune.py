@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors.numpy import load_file
 
 from handpose.adaptation.announce import announce
-from handpose.adaptation.claim import claim, digest
+from handpose.adaptation.claim import claim, digest, frames_of
 from handpose.adaptation.gains import forgetting, load_both
 from handpose.adaptation.heads import write_heads
 from handpose.adaptation.outcome import Measure, Tuned, find_measured, note_measured, write_tuned_card
@@ -70,18 +70,9 @@ def finetune(
     check_joints(start, dataset)
     if not dataset.cubes_chosen and not dataset.train_cubes[0] <= start.config.cube <= dataset.train_cubes[1]:
         dataset = dataset.with_cube(start.config.cube)  # the model will be used with these
-    labels = dataset.uvz if isinstance(dataset, RecordDataset) else dataset.xyz
-    inputs = {
-        "start": start.sha256,
-        "frames": len(dataset),
-        "usable": len(dataset.usable),
-        "labels": digest(*dataset.files, labels.tobytes()),
-        "centers": dataset.centers,
-        "cubes": digest(dataset.cubes.tobytes()),
-    }
-    if isinstance(dataset, RecordDataset):  # cameras, units, hands, centers and sequences, and the images themselves
-        images = (file_sha256(dataset.root / file) for file in dataset.files)
-        inputs["records"] = digest(file_sha256(dataset.path), *images)
+    inputs = {"start": start.sha256, **frames_of(dataset)}
+    if isinstance(dataset, RecordDataset):
+        inputs["images"] = digest(*(file_sha256(dataset.root / file) for file in dataset.files))
     claim(run, inputs)
     training, held_out = dataset.hold_out(HELD_OUT)
     config = tuning_config(len(training.usable), steps)

@@ -6,7 +6,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeGuard
+from typing import TYPE_CHECKING, Annotated, Any, TypeGuard
 
 import typer
 
@@ -65,6 +65,7 @@ def train(
     import math
     import time
 
+    from handpose.adaptation.claim import claim
     from handpose.training import trainer
     from handpose.training.distributed import process_group, training_device
     from handpose.weights.resolve import find_weights
@@ -84,7 +85,9 @@ def train(
                 return
             stopping = f"{folder}: stopping after this step"
             described = _task(data, one, recipe, layout, own_device, weights)
-            with described as (task, what), stop_on_signal(stopping) as signals:
+            with described as (task, what, inputs), stop_on_signal(stopping) as signals:
+                if is_first_process():
+                    claim(folder, inputs)
                 done = trainer.train(
                     folder,
                     task,
@@ -106,24 +109,27 @@ def train(
 @contextlib.contextmanager
 def _task(
     data: LabeledData, subject: int | None, recipe: Recipe, layout: LayoutName, device: str, weights: Weights | None
-) -> Iterator[tuple[PoseTask, str]]:
-    """Provide what one network is trained on, and its description."""
+) -> Iterator[tuple[PoseTask, str, dict[str, Any]]]:
+    """Provide what one network is trained on, its description, and what must be the same when it is resumed."""
+    from handpose.adaptation.claim import frames_of
     from handpose.network.config import JGRP2OConfig
     from handpose.training.card import describe_data
     from handpose.training.on_real import dataset_task
 
     dataset = data.open("train", subject)
+    inputs = {"data": data.data, "start": None if weights is None else weights.sha256}
     if dataset is None:
         from handpose.training.on_synthetic import synthetic_task
 
-        yield synthetic_task(JGRP2OConfig(layout), recipe.config(None), device, start=weights), "synthetic hands"
+        task = synthetic_task(JGRP2OConfig(layout), recipe.config(None), device, start=weights)
+        yield task, "synthetic hands", inputs
         return
     model = JGRP2OConfig(dataset.layout.name, cube=float(dataset.cubes.max()))
     dataset, held_out = recipe.split(dataset)
     with dataset_task(
         model, recipe.config(dataset), dataset, device, held_out=held_out, workers=data.workers, start=weights
     ) as task:
-        yield task, describe_data(dataset, held_out)
+        yield task, describe_data(dataset, held_out), inputs | frames_of(dataset)
 
 
 def _folders(

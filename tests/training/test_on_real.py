@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
@@ -110,6 +111,31 @@ def test_the_paper_s_recipe_trains_on_every_frame(
         assert state is not None
         assert state["config"]["epoch"] == rest
         assert ("mean_mm" in last_row(run_folder)) == bool(validation)
+
+
+def test_a_training_is_not_resumed_with_other_data_or_initial_weights(tmp_path: Path) -> None:
+    """All are settings of the same network, with the same number of frames."""
+    for name in ("NYU", "other"):
+        write_nyu(tmp_path / name, 4, "train")
+    np.savetxt(tmp_path / "centers.txt", np.tile([0.0, 0.0, 600.0], (4, 1)))
+    labels = tmp_path / "other/train/joint_data.mat"
+    write_mat(labels, {"joint_xyz": 1.001 * read_mat(labels, "joint_xyz")})
+    options = {"--data": "nyu", "--root": tmp_path / "NYU", "--centers": "truth", "--steps": 2, "--batch-size": 2}
+
+    def resume(**changes: object) -> tuple[int, str, str]:
+        given = options | {f"--{name}": value for name, value in changes.items()}
+        return run("train", tmp_path / "run", *itertools.chain(*given.items()), "--max-minutes", 0)
+
+    assert resume()[0] == 0
+    for change, name in (
+        ({"root": tmp_path / "other"}, "labels"),
+        ({"centers": tmp_path / "centers.txt"}, "centers"),
+        ({"start": "nyu"}, "start"),
+    ):
+        code, _, said = resume(**change)
+        assert code == 2
+        assert f"{tmp_path / 'run'}: contains a training run with {name} " in said
+    assert resume()[0] == 0
 
 
 def test_a_training_that_time_ends_leaves_a_model(tmp_path: Path) -> None:
