@@ -182,7 +182,9 @@ def _camera(info: Any, topic: str, path: Path, *, rectified: bool) -> Camera:
     k, d, p = (np.array(getattr(info, name if hasattr(info, name) else name.upper())) for name in "kdp")
     if info.roi.x_offset or info.roi.y_offset:
         raise HandPoseError(f"{path}: the images are cropped; pass the intrinsics of the crop with `camera=...`")
-    values = {"width": info.width, "height": info.height}
+    # A window without offsets does not change the intrinsics, but the size that they apply to.
+    width, height = info.roi.width or info.width, info.roi.height or info.height
+    values = {"width": width, "height": height}
     if rectified and np.any(d):
         values |= {"fx": p[0], "fy": p[5], "cx": p[2], "cy": p[6]}
     else:

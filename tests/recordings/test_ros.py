@@ -90,9 +90,17 @@ class Bag:
         data = np.concatenate([head, png.reshape(-1)])
         self.write(topic, "sensor_msgs/msg/CompressedImage", seconds, self.header(seconds), format, data)
 
-    def info(self, topic: str, camera: Camera, d: tuple[float, ...] = (), p: tuple[float, ...] = (0.0,) * 12) -> None:
+    def info(
+        self,
+        topic: str,
+        camera: Camera,
+        d: tuple[float, ...] = (),
+        p: tuple[float, ...] = (0.0,) * 12,
+        window: tuple[int, int, int, int] = (0, 0, 0, 0),
+    ) -> None:
+        """Write intrinsics; `window` has the offsets (x, y), the height and the width of the region of interest."""
         k = np.array([camera.fx, 0, camera.cx, 0, camera.fy, camera.cy, 0, 0, 1.0])
-        roi = self.type("sensor_msgs/msg/RegionOfInterest")(0, 0, 0, 0, False)
+        roi = self.type("sensor_msgs/msg/RegionOfInterest")(*window, False)
         fields = (int(camera.height), int(camera.width), "plumb_bob", np.array(d), k, np.eye(3).reshape(-1))
         kind = "sensor_msgs/msg/CameraInfo"
         self.write(topic, kind, TIMES[0], self.header(TIMES[0]), *fields, np.array(p), 0, 0, roi)
@@ -201,6 +209,15 @@ def test_rectified_images_have_the_camera_of_the_rectification(tmp_path: Path, c
             bag.image(DEPTH, 1.0, "16UC1", IMAGES[0])
     (frame,) = frames(tmp_path / "a")
     assert frame.camera == Camera(250.0, 251.0, 150.0, 110.0, 320, 240)
+
+
+def test_a_window_at_the_corner_of_the_image_is_not_a_smaller_image(tmp_path: Path) -> None:
+    """A window of half the size shifts no pixel, so the intrinsics remain the same."""
+    with Bag(tmp_path / "a", ".db3") as bag:
+        bag.info(INFO, LENS, window=(0, 0, 120, 160))
+        bag.image(DEPTH, 1.0, "16UC1", IMAGES[0][:120, :160])
+    (frame,) = frames(tmp_path / "a")
+    assert frame.camera == replace(LENS, width=160, height=120)
 
 
 def test_the_distortion_of_raw_images_is_read(tmp_path: Path) -> None:
