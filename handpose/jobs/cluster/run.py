@@ -52,6 +52,8 @@ def predict_on_cluster(
     # The driver loads the network only to check the model and to export its graph for workers on this machine.
     estimator = job.options.load_estimator(device="cpu")
     settings = job.settings(estimator, format="parquet")
+    if job.force:
+        connect(address)  # before existing results are removed
     output = ShardedOutput(job.output, settings, shards, resume=job.resume, force=job.force)
     with contextlib.closing(output):
         remaining = [shard for shard in shards if not output.contains(shard)]

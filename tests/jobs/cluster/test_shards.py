@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import os
+import socket
 from pathlib import Path
 
 import fsspec
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 from handpose import Camera, HandPoseEstimator, Query
 from handpose.cli.main import app
 from handpose.errors import HandPoseError
+from handpose.jobs.job import PredictJob, PredictOptions
 from tests.helpers.faults_jobs import make_frames
 from tests.helpers.paths import EXAMPLES
 
@@ -307,3 +309,20 @@ def test_usage_errors_of_cluster_jobs_are_one_line(tmp_path: Path, options: list
     printed = str(result.exception) if isinstance(result.exception, HandPoseError) else result.output
     assert result.exit_code != 0
     assert message in printed
+
+
+def test_without_a_cluster_existing_results_are_kept(small_model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    from handpose.jobs.cluster.run import predict_on_cluster
+
+    make_frames(tmp_path / "frames", 1)
+    (tmp_path / "out").mkdir()
+    part = tmp_path / "out/part-0123456789abcdef-00000.parquet"
+    part.write_bytes(b"results")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"  # where nothing listens after this block
+    options = PredictOptions(small_model, Query(CAMERA), backend="torch", device="cpu")
+    job = PredictJob([str(tmp_path / "frames")], str(tmp_path / "out"), options, force=True)
+    with pytest.raises(HandPoseError, match=f"no Ray cluster at {address}"):
+        next(predict_on_cluster(job, address))
+    assert part.read_bytes() == b"results"
