@@ -155,6 +155,7 @@ def _record(file: Path, xyz: np.ndarray, pose: HandPose, frames: UnlabeledFrames
         "hand": pose.hand,
         "xyz_mm": np.round(xyz, 2).tolist(),
         "center_mm": np.round(pose.center, 2).tolist(),
+        "cube_mm": pose.cube,
         "camera": frames.camera.to_dict(),
         "unit": frames.unit,
         "labeled_by": name,

@@ -52,6 +52,7 @@ class LabelRecord:
         uvz: (J, 3) labels in px and depth in mm; NaN where they are unknown.
         center: (3,) hand center, mm; NaN if it is unknown.
         cube: Side of the cube, mm.
+        is_cube_given: Whether the record states it.
         hand_index: Index of the hand among those in the image.
         labeled_by: `PERSON`, the name of the weights that predicted the labels, or empty if it is unknown.
     """
@@ -66,6 +67,7 @@ class LabelRecord:
     uvz: np.ndarray
     center: np.ndarray
     cube: float
+    is_cube_given: bool
     hand_index: int
     labeled_by: str
 
@@ -148,6 +150,7 @@ class LabelRecord:
             uvz,
             center,
             float(values.get("cube_mm") or CUBE),
+            bool(values.get("cube_mm")),
             int(values.get("hand_index") or 0),
             str(values.get("labeled_by") or values.get("model") or ""),
         )

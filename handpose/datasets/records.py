@@ -155,8 +155,8 @@ def open_records(
         root: A JSON Lines file, or a folder with `train.jsonl` and `test.jsonl`. Each line is a record with `source`
             (path of a depth file, relative to the file of records or to the current folder), `camera`, `layout`, and
             `xyz_mm` or `uvz`, in which null or NaN marks what is not labeled. Optional are `hand` (right), `center_mm`,
-            `cube_mm` (250), `unit` of the depth values (mm), `sequence` (the folder of the depth file), and
-            `labeled_by` (`person`, or the name of the model whose predictions the labels are). Records without any
+            `cube_mm` (that of the model), `unit` of the depth values (mm), `sequence` (the folder of the depth file),
+            and `labeled_by` (`person`, or the name of the model whose predictions the labels are). Records without any
             label, such as those of failed or skipped frames, are excluded, and so are duplicates.
         split: `train` or `test`.
         centers: `refined` (the `center_mm` of each record; localized in the image if a record has none), `truth` (the
@@ -257,7 +257,7 @@ def _dataset(path: Path, split: Split, rows: Sequence[LabelRecord], centers: str
         (float(cubes.min()), float(cubes.max())),
         damaged=find_damaged(path.parent, files, None),
         notes=(f"{partial} of {len(rows)} records are partly labeled",) if partial else (),
-        cubes_chosen=True,
+        cubes_chosen=any(row.is_cube_given for row in rows),
         path=path,
         layout_name=rows[0].layout,
         cameras=[row.camera for row in rows],

@@ -38,7 +38,7 @@ class Teacher:
         nothing = np.zeros((21, 3))
         status = "ok" if error <= 20 else "low_confidence"
         return HandPose(
-            xyz, CAMERA.project(xyz), nothing, np.full(21, error), MSRA21, status, "right", xyz.mean(0), 250.0, CAMERA
+            xyz, CAMERA.project(xyz), nothing, np.full(21, error), MSRA21, status, "right", xyz.mean(0), 180.0, CAMERA
         )  # type: ignore[arg-type]
 
 
@@ -59,6 +59,7 @@ def test_only_certain_poses_are_labels_and_sequences_are_smoothed(tmp_path: Path
     with pytest.warns(UserWarning, match="labels are predictions of teacher"):
         dataset = open_records(tmp_path / "labels.jsonl", "train")
     assert [Path(file).name for file in dataset.files] == ["0.png", "1.png", "3.png", "4.png"]
+    assert set(dataset.cubes) == {180.0}  # those of the teacher
     offsets = (dataset.xyz - xyz)[:, :, 0]
     # A line through the first three frames, weighted by the errors; the other two are not enough for smoothing.
     line = np.polynomial.Polynomial.fit([0, 1, 2], [0.0, 4.0, 0.0], 1, w=[1 / 5, 1 / 5, 1 / 19])

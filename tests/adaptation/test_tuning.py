@@ -19,6 +19,7 @@ from handpose.adaptation.claim import claim, digest
 from handpose.adaptation.task import TuningTask
 from handpose.adaptation.teacher import UnlabeledFrames
 from handpose.adaptation.tuning import tune
+from handpose.datasets.dataset import HandDataset
 from handpose.datasets.records import open_records
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import CAMERAS
@@ -228,6 +229,34 @@ def test_a_run_is_not_resumed_with_corrected_records(
     records = [record | change for record in records]
     with pytest.raises(HandPoseError, match=r"contains a training run with .*records"):
         run()
+
+
+@pytest.mark.parametrize(("given", "used"), [({}, 175.0), ({"cube_mm": 220.0}, 220.0)])
+def test_records_without_cubes_are_trained_on_in_those_of_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, float], used: float
+) -> None:
+    """The model crops such cubes after the training, too."""
+    trained: list[HandDataset] = []
+
+    def start(*arguments: Any, **_: object) -> None:
+        trained.extend(arguments[2:4])
+        raise Started
+
+    monkeypatch.setattr(finetuning, "tuning_task", start)
+    records = []
+    for i in range(3):
+        png16(tmp_path / f"{i}.png", np.full((240, 320), 400.0))
+        camera = CAMERAS["msra"].to_dict()
+        records.append(
+            {"source": f"{i}.png", "layout": "msra", "camera": camera, "xyz_mm": joints(21, i).tolist()} | given
+        )
+    file = tmp_path / "labels.jsonl"
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    weights = find_weights("msra")
+    weights = dataclasses.replace(weights, config=dataclasses.replace(weights.config, cube=175.0))
+    with pytest.raises(Started), pytest.warns(UserWarning, match="usable frames"):
+        finetuning.finetune(tmp_path / "run", open_records(file, "train"), weights)
+    assert {side for dataset in trained for side in (*dataset.cubes, *dataset.train_cubes)} == {used}
 
 
 def test_a_run_is_not_resumed_with_new_images_of_the_same_names(

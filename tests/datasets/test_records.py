@@ -21,6 +21,7 @@ from handpose.evaluation.evaluate import evaluate_parts
 from handpose.geometry.camera import CAMERAS, Camera
 from handpose.geometry.layouts import MSRA21
 from handpose.io.choices import Split
+from handpose.network.config import JGRP2OConfig
 from handpose.results.pose import HandPose
 from handpose.training.augmentation import Augmentation
 from handpose.training.real_crops import DatasetCrops
@@ -150,7 +151,7 @@ def test_partial_labels_are_kept_as_such(tmp_path: Path) -> None:
     assert np.allclose(second.uvz[:, :2], complete[:, :2], atol=1e-9)
 
     class Off:
-        layout, name = MSRA21, "off"
+        layout, name, config = MSRA21, "off", JGRP2OConfig("msra")
 
         def predict_crops(self, crops):
             return np.stack([truth[0] + np.array([0.0, 3.0, 4.0])])
