@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from handpose.datasets.label_record import LabelRecord
+from handpose.datasets.label_record import LabelRecord, resolve_source
 from handpose.errors import HandPoseError
 from handpose.io.text import MAX_LABELS_BYTES, read_text
 
@@ -55,4 +55,4 @@ def images_in_both(records: Iterable[LabelRecord], path: Path, other: Path) -> i
 
 def _image(path: Path, source: str) -> str:
     """Return the path of the image of a record in `path`, in one spelling."""
-    return os.path.normpath(path.parent / source)
+    return os.path.abspath(path.parent / resolve_source(source, path.parent))  # noqa: PTH100 - keeps links

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -94,6 +95,11 @@ class RecordDataset(HandDataset):
             None if known.all() else known,
         )
 
+    @property
+    def _paths(self) -> list[str]:
+        """The absolute paths of the depth files, in one spelling."""
+        return [os.path.abspath(self.root / file) for file in self.files]  # noqa: PTH100 - keeps links
+
     def subset(self, indices: Sequence[int] | np.ndarray) -> RecordDataset:
         """Return a data set of these frames only, with new indices."""
         chosen = [int(i) for i in indices]
@@ -120,7 +126,8 @@ class RecordDataset(HandDataset):
             raise HandPoseError(
                 f"{self.origin}: {len(frames)} of {len(self)} records are usable, which are too few for training"
             )
-        kept, held_out = split_sequences([self.sequences[i] for i in frames], [self.files[i] for i in frames], share)
+        paths = self._paths
+        kept, held_out = split_sequences([self.sequences[i] for i in frames], [paths[i] for i in frames], share)
         return self.subset(frames[kept]), self.subset(frames[held_out])
 
     def localized(self) -> RecordDataset:
@@ -204,8 +211,8 @@ def open_records(
         warn(f"{path}: {text}")
         dataset = replace(dataset, notes=(*dataset.notes, text))
     if test_share > 0.0:
-        parts = dict(zip(("train", "test"), split_sequences(dataset.sequences, dataset.files, test_share), strict=True))
-        dataset = dataset.subset(parts[split])
+        train, test = split_sequences(dataset.sequences, dataset._paths, test_share)
+        dataset = dataset.subset(train if split == "train" else test)
     return dataset
 
 

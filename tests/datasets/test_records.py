@@ -287,6 +287,30 @@ def test_duplicates_count_once_and_are_in_one_split(tmp_path: Path) -> None:
         open_records(file, "test")
 
 
+def test_images_are_the_same_relative_to_the_file_and_to_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`handpose predict` writes paths relative to the current folder."""
+    monkeypatch.chdir(tmp_path)
+    truth = write_frames(tmp_path / "frames", 3)
+    to_folder, to_file = (
+        [record(f"{start}frames/{i}.png", xyz, sequence="a") for i, xyz in enumerate(truth)] for start in ("", "../")
+    )
+    for train, test in ((to_folder, to_folder), (to_folder, to_file), (to_file, to_folder)):
+        write(Path("data/train.jsonl"), train)
+        write(Path("data/test.jsonl"), test)
+        with pytest.warns(UserWarning, match=r"shared with train\.jsonl: 3 of 3 records"):
+            open_records("data", "test")
+    file = write(Path("data/labels.jsonl"), [to_folder[0], *to_file])
+    with pytest.warns(UserWarning, match="1 of 4 records are duplicates"):
+        assert len(open_records(file, "test")) == 3
+    left = [each | {"hand": "left"} for each in to_file]
+    file = write(Path("data/labels.jsonl"), [each for pair in zip(to_folder, left, strict=True) for each in pair])
+    train, test = (open_records(file, split, test_share=0.5) for split in ("train", "test"))  # type: ignore[arg-type]
+    images = [{Path(name).name for name in part.files} for part in (train, test)]
+    assert not images[0] & images[1]
+
+
 @pytest.mark.parametrize(
     ("field", "likely"),
     [("centre_mm", "center_mm"), ("cube", "cube_mm"), ("units", "unit"), ("labelled_by", "labeled_by"), ("uvd", "uvz")],
