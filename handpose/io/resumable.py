@@ -197,7 +197,8 @@ def lock_output(path: Path) -> FileLock:
     Raises:
         HandPoseError: Another process has locked it.
     """
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    target = path.resolve()  # of all links to the file
+    lock = FileLock(target.with_name(f".{target.name}.lock"))
     try:
         lock.acquire(timeout=0)
     except Timeout:

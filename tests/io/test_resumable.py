@@ -142,3 +142,16 @@ def test_a_file_is_replaced_atomically(tmp_path: Path) -> None:
     assert file.read_bytes() == b"new" * 1000
     assert sorted(tmp_path.iterdir()) == [file, link]
     assert link.is_symlink()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links require permissions there")
+def test_a_link_to_an_output_in_use_is_rejected(tmp_path: Path) -> None:
+    (tmp_path / "links").mkdir()
+    link = tmp_path / "links/latest.txt"
+    link.symlink_to(tmp_path / "out.txt")
+    for used, other in ((tmp_path / "out.txt", link), (link, tmp_path / "out.txt")):
+        with (
+            contextlib.closing(GrowingFile(used, "", SETTINGS, resume=False)),
+            pytest.raises(HandPoseError, match="another process is writing"),
+        ):
+            GrowingFile(other, "", SETTINGS, resume=False)
