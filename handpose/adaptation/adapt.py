@@ -12,7 +12,7 @@ from pathlib import Path
 from safetensors.numpy import load_file
 
 from handpose.adaptation.announce import announce
-from handpose.adaptation.claim import claim, digest
+from handpose.adaptation.claim import claimed, digest
 from handpose.adaptation.gains import forgetting, load_both, unlabeled_measures
 from handpose.adaptation.heads import write_heads
 from handpose.adaptation.outcome import Measure, Tuned, find_measured, note_measured, write_tuned_card
@@ -66,49 +66,47 @@ def adapt(
     run = Path(run)
     if start.config.calibration is None:
         raise HandPoseError(f"{start.name}: without a calibration, all poses are uncertain; run handpose calibrate")
-    claim(
-        run,
-        {
-            "start": start.sha256,
-            "frames": len(frames.files),
-            "files": digest(*map(str, frames.files)),
-            "content": digest(*map(file_sha256, frames.files)),
-            "camera": frames.camera.to_dict(),
-            "unit": frames.unit,
-            "hand": frames.hand,
-        },
-    )
-    labels = run / LABELS_FILE
-    if not labels.is_file():
-        teacher = HandPoseEstimator.from_pretrained(start.model_file.parent, device=device, views=4)
-        label_frames(frames, teacher, labels)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that the labels are predictions
-        dataset = open_records(labels, "train")
-    training, held_out = dataset.hold_out(HELD_OUT)
-    config = tuning_config(len(training.usable), steps)
-    announce(len(training), len(held_out), config.steps, config.batch)
-    with tuning_task(start, config, training, held_out, device=device, noise=True) as task:
-        best = tune(run, task, report, max_minutes=max_minutes, tolerance=_TOLERANCE)
-    result = Tuned(len(training), len(held_out), None, ())
-    if best is None:
-        return result
-    folder = run / "model"
-    measured = find_measured(run, folder, best.weights)
-    if measured is not None:
-        return dataclasses.replace(measured, heads=write_heads(start, folder))
-    write_folder(folder, best.weights.config, load_file(best.weights.model_file), force=True)
-    before, after = load_both(start, folder, device)
-    gained = unlabeled_measures(before, after, held_out)
-    result = dataclasses.replace(result, measures=(*gained, forgetting(before, after)))
-    if not is_better(result.measures):
-        shutil.rmtree(folder)
-        return result
-    calibrate(folder, CALIBRATION_IMAGES, device)
-    result = dataclasses.replace(result, model=folder)
-    write_tuned_card(folder, start, result, f"adapted to a camera with {len(training)} frames without labels")
-    note_measured(run, result)
-    return dataclasses.replace(result, heads=write_heads(start, folder))
+    inputs = {
+        "start": start.sha256,
+        "frames": len(frames.files),
+        "files": digest(*map(str, frames.files)),
+        "content": digest(*map(file_sha256, frames.files)),
+        "camera": frames.camera.to_dict(),
+        "unit": frames.unit,
+        "hand": frames.hand,
+    }
+    with claimed(run, inputs):
+        labels = run / LABELS_FILE
+        if not labels.is_file():
+            teacher = HandPoseEstimator.from_pretrained(start.model_file.parent, device=device, views=4)
+            label_frames(frames, teacher, labels)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that the labels are predictions
+            dataset = open_records(labels, "train")
+        training, held_out = dataset.hold_out(HELD_OUT)
+        config = tuning_config(len(training.usable), steps)
+        announce(len(training), len(held_out), config.steps, config.batch)
+        with tuning_task(start, config, training, held_out, device=device, noise=True) as task:
+            best = tune(run, task, report, max_minutes=max_minutes, tolerance=_TOLERANCE)
+        result = Tuned(len(training), len(held_out), None, ())
+        if best is None:
+            return result
+        folder = run / "model"
+        measured = find_measured(run, folder, best.weights)
+        if measured is not None:
+            return dataclasses.replace(measured, heads=write_heads(start, folder))
+        write_folder(folder, best.weights.config, load_file(best.weights.model_file), force=True)
+        before, after = load_both(start, folder, device)
+        gained = unlabeled_measures(before, after, held_out)
+        result = dataclasses.replace(result, measures=(*gained, forgetting(before, after)))
+        if not is_better(result.measures):
+            shutil.rmtree(folder)
+            return result
+        calibrate(folder, CALIBRATION_IMAGES, device)
+        result = dataclasses.replace(result, model=folder)
+        write_tuned_card(folder, start, result, f"adapted to a camera with {len(training)} frames without labels")
+        note_measured(run, result)
+        return dataclasses.replace(result, heads=write_heads(start, folder))
 
 
 def is_better(measures: tuple[Measure, ...]) -> bool:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from handpose.datasets.dataset import HandDataset
 from handpose.datasets.records import RecordDataset
 from handpose.io.atomic import write_atomically
+from handpose.io.resumable import lock_output
 from handpose.io.text import MAX_SETTINGS_BYTES, read_text
-from handpose.training.checkpoint import check_settings
+from handpose.training.checkpoint import CHECKPOINT_FILE, check_settings
 from handpose.weights.folder import file_sha256
 
 _INPUTS_FILE = "inputs.json"
@@ -34,6 +36,19 @@ def claim(run: Path, inputs: Mapping[str, Any]) -> None:
         return
     run.mkdir(parents=True, exist_ok=True)
     write_atomically(file, json.dumps(inputs).encode())
+
+
+@contextlib.contextmanager
+def claimed(run: Path, inputs: Mapping[str, Any]) -> Iterator[None]:
+    """Claim a run for this process during this block; see `claim`.
+
+    Raises:
+        HandPoseError: Another process continues the run, or it was started with other inputs.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    with lock_output(run / CHECKPOINT_FILE):
+        claim(run, inputs)
+        yield
 
 
 def frames_of(dataset: HandDataset) -> dict[str, Any]:

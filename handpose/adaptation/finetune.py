@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors.numpy import load_file
 
 from handpose.adaptation.announce import announce
-from handpose.adaptation.claim import claim, digest, frames_of
+from handpose.adaptation.claim import claimed, digest, frames_of
 from handpose.adaptation.gains import forgetting, load_both
 from handpose.adaptation.heads import write_heads
 from handpose.adaptation.outcome import Measure, Tuned, find_measured, note_measured, write_tuned_card
@@ -73,26 +73,28 @@ def finetune(
     inputs = {"start": start.sha256, **frames_of(dataset)}
     if isinstance(dataset, RecordDataset):
         inputs["images"] = digest(*(file_sha256(dataset.root / file) for file in dataset.files))
-    claim(run, inputs)
-    training, held_out = dataset.hold_out(HELD_OUT)
-    config = tuning_config(len(training.usable), steps)
-    announce(len(training), len(held_out), config.steps, config.batch)
-    with tuning_task(start, config, training, held_out, device=device) as task:
-        best = tune(run, task, report, max_minutes=max_minutes)
-    if best is None:
-        return Tuned(len(training), len(held_out), None, ())
-    folder = run / "model"
-    result = find_measured(run, folder, best.weights)
-    if result is None:
-        write_folder(folder, best.weights.config, load_file(best.weights.model_file), force=True)
-        calibrate(folder, CALIBRATION_IMAGES, device)
-        before, after = load_both(start, folder, device)
-        measures = (
-            Measure("mean joint error on held-out frames in mm", best.before["mean_mm"], best.after["mean_mm"]),
-            Measure("median joint error on held-out frames in mm", best.before["median_mm"], best.after["median_mm"]),
-            forgetting(before, after),
-        )
-        result = Tuned(len(training), len(held_out), folder, measures)
-        write_tuned_card(folder, start, result, f"fine-tuned on {len(training)} labeled frames ({dataset.centers})")
-        note_measured(run, result)
-    return dataclasses.replace(result, heads=write_heads(start, folder))
+    with claimed(run, inputs):
+        training, held_out = dataset.hold_out(HELD_OUT)
+        config = tuning_config(len(training.usable), steps)
+        announce(len(training), len(held_out), config.steps, config.batch)
+        with tuning_task(start, config, training, held_out, device=device) as task:
+            best = tune(run, task, report, max_minutes=max_minutes)
+        if best is None:
+            return Tuned(len(training), len(held_out), None, ())
+        folder = run / "model"
+        result = find_measured(run, folder, best.weights)
+        if result is None:
+            write_folder(folder, best.weights.config, load_file(best.weights.model_file), force=True)
+            calibrate(folder, CALIBRATION_IMAGES, device)
+            before, after = load_both(start, folder, device)
+            measures = (
+                Measure("mean joint error on held-out frames in mm", best.before["mean_mm"], best.after["mean_mm"]),
+                Measure(
+                    "median joint error on held-out frames in mm", best.before["median_mm"], best.after["median_mm"]
+                ),
+                forgetting(before, after),
+            )
+            result = Tuned(len(training), len(held_out), folder, measures)
+            write_tuned_card(folder, start, result, f"fine-tuned on {len(training)} labeled frames ({dataset.centers})")
+            note_measured(run, result)
+        return dataclasses.replace(result, heads=write_heads(start, folder))

@@ -65,7 +65,7 @@ def train(
     import math
     import time
 
-    from handpose.adaptation.claim import claim
+    from handpose.adaptation.claim import claimed
     from handpose.training import trainer
     from handpose.training.distributed import process_group, training_device
     from handpose.weights.resolve import find_weights
@@ -85,9 +85,13 @@ def train(
                 return
             stopping = f"{folder}: stopping after this step"
             described = _task(data, one, recipe, layout, own_device, weights)
-            with described as (task, what, inputs), stop_on_signal(stopping) as signals:
+            with (
+                described as (task, what, inputs),
+                stop_on_signal(stopping) as signals,
+                contextlib.ExitStack() as stack,
+            ):
                 if is_first_process():
-                    claim(folder, inputs)
+                    stack.enter_context(claimed(folder, inputs))
                 done = trainer.train(
                     folder,
                     task,

@@ -15,7 +15,7 @@ import torch
 
 from handpose.adaptation import adapt as adaptation
 from handpose.adaptation import finetune as finetuning
-from handpose.adaptation.claim import claim, digest
+from handpose.adaptation.claim import claim, claimed, digest
 from handpose.adaptation.task import TuningTask
 from handpose.adaptation.teacher import UnlabeledFrames
 from handpose.adaptation.tuning import tune
@@ -229,6 +229,13 @@ def test_a_run_is_not_resumed_with_corrected_records(
     records = [record | change for record in records]
     with pytest.raises(HandPoseError, match=r"contains a training run with .*records"):
         run()
+
+
+def test_a_run_that_another_process_continues_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "0.png").touch()
+    frames = UnlabeledFrames([tmp_path / "0.png"], CAMERAS["msra"])
+    with claimed(tmp_path / "run", {}), pytest.raises(HandPoseError, match="another process is writing"):
+        adaptation.adapt(tmp_path / "run", frames, find_weights("msra"))
 
 
 @pytest.mark.parametrize(("given", "used"), [({}, 175.0), ({"cube_mm": 220.0}, 220.0)])
