@@ -204,7 +204,7 @@ def test_a_predictor_returns_the_records_of_the_estimator() -> None:
     rows = predict({"path": np.array([*names, "bad.png"]), "bytes": np.array([*data, b"?"], object)}).to_pylist()
     estimator = HandPoseEstimator.from_pretrained("msra", device="cpu", backend="torch")
     expected = [
-        pose.to_dict() | {"reason": None, "picture": None, "time_s": None}
+        pose.to_dict() | {"reason": None, "picture": None, "time_s": None, "unit": None}
         for pose in estimator.predict(names, camera=camera)
     ]
     assert rows[:2] == expected
