@@ -27,7 +27,7 @@ IMAGE = Candidates(Query(CAMERA), CAMERA, depth=np.full((480, 640), 400.0, np.fl
 def calibration() -> Calibration:
     """A calibration that expects 10 mm for a single pass, and for several twice their distance plus 2 mm."""
     bones = HandPoseEstimator.from_pretrained("msra", device="cpu").config.calibration.bones_mm
-    return Calibration(0.0, 0.0, 0.0, (1.0, 1e9), (10.0, 1e10), 30.0, bones, passes=1.0, passes_mm=4.0)
+    return Calibration(0.0, 0.0, 0.0, (1.0, 1e9), (10.0, 1e10), bones, passes=1.0, passes_mm=4.0)
 
 
 def pose(error_mm: float, shift: float = 0.0) -> HandPose:
