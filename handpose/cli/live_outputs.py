@@ -53,14 +53,17 @@ class LiveOutputs:
     force: Force = False
 
     def check(self, source: str) -> None:
-        """Reject outputs that exist or are the source, before anything is opened."""
+        """Reject outputs that exist, are the source or are the same file, before anything is opened."""
         if self.view is not None:
             require_extra("view", "--view")
+        taken = {Path(source).resolve(): "is the source; results must go elsewhere"}
         for path in (self.record, self.mcap, self.output):
-            if path is not None and path.resolve() == Path(source).resolve():
-                raise HandPoseError(f"{path}: is the source; results must go elsewhere")
-            if path is not None:
-                refuse_existing(path, force=self.force)
+            if path is None:
+                continue
+            if problem := taken.get(path.resolve()):
+                raise HandPoseError(f"{path}: {problem}")
+            taken[path.resolve()] = "cannot be the file of two outputs; pass another one"
+            refuse_existing(path, force=self.force)
 
     def open_recorder(self, stack: contextlib.ExitStack) -> Recorder | None:
         """Open the recorder of the frames."""

@@ -245,13 +245,15 @@ def _targets(files: list[Path], target: Path | None, suffix: str, earlier: Seque
 
 
 def _check_targets(job: PredictJob, files: Iterable[Path], targets: Iterable[Path | None]) -> None:
-    """Reject targets that are inputs, or that exist although they may not be overwritten."""
-    inputs = {file.resolve() for file in files}
+    """Reject targets that are inputs or the same file, or that exist although they may not be overwritten."""
+    taken = {file.resolve(): "is one of the inputs; results must go elsewhere" for file in files}
     for path in targets:
-        if path is not None and path.resolve() in inputs:
-            raise HandPoseError(f"{path}: is one of the inputs; results must go elsewhere")
-        if path is not None:
-            refuse_existing(path, force=job.force or job.resume, or_resume=job.output is not None)
+        if path is None:
+            continue
+        if problem := taken.get(target := path.resolve()):
+            raise HandPoseError(f"{path}: {problem}")
+        taken[target] = "cannot be the file of two outputs; pass another one"
+        refuse_existing(path, force=job.force or job.resume, or_resume=job.output is not None)
 
 
 def _show(result: FileResult[_Input], picture: Path | None, page: Path | None) -> tuple[list[HandPose], list[Path]]:

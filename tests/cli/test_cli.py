@@ -224,6 +224,13 @@ def test_raw_depth_is_never_overwritten(tmp_path: Path) -> None:
     assert raw.read_bytes() == Path(OPEN).read_bytes()
 
 
+def test_results_are_not_overwritten_by_their_picture(tmp_path: Path) -> None:
+    file, same = tmp_path / "out.png", tmp_path / ".." / tmp_path.name / "out.png"
+    code, _, err = run("predict", OPEN, *CAMERA, "-o", file, "--format", "jsonl", "--draw", same)
+    assert (code, "out.png: cannot be the file of two outputs" in err) == (2, True)
+    assert not any(tmp_path.iterdir())
+
+
 def test_an_unknown_model_preserves_existing_results(tmp_path: Path) -> None:
     (tmp_path / "out.jsonl").write_text("old")
     arguments = [

@@ -207,6 +207,7 @@ def test_without_a_camera_nothing_is_written(tmp_path: Path, run: Run, monkeypat
     [
         (["kinect"], "no such source; expected realsense, orbbec, synthetic, a folder, or a recording"),
         ([STREAM, "--record", STREAM, "--force"], "is the source"),
+        ([STREAM, "--record", "a.mcap", "--mcap", "./a.mcap"], "a.mcap: cannot be the file of two outputs"),
         ([STREAM, "-o", EXAMPLES / "camera.json"], "pass --force to overwrite"),
         ([STREAM, "-o", "no/such/file"], "cannot be written"),
         ([STREAM, "--unit", "cm"], "unit must be mm, m, nyu"),
