@@ -8,6 +8,8 @@ from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
+import numpy as np
+
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.inference.frame_times import FrameTimesWarning
@@ -90,19 +92,21 @@ def run_session(
         HandPoseError: The source contains no complete frame, or the recording cannot be written.
 
     Warns:
-        SkippedFrameWarning: A frame cannot be predicted, or its time is before that of an earlier one, as after a clock
-            was set back.
+        SkippedFrameWarning: A frame cannot be predicted, or its time is not after that of an earlier one, as after a
+            clock was set back. A camera may repeat a frame, though.
     """
-    frames, last_time = 0, -math.inf
+    frames, last_time, last_depth = 0, -math.inf, np.empty(0)
     with contextlib.closing(arrivals):
         for arrival in arrivals:
             frame = arrival.frame
             if frame.time <= last_time:
-                if frame.time < last_time:  # else, the camera has repeated a frame
-                    # The text is always the same, because many frames may follow until the clock has caught up.
+                # The texts are always the same, because many frames may follow until the clock has caught up.
+                if frame.time < last_time:
                     warn_skipped("a frame", HandPoseError("its time is before that of an earlier one"))
+                elif not np.array_equal(frame.depth, last_depth):
+                    warn_skipped("a frame", HandPoseError("another frame has the same time"))
                 continue
-            last_time = frame.time
+            last_time, last_depth = frame.time, frame.depth
             if recorder is not None:
                 recorder.write(frame)
             try:

@@ -111,20 +111,30 @@ def test_records_state_that_the_camera_of_a_folder_is_assumed(tmp_path: Path, ru
 
 
 @pytest.mark.parametrize(
-    ("times", "kept", "code"),
-    [((5.0, 5.1, 5.1, 5.2), (5.0, 5.1, 5.2), 0), ((5.0, 5.1, 2.0, 2.1), (5.0, 5.1), 1)],
-    ids=["a repeated frame", "a clock that is set back"],
+    ("images", "times", "kept", "problem"),
+    [
+        ((0, 1, 1, 2), (5.0, 5.1, 5.1, 5.2), (5.0, 5.1, 5.2), ""),
+        ((0, 1, 2, 3), (5.0, 5.1, 2.0, 2.1), (5.0, 5.1), "its time is before that of an earlier one"),
+        ((0, 1, 2, 3), (0.0, 0.0, 0.0, 0.0), (0.0,), "another frame has the same time"),
+    ],
+    ids=["a repeated frame", "a clock that is set back", "a clock that does not run"],
 )
-def test_frames_before_the_previous_one_are_skipped_with_a_warning(
-    tmp_path: Path, run: Run, times: tuple[float, ...], kept: tuple[float, ...], code: int
+def test_frames_that_are_not_after_the_previous_one_are_skipped_with_a_warning(
+    tmp_path: Path,
+    run: Run,
+    images: tuple[int, ...],
+    times: tuple[float, ...],
+    kept: tuple[float, ...],
+    problem: str,
 ) -> None:
+    stream = [*itertools.islice(frames(STREAM), 4)]
     with contextlib.closing(Recorder(tmp_path / "a.mcap")) as recorder:
-        for frame, seconds in zip(frames(STREAM), times, strict=False):
-            recorder.write(frame._replace(time=seconds))
-    ended, out, err = run("live", tmp_path / "a.mcap")
-    assert (ended, [one["time_s"] for one in records(out)]) == (code, [*kept])
+        for image, seconds in zip(images, times, strict=True):
+            recorder.write(stream[image]._replace(time=seconds))
+    code, out, err = run("live", tmp_path / "a.mcap")
+    assert (code, [one["time_s"] for one in records(out)]) == (int(bool(problem)), [*kept])
     warned = [line for line in err.splitlines() if line.startswith("warning: ")]
-    assert warned == ["warning: skipped a frame: its time is before that of an earlier one"] * (4 - len(kept)) * code
+    assert warned == ([f"warning: skipped a frame: {problem}"] * (4 - len(kept)) if problem else [])
 
 
 def test_hands_are_sent_by_udp_and_written_to_mcap(tmp_path: Path, run: Run) -> None:
