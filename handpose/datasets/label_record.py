@@ -50,6 +50,7 @@ class LabelRecord:
         unit: Unit of the depth values.
         xyz: (J, 3) labels in mm, camera frame; NaN where a joint is not completely labeled.
         uvz: (J, 3) labels in px and depth in mm; NaN where they are unknown.
+        in_mm: (J,) bool, which joints are labeled in mm.
         center: (3,) hand center, mm; NaN if it is unknown.
         cube: Side of the cube, mm.
         is_cube_given: Whether the record states it.
@@ -65,6 +66,7 @@ class LabelRecord:
     unit: DepthUnit
     xyz: np.ndarray
     uvz: np.ndarray
+    in_mm: np.ndarray
     center: np.ndarray
     cube: float
     is_cube_given: bool
@@ -148,6 +150,7 @@ class LabelRecord:
             parse_unit(str(values.get("unit") or "mm")),
             xyz,
             uvz,
+            in_mm,
             center,
             float(values.get("cube_mm") or CUBE),
             bool(values.get("cube_mm")),

@@ -39,7 +39,8 @@ class RecordDataset(HandDataset):
         cameras: The N cameras.
         hands: Which hand each frame shows.
         units: Unit of the depth values of each frame.
-        uvz: (N, J, 3) true joints in px of the image and depth in mm; NaN where they are not labeled.
+        uvz: (N, J, 3) true joints in px of the camera and depth in mm; NaN where they are not labeled.
+        in_mm: (N, J) bool, which joints are labeled in mm, so that their pixels follow from the camera.
         sequences: Name of the sequence that each frame belongs to.
     """
 
@@ -49,6 +50,7 @@ class RecordDataset(HandDataset):
     hands: Sequence[Hand]
     units: Sequence[DepthUnit]
     uvz: np.ndarray
+    in_mm: np.ndarray
     sequences: Sequence[str]
 
     @property
@@ -70,7 +72,7 @@ class RecordDataset(HandDataset):
 
         Raises:
             DepthReadError: The image is missing, damaged or empty.
-            HandPoseError: The camera does not fit the image.
+            HandPoseError: The camera does not fit the image, or labels in pixels are those of another resolution.
             IndexError: There is no such frame.
         """
         if not 0 <= i < len(self):
@@ -80,10 +82,11 @@ class RecordDataset(HandDataset):
         center: np.ndarray | None = None if self.known_centers is None else self.known_centers[i]
         if center is None or not np.isfinite(center).all():
             center = next(iter(localize_hands(depth, camera)), None)
-        known = np.isfinite(self.uvz[i])
-        depths = self.uvz[i, known[:, 2], 2]
+        uvz = self.labels_in(i, camera)
+        known = np.isfinite(uvz)
+        depths = uvz[known[:, 2], 2]
         typical = depths.mean() if len(depths) else _TYPICAL_Z if center is None else center[2]
-        placed = np.where(known, self.uvz[i], [camera.cx, camera.cy, typical])
+        placed = np.where(known, uvz, [camera.cx, camera.cy, typical])
         return LabeledFrame(
             self.files[i],
             depth,
@@ -94,6 +97,31 @@ class RecordDataset(HandDataset):
             self.hands[i],
             None if known.all() else known,
         )
+
+    def labels_in(self, i: int, camera: Camera) -> np.ndarray:
+        """Return the labels `uvz` (J, 3) of frame `i` in px of its image, and depth in mm; NaN where they are unknown.
+
+        Args:
+            i: Index of the frame.
+            camera: Camera of the image, which may have another resolution than that of the record.
+
+        Raises:
+            HandPoseError: It has another resolution, and the labels are in pixels of either.
+        """
+        own = self.cameras[i]
+        uvz: np.ndarray = self.uvz[i]
+        if not own.width or (own.width, own.height) == (camera.width, camera.height):
+            return uvz
+        known = np.isfinite(uvz).any(axis=1)
+        if (known & ~self.in_mm[i]).any():
+            raise HandPoseError(
+                f"{self.root / self.files[i]}: has {camera.width:g} x {camera.height:g} px, but the camera of the "
+                f"record {own.width:g} x {own.height:g} px, so the pixels of `uvz` are ambiguous; write the camera of "
+                "the image into the record"
+            )
+        scaled: np.ndarray = np.full_like(uvz, np.nan)
+        scaled[known] = camera.project(self.xyz[i, known])
+        return scaled
 
     @property
     def _paths(self) -> list[str]:
@@ -109,6 +137,7 @@ class RecordDataset(HandDataset):
             hands=[self.hands[i] for i in chosen],
             units=[self.units[i] for i in chosen],
             uvz=self.uvz[chosen],
+            in_mm=self.in_mm[chosen],
             sequences=[self.sequences[i] for i in chosen],
         )
 
@@ -271,5 +300,6 @@ def _dataset(path: Path, split: Split, rows: Sequence[LabelRecord], centers: str
         hands=[row.hand for row in rows],
         units=[row.unit for row in rows],
         uvz=uvz,
+        in_mm=np.stack([row.in_mm for row in rows]),
         sequences=[row.sequence for row in rows],
     )

@@ -102,7 +102,7 @@ def check_labels(dataset: RecordDataset, estimator: HandPoseEstimator) -> Record
     damaged = dict(dataset.damaged)
     for i in usable.tolist():
         frame = dataset[i]
-        sample = _Sample(frame, dataset.uvz[i], frame.xyz, frame.xyz)
+        sample = _Sample(frame, dataset.labels_in(i, frame.camera), frame.xyz, frame.xyz)
         if sample.on_surface(sample.uvz).mean() < _OFF_SURFACE:
             damaged[i] = "its labels do not lie on the depth surface"
     return replace(dataset, damaged=damaged)
@@ -127,7 +127,7 @@ def _sample(dataset: RecordDataset, i: int, estimator: HandPoseEstimator) -> _Sa
             except HandPoseError:
                 return np.full_like(frame.xyz, np.nan)
 
-    return _Sample(frame, dataset.uvz[i], predict(frame.hand), predict(other))
+    return _Sample(frame, dataset.labels_in(i, frame.camera), predict(frame.hand), predict(other))
 
 
 def _changed(sample: _Sample, change: Change) -> np.ndarray:

@@ -181,6 +181,24 @@ def test_pixels_of_partial_labels_move_with_the_augmentation(tmp_path: Path) -> 
     assert np.isnan(partial[..., 2]).all()
 
 
+def test_labels_in_mm_are_those_of_an_image_at_a_lower_resolution(tmp_path: Path) -> None:
+    (truth,) = write_frames(tmp_path, 1, SMALL)  # 320 x 240 px
+    large = SMALL.resize(640, 480)
+    path = write(tmp_path / "r.jsonl", [record("0.png", truth, large, center_mm=truth.mean(axis=0).tolist())])
+    frame = open_records(path, "train")[0]
+    assert frame.camera == SMALL
+    assert frame.xyz == pytest.approx(truth)
+
+
+def test_labels_in_pixels_of_an_unknown_resolution_are_not_used(tmp_path: Path) -> None:
+    (truth,) = write_frames(tmp_path, 1, SMALL)
+    large = SMALL.resize(640, 480)
+    pixels = record("0.png", camera=large, uvz=SMALL.project(truth).tolist())
+    dataset = open_records(write(tmp_path / "r.jsonl", [pixels]), "train")
+    with pytest.raises(HandPoseError, match=r"has 320 x 240 px, but the camera of the record 640 x 480 px"):
+        dataset[0]
+
+
 def test_left_hands_are_trained_and_predicted_as_mirror_images(tmp_path: Path) -> None:
     """The mirror image of a scene, labeled as a left hand, has the crops of the original."""
     (xyz,) = write_frames(tmp_path, 1)
