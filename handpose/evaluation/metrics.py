@@ -88,17 +88,20 @@ class Evaluation:
     def mean_interval(self, seed: int = 0) -> tuple[float, float]:
         """Return the bootstrap 95% confidence interval of `mean` in mm: percentiles of the means of resampled frames.
 
+        A frame counts as often as it has joints with a label, as in `mean`.
         Frames are treated as independent. The frames of a video are correlated, so their interval is too narrow.
         """
-        frames = np.nanmean(self.errors[self.predicted], axis=1)
-        if not len(frames):
+        errors = self.errors[self.predicted]
+        if not len(errors):
             return math.nan, math.nan
+        frames, labels = np.nanmean(errors, axis=1), (~np.isnan(errors)).sum(axis=1)
+        weights = labels / labels.mean()  # exactly 1 if all joints have a label
         rng = np.random.default_rng(seed)
         chunk = max(1, _MAX_RESAMPLED // len(frames))
-        means = [
-            frames[rng.integers(len(frames), size=(min(chunk, _BOOTSTRAP_SAMPLES - start), len(frames)))].mean(axis=1)
-            for start in range(0, _BOOTSTRAP_SAMPLES, chunk)
-        ]
+        means = []
+        for start in range(0, _BOOTSTRAP_SAMPLES, chunk):
+            drawn = rng.integers(len(frames), size=(min(chunk, _BOOTSTRAP_SAMPLES - start), len(frames)))
+            means.append((frames * weights)[drawn].mean(axis=1) / weights[drawn].mean(axis=1))
         low, high = np.percentile(np.concatenate(means), (2.5, 97.5))
         return float(low), float(high)
 
@@ -129,7 +132,8 @@ class Evaluation:
         members = layout.fingers
         fingers = {joint for joints in members.values() for joint in joints}
         members["palm"] = tuple(joint for joint in range(len(layout)) if joint not in fingers)
-        return {name: _mean(self.per_joint[list(joints)]) for name, joints in members.items()}
+        errors = self.errors[self.predicted]
+        return {name: _mean(errors[:, list(joints)]) for name, joints in members.items()}
 
     @property
     def per_axis(self) -> np.ndarray:

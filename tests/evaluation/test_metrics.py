@@ -7,7 +7,7 @@ import pytest
 
 from handpose.errors import HandPoseError
 from handpose.evaluation.metrics import Evaluation
-from handpose.geometry.layouts import ICVL16, LAYOUTS, NYU14, JointLayout
+from handpose.geometry.layouts import ICVL16, LAYOUTS, MSRA21, NYU14, JointLayout
 
 
 def evaluation(offsets: np.ndarray) -> Evaluation:
@@ -121,6 +121,23 @@ def test_the_interval_of_many_frames_matches_the_central_limit_theorem() -> None
     assert (low, high) == pytest.approx((result.mean - half, result.mean + half), abs=0.06 * half)
     assert (low, high) == result.mean_interval()
     assert (low, high) != result.mean_interval(seed=1)
+
+
+def test_partly_labeled_frames_count_by_their_labels() -> None:
+    """100 frames with 21 labels and errors of 5 mm, and 100 frames with one label and an error of 50 mm."""
+    truth = np.random.default_rng(7).normal([0, 0, 500], 50, (200, 21, 3))
+    predicted = truth + np.array([5.0, 0.0, 0.0])
+    predicted[100:] = truth[100:] + np.array([50.0, 0.0, 0.0])
+    index_tip = MSRA21.joints.index("index_tip")
+    truth[100:, np.arange(21) != index_tip] = np.nan
+    result = Evaluation.of(predicted, truth, partial=True)
+    mean = (2100 * 5 + 100 * 50) / 2200
+    assert result.mean == pytest.approx(mean)
+    low, high = result.mean_interval()
+    # The number of frames of either kind is binomial; by the delta method, the mean has this standard deviation.
+    deviation = math.sqrt(200 / 4) * abs(21 * (5 - mean) - (50 - mean)) / 2200
+    assert (low, high) == pytest.approx((mean - 1.96 * deviation, mean + 1.96 * deviation), abs=0.25 * deviation)
+    assert result.per_finger(MSRA21)["index"] == pytest.approx((4 * 100 * 5 + 100 * 50) / 500)
 
 
 def test_invalid_joints_are_rejected() -> None:
