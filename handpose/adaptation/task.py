@@ -63,7 +63,7 @@ class TuningTask(PoseTask):
     def validate(self, network: JGRP2O) -> dict[str, float]:
         """Return the metrics on the held-out frames, and `synthetic_mm`, the mean error on synthetic crops in mm."""
         metrics = super().validate(network)
-        others = dataclasses.replace(self, validation=self.synthetic, synthetic=None)
+        others = dataclasses.replace(self, validation=self.synthetic, synthetic=None, cubes=None)
         return {**metrics, "synthetic_mm": PoseTask.validate(others, network)["mean_mm"]}
 
 
@@ -101,5 +101,13 @@ def tuning_task(
         patches, truth = (part[:_SYNTHETIC_CROPS].to(device) for part in rendered.validation)
         source = MixedCrops(real.source, rendered.source, _SYNTHETIC_SHARE, noise=noise)  # type: ignore[arg-type]
         yield TuningTask(
-            network, config, source, real.validation, device, real.start, source.seek, synthetic=(patches, truth)
+            network,
+            config,
+            source,
+            real.validation,
+            device,
+            real.start,
+            source.seek,
+            real.cubes,
+            synthetic=(patches, truth),
         )

@@ -47,16 +47,26 @@ def dataset_task(
     Raises:
         HandPoseError: No frame is usable, or the network has other dimensions than the initial weights.
     """
-    validation = None if held_out is None else _validation_crops(held_out, network.uv_scale, device, workers)
+    validation: tuple[Tensor, Tensor] | None = None
+    cubes: Tensor | None = None
+    if held_out is not None:
+        patches, truth, cubes = _validation_crops(held_out, network.uv_scale, device, workers)
+        validation = patches, truth
     source = DatasetCrops(dataset, uv_scale=network.uv_scale, seed=config.seed, workers=workers, device=device)
     state = None if start is None else initial_state(start, network)
     try:
-        yield PoseTask(network, config, source, validation, device, state, seek=source.seek)
+        yield PoseTask(network, config, source, validation, device, state, seek=source.seek, cubes=cubes)
     finally:
         source.close()
 
 
-def _validation_crops(dataset: HandDataset, uv_scale: float, device: str, workers: int) -> tuple[Tensor, Tensor]:
+def _validation_crops(
+    dataset: HandDataset, uv_scale: float, device: str, workers: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the patches (N, 1, 96, 96) of frames, their normalized joints (N, J, 3) and the sides of their cubes (N,).
+
+    The sides are in mm.
+    """
     frames = dataset.usable
     chosen = frames[np.linspace(0, len(frames) - 1, min(_MAX_VALIDATION, len(frames))).astype(int)]
     items = [item for item in read_crops(dataset, chosen, workers=workers, uv_scale=uv_scale) if item.crop]
@@ -64,4 +74,4 @@ def _validation_crops(dataset: HandDataset, uv_scale: float, device: str, worker
         raise HandPoseError(f"{dataset.origin}: none of the {len(chosen)} validation frames can be read")
     patches = torch.from_numpy(np.stack([item.crop.patch for item in items if item.crop])[:, None]).to(device)
     truth = torch.from_numpy(np.stack([item.uvz for item in items if item.uvz is not None])).float().to(device)
-    return patches, truth
+    return patches, truth, torch.tensor([item.crop.cube for item in items if item.crop], device=device)

@@ -46,6 +46,7 @@ class PoseTask:
         device: Device of the network and of the crops.
         start: State dict of the initial weights; random weights by default.
         seek: Called before every batch with the number of its first crop, for sources that pass through their crops.
+        cubes: (N,) sides of the cubes of the validation crops, mm; by default, those of the network.
     """
 
     network: JGRP2OConfig
@@ -55,6 +56,7 @@ class PoseTask:
     device: str = "cpu"
     start: Mapping[str, Tensor] | None = None
     seek: Callable[[int], None] = lambda crop: None
+    cubes: Tensor | None = None
 
     @property
     def model(self) -> dict[str, Any]:
@@ -103,6 +105,8 @@ class PoseTask:
         uvz = torch.cat([network(part)[0] for part in torch.split(patches, _BATCH)])
         known = ~truth.isnan()
         errors = joint_errors(uvz, torch.where(known, truth, uvz), self.network)  # only along what is labeled
+        if self.cubes is not None:
+            errors = errors * (self.cubes / self.network.cube)[:, None]
         labeled = errors[known.any(2)]
         within = (errors.amax(1) < _SUCCESS_MM).float().mean()
         return {"mean_mm": float(labeled.mean()), "median_mm": float(labeled.median()), "success_20mm": float(within)}

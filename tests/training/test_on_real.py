@@ -356,3 +356,13 @@ def test_missing_options_are_reported(words: tuple[str, ...], message: str) -> N
     code, _, said = run(*words)
     assert code == 2
     assert message in said.replace("\n", " ")
+
+
+def test_errors_in_validation_are_in_mm_of_the_cube_of_each_frame(tmp_path: Path) -> None:
+    write_nyu(tmp_path, 2, "train")
+    dataset = replace(open_dataset("nyu", tmp_path, "train", centers="truth"), cubes=np.array([200.0, 250.0]))
+    with dataset_task(JGRP2OConfig("nyu"), TrainingConfig(1), dataset, held_out=dataset) as task:
+        assert task.validation is not None
+        off = task.validation[1] + torch.tensor([0.0, 0.0, 0.1])  # a tenth of half a cube: 10 and 12.5 mm
+        metrics = task.validate(lambda patches: (off,))  # type: ignore[arg-type]
+    assert metrics["mean_mm"] == pytest.approx(11.25, abs=1e-4)
