@@ -67,14 +67,28 @@ def evaluate(
     if predictions:
         if ground_truth is None or data.data == "synthetic":
             raise HandPoseError("--predictions requires --ground-truth FILE and --data icvl|nyu|msra")
+        given = {
+            "--model": model,
+            "--root": data.root,
+            "--subject": data.subject,
+            "--cube": cube,
+            "--protocol": protocol,
+            "--write-predictions": write_predictions,
+        }
+        if names := [name for name, value in given.items() if value is not None]:
+            raise HandPoseError(f"--predictions evaluates files, for which {', '.join(names)} has no meaning; omit it")
         from handpose.evaluation.compare import compare_files
 
         result = compare_files(data.data, ground_truth, predictions)
     else:
+        if ground_truth is not None:
+            raise HandPoseError("--ground-truth is for --predictions FILE; models are compared with the data set")
         if protocol == "paper":
-            if cube is not None or data.data == "synthetic":
-                raise HandPoseError("--protocol paper is for data sets and determines the cubes; omit --cube")
-            cube = _PAPER_CUBES.get(data.data)
+            if cube is not None or data.data not in _PAPER_CUBES:
+                raise HandPoseError(
+                    "--protocol paper is for the data sets icvl, nyu and msra, and determines the cubes; omit --cube"
+                )
+            cube = _PAPER_CUBES[data.data]
             if data.data == "msra" and data.subject is None:
                 data = dataclasses.replace(data, subject="all")
         result = _evaluate_models(model, data, engine, frames, cube, write_predictions, force)

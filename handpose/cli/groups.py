@@ -113,7 +113,14 @@ class LabeledData:
         return [None if self.subject is None else int(self.subject)]
 
     def open(self, split: Split, subject: int | None, cube: float | None = None) -> HandDataset | None:
-        """Open the data set; None for synthetic images."""
+        """Open the data set; None for synthetic images.
+
+        Raises:
+            HandPoseError: There are options of a data set, but it is not specified, or it cannot be opened.
+        """
         if self.data == "synthetic":
+            given = {"--root": self.root is not None, "--subject": subject is not None, "--cube": cube is not None}
+            if names := [name for name, is_given in given.items() if is_given]:
+                raise HandPoseError(f"{', '.join(names)} is for data sets; specify one with --data, or omit it")
             return None
         return open_data(self.data, self.root, split, self.centers, subject, cube, self.test_share)

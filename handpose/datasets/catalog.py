@@ -54,6 +54,8 @@ def open_dataset(
         )
     if not rotated and name != "icvl":
         raise HandPoseError(f"{name} has no rotated copies; rotated=False is only for icvl")
+    if test_share > 0.0 and name != "records":
+        raise HandPoseError(f"{name} has its own test split; test_share is only for records")
     dataset: HandDataset
     if subject is not None:
         dataset = open_msra(root, split, subject=subject, centers=centers)

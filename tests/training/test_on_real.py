@@ -350,9 +350,20 @@ def test_weights_of_another_layout_are_not_fine_tuned(tmp_path: Path) -> None:
         (("train", "RUN", "--data", "nyu"), "requires --root"),
         (("train", "RUN"), "--steps is required"),
         (("evaluate", "--predictions", "x.txt"), "requires --ground-truth FILE and --data"),
+        # Options without a meaning would otherwise be ignored, and other results than the expected ones printed.
+        (("train", "RUN", "--root", "NYU", "--steps", 1), "--root is for data sets; specify one with --data"),
+        (("evaluate", "--root", "NYU", "--cube", 200), "--root, --cube is for data sets; specify one with --data"),
+        (("evaluate", "--ground-truth", "x.txt"), "--ground-truth is for --predictions"),
+        (
+            ("evaluate", "--data", "nyu", "--predictions", "x.txt", "--ground-truth", "y.txt", "--write-predictions",
+             "z.txt"),
+            "for which --write-predictions has no meaning",
+        ),
+        (("evaluate", "--data", "records", "--root", "x.jsonl", "--protocol", "paper"), "icvl, nyu and msra"),
+        (("evaluate", "--data", "nyu", "--root", "NYU", "--test-share", 0.2), "test_share is only for records"),
     ],
-)
-def test_missing_options_are_reported(words: tuple[str, ...], message: str) -> None:
+)  # fmt: skip
+def test_missing_and_ignored_options_are_reported(words: tuple[str, ...], message: str) -> None:
     code, _, said = run(*words)
     assert code == 2
     assert message in said.replace("\n", " ")
