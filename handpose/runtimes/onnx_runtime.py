@@ -31,10 +31,12 @@ class OnnxRuntime(GraphRuntime):
     """
 
     def __init__(self, graph: Path | bytes) -> None:
-        self._graph = graph
-        self._single = _load(graph, max_threads())
+        self._name = graph_name(graph)
+        # The second session is loaded later, when the file may contain another graph or be deleted.
+        self._graph = graph if isinstance(graph, bytes) else _read(graph)
+        self._single = _load(self._graph, self._name, max_threads())
         self._part = _PER_THREAD * (max_threads() or os.cpu_count() or 1)
-        self._localizer = _load(GRAPH_FILE, 1)  # too small for more threads
+        self._localizer = _load(GRAPH_FILE.read_bytes(), str(GRAPH_FILE), 1)  # too small for more threads
         self.metadata = self._single.get_modelmeta().custom_metadata_map.get(METADATA_KEY, "")
 
     def pose(self, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -65,10 +67,17 @@ class OnnxRuntime(GraphRuntime):
     @functools.cached_property
     def _batch(self) -> onnxruntime.InferenceSession:
         """The pose network for batches: its threads sleep while they wait, and leave the cores to threads that read."""
-        return _load(self._graph, max_threads(), spin=False)
+        return _load(self._graph, self._name, max_threads(), spin=False)
 
 
-def _load(graph: Path | bytes, threads: int, *, spin: bool = True) -> onnxruntime.InferenceSession:
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{file}: cannot be read ({error})") from None
+
+
+def _load(graph: bytes, name: str, threads: int, *, spin: bool = True) -> onnxruntime.InferenceSession:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -76,9 +85,7 @@ def _load(graph: Path | bytes, threads: int, *, spin: bool = True) -> onnxruntim
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
     try:
-        return onnxruntime.InferenceSession(
-            graph if isinstance(graph, bytes) else str(graph), options, providers=["CPUExecutionProvider"]
-        )
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the exceptions of ONNX Runtime have no common base class
         reason = str(error).splitlines()[0]
-        raise WeightsError(f"{graph_name(graph)}: ONNX Runtime cannot load it ({reason}); export it again") from None
+        raise WeightsError(f"{name}: ONNX Runtime cannot load it ({reason}); export it again") from None

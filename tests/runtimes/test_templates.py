@@ -144,3 +144,24 @@ def test_the_first_image_needs_neither_torch_nor_a_cache_nor_onnx(tmp_path: Path
     )
     assert process.stdout == "ok False\n"
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_network_stays_the_same_when_its_file_is_written_again_or_deleted(tmp_path: Path) -> None:
+    """Batches have a session of their own, which is loaded later."""
+    module = pytest.importorskip("handpose.runtimes.onnx_runtime")
+    pytest.importorskip("onnxruntime")
+    file, before = tmp_path / "model.onnx", fill_template(find_weights("msra"))
+    after = fill_template(changed(tmp_path / "other", "msra", retrain))
+    assert before is not None
+    assert after is not None
+    file.write_bytes(before)
+    runtimes = [module.OnnxRuntime(file) for _ in range(2)]
+    expected, _ = runtimes[0].pose(PATCHES)
+    file.write_bytes(after)
+    again, _ = runtimes[0].pose(np.repeat(PATCHES, 3, axis=0))
+    file.unlink()
+    deleted, _ = runtimes[1].pose(np.repeat(PATCHES, 3, axis=0))
+    other, _ = module.OnnxRuntime(after).pose(PATCHES)
+    assert np.abs(other - expected).max() > 0.01
+    assert np.abs(again[::3] - expected).max() < 1e-4
+    assert np.abs(deleted[::3] - expected).max() < 1e-4
