@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -79,6 +80,10 @@ class LabelFile:
     def label(self, frame: Path) -> StoredLabel | None:
         """Return the label of a frame, if there is one."""
         return self._labels.get(frame.resolve())
+
+    def version(self, frame: Path) -> str:
+        """Return a text that changes whenever the record of a frame changes."""
+        return hashlib.sha256(self._lines.get(frame.resolve(), "").encode()).hexdigest()
 
     def accept(self, frame: Path, label: StoredLabel, fields: dict[str, Any]) -> None:
         """Write the record of a labeled frame, in place of its earlier record.

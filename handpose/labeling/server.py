@@ -122,14 +122,15 @@ class _Handler(BaseHTTPRequestHandler):
             values = self._parse_json(body)
             if frame is None or frame[2]:
                 raise HandPoseError("not found")
+            number, source, version = int(frame[1]), str(values.get("source")), values.get("version")
             if values.get("skip") is True:
-                self._session.skip(int(frame[1]), str(values.get("source")))
+                version = self._session.skip(number, source, version)
             else:
-                self._session.accept(int(frame[1]), str(values.get("source")), *_parse_label(values))
+                version = self._session.accept(number, source, *_parse_label(values), version)
         except HandPoseError as error:
             self._send_json(400, {"error": str(error)})
         else:
-            self._send_json(200, {})
+            self._send_json(200, {"version": version})
 
     def _is_allowed(self) -> bool:
         """Return whether a request is from this server's page; reject it otherwise.

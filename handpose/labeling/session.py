@@ -92,6 +92,7 @@ class LabelingSession:
 
     def _predict(self, index: int, hand: HandOrAuto, point: tuple[float, float] | None) -> dict[str, Any]:
         notes: list[Note] = []
+        version = self.labels.version(self.files[index])  # before the label, which may change meanwhile
         stored = self.labels.label(self.files[index])
         if hand == "auto" and stored is not None:
             hand = stored.hand
@@ -108,6 +109,7 @@ class LabelingSession:
         height, width = depth.shape
         return {
             "source": str(self.files[index]),
+            "version": version,
             "width": width,
             "height": height,
             "rays": _rays(camera, width, height),
@@ -122,17 +124,19 @@ class LabelingSession:
             "notes": list(dict.fromkeys(note.message for note in notes)),
         }
 
-    def accept(self, index: int, source: str, hand: Hand, uvz: np.ndarray) -> None:
-        """Write the label of a frame.
+    def accept(self, index: int, source: str, hand: Hand, uvz: np.ndarray, version: str | None = None) -> str:
+        """Write the label of a frame, and return its new version.
 
         Args:
             index: Index of the frame.
             source: Its path, because an open page may be that of an earlier session with other frames.
             hand: Which hand it shows.
             uvz: (J, 3) joints in px, and depth in mm; NaN where unknown.
+            version: Version of the record that `frame` returned; None replaces any record.
 
         Raises:
-            HandPoseError: The label is invalid, the frame is another one, or the file cannot be written.
+            HandPoseError: The label is invalid, the frame is another one or was labeled or skipped in another window
+                since, or the file cannot be written.
         """
         file = self._file(index, source)
         layout = self._estimator.layout
@@ -144,6 +148,7 @@ class LabelingSession:
         if (uvz[:, 2] <= 0).any():
             raise HandPoseError("depths must be above 0 mm")
         with self._writing, collect_warnings([]):
+            self._check_version(file, version)
             camera = self._query.camera_for(self._read(index))
             xyz = camera.unproject(uvz)
             fields: dict[str, Any] = {
@@ -157,12 +162,19 @@ class LabelingSession:
                 "unit": self._query.unit,
             }
             self.labels.accept(file, StoredLabel(hand, uvz), fields)
+            return self.labels.version(file)
 
-    def skip(self, index: int, source: str) -> None:
-        """Write that a frame was skipped. For the arguments and errors, see `accept`."""
+    def skip(self, index: int, source: str, version: str | None = None) -> str:
+        """Write that a frame was skipped, and return its new version. For the arguments and errors, see `accept`."""
         file = self._file(index, source)
         with self._writing:
+            self._check_version(file, version)
             self.labels.skip(file)
+            return self.labels.version(file)
+
+    def _check_version(self, file: Path, version: str | None) -> None:
+        if version is not None and version != self.labels.version(file):
+            raise HandPoseError("this frame was labeled or skipped in another window since; reload the page")
 
     def _check(self, index: int) -> None:
         if not 0 <= index < len(self.files):

@@ -317,6 +317,24 @@ def test_invalid_labels_are_rejected(frames: list[Path], estimator: HandPoseEsti
     assert not (tmp_path / "labels.jsonl").exists()
 
 
+def test_a_label_of_another_window_is_neither_replaced_nor_deleted(
+    frames: list[Path], estimator: HandPoseEstimator, tmp_path: Path
+) -> None:
+    source = str(frames[1])
+    with session_of(frames, estimator) as session:
+        first, second = (session.frame(1, "right")["version"] for _ in range(2))
+        newer = session.accept(1, source, "right", LABEL.uvz, first)
+        with pytest.raises(HandPoseError, match="labeled or skipped in another window since; reload the page"):
+            session.accept(1, source, "left", LABEL.uvz + 9.0, second)
+        with pytest.raises(HandPoseError, match="in another window"):
+            session.skip(1, source, second)
+        (record,) = records_of(tmp_path / "labels.jsonl")
+        assert (record["hand"], record["uvz"]) == ("right", LABEL.uvz.tolist())
+        assert session.frame(1, "right")["version"] == newer
+        session.accept(1, source, "left", LABEL.uvz, newer)
+    assert [record["hand"] for record in records_of(tmp_path / "labels.jsonl")] == ["left"]
+
+
 # The server
 
 
@@ -361,7 +379,7 @@ def test_only_the_page_of_the_server_is_answered(
             assert json.loads(content)["error"]
         assert not (tmp_path / "labels.jsonl").exists()
         assert ask("GET", "/", None, {"Host": f"localhost:{server.server_port}"})[0] == 200
-        assert ask("POST", "/frames/0", skip, {**as_json, "Origin": own}) == (200, b"{}")
+        assert ask("POST", "/frames/0", skip, {**as_json, "Origin": own})[0] == 200
     assert len(records_of(tmp_path / "labels.jsonl")) == 1
 
 

@@ -54,9 +54,10 @@ async function save(state) {
   busy = true;
   update();
   try {
-    await ask(`/frames/${number}`, { source: saved.source, ...(state === "skipped" ? { skip: true } : { hand: saved.hand, uvz: label }) });
+    const answer = await ask(`/frames/${number}`, { source: saved.source, version: saved.version, ...(state === "skipped" ? { skip: true } : { hand: saved.hand, uvz: label }) });
     Object.assign(frames[number], { state, unsaved: false });
-    Object.assign(saved, { confirmed: false, label: state === "accepted" ? { hand: saved.hand, uvz: label } : null });
+    const { version } = await answer.json();
+    Object.assign(saved, { version, confirmed: false, label: state === "accepted" ? { hand: saved.hand, uvz: label } : null });
     busy = false;
     if (number === index) showNext();
   } catch (error) {
