@@ -36,8 +36,8 @@ def ablate(
     """Train the variants of the paper's ablations.
 
     They are trained on the same synthetic hands, which are rendered once and kept
-    in the folder `crops` (19 kB per crop). Prints the results with those of the
-    paper.
+    in the folder `crops` (19 kB per crop), so a folder has one layout. Prints the
+    results with those of the paper.
 
     Requires the extra `train` on first use. Ctrl-C saves a checkpoint; the same command resumes the training.
     """
@@ -55,6 +55,7 @@ def ablate(
     if folder is None:
         raise HandPoseError("expected a folder for the training runs, or --list")
 
+    from handpose.adaptation.claim import claimed
     from handpose.network.config import JGRP2OConfig
     from handpose.training.ablations import VALIDATION_CROPS, run_variant
     from handpose.training.config import TrainingConfig
@@ -72,7 +73,9 @@ def ablate(
 
     config = TrainingConfig(steps, optimizer=optimizer, validate_every=min(1000, steps), seed=seed)
     results = {}
-    with activities(), stop_on_signal(f"{folder}: stopping after this step") as signals:
+    stopping = f"{folder}: stopping after this step"
+    # The stored crops contain the joints of the layout.
+    with activities(), claimed(folder, {"layout": layout}), stop_on_signal(stopping) as signals:
         for variant in chosen:
             result = run_variant(variant, folder, layout, config, train_variant)
             if result is None:

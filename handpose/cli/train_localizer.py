@@ -23,11 +23,13 @@ def train_localizer(
     It is trained on synthetic rooms, which require the extra `train` on first use. Ctrl-C saves a checkpoint; the same
     command resumes the training.
     """
+    from handpose.adaptation.claim import claimed
     from handpose.training.distributed import training_device
     from handpose.training.localizer import train_localizer
 
     device = training_device(device)
-    with activities(), stop_on_signal(f"{run}: stopping after this step") as signals:
+    stopping = f"{run}: stopping after this step"
+    with activities(), claimed(run, {"network": "localizer"}), stop_on_signal(stopping) as signals:
         done = train_localizer(run, steps, print_row, seed=seed, device=device, should_stop=lambda: bool(signals))
     if done < steps:
         note(f"{run}: stopped after step {done:,} of {steps:,} and saved; run the same command again to resume")

@@ -10,6 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from handpose.adaptation.claim import claimed
 from handpose.cli.main import app
 from handpose.errors import HandPoseError, WeightsError
 from handpose.network.config import JGRP2OConfig
@@ -203,3 +204,23 @@ def test_the_list_is_printed_as_text_and_as_json() -> None:
     text = CliRunner().invoke(app, ["ablate", "--list", "--only", "heatmap"]).stdout
     assert text.startswith("heatmap        1,360,064  paper 1.37M")
     assert isinstance(CliRunner().invoke(app, ["ablate", "--only", "nothing"]).exception, HandPoseError)
+
+
+def test_a_folder_has_one_layout_and_is_used_by_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stored crops of another layout have other joints, and two processes would mix their checkpoints."""
+    monkeypatch.setattr(
+        "handpose.training.ablations.run_variant", lambda *values: {"mean_mm": 9.0, "median_mm": 8.0}, raising=True
+    )
+
+    def ablate(layout: str) -> BaseException | None:
+        return CliRunner().invoke(app, ["ablate", str(tmp_path), "--only", "stacks1", "--layout", layout]).exception
+
+    assert ablate("nyu") is None
+    other = ablate("msra")
+    assert isinstance(other, HandPoseError)
+    assert "layout 'nyu', not layout 'msra'" in str(other)
+    with claimed(tmp_path, {"layout": "nyu"}):
+        busy = ablate("nyu")
+    assert isinstance(busy, HandPoseError)
+    assert "another process" in str(busy)
+    assert ablate("nyu") is None

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from typer.testing import CliRunner
 
+from handpose.adaptation.claim import claimed
+from handpose.cli.main import app
 from handpose.errors import HandPoseError
 from handpose.localization import localizer as localize
 from handpose.localization import numpy_runtime
@@ -187,3 +190,10 @@ def test_cells_lie_on_the_rays_of_the_image(shape: tuple[int, int]) -> None:
     points = localize.cell_points(rays.reshape(-1, 2), view[1::2, 1::2].ravel())
     there = points[:, 2] > 0
     assert np.allclose(points[there] @ normal, 600.0, rtol=1e-4)
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
+    with claimed(tmp_path, {"network": "localizer"}):
+        error = CliRunner().invoke(app, ["train-localizer", str(tmp_path), "--steps", "1", "--device", "cpu"]).exception
+    assert isinstance(error, HandPoseError)
+    assert "another process" in str(error)
