@@ -88,6 +88,7 @@ class HandDataset:
         notes: Remarks for readers of results, such as missing parts.
         cubes_chosen: Whether `cubes` were chosen for this data set, so that an evaluation does not replace them by the
             cubes that a model was trained with.
+        originals: Name of the image that each frame is a rotated copy of, or its own name; empty without copies.
     """
 
     name: DatasetName
@@ -103,6 +104,7 @@ class HandDataset:
     damaged: dict[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     cubes_chosen: bool = False
+    originals: Sequence[str] = ()
 
     @property
     def layout(self) -> JointLayout:
@@ -169,24 +171,29 @@ class HandDataset:
             known_centers=None if self.known_centers is None else self.known_centers[chosen],
             cubes=self.cubes[chosen],
             damaged={position: self.damaged[i] for position, i in enumerate(chosen) if i in self.damaged},
+            originals=[self.originals[i] for i in chosen] if self.originals else (),
         )
 
     def hold_out(self, share: float) -> tuple[HandDataset, HandDataset]:
-        """Split the usable frames into two data sets.
+        """Split the usable frames into two data sets, with an image and its rotated copies in the same one.
 
         Args:
-            share: Share of the frames, at the end, in the second data set, which has at least one frame.
+            share: Share of the images, at the end, in the second data set, which has at least one frame.
 
         Raises:
             HandPoseError: There are fewer than two usable frames.
         """
         frames = self.usable
-        kept = len(frames) - max(1, round(share * len(frames)))
+        names = [(self.originals or self.files)[i] for i in frames]
+        images = [*dict.fromkeys(names)]
+        kept = len(images) - max(1, round(share * len(images)))
         if kept < 1:
             raise HandPoseError(
                 f"{self.origin}: {len(frames)} of {len(self)} frames are usable, which are too few for training"
             )
-        return self.subset(frames[:kept]), self.subset(frames[kept:])
+        held_out = set(images[kept:])
+        is_held_out = np.array([name in held_out for name in names])
+        return self.subset(frames[~is_held_out]), self.subset(frames[is_held_out])
 
     def with_cube(self, cube: float) -> HandDataset:
         """Return the data set with the same side, mm, for all cubes in training and evaluation."""

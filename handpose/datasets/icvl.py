@@ -82,4 +82,5 @@ def open_icvl(root: str | Path, split: Split, *, centers: str | Path = "refined"
         (CUBE, CUBE),
         damaged=find_damaged(images, names, known),
         notes=notes,
+        originals=["/".join(name.split("/")[-2:]) for name in names] if split == "train" else (),
     )

@@ -120,6 +120,16 @@ def test_icvl_is_read(tmp_path: Path, folders: tuple[str, str]) -> None:
     assert "without the rotated copies" in originals.notes
 
 
+def test_rotated_copies_of_a_training_image_are_not_held_out(tmp_path: Path) -> None:
+    write_icvl(tmp_path)
+    kept, held_out = open_dataset("icvl", tmp_path, "train", centers="truth").hold_out(0.25)
+    image = "201403121135/image_000{}.png"
+    assert kept.files == [image.format(0), f"-22-5/{image.format(0)}", f"180/{image.format(0)}"]
+    assert held_out.files == [image.format(1)]
+    with pytest.raises(HandPoseError, match="too few for training"):
+        kept.hold_out(0.25)
+
+
 def test_msra_leaves_one_subject_out(tmp_path: Path) -> None:
     truth = write_msra(tmp_path)
     test = open_dataset("msra", tmp_path, "test", subject=4)
