@@ -30,7 +30,7 @@ def ablate(
     ] = None,
     steps: Annotated[int, typer.Option(metavar="N", min=1, help="Number of training steps per variant.")] = 2000,
     optimizer: Annotated[Optimizer, typer.Option(help="Optimizer.")] = "muon",
-    seed: Annotated[int, typer.Option(metavar="N", help="Random seed of weights and data.")] = 1,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Random seed of weights and data.")] = 1,
     device: Device = "auto",
 ) -> None:
     """Train the variants of the paper's ablations.

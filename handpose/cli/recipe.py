@@ -49,7 +49,7 @@ class Recipe:
     validate_every: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Number of steps between validations.")
     ] = None
-    seed: Annotated[int, typer.Option(metavar="N", help="Random seed of weights and data.")] = 1
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Random seed of weights and data.")] = 1
 
     def split(self, dataset: HandDataset) -> tuple[HandDataset, HandDataset | None]:
         """Return the frames to train on, and those for validation; the labels of records are checked."""

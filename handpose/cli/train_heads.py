@@ -13,7 +13,7 @@ from handpose.cli.console import activities, note
 def train_heads(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Model folder; heads.safetensors is written to it.")],
     crops: Annotated[int, typer.Option(metavar="N", min=256, help="Number of synthetic hands to train on.")] = 20_480,
-    seed: Annotated[int, typer.Option(metavar="N", help="Random seed of weights and data.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Random seed of weights and data.")] = 0,
 ) -> None:
     """Train the heads that recognize hands and their sides.
 

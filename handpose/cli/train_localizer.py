@@ -15,7 +15,7 @@ from handpose.cli.signals import stop_on_signal
 def train_localizer(
     run: Annotated[Path, typer.Argument(metavar="FOLDER", help="Training run; resumed if it exists.")],
     steps: Annotated[int, typer.Option(metavar="N", min=1, help="Total number of training steps.")],
-    seed: Annotated[int, typer.Option(metavar="N", help="Random seed of weights and data.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Random seed of weights and data.")] = 0,
     device: Device = "auto",
 ) -> None:
     """Train the network that localizes hands.

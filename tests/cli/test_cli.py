@@ -291,6 +291,7 @@ def test_version_and_module() -> None:
         (["predict", "frames.tar"], 2, "read with --engine ray"),
         (["evaluate", "-m", "msra", "-m", "nyu"], 2, "the same joints, got msra and nyu"),
         (["evaluate", "--report", "a.pdf"], 2, "a report must be a .json, .csv, .html file, got a.pdf"),
+        (["train", "run", "--steps", "1", "--seed", "-1"], 2, "'--seed': it must be greater than or equal to 0"),
         (["export", "-o", "hand.pb"], 2, "expected -o FILE.onnx or -o FILE.xml"),
         (["convert", "nothing", "-o", "out", "--layout", "nyu"], 2, "nothing.index: no such file"),
     ],
