@@ -12,9 +12,11 @@ from handpose.errors import HandPoseError
 from handpose.geometry.layouts import JointLayout
 from handpose.io.choices import Hand
 from handpose.io.text import MAX_SETTINGS_BYTES, read_limited
+from handpose.io.warn import warn
 
 _MAX_SHEAR = 1e-3  # tolerance for a rotation matrix whose numbers were written with few decimals
 _MAX_DISTANCE_M = 100.0  # a larger translation is most likely in millimeters
+_USUAL_DISTANCE_M = 10.0  # larger ones may be those of a map, or millimeters between a camera and the flange of a robot
 
 
 def wrist_frame(xyz: np.ndarray, layout: JointLayout, hand: Hand) -> np.ndarray:
@@ -67,6 +69,9 @@ def read_extrinsics(path: str | Path) -> np.ndarray:
 
     Raises:
         HandPoseError: The file cannot be read, or it does not contain the matrix of a rigid transform in meters.
+
+    Warns:
+        UserWarning: The translation may be in millimeters.
     """
     path = Path(path)
     matrix = _parse_matrix(path, read_limited(path, MAX_SETTINGS_BYTES))
@@ -79,6 +84,8 @@ def read_extrinsics(path: str | Path) -> np.ndarray:
         raise HandPoseError(f"{path}: the upper left 3 x 3 numbers are not a rotation (they scale, shear or mirror)")
     if np.linalg.norm(translation) > _MAX_DISTANCE_M:
         raise HandPoseError(f"{path}: the translation must be in meters, got {translation.tolist()}")
+    if (distance := np.linalg.norm(translation)) > _USUAL_DISTANCE_M:
+        warn(f"{path}: the translation is {distance:.0f} m; if it is in mm, divide it by 1000")
     return matrix
 
 

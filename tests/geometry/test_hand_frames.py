@@ -136,6 +136,13 @@ def test_other_matrices_are_rejected(tmp_path: Path, change: object, message: st
         read_extrinsics(write(tmp_path / "camera.txt", change(matrix)))  # type: ignore[operator]
 
 
+def test_millimeters_between_a_camera_and_the_flange_of_a_robot_are_reported(tmp_path: Path) -> None:
+    matrix = np.eye(4)
+    matrix[:3, 3] = (0.0, 60.0, 35.0)
+    with pytest.warns(UserWarning, match=r"camera.txt: the translation is 69 m; if it is in mm, divide it by 1000"):
+        read_extrinsics(write(tmp_path / "camera.txt", matrix))
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
