@@ -77,7 +77,9 @@ class UdpOutput:
             raise HandPoseError(f"{address}: expected HOST:PORT, such as 127.0.0.1:9999")
         host = host.removeprefix("[").removesuffix("]")
         try:
-            found = socket.getaddrinfo(host, int(port), type=socket.SOCK_DGRAM)[0]
+            resolved = socket.getaddrinfo(host, int(port), type=socket.SOCK_DGRAM)
+            # Names such as localhost often stand for an IPv6 address first, but most receivers only listen on IPv4.
+            found = min(resolved, key=lambda each: each[0] != socket.AF_INET)
             self._socket = socket.socket(*found[:3])
         except OSError as error:
             raise HandPoseError(f"{address}: cannot be reached ({error})") from None

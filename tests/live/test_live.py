@@ -151,6 +151,23 @@ def test_hands_are_sent_by_udp_and_written_to_mcap(tmp_path: Path, run: Run) -> 
     assert times == [round(record["time_s"] * 1e9) for record in records(out)]
 
 
+def test_hands_reach_a_receiver_on_ipv4_if_the_name_also_stands_for_ipv6(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `localhost` does on many machines."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(10)
+        port = receiver.getsockname()[1]
+        found = [
+            (socket.AF_INET6, socket.SOCK_DGRAM, 17, "", ("::1", port, 0, 0)),
+            (socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("127.0.0.1", port)),
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        code, out, _ = run("live", STREAM, "--frames", 1, "--udp", f"localhost:{port}")
+        assert (code, receiver.recv(65536).decode()) == (0, out)
+
+
 def test_frames_before_a_lost_camera_are_kept(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     rs = pytest.importorskip("pyrealsense2")
     images = [frame.depth.astype(np.uint16) for frame in itertools.islice(frames(STREAM), 4)]
