@@ -192,6 +192,7 @@ class HandTracker:
     def _update(self, depth: np.ndarray, query: Query, time: float) -> list[TrackedHand]:
         """Return the hands in the next frame, whose depth (H, W) is in mm whatever the unit of the query is."""
         self._times.check(time)
+        time = float(time)  # numbers of numpy cannot be written as JSON
         # Extrapolated centers may be far off.
         with collect_warnings([]):
             tracked = {id: track for id, track in self._tracks.items() if track.hand.time == self._times.last}

@@ -395,6 +395,12 @@ def test_wrong_arguments_are_named() -> None:
     tracker.update(NOTHING, CAMERA, np.int64(1))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.int64])
+def test_records_with_times_of_numpy_are_json(estimator: HandPoseEstimator, stream: list[DepthFrame], kind: type) -> None:
+    (hand,) = HandTracker(estimator, hand="right").update(stream[0].depth, stream[0].camera, kind(1))
+    assert json.loads(json.dumps(hand.to_dict()))["time_s"] == 1.0
+
+
 def test_times_in_milliseconds_are_reported_once_and_pauses_are_not() -> None:
     tracker = HandTracker(Scripted())  # type: ignore[arg-type]
     for frame in range(3):
