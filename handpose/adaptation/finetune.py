@@ -68,7 +68,9 @@ def finetune(
     """
     run = Path(run)
     check_joints(start, dataset)
-    if not dataset.cubes_chosen and not dataset.train_cubes[0] <= start.config.cube <= dataset.train_cubes[1]:
+    if isinstance(dataset, RecordDataset):
+        dataset = dataset.with_missing_cubes(start.config.cube)
+    elif not dataset.cubes_chosen and not dataset.train_cubes[0] <= start.config.cube <= dataset.train_cubes[1]:
         dataset = dataset.with_cube(start.config.cube)  # the model will be used with these
     inputs = {"start": start.sha256, **frames_of(dataset)}
     if isinstance(dataset, RecordDataset):

@@ -40,6 +40,7 @@ class RecordDataset(HandDataset):
         hands: Which hand each frame shows.
         units: Unit of the depth values of each frame.
         uvz: (N, J, 3) true joints in px of the camera and depth in mm; NaN where they are not labeled.
+        is_cube_given: (N,) bool, which records state the side of their cube.
         in_mm: (N, J) bool, which joints are labeled in mm, so that their pixels follow from the camera.
         sequences: Name of the sequence that each frame belongs to.
     """
@@ -50,6 +51,7 @@ class RecordDataset(HandDataset):
     hands: Sequence[Hand]
     units: Sequence[DepthUnit]
     uvz: np.ndarray
+    is_cube_given: np.ndarray
     in_mm: np.ndarray
     sequences: Sequence[str]
 
@@ -137,6 +139,7 @@ class RecordDataset(HandDataset):
             hands=[self.hands[i] for i in chosen],
             units=[self.units[i] for i in chosen],
             uvz=self.uvz[chosen],
+            is_cube_given=self.is_cube_given[chosen],
             in_mm=self.in_mm[chosen],
             sequences=[self.sequences[i] for i in chosen],
         )
@@ -158,6 +161,13 @@ class RecordDataset(HandDataset):
         paths = self._paths
         kept, held_out = split_sequences([self.sequences[i] for i in frames], [paths[i] for i in frames], share)
         return self.subset(frames[kept]), self.subset(frames[held_out])
+
+    def with_missing_cubes(self, cube: float) -> RecordDataset:
+        """Return the data set with this side, mm, for the cubes of records that state none, unless they were chosen."""
+        if self.cubes_chosen:
+            return self
+        cubes = np.where(self.is_cube_given, self.cubes, float(cube))
+        return replace(self, cubes=cubes, train_cubes=(float(cubes.min()), float(cubes.max())))
 
     def localized(self) -> RecordDataset:
         """Localize the hands without a center, and return the data set with all centers; `damaged` lists failures."""
@@ -293,13 +303,14 @@ def _dataset(path: Path, split: Split, rows: Sequence[LabelRecord], centers: str
         (float(cubes.min()), float(cubes.max())),
         damaged=find_damaged(path.parent, files, None),
         notes=(f"{partial} of {len(rows)} records are partly labeled",) if partial else (),
-        cubes_chosen=any(row.is_cube_given for row in rows),
+        cubes_chosen=all(row.is_cube_given for row in rows),
         path=path,
         layout_name=rows[0].layout,
         cameras=[row.camera for row in rows],
         hands=[row.hand for row in rows],
         units=[row.unit for row in rows],
         uvz=uvz,
+        is_cube_given=np.array([row.is_cube_given for row in rows]),
         in_mm=np.stack([row.in_mm for row in rows]),
         sequences=[row.sequence for row in rows],
     )

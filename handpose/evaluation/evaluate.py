@@ -157,6 +157,8 @@ def _part(dataset: HandDataset) -> str:
 
 def _in_cubes_of(estimator: HandPoseEstimator, dataset: HandDataset) -> HandDataset:
     """Return the data set with cubes of the size that a model was trained with, unless its cubes were chosen."""
+    if isinstance(dataset, RecordDataset):
+        return dataset.with_missing_cubes(estimator.config.cube)
     largest = float(dataset.cubes.max())
     if dataset.cubes_chosen or largest == estimator.config.cube:
         return dataset

@@ -238,9 +238,12 @@ def test_a_run_that_another_process_continues_is_left_alone(tmp_path: Path) -> N
         adaptation.adapt(tmp_path / "run", frames, find_weights("msra"))
 
 
-@pytest.mark.parametrize(("given", "used"), [({}, 175.0), ({"cube_mm": 220.0}, 220.0)])
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [((None, None, None), {175.0}), ((220.0, 220.0, 220.0), {220.0}), ((220.0, None, None), {220.0, 175.0})],
+)
 def test_records_without_cubes_are_trained_on_in_those_of_the_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, float], used: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: tuple[float | None, ...], used: set[float]
 ) -> None:
     """The model crops such cubes after the training, too."""
     trained: list[HandDataset] = []
@@ -255,7 +258,8 @@ def test_records_without_cubes_are_trained_on_in_those_of_the_model(
         png16(tmp_path / f"{i}.png", np.full((240, 320), 400.0))
         camera = CAMERAS["msra"].to_dict()
         records.append(
-            {"source": f"{i}.png", "layout": "msra", "camera": camera, "xyz_mm": joints(21, i).tolist()} | given
+            {"source": f"{i}.png", "layout": "msra", "camera": camera, "xyz_mm": joints(21, i).tolist()}
+            | ({} if given[i] is None else {"cube_mm": given[i]})
         )
     file = tmp_path / "labels.jsonl"
     file.write_text("".join(json.dumps(record) + "\n" for record in records))
@@ -263,7 +267,7 @@ def test_records_without_cubes_are_trained_on_in_those_of_the_model(
     weights = dataclasses.replace(weights, config=dataclasses.replace(weights.config, cube=175.0))
     with pytest.raises(Started), pytest.warns(UserWarning, match="usable frames"):
         finetuning.finetune(tmp_path / "run", open_records(file, "train"), weights)
-    assert {side for dataset in trained for side in (*dataset.cubes, *dataset.train_cubes)} == {used}
+    assert {side for dataset in trained for side in (*dataset.cubes, *dataset.train_cubes)} == used
 
 
 def test_a_run_is_not_resumed_with_new_images_of_the_same_names(

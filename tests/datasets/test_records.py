@@ -368,3 +368,25 @@ def test_a_folder_has_a_file_for_each_split(tmp_path: Path) -> None:
     (tmp_path / "test.jsonl").unlink()
     with pytest.raises(HandPoseError, match=r"no records here; looked for test\.jsonl"):
         open_records(tmp_path, "test")
+
+
+@pytest.mark.filterwarnings("ignore:.*the labels are probably wrong")
+def test_records_without_cubes_are_evaluated_in_those_of_the_model(tmp_path: Path) -> None:
+    truth = write_frames(tmp_path, 2)
+    centers = [{"center_mm": xyz.mean(axis=0).tolist()} for xyz in truth]
+    records = [record("0.png", truth[0], cube_mm=220.0, **centers[0]), record("1.png", truth[1], **centers[1])]
+    cubes: list[float] = []
+
+    class Perfect:
+        layout, name, config = MSRA21, "perfect", JGRP2OConfig("msra", cube=175.0)
+
+        def predict_crops(self, crops):
+            cubes.extend(crop.cube for crop in crops)
+            return np.stack(truth)
+
+    dataset = open_records(write(tmp_path / "r.jsonl", records), "train")
+    evaluate_parts([("perfect", [Perfect()])], [dataset])  # type: ignore[list-item]
+    assert cubes == [220.0, 175.0]
+    cubes.clear()
+    evaluate_parts([("perfect", [Perfect()])], [dataset.with_cube(200.0)])  # type: ignore[list-item]
+    assert cubes == [200.0, 200.0]
