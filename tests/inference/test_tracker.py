@@ -396,7 +396,9 @@ def test_wrong_arguments_are_named() -> None:
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.int64])
-def test_records_with_times_of_numpy_are_json(estimator: HandPoseEstimator, stream: list[DepthFrame], kind: type) -> None:
+def test_records_with_times_of_numpy_are_json(
+    estimator: HandPoseEstimator, stream: list[DepthFrame], kind: type
+) -> None:
     (hand,) = HandTracker(estimator, hand="right").update(stream[0].depth, stream[0].camera, kind(1))
     assert json.loads(json.dumps(hand.to_dict()))["time_s"] == 1.0
 
