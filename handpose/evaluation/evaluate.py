@@ -13,7 +13,7 @@ from handpose.datasets.records import RecordDataset
 from handpose.errors import HandPoseError
 from handpose.evaluation.label_check import find_mistake
 from handpose.evaluation.metrics import Evaluation
-from handpose.evaluation.on_real import predict_dataset
+from handpose.evaluation.on_real import check_layout, predict_dataset
 from handpose.evaluation.report import Entry, Report
 from handpose.geometry.uvd import write_predictions
 from handpose.inference.estimator import HandPoseEstimator
@@ -21,6 +21,7 @@ from handpose.io.outputs import refuse_existing, require_folder
 from handpose.io.warn import warn
 
 _CHANCE_MM = 50.0  # mean error of poses that have nothing in common with the labels but the crop
+_SYNTHETIC_FRAMES = 2000
 _FRAMES_PER_SHAPE_IMAGE = 160  # the whole test set comes with 12 images of each named hand shape
 
 
@@ -102,6 +103,8 @@ def evaluate_parts(
         if not len(dataset.usable):
             reason = next(iter(dataset.damaged.values()), "it is empty")
             raise HandPoseError(f"{dataset.origin}: none of the {len(dataset)} frames can be read: {reason}")
+    for estimator, dataset in [pair for _, each in models for pair in zip(each, datasets, strict=True)]:
+        check_layout(estimator, dataset)  # before the first of several models is evaluated, which may take hours
     datasets = [_with_joints_in_mm(dataset) for dataset in datasets]
     truth = np.concatenate([dataset.xyz for dataset in datasets])
     partial = any(isinstance(dataset, RecordDataset) for dataset in datasets)
@@ -199,6 +202,8 @@ def _with_joints_in_mm(dataset: HandDataset) -> HandDataset:
 
 
 def _on_synthetic(estimators: Sequence[HandPoseEstimator], frames: int) -> Report:
+    if not 1 <= frames <= _SYNTHETIC_FRAMES:
+        raise HandPoseError(f"expected 1 to {_SYNTHETIC_FRAMES:,} synthetic test images, got {frames}")
     from handpose.evaluation.named_shapes import describe_shares, finger_state_shares  # imports torch
     from handpose.evaluation.on_synthetic import evaluate_synthetic
 

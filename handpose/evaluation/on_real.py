@@ -15,6 +15,19 @@ from handpose.io.warn import warn
 _BATCH = 64  # crops
 
 
+def check_layout(estimator: HandPoseEstimator, dataset: HandDataset) -> None:
+    """Check that an estimator predicts the joints of a data set.
+
+    Raises:
+        HandPoseError: The joint layouts differ.
+    """
+    if estimator.layout.name != dataset.layout.name:
+        raise HandPoseError(
+            f"{estimator.name} predicts joints of layout {estimator.layout.name}, but {dataset.name} has layout "
+            f"{dataset.layout.name}; use a model with layout {dataset.layout.name}"
+        )
+
+
 def predict_dataset(estimator: HandPoseEstimator, dataset: HandDataset, workers: int = 0) -> np.ndarray:
     """Return the predicted joints xyz (N, J, 3) in mm of every frame; NaN, with a warning, if there is no prediction.
 
@@ -26,11 +39,7 @@ def predict_dataset(estimator: HandPoseEstimator, dataset: HandDataset, workers:
     Raises:
         HandPoseError: The joint layouts differ.
     """
-    if estimator.layout.name != dataset.layout.name:
-        raise HandPoseError(
-            f"{estimator.name} predicts joints of layout {estimator.layout.name}, but {dataset.name} has layout "
-            f"{dataset.layout.name}; use a model with layout {dataset.layout.name}"
-        )
+    check_layout(estimator, dataset)
     joints = np.full((len(dataset), len(dataset.layout), 3), np.nan)
     indices: list[int] = []
     crops: list[HandCrop] = []

@@ -22,6 +22,7 @@ from handpose.errors import HandPoseError
 from handpose.evaluation.evaluate import evaluate, evaluate_parts
 from handpose.evaluation.metrics import Evaluation
 from handpose.evaluation.on_real import predict_dataset
+from handpose.geometry.layouts import MSRA21
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.network.config import JGRP2OConfig
 from handpose.runtimes.crops import synthetic_crops
@@ -291,9 +292,13 @@ def test_what_a_report_cannot_contain_is_known_before_the_evaluation(tmp_path: P
         def predict_crops(self, crops):
             raise AssertionError
 
+    class Other(Unused):
+        layout = MSRA21
+
     one = ("model", [Unused()])
     for models, predictions, message in (
         ([one, ("other", [Unused()]), one], None, "must have different names, got several with the name model"),
+        ([one, ("other", [Other()])], None, "predicts joints of layout msra, but nyu has layout nyu"),
         ([one], missing, f"{missing}: cannot be written, because the folder"),
     ):
         with pytest.raises(HandPoseError, match=re.escape(message)):
@@ -353,6 +358,7 @@ def test_weights_of_another_layout_are_not_fine_tuned(tmp_path: Path) -> None:
         # Options without a meaning would otherwise be ignored, and other results than the expected ones printed.
         (("train", "RUN", "--root", "NYU", "--steps", 1), "--root is for data sets; specify one with --data"),
         (("evaluate", "--root", "NYU", "--cube", 200), "--root, --cube is for data sets; specify one with --data"),
+        (("evaluate", "--frames", 2001), "expected 1 to 2,000 synthetic test images, got 2001"),
         (("evaluate", "--ground-truth", "x.txt"), "--ground-truth is for --predictions"),
         (
             ("evaluate", "--data", "nyu", "--predictions", "x.txt", "--ground-truth", "y.txt", "--write-predictions",
