@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,7 +75,8 @@ class RecordDataset(HandDataset):
 
         Raises:
             DepthReadError: The image is missing, damaged or empty.
-            HandPoseError: The camera does not fit the image, or labels in pixels are those of another resolution.
+            HandPoseError: The camera does not fit the image, labels in pixels are those of another resolution, or the
+                image shows other labeled hands as well and the record has no center.
             IndexError: There is no such frame.
         """
         if not 0 <= i < len(self):
@@ -83,6 +85,8 @@ class RecordDataset(HandDataset):
         camera = self.cameras[i].for_image(depth.shape[1], depth.shape[0])
         center: np.ndarray | None = None if self.known_centers is None else self.known_centers[i]
         if center is None or not np.isfinite(center).all():
+            if i in self.damaged:
+                raise HandPoseError(self.damaged[i])
             center = next(iter(localize_hands(depth, camera)), None)
         uvz = self.labels_in(i, camera)
         known = np.isfinite(uvz)
@@ -269,6 +273,20 @@ def _check_centers(path: Path, centers: np.ndarray, xyz: np.ndarray) -> None:
         )
 
 
+def _of_several_hands(path: Path, files: Sequence[str], centers: np.ndarray) -> dict[int, str]:
+    """Return the records without a center (N, 3) of images with several, by index: localization may find another hand.
+
+    Args:
+        path: The file of records.
+        files: Their depth files.
+        centers: Their hand centers in mm; NaN where they are unknown.
+    """
+    images = [os.path.abspath(path.parent / file) for file in files]  # noqa: PTH100 - keeps links
+    counts = Counter(images)
+    reason = "several hands of this image are labeled; add its center_mm to each record"
+    return {i: reason for i in np.flatnonzero(np.isnan(centers).any(axis=1)).tolist() if counts[images[i]] > 1}
+
+
 def _dataset(path: Path, split: Split, rows: Sequence[LabelRecord], centers: str) -> RecordDataset:
     uvz = np.stack([row.uvz for row in rows])
     xyz = np.stack([row.xyz for row in rows])
@@ -291,6 +309,7 @@ def _dataset(path: Path, split: Split, rows: Sequence[LabelRecord], centers: str
     partial = int((~np.isfinite(uvz).all(axis=(1, 2))).sum())
     cubes = np.array([row.cube for row in rows])
     files = [row.source for row in rows]
+    damaged = _of_several_hands(path, files, given) | find_damaged(path.parent, files, None)
     return RecordDataset(
         "records",
         split,
@@ -301,7 +320,7 @@ def _dataset(path: Path, split: Split, rows: Sequence[LabelRecord], centers: str
         description,
         cubes,
         (float(cubes.min()), float(cubes.max())),
-        damaged=find_damaged(path.parent, files, None),
+        damaged=damaged,
         notes=(f"{partial} of {len(rows)} records are partly labeled",) if partial else (),
         cubes_chosen=all(row.is_cube_given for row in rows),
         path=path,

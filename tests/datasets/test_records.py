@@ -127,6 +127,28 @@ def test_hands_without_a_center_are_found(tmp_path: Path) -> None:
     assert dataset.damaged == {1: "no hand was found; add its center_mm to the record"}
 
 
+def test_a_hand_is_not_localized_among_several_labeled_ones(tmp_path: Path) -> None:
+    """The nearest hand would be used for the labels of the other one, too."""
+    hands = [
+        arm_with_hand(np.array([0.0, -1.0, 0.0]), np.array([x, 60.0, z]), 300.0)
+        for x, z in ((-120.0, 450.0), (120.0, 550.0))
+    ]
+    png16(tmp_path / "a.png", render_balls(CAMERAS["nyu"], [*hands[0], *hands[1]]))
+    png16(tmp_path / "b.png", render_balls(CAMERAS["nyu"], hands[1]))
+    files = [("a.png", "right"), ("./a.png", "left"), ("b.png", "left")]
+    labels = [record(file, joints(21, 0), CAMERAS["nyu"], hand=hand) for file, hand in files]
+    dataset = open_records(write(tmp_path / "labels.jsonl", labels), "train")
+    assert dataset.usable.tolist() == [2]
+    items = [*read_crops(dataset)]
+    assert [item.crop is None for item in items] == [True, True, False]
+    assert "add its center_mm to each record" in (items[1].problem or "")
+    labels = [values | {"center_mm": [x, -20.0, z]} for values, x, z in zip(labels, (-120.0, 120.0, 120.0),
+              (450.0, 550.0, 550.0), strict=True)]  # fmt: skip
+    with pytest.warns(UserWarning, match="more than 100 mm"):  # from the joints, which are random
+        dataset = open_records(write(tmp_path / "labels.jsonl", labels), "train")
+    assert dataset.usable.tolist() == [0, 1, 2]
+
+
 def test_partial_labels_are_kept_as_such(tmp_path: Path) -> None:
     """Frame 0 has fingertips only, frame 1 has u and v only."""
     truth = write_frames(tmp_path, 2)
