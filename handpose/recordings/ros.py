@@ -35,6 +35,7 @@ _IMAGE, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 _ENCODINGS = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
 _COMPRESSION_HEADER = struct.Struct("<iff")  # the format, and a, b of the inverse depth a / z + b
 _COMPRESSED_COPY = "/compressedDepth"  # end of the topic of the compressed images of another topic
+_METERS = 1000.0  # the unit of floating-point values in ROS
 _TRAILING_BYTES = 4  # of RealSense's ROS 1 images
 
 
@@ -58,7 +59,7 @@ def open_ros(
         stream = replace(
             stream,
             camera=camera or _find_camera(bag, stream, path),
-            unit=_unit(path, _find_unit(bag, stream.topic), unit),
+            unit=_unit(path, _METERS if _is_float(stream.first) else _find_unit(bag, stream.topic), unit),
         )
         count = sum(connection.msgcount for connection in bag.connections if connection.topic == stream.topic)
     return Recording(path, lambda: count, lambda: _read(path, stream))
@@ -158,6 +159,10 @@ def _is_depth(message: Any) -> bool:
     return "compressedDepth" in message.format
 
 
+def _is_float(message: Any) -> bool:
+    return bool(message.encoding == "32FC1" if hasattr(message, "encoding") else message.format.startswith("32FC1"))
+
+
 def _list(topics: set[str]) -> str:
     return ", ".join(sorted(topics)) or "none"
 
@@ -197,7 +202,7 @@ def _camera(info: Any, topic: str, path: Path, *, rectified: bool) -> Camera:
 
 def _unit(path: Path, stored: float | None, given: DepthUnit) -> float:
     """Return the unit in mm: the stored one, otherwise the given one."""
-    if stored is not None and given != "mm":
+    if stored is not None and given != "mm" and millimeters_per_unit(given) != stored:
         warn(f"{path}: contains the unit of its depth values, so the unit {given} is ignored")
     return stored or millimeters_per_unit(given)
 
@@ -234,7 +239,7 @@ def _text_times(bag: Any, topic: str) -> dict[int, float]:
 def _stored_values(name: str, message: Any, unit: float) -> tuple[np.ndarray, float]:
     """Return the values (H, W) of an image and their unit in mm."""
     if hasattr(message, "encoding"):
-        return _image(name, message), 1000.0 if message.encoding == "32FC1" else unit
+        return _image(name, message), _METERS if message.encoding == "32FC1" else unit
     if "rvl" in message.format.lower():
         raise DepthReadError(f"{name}: is compressed with RVL; only PNG is supported")
     data = message.data.tobytes()
@@ -245,7 +250,7 @@ def _stored_values(name: str, message: Any, unit: float) -> tuple[np.ndarray, fl
     if not message.format.startswith("32FC1"):
         return stored, unit
     with np.errstate(divide="ignore", invalid="ignore"):  # the inverse of the depth in m was quantized
-        return np.where(stored > 0, a / (stored - b), 0.0), 1000.0
+        return np.where(stored > 0, a / (stored - b), 0.0), _METERS
 
 
 def _image(name: str, message: Any) -> np.ndarray:

@@ -161,6 +161,21 @@ def test_every_encoding_in_every_format(tmp_path: Path, kind: str, encoding: str
         assert [frame.depth.tobytes() for frame in frames(file)] == [frame.depth.tobytes() for frame in frames(path)]
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+def test_the_unit_of_floats_is_the_meter_and_another_one_is_not_ignored_without_a_word(
+    tmp_path: Path, compressed: bool
+) -> None:
+    with Bag(tmp_path / "a", ".mcap") as bag:
+        bag.info(INFO, LENS)
+        if compressed:
+            bag.compressed(f"{DEPTH}/compressedDepth", 1.0, "32FC1; compressedDepth", IMAGES[0], a=40.0, b=3.0)
+        else:
+            bag.image(DEPTH, 1.0, "32FC1", IMAGES[0].astype("<f4"))
+    with pytest.warns(UserWarning, match=r"contains the unit of its depth values, so the unit 1\.0 is ignored"):
+        open_recording(tmp_path / "a", unit=1.0)
+    open_recording(tmp_path / "a", unit="m")
+
+
 def test_the_topic_and_the_camera_must_be_clear(tmp_path: Path) -> None:
     other = Camera(200.0, 200.0, 160.0, 120.0, 320, 240)
     with Bag(tmp_path / "a", ".mcap") as bag:
