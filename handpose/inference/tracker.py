@@ -267,16 +267,18 @@ class HandTracker:
         self, tracks: dict[int, _Track], predicted: list[list[HandPose]], depth: np.ndarray, query: Query
     ) -> None:
         """Replace the poses of hands that moved too far since the previous frame by those in a second crop."""
-        jumped = {
-            index: replace(query, center=_crop_center(poses[0].xyz, poses[0]), hand=self._hand_of(track))
-            for index, (track, poses) in enumerate(zip(tracks.values(), predicted, strict=False))
-            if poses and poses[0].status != "no_hand" and track.has_jumped(poses[0])
-        }
+        jumped: dict[int, tuple[Query, HandPose]] = {}
+        for index, (track, poses) in enumerate(zip(tracks.values(), predicted, strict=False)):
+            pose = _pose_of(poses, track.evidence.side)  # the pose as the other hand would be elsewhere
+            if pose is not None and pose.status != "no_hand" and track.has_jumped(pose):
+                again = replace(query, center=_crop_center(pose.xyz, pose), hand=self._hand_of(track))
+                jumped[index] = again, pose
         if not jumped:
             return
-        second = self._estimator.poses_per_crop([self._estimator.find(depth, each) for each in jumped.values()])
-        for index, poses in zip(jumped, second, strict=True):
-            if poses and poses[0].error_mm.mean() < predicted[index][0].error_mm.mean():
+        second = self._estimator.poses_per_crop([self._estimator.find(depth, again) for again, _ in jumped.values()])
+        for (index, (_, first)), poses in zip(jumped.items(), second, strict=True):
+            pose = _pose_of(poses, first.hand)
+            if pose is not None and pose.error_mm.mean() < first.error_mm.mean():
                 predicted[index] = poses
 
     def _hand_of(self, track: _Track) -> HandOrAuto:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -377,6 +378,25 @@ def test_a_hand_that_moves_to_the_border_of_its_crop_is_cropped_again(
     (after,) = tracker.update(moved, second.camera, 0.1)
     truth = estimator.predict(moved, camera=second.camera, hand="right").xyz
     assert np.linalg.norm(after.pose.xyz - truth, axis=-1).mean() < 6.0
+
+
+@pytest.mark.parametrize("number", [4, 12, 28])
+def test_a_left_hand_is_cropped_again_as_a_right_one(
+    estimator: HandPoseEstimator, stream: list[DepthFrame], number: int
+) -> None:
+    """It makes no difference whether the side is given or predicted."""
+    first, second = (stream[i].depth[:, ::-1].copy() for i in (number, number + 1))
+    camera = replace(stream[0].camera, cx=stream[0].camera.width - 1 - stream[0].camera.cx)
+    for shift in (-32, 32):
+        moved = np.roll(second, shift, 0)
+        moved[slice(shift) if shift > 0 else slice(shift, None)] = 0
+        found = []
+        for hand in ("left", "auto"):
+            tracker = HandTracker(estimator, hand=hand)  # type: ignore[arg-type]
+            tracker.update(first, camera, 0.0)
+            found += tracker.update(moved, camera, 0.1)
+        assert [hand.pose.hand for hand in found] == ["left", "left"]
+        assert np.allclose(found[0].pose.xyz, found[1].pose.xyz, atol=0.1)
 
 
 def test_wrong_arguments_are_named() -> None:
