@@ -141,18 +141,27 @@ class Evaluation:
         return np.array([_mean(np.abs(axis)) for axis in np.moveaxis(self.offsets[self.predicted], -1, 0)])
 
     @property
+    def _several_labels(self) -> np.ndarray:
+        """(N,) bool, whether a frame has a prediction and more than one label; the error of one is zero if centered."""
+        frames: np.ndarray = self.predicted & ((~np.isnan(self.errors)).sum(axis=1) > 1)
+        return frames
+
+    @property
     def mean_centered(self) -> float:
         """Mean joint error in mm after shifting each prediction to the true mean of the joints.
 
-        It excludes the error of the position of the whole hand.
+        It excludes the error of the position of the whole hand, and frames in which only one joint has a label.
         """
-        offsets = self.offsets[self.predicted]
+        offsets = self.offsets[self._several_labels]
         return _mean(np.linalg.norm(offsets - np.nanmean(offsets, axis=1, keepdims=True), axis=-1))
 
     @property
     def mean_z_centered(self) -> float:
-        """Mean joint error in mm after shifting each prediction along z to the true mean depth."""
-        offsets = self.offsets[self.predicted]
+        """Mean joint error in mm after shifting each prediction along z to the true mean depth.
+
+        It excludes frames in which only one joint has a label.
+        """
+        offsets = self.offsets[self._several_labels]
         shift = np.nanmean(offsets, axis=1, keepdims=True) * (0.0, 0.0, 1.0)
         return _mean(np.linalg.norm(offsets - shift, axis=-1))
 

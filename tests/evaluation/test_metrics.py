@@ -140,6 +140,19 @@ def test_partly_labeled_frames_count_by_their_labels() -> None:
     assert result.per_finger(MSRA21)["index"] == pytest.approx((4 * 100 * 5 + 100 * 50) / 500)
 
 
+def test_a_frame_with_one_label_has_no_error_after_centering() -> None:
+    """Two joints that are 10 mm off in opposite directions along z, and a frame with one label, which is centered."""
+    truth = np.full((2, 21, 3), np.nan)
+    truth[0, :2], truth[1, 0] = [0.0, 0.0, 500.0], [0.0, 0.0, 500.0]
+    predicted = np.nan_to_num(truth)
+    predicted[0, :2, 2] += [10.0, -10.0]
+    predicted[1, 0, 2] += 30.0
+    result = Evaluation.of(predicted, truth, partial=True)
+    assert (result.mean_centered, result.mean_z_centered) == (10.0, 10.0)
+    alone = Evaluation.of(predicted[1:], truth[1:], partial=True).to_dict(MSRA21)
+    assert (alone["mean_mm"], alone["centered_mm"], alone["z_centered_mm"]) == (30.0, None, None)
+
+
 def test_invalid_joints_are_rejected() -> None:
     truth = np.zeros((3, 14, 3))
     truth[1, 2, 0] = np.nan
