@@ -18,6 +18,7 @@ from handpose.training.checkpoint import CHECKPOINT_FILE, check_settings
 from handpose.weights.folder import file_sha256
 
 _INPUTS_FILE = "inputs.json"
+_ADDED = ("center_values",)
 
 
 def claim(run: Path, inputs: Mapping[str, Any]) -> None:
@@ -32,7 +33,9 @@ def claim(run: Path, inputs: Mapping[str, Any]) -> None:
     """
     file = run / _INPUTS_FILE
     if file.is_file():
-        check_settings(run, json.loads(read_text(file, MAX_SETTINGS_BYTES)), inputs)
+        stored = json.loads(read_text(file, MAX_SETTINGS_BYTES))
+        added = set(_ADDED) - set(stored)  # runs of earlier versions did not state them
+        check_settings(run, stored, {name: value for name, value in inputs.items() if name not in added})
         return
     run.mkdir(parents=True, exist_ok=True)
     write_atomically(file, json.dumps(inputs).encode())
@@ -63,6 +66,8 @@ def frames_of(dataset: HandDataset) -> dict[str, Any]:
     }
     if isinstance(dataset, RecordDataset):  # cameras, units, hands, centers and sequences
         inputs["records"] = file_sha256(dataset.path)[:16]
+    elif dataset.known_centers is not None:
+        inputs["center_values"] = digest(dataset.known_centers.tobytes())
     return inputs
 
 

@@ -139,6 +139,27 @@ def test_a_training_is_not_resumed_with_other_data_or_initial_weights(tmp_path: 
     assert resume()[0] == 0
 
 
+def test_a_training_is_not_resumed_with_other_centers_in_the_same_file(tmp_path: Path) -> None:
+    write_nyu(tmp_path, 4, "train")
+    file = tmp_path / "centers.txt"
+
+    def resume(z: float) -> tuple[int, str, str]:
+        np.savetxt(file, np.tile([0.0, 0.0, z], (4, 1)))
+        return run("train", tmp_path / "run", "--data", "nyu", "--root", tmp_path, "--centers", file,
+                   "--steps", 3, "--batch-size", 2, "--max-minutes", 0)  # fmt: skip
+
+    assert resume(400.0)[0] == 0
+    code, _, said = resume(420.0)
+    assert code == 2
+    assert "contains a training run with center_values" in said
+    # Runs of earlier versions did not state it.
+    inputs = tmp_path / "run/inputs.json"
+    stated = json.loads(inputs.read_text())
+    del stated["center_values"]
+    inputs.write_text(json.dumps(stated))
+    assert resume(400.0)[0] == 0
+
+
 def test_a_training_that_time_ends_leaves_a_model(tmp_path: Path) -> None:
     """The same command resumes it and replaces its own model, but not that of another training."""
     write_nyu(tmp_path / "NYU", 4, "train")
