@@ -67,11 +67,13 @@ def records_from_coco(
         unit: Unit of the depth values.
 
     Raises:
-        HandPoseError: The file is not in this format, or has another number of keypoints.
+        HandPoseError: The file is not in this format, has another number of keypoints, or states the size of an image
+            that is not one of this camera.
     """
     try:
         values = json.loads(read_text(path, MAX_LABELS_BYTES))
         files = {image["id"]: folder / image["file_name"] for image in values["images"]}
+        cameras = {image["id"]: _camera_of(camera, image) for image in values["images"]}
         categories = values.get("categories", ())
         names = {each.get("id"): tuple(each["keypoints"]) for each in categories if each.get("keypoints")}
         lists = {*names.values()} or {()}
@@ -91,10 +93,17 @@ def records_from_coco(
                     uvz[joint, :2] = keypoint[:2]
             if np.isfinite(uvz).any():
                 side = annotation.get("hand", hand)
-                records.append(_record(files[annotation["image_id"]], uvz, camera, layout, side, unit))
+                image = annotation["image_id"]
+                records.append(_record(files[image], uvz, cameras[image], layout, side, unit))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise HandPoseError(f"{path}: not a COCO file of keypoints ({describe(error)})") from None
     return records
+
+
+def _camera_of(camera: Camera, image: dict[str, Any]) -> Camera:
+    """Return the camera at the resolution that an entry of `images` states, which its keypoints are in pixels of."""
+    width, height = image.get("width"), image.get("height")
+    return camera.for_image(width, height) if width and height else camera
 
 
 def _columns(path: Path, names: Sequence[str], layout: JointLayout) -> list[int | None]:

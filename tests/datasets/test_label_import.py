@@ -70,6 +70,26 @@ def test_coco_keypoints(tmp_path: Path, truth: list[np.ndarray], named: bool) ->
     assert np.allclose(dataset.uvz[1][known[1], :2], expected, atol=0.001)
 
 
+def test_coco_keypoints_of_an_enlarged_image_are_not_those_of_the_depth_image(
+    tmp_path: Path, truth: list[np.ndarray]
+) -> None:
+    """Pixels of 640 x 480 px, as the file states, would be hands in another place of the 320 x 240 px."""
+    large = CAMERAS["msra"].resize(640, 480)
+    points = [number for u, v, _ in large.project(truth[0]).tolist() for number in (u, v, 2)]
+    image = {"id": 1, "file_name": "frame_9.png", "width": 640, "height": 480}
+    values: dict[str, Any] = {"images": [image], "annotations": [{"image_id": 1, "keypoints": points}]}
+    file = tmp_path / "labels.json"
+    file.write_text(json.dumps(values))
+    with pytest.raises(HandPoseError, match="has 320 x 240 px, but the camera of the record 640 x 480 px"):
+        convert(tmp_path, file)[0]
+    image["width"] = 500
+    file.write_text(json.dumps(values))
+    words = ["import-labels", str(file), str(tmp_path), "-c", "msra", "-o", str(tmp_path / "out.jsonl")]
+    error = CliRunner().invoke(app, words).exception
+    assert isinstance(error, HandPoseError)
+    assert "the image has 500 x 480 px" in str(error)
+
+
 @pytest.mark.parametrize("other", [{"name": "person"}, {"name": "left", "keypoints": [*MSRA21.joints]}])
 def test_coco_keypoints_have_the_names_of_their_category(
     tmp_path: Path, truth: list[np.ndarray], other: dict[str, Any]
