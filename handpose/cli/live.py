@@ -14,7 +14,7 @@ from handpose.cli.console import activities, print_row, say, warnings_as_lines
 from handpose.cli.groups import Engine, Images, KeypointOptions
 from handpose.cli.live_outputs import LiveOutputs
 from handpose.cli.options import Model, Side
-from handpose.cli.signals import exit_on_broken_pipe
+from handpose.cli.signals import exit_on_broken_pipe, interrupt_on_sigterm
 from handpose.errors import SourceLostError
 from handpose.io.choices import DEFAULT_HAND
 from handpose.io.warn import SkippedFrameWarning
@@ -77,9 +77,9 @@ def live(
     Writes one line of JSON per hand and frame. --view opens a window; with FILE.rrd it writes a file instead, and with
     a URL such as rerun+http://HOST:9876/proxy it sends to a viewer on another machine.
 
-    Stops at the end of the source, after --frames, or on Ctrl-C. A frame that cannot be read is skipped, with a
-    warning. Exit code: 0 success, 1 some frames were skipped, or the camera was lost (earlier results and recorded
-    frames are kept), 2 usage error, no camera, or no frame could be read.
+    Stops at the end of the source, after --frames, on Ctrl-C or on SIGTERM. A frame that cannot be read is skipped,
+    with a warning. Exit code: 0 success, 1 some frames were skipped, or the camera was lost (earlier results and
+    recorded frames are kept), 2 usage error, no camera, or no frame could be read, 143 SIGTERM.
     """
     from handpose.inference.tracker import HandTracker
     from handpose.live.session import run_session
@@ -101,6 +101,7 @@ def live(
         results = outputs.open_results(stack)
         session = run_session(arrivals, tracker, recorder=recorder, viewers=viewers, max_frames=frames)
         total, recent = Statistics(), Statistics()
+        stops = stack.enter_context(interrupt_on_sigterm())
         try:
             for arrival, tracks in stack.enter_context(contextlib.closing(session)):
                 results.write(arrival.frame.time, [replace(each, pose=add_keypoints(each.pose)) for each in tracks])
@@ -116,5 +117,7 @@ def live(
     print_row(total.row())
     if lost is not None:
         say(f"error: {lost}")
+    if stops:
+        raise typer.Exit(128 + stops[0])
     if lost is not None or warnings[SkippedFrameWarning]:
         raise typer.Exit(1)

@@ -47,3 +47,23 @@ def stop_on_signal(message: str = "") -> Iterator[list[int]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def interrupt_on_sigterm() -> Iterator[list[int]]:
+    """Raise `KeyboardInterrupt` on SIGTERM, too, and collect the number of the signal.
+
+    A second signal terminates the process immediately.
+    """
+    stops: list[int] = []
+
+    def handle(number: int, _: object) -> None:
+        stops.append(number)
+        signal.signal(number, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, handle)
+    try:
+        yield stops
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -221,6 +221,25 @@ def test_a_killed_session_keeps_the_lines_of_its_frames(tmp_path: Path) -> None:
     assert [one["time_s"] for one in records(out.read_text())] in (kept, kept[:-1])
 
 
+def test_a_service_that_is_stopped_completes_its_files(tmp_path: Path) -> None:
+    """A reader of another program rejects files that end without their index."""
+    reader = pytest.importorskip("mcap.reader")
+    recorded, hands = tmp_path / "a.mcap", tmp_path / "hands.mcap"
+    words = ["live", str(STREAM), "--real-time", "--record", str(recorded), "--mcap", str(hands)]
+    live = subprocess.Popen([sys.executable, "-m", "handpose", *words], stdout=subprocess.PIPE, text=True)
+    assert live.stdout is not None
+    lines = live.stdout.readline() + live.stdout.readline()
+    live.send_signal(signal.SIGTERM)
+    lines += live.communicate(timeout=60)[0]
+    assert live.returncode == 128 + signal.SIGTERM
+    times = [one["time_s"] for one in records(lines)]
+    for path, topic in ((recorded, "/camera/depth/camera_info"), (hands, "/hand_0")):
+        with path.open("rb") as file:
+            stored = [one[2].log_time / 1e9 for one in reader.make_reader(file).iter_messages(topics=[topic])]
+        assert len(stored) >= len(times) - 1  # the last line may be that of the interrupted frame
+        assert stored[: len(times)] == pytest.approx(times[: len(stored)])
+
+
 def test_without_a_camera_nothing_is_written(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     plug(monkeypatch, pytest.importorskip("pyrealsense2"))
     code, out, err = run("live", "realsense", "--record", tmp_path / "a.mcap")
