@@ -102,11 +102,12 @@ def adapt(
         if not is_better(result.measures):
             shutil.rmtree(folder)
             return result
+        heads = write_heads(start, folder)  # the calibration uses them
         calibrate(folder, CALIBRATION_IMAGES, device)
         result = dataclasses.replace(result, model=folder)
         write_tuned_card(folder, start, result, f"adapted to a camera with {len(training)} frames without labels")
         note_measured(run, result)
-        return dataclasses.replace(result, heads=write_heads(start, folder))
+        return dataclasses.replace(result, heads=heads)
 
 
 def is_better(measures: tuple[Measure, ...]) -> bool:

@@ -87,6 +87,8 @@ def finetune(
         result = find_measured(run, folder, best.weights)
         if result is None:
             write_folder(folder, best.weights.config, load_file(best.weights.model_file), force=True)
+        heads = write_heads(start, folder)  # the calibration uses them
+        if result is None:
             calibrate(folder, CALIBRATION_IMAGES, device)
             before, after = load_both(start, folder, device)
             measures = (
@@ -99,4 +101,4 @@ def finetune(
             result = Tuned(len(training), len(held_out), folder, measures)
             write_tuned_card(folder, start, result, f"fine-tuned on {len(training)} labeled frames ({dataset.centers})")
             note_measured(run, result)
-        return dataclasses.replace(result, heads=write_heads(start, folder))
+        return dataclasses.replace(result, heads=heads)

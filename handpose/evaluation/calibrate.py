@@ -43,10 +43,11 @@ def calibrate(folder: Path, frames: int, device: str) -> Calibration:
     weights = find_weights(folder)
     config = dataclasses.replace(weights.config, calibration=None)  # an old one must not influence the new one
     runtime = load_runtime(dataclasses.replace(weights, config=config), "auto", device)
+    heads = weights.heads()
 
     def predictions(calibration: Calibration | None, count: int, what: str) -> list[Predictions]:
         calibrated = dataclasses.replace(config, calibration=calibration)
-        estimator = HandPoseEstimator(runtime, calibrated, weights.name, weights.sha256)
+        estimator = HandPoseEstimator(runtime, calibrated, weights.name, weights.sha256, heads=heads)
         return _predict_validation(estimator, count, f"{what} {weights.name}")
 
     layout = config.joint_layout

@@ -181,12 +181,18 @@ def test_calibrate_changes_only_the_config(tmp_path: Path, monkeypatch: pytest.M
     plain = replace(built_in.config, calibration=None)
     (tmp_path / "config.json").write_text(json.dumps(plain.to_dict()))
     shutil.copy(built_in.model_file, tmp_path / "model.safetensors")
+    shutil.copy(built_in.model_file.parent / "heads.safetensors", tmp_path)
     before = (tmp_path / "model.safetensors").read_bytes()
     monkeypatch.setattr(handpose.evaluation.calibrate, "synthetic_validation", increasingly_noisy)
     reported: list[int] = []
     changed: list[str] = []
+    have_heads: list[bool] = []
 
     class Watched(HandPoseEstimator):
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            super().__init__(*args, **kwargs)
+            have_heads.append(self._heads is not None)
+
         def __setattr__(self, name: str, value: object) -> None:
             if name in vars(self) and not name.startswith("_"):
                 changed.append(name)
@@ -196,10 +202,11 @@ def test_calibrate_changes_only_the_config(tmp_path: Path, monkeypatch: pytest.M
     with reporting(lambda what, done, total, remark: reported.append(done)):
         calibration = calibrate(tmp_path, 12, "cpu")
     assert changed == []
+    assert have_heads == [True, True]  # as when the weights are used
     assert reported == [*range(4), *range(13)]
     with disk_of(100), pytest.raises(WeightsError, match="cannot be written"):
         calibrate(tmp_path, 12, "cpu")
-    assert {file.name for file in tmp_path.iterdir()} == {"config.json", "model.safetensors"}
+    assert {file.name for file in tmp_path.iterdir()} == {"config.json", "heads.safetensors", "model.safetensors"}
     assert find_weights(tmp_path).config == replace(plain, calibration=calibration)
     assert (tmp_path / "model.safetensors").read_bytes() == before
     clear, noisy = (image[0] for image in (*increasingly_noisy(MSRA21, 1), list(increasingly_noisy(MSRA21, 10))[9]))
