@@ -183,17 +183,19 @@ def _find_reason(
     if is_interpolated(depth):
         return INTERPOLATED
     query, camera, found = image.query, image.camera, list[tuple[float, PoseWarning]]()
+    is_plausible = _is_plausible(query.camera, camera)
     if _is_uncertain(pose, depth):
         units = other_units(depth, query, predict)
         # A slightly larger or smaller hand explains a similar unit just as well.
         different = [one.error for one in units if not 1 / _SIMILAR < _ratio(one.unit, query.unit) < _SIMILAR]
-        if different and is_clearer(min(different), pose, WRONG_READING):
+        # With a wrong camera, a hand is more likely to be found in a wrong unit.
+        if is_plausible and different and is_clearer(min(different), pose, WRONG_READING):
             names = " or ".join(str(one.unit) for one in units)
             text = f"read as {query.unit}, but a hand would be found with unit {names}; check the unit"
             found.append((min(different), PoseWarning("unit", text)))
         if (error := disparity_error(depth, query, pose, predict)) is not None:
             found.append((error, DISPARITY))
-    if _is_plausible(query.camera, camera):
+    if is_plausible:
         focals = other_focal_lengths(depth, query, camera, calibration, predict)
         if focals and focals[0].is_likely(pose):
             size, _ = bone_deviation(pose.xyz, calibration.bones_mm, pose.layout)
