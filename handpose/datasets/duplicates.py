@@ -28,7 +28,7 @@ def without_duplicates(records: Mapping[int, LabelRecord], path: Path) -> list[L
     """
     first: dict[tuple[str, str, int], int] = {}
     for number, record in records.items():
-        earlier = first.setdefault((_image(path, record.source), record.hand, record.hand_index), number)
+        earlier = first.setdefault((image_path(path, record.source), record.hand, record.hand_index), number)
         other = records[earlier]
         if other.layout == record.layout and not np.allclose(other.uvz, record.uvz, atol=_SAME, equal_nan=True):
             raise HandPoseError(
@@ -43,16 +43,16 @@ def images_in_both(records: Iterable[LabelRecord], path: Path, other: Path) -> i
 
     Invalid lines of the other file are ignored.
     """
-    images = {_image(path, record.source) for record in records}
+    images = {image_path(path, record.source) for record in records}
     others = set()
     for line in read_text(other, MAX_LABELS_BYTES).splitlines():
         try:
-            others.add(_image(other, json.loads(line)["source"]))
+            others.add(image_path(other, resolve_source(json.loads(line)["source"], other.parent)))
         except (ValueError, KeyError, TypeError):
             continue
     return len(images & others)
 
 
-def _image(path: Path, source: str) -> str:
-    """Return the path of the image of a record in `path`, in one spelling."""
-    return os.path.abspath(path.parent / resolve_source(source, path.parent))  # noqa: PTH100 - keeps links
+def image_path(path: Path, source: str) -> str:
+    """Return the absolute path of the image of a record in `path`, whose `source` was resolved, in one spelling."""
+    return os.path.abspath(path.parent / source)  # noqa: PTH100 - keeps links

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from typing import cast
 import numpy as np
 
 from handpose.datasets.dataset import HandDataset, LabeledFrame, find, find_damaged
-from handpose.datasets.duplicates import images_in_both, without_duplicates
+from handpose.datasets.duplicates import image_path, images_in_both, without_duplicates
 from handpose.datasets.label_record import PERSON, LabelRecord
 from handpose.datasets.splits import split_sequences
 from handpose.errors import HandPoseError
@@ -132,7 +131,7 @@ class RecordDataset(HandDataset):
     @property
     def _paths(self) -> list[str]:
         """The absolute paths of the depth files, in one spelling."""
-        return [os.path.abspath(self.root / file) for file in self.files]  # noqa: PTH100 - keeps links
+        return [image_path(self.path, file) for file in self.files]
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> RecordDataset:
         """Return a data set of these frames only, with new indices."""
@@ -281,7 +280,7 @@ def _of_several_hands(path: Path, files: Sequence[str], centers: np.ndarray) -> 
         files: Their depth files.
         centers: Their hand centers in mm; NaN where they are unknown.
     """
-    images = [os.path.abspath(path.parent / file) for file in files]  # noqa: PTH100 - keeps links
+    images = [image_path(path, file) for file in files]
     counts = Counter(images)
     reason = "several hands of this image are labeled; add its center_mm to each record"
     return {i: reason for i in np.flatnonzero(np.isnan(centers).any(axis=1)).tolist() if counts[images[i]] > 1}
