@@ -10,7 +10,7 @@ import typer
 
 from handpose.cli.console import activities, say, show
 from handpose.cli.groups import Engine, LabeledData
-from handpose.cli.options import Force, Json
+from handpose.cli.options import Force, Json, given
 from handpose.errors import HandPoseError
 
 if TYPE_CHECKING:
@@ -30,7 +30,10 @@ def evaluate(
             "--model", "-m", metavar="MODEL", help="As in `handpose predict`; repeatable.", show_default="by data"
         ),
     ] = None,
-    frames: Annotated[int, typer.Option(metavar="N", min=1, help="Number of synthetic images, at most 2,000.")] = 2000,
+    frames: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Number of synthetic images, at most 2,000.", show_default="2000"),
+    ] = None,
     cube: Annotated[
         float | None, typer.Option(metavar="MM", help="Side of all cubes.", show_default="by model")
     ] = None,
@@ -67,16 +70,19 @@ def evaluate(
     if predictions:
         if ground_truth is None or data.data == "synthetic":
             raise HandPoseError("--predictions requires --ground-truth FILE and --data icvl|nyu|msra")
-        given = {
+        options = {
             "--model": model,
             "--root": data.root,
             "--subject": data.subject,
+            "--centers": data.centers,
+            "--test-share": data.test_share,
+            "--frames": frames,
             "--cube": cube,
             "--protocol": protocol,
             "--write-predictions": write_predictions,
         }
-        if names := [name for name, value in given.items() if value is not None]:
-            raise HandPoseError(f"--predictions evaluates files, for which {', '.join(names)} has no meaning; omit it")
+        if names := given(options):
+            raise HandPoseError(f"--predictions evaluates files, for which {names} has no meaning; omit it")
         from handpose.evaluation.compare import compare_files
 
         result = compare_files(data.data, ground_truth, predictions)
@@ -106,7 +112,7 @@ def _evaluate_models(
     names: list[str] | None,
     data: LabeledData,
     engine: Engine,
-    frames: int,
+    frames: int | None,
     cube: float | None,
     predictions: Path | None,
     force: bool,
@@ -114,6 +120,8 @@ def _evaluate_models(
     """Evaluate models on a data set or on synthetic images."""
     from handpose.evaluation.evaluate import evaluate, evaluate_parts
 
+    if frames is not None and data.data != "synthetic":
+        raise HandPoseError("--frames is for synthetic images; all test frames of a data set are evaluated; omit it")
     subjects = data.subjects()
     datasets = [dataset for one in subjects if (dataset := data.open("test", one, cube)) is not None]
     names = names or ["msra" if not datasets else datasets[0].layout.name]
@@ -121,7 +129,7 @@ def _evaluate_models(
         models = [_load_model(name, subjects, engine) for name in names]
         if datasets:
             return evaluate_parts(models, datasets, workers=data.workers, predictions=predictions, force=force)
-        return evaluate([estimator for _, (estimator,) in models], frames=frames, predictions=predictions)
+        return evaluate([estimator for _, (estimator,) in models], frames=frames or 2000, predictions=predictions)
 
 
 def _load_model(name: str, subjects: list[int | None], engine: Engine) -> tuple[str, list[HandPoseEstimator]]:

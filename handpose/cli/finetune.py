@@ -30,8 +30,8 @@ def finetune(
     root: Root = None,
     data: Annotated[DatasetName, typer.Option(help="Training data: records, or a data set.")] = "records",
     start: Start = None,
-    centers: Centers = "refined",
-    test_share: TestShare = 0.0,
+    centers: Centers = None,
+    test_share: TestShare = None,
     unchecked: Annotated[
         bool, typer.Option("--unchecked", help="Do not look for systematic errors in the labels.")
     ] = False,

@@ -22,6 +22,7 @@ from handpose.cli.options import (
     Unit,
     Views,
     Workers,
+    given,
     open_data,
     parse_camera,
     parse_unit,
@@ -97,9 +98,9 @@ class LabeledData:
 
     data: Data = "synthetic"
     root: Root = None
-    centers: Centers = "refined"
+    centers: Centers = None
     subject: Subject = None
-    test_share: TestShare = 0.0
+    test_share: TestShare = None
     workers: Workers = 0
 
     def subjects(self) -> list[int | None]:
@@ -119,8 +120,14 @@ class LabeledData:
             HandPoseError: There are options of a data set, but it is not specified, or it cannot be opened.
         """
         if self.data == "synthetic":
-            given = {"--root": self.root is not None, "--subject": subject is not None, "--cube": cube is not None}
-            if names := [name for name, is_given in given.items() if is_given]:
-                raise HandPoseError(f"{', '.join(names)} is for data sets; specify one with --data, or omit it")
+            options = {
+                "--root": self.root,
+                "--subject": subject,
+                "--cube": cube,
+                "--centers": self.centers,
+                "--test-share": self.test_share,
+            }
+            if names := given(options):
+                raise HandPoseError(f"{names} is for data sets; specify one with --data, or omit it")
             return None
         return open_data(self.data, self.root, split, self.centers, subject, cube, self.test_share)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -53,9 +53,15 @@ Data = Annotated[
 ]
 BatchSize = Annotated[int, typer.Option(metavar="N", min=1, help="Batch size of the network.")]
 Root = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Folder of the data set, or .jsonl file of records.")]
-Centers = Annotated[str, typer.Option(metavar="CENTERS", help="refined, truth, localize, or a folder.")]
+Centers = Annotated[
+    str | None,
+    typer.Option(metavar="CENTERS", help="refined, truth, localize, or a folder.", show_default="refined"),
+]
 Subject = Annotated[str | None, typer.Option(metavar="N|all", help="MSRA's test subject, 0 to 8, or all in turn.")]
-TestShare = Annotated[float, typer.Option(metavar="SHARE", min=0.0, max=0.9, help="Share of the records to test on.")]
+TestShare = Annotated[
+    float | None,
+    typer.Option(metavar="SHARE", min=0.0, max=0.9, help="Share of the records to test on.", show_default="0"),
+]
 Workers = Annotated[int, typer.Option(metavar="N", min=0, help="Processes that load images.")]
 Start = Annotated[
     str | None, typer.Option(metavar="MODEL", help="Initial weights.", show_default="built-in ones of the layout")
@@ -97,14 +103,19 @@ def parse_numbers(text: str, count: int, what: str) -> tuple[float, ...]:
     return numbers
 
 
+def given(options: Mapping[str, object]) -> str:
+    """Return the names of the options that have a value, separated by commas."""
+    return ", ".join(name for name, value in options.items() if value is not None)
+
+
 def open_data(
     name: DatasetName,
     root: Path | None,
     split: Split,
-    centers: str,
+    centers: str | None,
     subject: int | None,
     cube: float | None = None,
-    test_share: float = 0.0,
+    test_share: float | None = None,
 ) -> HandDataset:
     """Open the data set that the options specify, and log the frames that are excluded from a training.
 
@@ -114,7 +125,9 @@ def open_data(
 
     if root is None:
         raise HandPoseError(f"--data {name} requires --root, the folder of the data set")
-    dataset = open_dataset(name, root, split, centers=centers, subject=subject, cube=cube, test_share=test_share)
+    dataset = open_dataset(
+        name, root, split, centers=centers or "refined", subject=subject, cube=cube, test_share=test_share or 0.0
+    )
     if split == "train":
         _say_excluded(dataset)
     return dataset

@@ -81,4 +81,6 @@ class Recipe:
             return dataclasses.replace(paper, **changes)
         if self.recipe == "paper" or self.steps is None:
             raise HandPoseError("synthetic data is endless: --steps is required, and --recipe paper is not supported")
+        if self.validation is not None:
+            raise HandPoseError("--validation is for data sets; synthetic validation images are always used; omit it")
         return TrainingConfig(**changes, optimizer=self.optimizer or "muon", seed=self.seed)

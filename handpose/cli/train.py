@@ -15,6 +15,7 @@ from handpose.cli.groups import LabeledData
 from handpose.cli.options import Device, Force
 from handpose.cli.recipe import Recipe
 from handpose.cli.signals import stop_on_signal
+from handpose.errors import HandPoseError
 from handpose.io.choices import LayoutName
 from handpose.io.extras import require_extra
 from handpose.io.outputs import refuse_existing
@@ -31,7 +32,9 @@ def train(
     run: Annotated[Path, typer.Argument(metavar="FOLDER", help="Training run; resumed if it exists.")],
     data: LabeledData,
     recipe: Recipe,
-    layout: Annotated[LayoutName, typer.Option(help="Joint layout of the synthetic hands.")] = "msra",
+    layout: Annotated[
+        LayoutName | None, typer.Option(help="Joint layout of the synthetic hands.", show_default="msra")
+    ] = None,
     start: Annotated[
         str | None,
         typer.Option(metavar="MODEL", help="Initial weights, as --model in `handpose predict`."),
@@ -70,6 +73,8 @@ def train(
     from handpose.training.distributed import process_group, training_device
     from handpose.weights.resolve import find_weights
 
+    if layout is not None and data.data != "synthetic":
+        raise HandPoseError(f"--layout is for synthetic hands; --data {data.data} has its own layout; omit it")
     subjects = data.subjects()
     folders = _folders(run, output, subjects, force)
     if tensorboard:
@@ -112,7 +117,12 @@ def train(
 
 @contextlib.contextmanager
 def _task(
-    data: LabeledData, subject: int | None, recipe: Recipe, layout: LayoutName, device: str, weights: Weights | None
+    data: LabeledData,
+    subject: int | None,
+    recipe: Recipe,
+    layout: LayoutName | None,
+    device: str,
+    weights: Weights | None,
 ) -> Iterator[tuple[PoseTask, str, dict[str, Any]]]:
     """Provide what one network is trained on, its description, and what must be the same when it is resumed."""
     from handpose.adaptation.claim import frames_of
@@ -125,7 +135,7 @@ def _task(
     if dataset is None:
         from handpose.training.on_synthetic import synthetic_task
 
-        task = synthetic_task(JGRP2OConfig(layout), recipe.config(None), device, start=weights)
+        task = synthetic_task(JGRP2OConfig(layout or "msra"), recipe.config(None), device, start=weights)
         yield task, "synthetic hands", inputs
         return
     model = JGRP2OConfig(dataset.layout.name, cube=float(dataset.cubes.max()))

@@ -167,7 +167,10 @@ def read_config(path: Path) -> JGRP2OConfig:
 
 
 def write_folder(folder: Path, config: JGRP2OConfig, tensors: Mapping[str, np.ndarray], *, force: bool = False) -> None:
-    """Write a model folder. A model in an existing folder is replaced only with `force`; other files are kept.
+    """Write a model folder. A model in an existing folder is replaced only with `force`.
+
+    The model card and the heads of a replaced model are deleted, because they belong to other weights; other files are
+    kept.
 
     The configuration and the tensors always belong together: if writing is interrupted, the folder is unchanged, absent
     or incomplete.
@@ -190,7 +193,10 @@ def _write_model(folder: Path, config: JGRP2OConfig, model: bytes, *, force: boo
             write_atomically(partial / MODEL_FILE, model)
             write_config(partial, config)
             if folder.exists():
-                (folder / CONFIG_FILE).unlink(missing_ok=True)  # invalidates the folder until both files are replaced
+                if (folder / CONFIG_FILE).is_file():
+                    (folder / CONFIG_FILE).unlink()  # invalidates the folder until both files are replaced
+                    for name in (CARD_FILE, HEADS_FILE):
+                        (folder / name).unlink(missing_ok=True)
                 for file in (MODEL_FILE, CONFIG_FILE):
                     (partial / file).replace(folder / file)
             else:

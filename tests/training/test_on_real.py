@@ -379,6 +379,11 @@ def test_weights_of_another_layout_are_not_fine_tuned(tmp_path: Path) -> None:
         # Options without a meaning would otherwise be ignored, and other results than the expected ones printed.
         (("train", "RUN", "--root", "NYU", "--steps", 1), "--root is for data sets; specify one with --data"),
         (("evaluate", "--root", "NYU", "--cube", 200), "--root, --cube is for data sets; specify one with --data"),
+        (("train", "RUN", "--centers", "truth", "--steps", 1), "--centers is for data sets"),
+        (("train", "RUN", "--validation", 0.1, "--steps", 1), "--validation is for data sets"),
+        (("train", "RUN", "--data", "nyu", "--root", "NYU", "--layout", "nyu"), "--layout is for synthetic hands"),
+        (("evaluate", "--test-share", 0.2), "--test-share is for data sets"),
+        (("evaluate", "--data", "nyu", "--root", "NYU", "--frames", 10), "--frames is for synthetic images"),
         (("evaluate", "--frames", 2001), "expected 1 to 2,000 synthetic test images, got 2001"),
         (("evaluate", "--ground-truth", "x.txt"), "--ground-truth is for --predictions"),
         (

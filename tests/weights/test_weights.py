@@ -160,7 +160,8 @@ def test_a_model_folder_is_written_atomically(tmp_path: Path, monkeypatch: pytes
         folder = tmp_path / str(last) / "model"
         if existing:
             write_folder(folder, JGRP2OConfig("msra", cube=100.0), {"x": np.array([100.0])})
-            (folder / "README.md").write_text("card")
+            for name in ("README.md", "heads.safetensors", "notes.txt"):
+                (folder / name).write_text("of the first weights")
         calls = 0
         with monkeypatch.context() as patch:
             for name in ("mkdir", "rename", "replace", "unlink", "chmod"):
@@ -175,7 +176,9 @@ def test_a_model_folder_is_written_atomically(tmp_path: Path, monkeypatch: pytes
             cube = read_config(folder / "config.json").cube
             assert load_file(folder / "model.safetensors")["x"] == [cube]
             assert cube == 200.0 if finished else cube in (100.0, 200.0)
-        assert not existing or "README.md" in files
+            described = {"README.md", "heads.safetensors"} & files
+            assert len(described) == (2 if cube == 100.0 else 0), "the card and the heads describe other weights"
+        assert not existing or "notes.txt" in files
         if finished:
             assert {"config.json", "model.safetensors"} <= files
             assert [path.name for path in folder.parent.iterdir()] == ["model"]

@@ -7,13 +7,14 @@ import glob
 import hashlib
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import fsspec
 
 from handpose.errors import HandPoseError
 from handpose.io.depth.read import SUFFIXES
-from handpose.io.inputs import PARQUET, TARS, is_archive, is_metadata, list_files, natural_key
+from handpose.io.inputs import PARQUET, TARS, absolute, is_archive, is_metadata, list_files, natural_key
 
 FILES_PER_SHARD = 128
 """Number of loose depth files per shard; each archive or table is one shard."""
@@ -66,16 +67,23 @@ def find_shards(inputs: Iterable[str], *, recursive: bool = False) -> list[Shard
     """
     files: dict[str, InputFile] = {}
     for text in inputs:
-        listed = _list_url(text, recursive) if "://" in text else _list_local(text, recursive)
-        files |= {file.name: file for file in listed}
+        for file in _list_url(text, recursive) if "://" in text else _list_local(text, recursive):
+            files.setdefault(_identity(file.url), file)
     if all(file.size is None for file in files.values()):
-        raise HandPoseError(f"{', '.join(files)[:200]}: no such file; expected frames, archives or tables of them")
+        names = ", ".join(file.name for file in files.values())
+        raise HandPoseError(f"{names[:200]}: no such file; expected frames, archives or tables of them")
     archives = [file for file in files.values() if is_archive(file.url)]
     loose = [file for file in files.values() if not is_archive(file.url)]
     return [
         *(Shard((file,)) for file in archives),
         *(Shard(tuple(loose[i : i + FILES_PER_SHARD])) for i in range(0, len(loose), FILES_PER_SHARD)),
     ]
+
+
+def _identity(url: str) -> str:
+    """Return what is equal for all URLs and paths of a file."""
+    path = url.removeprefix("file://")
+    return url if "://" in path else str(absolute(Path(path)))
 
 
 def _list_local(text: str, recursive: bool) -> list[InputFile]:

@@ -44,12 +44,21 @@ def test_every_file_belongs_to_one_shard_under_any_name(tmp_path: Path) -> None:
     frames = make_frames(tmp_path / "frames", FILES_PER_SHARD + 3)
     tar = tar_of(tmp_path / "frames" / "more.tar", [])
     (tmp_path / "frames" / "notes.txt").write_text("not a frame")
-    shards = find_shards([str(tmp_path / "frames"), str(frames[0]), f"file://{frames[1]}", "gone.png"])
+    (other,) = make_frames(tmp_path / "others", 1)
+    shards = find_shards([str(tmp_path / "frames"), str(frames[0]), f"file://{other}", "gone.png"])
     assert [len(shard.files) for shard in shards] == [1, FILES_PER_SHARD, 5]
     assert shards[0].files[0].name == str(tar)
-    assert [file.name for file in shards[2].files[-2:]] == [f"file://{frames[1]}", "gone.png"]
+    assert [file.name for file in shards[2].files[-2:]] == [f"file://{other}", "gone.png"]
     assert shards[2].files[-1].size is None
     assert shards[1].size == sum(frame.stat().st_size for frame in frames[:FILES_PER_SHARD])
+
+
+def test_paths_and_urls_of_the_same_file_list_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (frame,) = make_frames(tmp_path / "frames", 1)
+    monkeypatch.chdir(tmp_path)
+    spellings = [f"frames/{frame.name}", str(frame), f"frames/../frames/{frame.name}", f"file://{frame}", "frames"]
+    (shard,) = find_shards(spellings)
+    assert [file.name for file in shard.files] == [f"frames/{frame.name}"]
 
 
 def test_urls_and_paths_list_the_same_files(tmp_path: Path) -> None:
