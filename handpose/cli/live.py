@@ -91,6 +91,7 @@ def live(
 
     lost: SourceLostError | None = None
     with contextlib.ExitStack() as stack:
+        outputs.lock(stack)
         warnings = stack.enter_context(warnings_as_lines())
         stack.enter_context(exit_on_broken_pipe())
         with activities():

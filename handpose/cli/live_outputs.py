@@ -19,7 +19,8 @@ from handpose.cli.options import Force
 from handpose.errors import HandPoseError
 from handpose.io.atomic import write_all
 from handpose.io.extras import require_extra
-from handpose.io.outputs import refuse_existing, writing
+from handpose.io.outputs import refuse_existing, require_folder, writing
+from handpose.io.resumable import lock_output
 
 if TYPE_CHECKING:
     from handpose.inference.tracker import TrackedHand
@@ -57,13 +58,25 @@ class LiveOutputs:
         if self.view is not None:
             require_extra("view", "--view")
         taken = {Path(source).resolve(): "is the source; results must go elsewhere"}
-        for path in (self.record, self.mcap, self.output):
-            if path is None:
-                continue
+        for path in self._files():
             if problem := taken.get(path.resolve()):
                 raise HandPoseError(f"{path}: {problem}")
             taken[path.resolve()] = "cannot be the file of two outputs; pass another one"
+            require_folder(path)
             refuse_existing(path, force=self.force)
+
+    def lock(self, stack: contextlib.ExitStack) -> None:
+        """Reject files that another process is writing to, and keep other processes from writing to them.
+
+        Devices, such as `/dev/null`, are not locked.
+        """
+        for path in self._files():
+            if path.is_file() or not path.exists():
+                with writing(path):
+                    stack.enter_context(lock_output(path))
+
+    def _files(self) -> list[Path]:
+        return [path for path in (self.record, self.mcap, self.output) if path is not None]
 
     def open_recorder(self, stack: contextlib.ExitStack) -> Recorder | None:
         """Open the recorder of the frames."""

@@ -21,6 +21,7 @@ import pytest
 
 from handpose import Camera, Recorder
 from handpose.cli.main import main
+from handpose.io.resumable import lock_output
 from tests.helpers.paths import EXAMPLES
 from tests.helpers.recordings import SoftwareCamera, frames, plug, send_when_started
 
@@ -207,6 +208,20 @@ def test_a_full_disk_is_one_line_and_keeps_the_lines_before(
     assert out.read_text() == "".join(complete[:2])
 
 
+@pytest.mark.parametrize("option", ["-o", "--record", "--mcap"])
+def test_a_file_that_another_session_is_writing_is_rejected_and_unchanged(
+    tmp_path: Path, run: Run, option: str
+) -> None:
+    file = tmp_path / "a.mcap"
+    file.write_text("written by the other session")
+    with lock_output(file):
+        code, out, err = run("live", STREAM, "--frames", 1, option, file, "--force")
+    assert (code, out) == (2, "")
+    assert err == f"error: {file}: another process is writing to this file; wait for it or stop it\n"
+    assert file.read_text() == "written by the other session"
+    assert run("live", STREAM, "--frames", 1, option, file, "--force")[0] == 0
+
+
 def test_a_killed_session_keeps_the_lines_of_its_frames(tmp_path: Path) -> None:
     """Every frame is in the recording before its line is written."""
     out, recorded = tmp_path / "a.jsonl", tmp_path / "a.mcap"
@@ -264,7 +279,10 @@ def test_without_a_camera_nothing_is_written(tmp_path: Path, run: Run, monkeypat
         ([STREAM, "--record", "a.hpr"], "use a name that ends with .mcap"),
     ],
 )
-def test_usage_errors_are_one_line_and_exit_code_2(run: Run, arguments: list[object], message: str) -> None:
+def test_usage_errors_are_one_line_and_exit_code_2(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, arguments: list[object], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
     before = STREAM.read_bytes()
     code, out, err = run("live", *arguments)
     assert (code, out) == (2, "")
