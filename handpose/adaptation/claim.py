@@ -18,7 +18,6 @@ from handpose.training.checkpoint import CHECKPOINT_FILE, check_settings
 from handpose.weights.folder import file_sha256
 
 _INPUTS_FILE = "inputs.json"
-_ADDED = ("center_values",)
 
 
 def claim(run: Path, inputs: Mapping[str, Any]) -> None:
@@ -33,9 +32,7 @@ def claim(run: Path, inputs: Mapping[str, Any]) -> None:
     """
     file = run / _INPUTS_FILE
     if file.is_file():
-        stored = json.loads(read_text(file, MAX_SETTINGS_BYTES))
-        added = set(_ADDED) - set(stored)  # runs of earlier versions did not state them
-        check_settings(run, stored, {name: value for name, value in inputs.items() if name not in added})
+        check_settings(run, json.loads(read_text(file, MAX_SETTINGS_BYTES)), dict(inputs))
         return
     run.mkdir(parents=True, exist_ok=True)
     write_atomically(file, json.dumps(inputs).encode())
