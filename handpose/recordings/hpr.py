@@ -22,7 +22,7 @@ from handpose.io.depth.limits import MAX_PIXELS
 from handpose.io.depth.read import to_depth
 from handpose.io.inputs import frame_path
 from handpose.recordings.frame import DepthFrame
-from handpose.recordings.recording import Recording, StoredFrame
+from handpose.recordings.recording import Recording, StoredFrame, warn_incomplete
 
 _FORMAT, _VERSION = "handpose recording", 1
 _FRAME_HEADER = struct.Struct("<dI")
@@ -32,7 +32,7 @@ _MAX_HEADER_BYTES = 10_000
 def open_hpr(path: Path, camera: Camera | None = None) -> Recording:
     """Open a recording. Its frames are bitwise identical to the recorded ones.
 
-    A truncated last frame, for example after a power failure, is skipped.
+    A truncated last frame, for example after a power failure, is skipped with a warning.
 
     Args:
         path: The file.
@@ -50,10 +50,12 @@ def _read(path: Path, other: Camera | None) -> Iterator[StoredFrame]:
                 time, length = _FRAME_HEADER.unpack(header)
                 compressed = file.read(length)
                 if len(compressed) < length:
-                    return
+                    break
                 name = frame_path(path, number)
                 yield StoredFrame(name, partial(_decode, str(name), compressed, shape, other or camera, unit, time))
                 number += 1
+            if header:
+                warn_incomplete(path)
     except OSError as error:
         raise HandPoseError(f"{path}: cannot be read ({error})") from None
 

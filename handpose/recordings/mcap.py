@@ -27,7 +27,7 @@ from handpose.io.ros.cdr import CdrReader, CdrWriter
 from handpose.io.ros.mcap import McapChunk, McapWriter, read_chunks, read_library
 from handpose.io.ros.messages import CAMERA_FRAME
 from handpose.recordings.frame import DepthFrame
-from handpose.recordings.recording import Recording, StoredFrame
+from handpose.recordings.recording import Recording, StoredFrame, warn_incomplete
 
 _LIBRARY = "handpose recording 1"
 _IMAGE, _INFO = "/camera/depth/image_raw/compressedDepth", "/camera/depth/camera_info"
@@ -136,9 +136,11 @@ def _count_frames(path: Path) -> int:
 def _chunks(path: Path) -> Iterator[McapChunk]:
     try:
         with path.open("rb") as file:
-            yield from read_chunks(file)
+            is_complete = yield from read_chunks(file)
     except (OSError, ValueError) as error:
         raise HandPoseError(f"{path}: cannot be read ({error})") from None
+    if not is_complete:
+        warn_incomplete(path)
 
 
 def _read(path: Path, camera: Camera | None) -> Iterator[StoredFrame]:

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from handpose.io.warn import warn
 from handpose.recordings.frame import DepthFrame
+
+
+def warn_incomplete(path: Path) -> None:
+    """Warn about a recording that ends too early, for example after a power failure or an interrupted copy."""
+    warn(f"{path}: was not recorded or copied completely, so its last frames may be missing")
 
 
 class StoredFrame(NamedTuple):

@@ -108,7 +108,8 @@ def test_a_truncated_file_yields_all_complete_frames(tmp_path: Path) -> None:
     first = struct.unpack_from("<Q", data, 9)[0] + 17
     for size in range(first, len(data), 97):
         (tmp_path / "truncated.mcap").write_bytes(data[:size])
-        assert len(read(tmp_path / "truncated.mcap")) == sum(end <= size for end in ends)
+        with pytest.warns(UserWarning, match="truncated.mcap: was not recorded or copied completely"):
+            assert len(read(tmp_path / "truncated.mcap")) == sum(end <= size for end in ends)
 
 
 def test_frames_are_written_before_the_file_is_closed(tmp_path: Path) -> None:
@@ -116,7 +117,8 @@ def test_frames_are_written_before_the_file_is_closed(tmp_path: Path) -> None:
     assert not (tmp_path / "a.mcap").exists()
     for number, frame in enumerate(random_frames(1.0), 1):
         recorder.write(frame)
-        assert len(read(tmp_path / "a.mcap")) == recorder.frames == number
+        with pytest.warns(UserWarning, match="was not recorded or copied completely"):
+            assert len(read(tmp_path / "a.mcap")) == recorder.frames == number
 
 
 def test_frames_that_cannot_be_stored_exactly_are_rejected(tmp_path: Path) -> None:
@@ -146,21 +148,28 @@ def chunk_places(data: bytes) -> list[range]:
 
 
 def test_a_changed_byte_never_changes_a_frame(tmp_path: Path) -> None:
-    """Whichever byte of a chunk is wrong: frames are lost with a warning or an error, and the others are unchanged."""
+    """Whichever byte is wrong: frames are lost only with a warning or an error, and the others are unchanged."""
     path, camera = tmp_path / "a.mcap", dataclasses.replace(CAMERA, width=4, height=4)
     recorded = [frame._replace(depth=frame.depth[:4, :4], camera=camera) for frame in random_frames(0.25)]
     record(path, recorded)
     data = path.read_bytes()
-    lost = set()
-    for at in [at for place in chunk_places(data) for at in place[40::3]]:
+    lost, inside = set(), {at for place in chunk_places(data) for at in place[40:]}
+    for at in range(8, len(data), 4):
         path.write_bytes(data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :])
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            frames = read(path)
-        assert len(frames) + len(caught) == 3
-        lost.add(len(caught))
+            try:
+                frames = read(path)
+            except HandPoseError:
+                assert at not in inside, "a wrong checksum concerns only its own frame"
+                continue
+        if at in inside:
+            assert len(frames) + len(caught) == 3
+            lost.add(len(caught))
+        assert len(frames) == 3 or caught
         for frame in frames:
-            (truth,) = (one for one in recorded if one.time == frame.time)
+            # If the name of the program is damaged, the file is read as any ROS bag, whose times are in whole ns.
+            (truth,) = (one for one in recorded if abs(one.time - frame.time) < 1e-9)
             assert (frame.camera, frame.unit) == (truth.camera, truth.unit)
             assert frame.depth.tobytes() == truth.depth.tobytes()
     assert lost == {1, 3}  # one frame, or the unit of all of them

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import BinaryIO, NamedTuple
 
 from handpose.io.ros.messages import definition
@@ -17,6 +18,8 @@ _RECORD = struct.Struct("<BQ")
 _MESSAGE_HEADER = struct.Struct("<HIQQ")
 _MAX_CHUNK = 1 << 29  # bytes; more than those of the largest image
 _CHUNK_HEADER = struct.Struct("<QQQIIQ")  # times, size, checksum, length of the name of no compression, size
+_STATISTICS_NUMBERS = struct.Struct("<QHIIIIQQI")  # messages, ..., chunks, first and last time, size of what follows
+_FOOTER_CONTENT = struct.Struct("<QQI")  # starts of the summary and of the offsets in it, checksum
 
 
 class McapChunk(NamedTuple):
@@ -106,10 +109,10 @@ class McapWriter:
         start, end = min((one[0] for one in self._chunks), default=0), max((one[1] for one in self._chunks), default=0)
         counts = _pairs("<HQ", list(self._counts.items()))
         parts = len(self._schemas), len(self._channels), 0, 0, len(self._chunks)
-        numbers = struct.pack("<QHIIIIQQI", sum(self._counts.values()), *parts, start, end, len(counts))
+        numbers = _STATISTICS_NUMBERS.pack(sum(self._counts.values()), *parts, start, end, len(counts))
         index = b"".join(record for _, _, record in self._chunks)
         self._append(self._definitions + index + _record(_STATISTICS, numbers + counts))
-        self._append(_record(_FOOTER, struct.pack("<QQI", summary, 0, 0)) + MAGIC)
+        self._append(_record(_FOOTER, _FOOTER_CONTENT.pack(summary, 0, 0)) + MAGIC)
         self._file.flush()
 
     def _append(self, data: bytes) -> None:
@@ -129,8 +132,8 @@ def read_library(file: BinaryIO) -> str | None:
         return None
 
 
-def read_chunks(file: BinaryIO) -> Iterator[McapChunk]:
-    """Yield the chunks of a file without compression, up to the last complete one.
+def read_chunks(file: BinaryIO) -> Generator[McapChunk, None, bool]:
+    """Yield the chunks of a file without compression, up to the last complete one, and return whether it is the last.
 
     Args:
         file: The file.
@@ -140,17 +143,12 @@ def read_chunks(file: BinaryIO) -> Iterator[McapChunk]:
     """
     topics: dict[int, str] = {}
     end = file.seek(0, 2)
-    file.seek(max(0, end - len(MAGIC)))
-    is_complete = file.read() == MAGIC
+    stated, found = _stated_chunks(file), 0
     at = file.seek(len(MAGIC))
     while len(head := file.read(_RECORD.size)) == _RECORD.size:
         kind, size = _RECORD.unpack(head)
-        if kind in (_DATA_END, _FOOTER):
-            return
-        if at + _RECORD.size + size > end:
-            if is_complete:
-                raise ValueError("a record is damaged")
-            return
+        if kind in (_DATA_END, _FOOTER) or at + _RECORD.size + size > end:
+            break
         if kind == _CHUNK:
             if not _CHUNK_HEADER.size <= size <= _MAX_CHUNK:
                 raise ValueError("a chunk is damaged")
@@ -159,7 +157,31 @@ def read_chunks(file: BinaryIO) -> Iterator[McapChunk]:
                 raise ValueError("its chunks are compressed")
             content = file.read(size - _CHUNK_HEADER.size)
             yield _parse_chunk(content, topics, is_intact=zlib.crc32(content) == checksum)
+            found += 1
         at = file.seek(at + _RECORD.size + size)
+    if stated is not None and found < stated:
+        raise ValueError("a record is damaged")
+    return stated is not None
+
+
+def _stated_chunks(file: BinaryIO) -> int | None:
+    """Return the number of chunks according to the statistics at the end of a file; None if it was not completed."""
+    size = _RECORD.size + _FOOTER_CONTENT.size + len(MAGIC)
+    end = file.seek(0, 2) - size
+    file.seek(max(0, end))
+    tail = file.read()
+    if len(tail) < size or not tail.endswith(MAGIC):
+        return None
+    at, *_ = _FOOTER_CONTENT.unpack_from(tail, _RECORD.size)
+    with contextlib.suppress(struct.error):  # of a damaged summary
+        while len(MAGIC) <= at < end:
+            file.seek(at)
+            kind, size = _RECORD.unpack(file.read(_RECORD.size))
+            if kind == _STATISTICS:
+                numbers = _STATISTICS_NUMBERS.unpack(file.read(_STATISTICS_NUMBERS.size))
+                return int(numbers[5])
+            at += _RECORD.size + size
+    return None
 
 
 def _parse_chunk(content: bytes, topics: dict[int, str], *, is_intact: bool) -> McapChunk:
