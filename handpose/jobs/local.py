@@ -147,11 +147,33 @@ def _local_inputs(job: PredictJob) -> list[Path | Recording]:
 
 
 def _frames(each: Path | Recording) -> list[Path]:
-    """Return the paths of an input's frames."""
+    """Return the paths of an input's frames.
+
+    If a recording is damaged, its own path follows those of the frames before the damage.
+
+    Raises:
+        HandPoseError: No frame of a recording can be read.
+    """
     if isinstance(each, Recording):
-        return [frame_path(each.path, number) for number in range(each.count())]
+        return _recorded(each)
     count = count_frames(each)
     return [each] if count == 1 else [frame_path(each, number) for number in range(count)]
+
+
+def _recorded(recording: Recording) -> list[Path]:
+    try:
+        paths = [frame_path(recording.path, number) for number in range(recording.count())]
+    except HandPoseError:
+        paths = []
+        with contextlib.suppress(HandPoseError):
+            for frame in recording.read():
+                paths.append(frame.path)  # noqa: PERF401 - keeps those before the damage
+        if not paths:
+            raise
+        paths.append(recording.path)
+    if not paths:
+        raise HandPoseError(f"{recording.path}: contains no complete frame")
+    return paths
 
 
 def _read_inputs(
@@ -168,12 +190,12 @@ def _read_inputs(
         if not missing:
             continue
         own = set(missing)
-        reason = "is no longer in its file"
+        reason = ""
         try:
             for frame in each.read() if isinstance(each, Recording) else _read_file(each):
                 if _path_of(frame) in own:
                     while missing[0] != _path_of(frame):
-                        yield _unreadable(missing.popleft(), reason)
+                        yield _unreadable(missing.popleft())
                     missing.popleft()
                     yield frame
         except HandPoseError as error:  # such as that of a file that is too large
@@ -181,8 +203,8 @@ def _read_inputs(
         yield from (_unreadable(path, reason) for path in missing)
 
 
-def _unreadable(path: Path, reason: str) -> FetchedFile:
-    return FetchedFile(str(path), b"", f"{path}: {reason}")
+def _unreadable(path: Path, reason: str = "") -> FetchedFile:
+    return FetchedFile(str(path), b"", reason or f"{path}: is no longer in its file")
 
 
 def _read_file(path: Path) -> Iterator[Path | FetchedFile]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 import time
 from collections.abc import Sequence
@@ -24,6 +25,19 @@ LENS = Camera(241.5, 242.5, 159.5, 119.25, 320, 240)
 def frames(path: Path) -> Source:
     """The frames of a recording."""
     return recorded_frames(open_recording(path))
+
+
+def chunk_places(data: bytes) -> list[range]:
+    """The places of the chunks in a recording."""
+    at, places = 8, []
+    while at < len(data):
+        kind, size = struct.unpack_from("<BQ", data, at)
+        if kind == 6:
+            places.append(range(at + 9, at + 9 + size))
+        if kind == 2:  # the footer
+            break
+        at += 9 + size
+    return places
 
 
 class SoftwareCamera:

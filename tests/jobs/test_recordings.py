@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -10,10 +12,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from handpose import Camera
+from handpose import Camera, Recorder
 from handpose.cli.main import app
 from tests.helpers.paths import EXAMPLES, REALSENSE_BAG
-from tests.helpers.recordings import bag_images, play_realsense, record_realsense
+from tests.helpers.recordings import bag_images, chunk_places, frames, play_realsense, record_realsense
 
 CAMERA = "210,210,111.5,85.5,224,172"
 TIMES = [1000.0 + number / 30 for number in range(3)]
@@ -74,6 +76,28 @@ def test_ros_images_in_millimeters_have_the_joints_of_pngs_that_are_rounded_alik
     assert "several topics of depth images" in str(
         CliRunner().invoke(app, ["predict", str(tmp_path / "bag")]).exception
     )
+
+
+def test_the_frames_before_the_damage_of_a_recording_are_predicted(tmp_path: Path) -> None:
+    whole, damaged, out = tmp_path / "whole.mcap", tmp_path / "damaged.mcap", tmp_path / "out.jsonl"
+    with closing(Recorder(whole)) as recorder:
+        for frame in islice(frames(EXAMPLES / "hand.hpr"), 3):
+            recorder.write(frame)
+    _, expected = predict(whole)
+    data = bytearray(whole.read_bytes())
+    data[chunk_places(data)[2].start - 1] = 1  # the most significant byte of its length
+    damaged.write_bytes(data)
+    assert predict(damaged, whole, "-o", out)[0] == 1
+    first, second, failed, *others = map(json.loads, out.read_text().splitlines())
+    assert [record["source"] for record in (first, second)] == [f"{damaged}#0", f"{damaged}#1"]
+    assert np.array_equal(joints([first, second, *others]), joints([*expected[:2], *expected]))
+    assert (failed["source"], failed["status"]) == (str(damaged), "error")
+    assert failed["reason"] == "cannot be read (a record is damaged)"
+    lines = out.read_text()
+    assert predict(damaged, whole, "-o", out, "--resume")[0] == 1
+    assert out.read_text() == lines
+    damaged.write_bytes(data[: chunk_places(data)[0].start] + b"\xff" * 99)
+    assert str(CliRunner().invoke(app, ["predict", str(damaged)]).exception) == f"{damaged}: contains no complete frame"
 
 
 def test_recordings_and_files_are_inputs_of_one_job_that_can_be_resumed(tmp_path: Path) -> None:

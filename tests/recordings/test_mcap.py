@@ -14,6 +14,7 @@ from handpose.io.depth.read import to_depth
 from handpose.recordings.frame import DepthFrame
 from handpose.recordings.open import open_recording, recorded_frames
 from handpose.recordings.ros import open_ros
+from tests.helpers.recordings import chunk_places
 
 CAMERA = Camera(300.0, 301.0, 31.5, 23.5, 64, 48)
 IMAGE = "/camera/depth/image_raw/compressedDepth"
@@ -132,19 +133,6 @@ def test_frames_that_cannot_be_stored_exactly_are_rejected(tmp_path: Path) -> No
         record(tmp_path / "no" / "c.mcap", [good])
     with pytest.raises(HandPoseError, match=r"use a name that ends with \.mcap"):
         Recorder(tmp_path / "d.hpr")
-
-
-def chunk_places(data: bytes) -> list[range]:
-    """The places of the chunks in a recording."""
-    at, places = 8, []
-    while at < len(data):
-        kind, size = struct.unpack_from("<BQ", data, at)
-        if kind == 6:
-            places.append(range(at + 9, at + 9 + size))
-        if kind == 2:  # the footer
-            break
-        at += 9 + size
-    return places
 
 
 def test_a_changed_byte_never_changes_a_frame(tmp_path: Path) -> None:
