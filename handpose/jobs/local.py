@@ -167,7 +167,7 @@ def _recorded(recording: Recording) -> list[Path]:
         paths = []
         with contextlib.suppress(HandPoseError):
             for frame in recording.read():
-                paths.append(frame.path)  # noqa: PERF401 - keeps those before the damage
+                paths.append(frame.path)
         if not paths:
             raise
         paths.append(recording.path)
