@@ -68,9 +68,7 @@ def evaluate(
 
     check_outputs(report or (), plots, force=force)
     if predictions:
-        if ground_truth is None or data.data == "synthetic":
-            raise HandPoseError("--predictions requires --ground-truth FILE and --data icvl|nyu|msra")
-        options = {
+        models_only = {
             "--model": model,
             "--root": data.root,
             "--subject": data.subject,
@@ -81,22 +79,14 @@ def evaluate(
             "--protocol": protocol,
             "--write-predictions": write_predictions,
         }
-        if names := given(options):
+        if names := given(models_only):
             raise HandPoseError(f"--predictions evaluates files, for which {names} has no meaning; omit it")
-        from handpose.evaluation.compare import compare_files
-
-        result = compare_files(data.data, ground_truth, predictions)
+        result = _evaluate_files(predictions, ground_truth, data)
     else:
         if ground_truth is not None:
             raise HandPoseError("--ground-truth is for --predictions FILE; models are compared with the data set")
         if protocol == "paper":
-            if cube is not None or data.data not in _PAPER_CUBES:
-                raise HandPoseError(
-                    "--protocol paper is for the data sets icvl, nyu and msra, and determines the cubes; omit --cube"
-                )
-            cube = _PAPER_CUBES[data.data]
-            if data.data == "msra" and data.subject is None:
-                data = dataclasses.replace(data, subject="all")
+            data, cube = _paper_protocol(data, cube)
         result = _evaluate_models(model, data, engine, frames, cube, write_predictions, force)
     show(json.dumps(result.to_dict()) if as_json else result.table())
     for path in report or ():
@@ -106,6 +96,26 @@ def evaluate(
     if failed := [entry.name for entry in result.entries if not entry.evaluation.predicted.any()]:
         say(f"error: {', '.join(failed)}: none of the {result.frames} frames has a prediction")
         raise typer.Exit(1)
+
+
+def _evaluate_files(predictions: list[Path], ground_truth: Path | None, data: LabeledData) -> Report:
+    """Evaluate files of predictions."""
+    from handpose.evaluation.compare import compare_files
+
+    if ground_truth is None or data.data == "synthetic":
+        raise HandPoseError("--predictions requires --ground-truth FILE and --data icvl|nyu|msra")
+    return compare_files(data.data, ground_truth, predictions)
+
+
+def _paper_protocol(data: LabeledData, cube: float | None) -> tuple[LabeledData, float]:
+    """Return the data and the cube of the paper's protocol."""
+    if cube is not None or data.data not in _PAPER_CUBES:
+        raise HandPoseError(
+            "--protocol paper is for the data sets icvl, nyu and msra, and determines the cubes; omit --cube"
+        )
+    if data.data == "msra" and data.subject is None:
+        data = dataclasses.replace(data, subject="all")
+    return data, _PAPER_CUBES[data.data]
 
 
 def _evaluate_models(
