@@ -35,7 +35,7 @@ class Playback:
     ] = None
     fps: Annotated[
         float | None,
-        typer.Option(metavar="FPS", min=0.1, help="Frame rate, except for recordings.", show_default="30"),
+        typer.Option(metavar="FPS", min=0.1, help="Frame rate, not for recordings.", show_default="30"),
     ] = None
     real_time: Annotated[bool, typer.Option("--real-time", help="Play sources other than cameras in real time.")] = (
         False

@@ -147,6 +147,8 @@ def predict(
         raise HandPoseError("--center and --box locate a single hand; omit them or --max-hands")
     results.check()
     on_cluster = cluster.engine == "ray"
+    if location.y_up and location.centers(on_cluster) is None:
+        raise HandPoseError("--y-up is for a file of centers; the y axis of --center X,Y,Z points down; omit --y-up")
     how: dict[str, Any] = vars(network)  # checked on use
     job = PredictJob(
         list(expand_lists(inputs, sys.stdin.buffer)),

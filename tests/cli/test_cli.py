@@ -279,6 +279,7 @@ def test_version_and_module() -> None:
         (["predict", OPEN, "--format", "npz", "-o", "/proc/no/out.npz"], 2, "cannot be written"),
         (["predict", OPEN, "--box", "1,2"], 2, "--box X,Y,W,H"),
         (["predict", OPEN, "--center", "1,2,3", "--box", "1,2,3,4"], 2, "not both"),
+        (["predict", OPEN, "--center", "1,2,300", "--y-up"], 2, "the y axis of --center X,Y,Z points down"),
         (["predict", OPEN, "--format", "npz"], 2, "pass an output file with --output"),
         (["predict", OPEN, "--device", "abacus"], 2, "device must be auto, cpu, cuda"),
         (["predict", OPEN, "-o", "/proc/no/out.jsonl"], 2, "cannot be written"),

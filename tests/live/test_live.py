@@ -271,6 +271,7 @@ def test_without_a_camera_nothing_is_written(tmp_path: Path, run: Run, monkeypat
         ([STREAM, "--record", "a.mcap", "--mcap", "./a.mcap"], "a.mcap: cannot be the file of two outputs"),
         ([STREAM, "-o", EXAMPLES / "camera.json"], "pass --force to overwrite"),
         ([STREAM, "-o", "no/such/file"], "cannot be written"),
+        ([STREAM, "--fps", 10], "a recording contains the times of its frames; omit"),
         ([STREAM, "--unit", "cm"], "unit must be mm, m, nyu"),
         ([STREAM, "--max-hands", "0"], "max-hands"),
         ([STREAM, "--size", "848"], "expected --size WxH"),

@@ -82,6 +82,8 @@ def open_source(
     if path.is_file() and path.suffix.lower() in SUFFIXES:
         raise HandPoseError(f"{path}: is an image, not a stream; use handpose predict, or pass its folder")
     if path.exists():
+        if fps is not None:
+            raise HandPoseError(f"{path}: a recording contains the times of its frames; omit the frame rate")
         return recorded_frames(open_recording(path, topic=topic, camera=camera, unit=unit))
     raise HandPoseError(
         f"{name}: no such source; expected {', '.join(LIVE_SOURCES)}, synthetic, a folder, or a recording"
