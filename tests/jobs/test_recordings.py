@@ -78,6 +78,7 @@ def test_ros_images_in_millimeters_have_the_joints_of_pngs_that_are_rounded_alik
     )
 
 
+@pytest.mark.filterwarnings("ignore:.*was not recorded or copied completely")
 def test_the_frames_before_the_damage_of_a_recording_are_predicted(tmp_path: Path) -> None:
     whole, damaged, out = tmp_path / "whole.mcap", tmp_path / "damaged.mcap", tmp_path / "out.jsonl"
     with closing(Recorder(whole)) as recorder:
@@ -119,6 +120,7 @@ def test_recordings_and_files_are_inputs_of_one_job_that_can_be_resumed(tmp_path
     assert out.read_text() == "".join(lines)
 
 
+@pytest.mark.filterwarnings("ignore:.*was not recorded or copied completely")
 def test_a_recording_that_changed_is_not_resumed(tmp_path: Path) -> None:
     recording = tmp_path / "a.hpr"
     data = (EXAMPLES / "hand.hpr").read_bytes()
@@ -129,6 +131,7 @@ def test_a_recording_that_changed_is_not_resumed(tmp_path: Path) -> None:
     assert "has changed since" in str(done.exception)
 
 
+@pytest.mark.filterwarnings("ignore:.*was not recorded or copied completely")
 def test_a_damaged_frame_fails_alone(tmp_path: Path) -> None:
     data = bytearray((EXAMPLES / "hand.hpr").read_bytes()[:40000])
     start = data.index(b"\n") + 1
