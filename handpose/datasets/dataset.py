@@ -13,13 +13,20 @@ import numpy as np
 
 from handpose.errors import DepthReadError, HandPoseError
 from handpose.geometry.camera import CAMERAS, Camera
+from handpose.geometry.crop import checked_side
 from handpose.geometry.layouts import LAYOUTS, JointLayout
 from handpose.geometry.rectification import rectify
 from handpose.io.choices import DatasetName, Hand, Split
 from handpose.io.depth.read import read_depth
 from handpose.io.depth.units import DepthUnit, DepthUnitWarning
+from handpose.io.warn import warn
 from handpose.localization.centers import read_centers
 from handpose.localization.localizer import localize_hands
+
+FAR_MM = 100.0
+"""Distance of hand centers from the mean of the labels; those of partly labeled hands are up to 80 mm away."""
+
+_FAR_SHARE = 0.05  # of the frames of a public data set, some of whose centers are wrong
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,9 +203,13 @@ class HandDataset:
         return self.subset(frames[~is_held_out]), self.subset(frames[is_held_out])
 
     def with_cube(self, cube: float) -> HandDataset:
-        """Return the data set with the same side, mm, for all cubes in training and evaluation."""
-        sides = np.full(len(self), float(cube))
-        return replace(self, cubes=sides, train_cubes=(float(cube), float(cube)), cubes_chosen=True)
+        """Return the data set with the same side, mm, for all cubes in training and evaluation.
+
+        Raises:
+            HandPoseError: The side is not plausible.
+        """
+        side = checked_side(cube)
+        return replace(self, cubes=np.full(len(self), side), train_cubes=(side, side), cubes_chosen=True)
 
     def summary(self) -> dict[str, Any]:
         """Return the description of the data set that is part of every result."""
@@ -285,6 +296,9 @@ def choose_centers(
 
     Raises:
         HandPoseError: A file is missing or damaged, or contains another number of centers.
+
+    Warns:
+        UserWarning: Many centers are far from the true joints.
     """
     if choice == "localize":
         return None, "localize (found in each image)"
@@ -295,14 +309,30 @@ def choose_centers(
     what = "file of hand centers"
     paths = [folder if folder.is_file() else find(folder, names, what, advice) for names in files]
     centers = np.concatenate([read_centers(path, y_up=y_up) for path in paths])
+    names = ", ".join(str(path) for path in paths)
     if len(centers) != len(xyz):
-        names = ", ".join(str(path) for path in paths)
         raise HandPoseError(
             f"{names}: {len(centers)} hand centers, but the labels list {len(xyz)} frames; expected one line for each. "
             "Use the centers of this copy of the data set, or choose truth or localize"
         )
+    far = count_far(centers, xyz)
+    if far > _FAR_SHARE * len(xyz):
+        warn(
+            f"{names}: in {far} of {len(xyz)} frames, the hand center is more than {FAR_MM:.0f} mm away from the mean "
+            f"of the true joints; centers must be in mm, with y pointing {'up' if y_up else 'down'}, and in the order "
+            "of the labels"
+        )
     more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
     return centers, f"refined ({paths[0].name}{more})" if choice == "refined" else f"given ({paths[0]}{more})"
+
+
+def count_far(centers: np.ndarray, xyz: np.ndarray) -> int:
+    """Return how many hand centers (N, 3) are far from the mean of the labeled joints (N, J, 3), all in mm."""
+    labeled = np.isfinite(xyz).all(axis=2)
+    sums = np.where(labeled[..., None], xyz, 0.0).sum(axis=1)
+    means = sums / np.maximum(labeled.sum(axis=1, keepdims=True), 1)
+    apart = np.linalg.norm(centers - means, axis=1)  # NaN without a center
+    return int(((apart > FAR_MM) & labeled.any(axis=1)).sum())
 
 
 def find_damaged(root: Path, files: Sequence[str], centers: np.ndarray | None) -> dict[int, str]:
@@ -311,13 +341,18 @@ def find_damaged(root: Path, files: Sequence[str], centers: np.ndarray | None) -
     if centers is not None:
         damaged = dict.fromkeys(np.flatnonzero(~np.isfinite(centers).all(axis=1)).tolist(), "no hand center")
     folders: dict[str, set[str]] = {}
+    reasons: dict[str, str] = {}
     for i, file in enumerate(files):
-        folder, _, name = file.rpartition("/")
+        folder, name = os.path.split(file)
         if folder not in folders:  # one listing per folder: checking each of 300,000 files takes minutes
+            folders[folder] = set()
             try:
                 folders[folder] = {entry.name for entry in os.scandir(root / folder)}
-            except (OSError, ValueError):  # a missing folder, or an invalid name
-                folders[folder] = set()
-        if name not in folders[folder]:
-            damaged[i] = "no such file"
+            except (FileNotFoundError, NotADirectoryError, ValueError):  # a missing folder, or an invalid name
+                pass
+            except OSError as error:
+                reasons[folder] = f"its folder cannot be read ({error.strerror})"
+        # Some file systems ignore case, or store names in another normalization.
+        if name not in folders[folder] and not (folders[folder] and (root / file).is_file()):
+            damaged[i] = reasons.get(folder, "no such file")
     return damaged

@@ -27,7 +27,7 @@ def records_from_uvd(
     hand: Hand = "right",
     unit: DepthUnit = "mm",
 ) -> list[dict[str, Any]]:
-    """Return records of labels in the standard text format: `u v d` per joint, one frame per line, nan if unknown.
+    """Return records of labels in the standard text format: `u v d` per joint, one frame per line; nan or 0 if unknown.
 
     Args:
         path: The text file.
@@ -41,6 +41,7 @@ def records_from_uvd(
         HandPoseError: The file is invalid, or has another number of lines than there are depth files.
     """
     uvz = read_predictions(path, LAYOUTS[layout])
+    uvz[(uvz == 0).all(axis=2)] = np.nan
     if len(uvz) != len(files):
         raise HandPoseError(f"{path}: expected {len(files)} lines, one for each depth file, got {len(uvz)}")
     return [

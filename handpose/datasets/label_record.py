@@ -12,6 +12,7 @@ import numpy as np
 
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
+from handpose.geometry.crop import checked_side
 from handpose.geometry.layouts import LAYOUTS
 from handpose.io.arguments import check_choice
 from handpose.io.choices import Hand, LayoutName
@@ -111,6 +112,9 @@ class LabelRecord:
         camera = Camera.from_dict(values["camera"])
         xyz, uvz = _joints(values.get("xyz_mm"), len(joints)), _joints(values.get("uvz"), len(joints))
         xyz[~np.isfinite(xyz).all(axis=1)] = np.nan
+        # Many tools write zeros for an unknown joint, or for an unknown depth.
+        uvz[(uvz == 0).all(axis=1)] = np.nan
+        uvz[~(uvz[:, 2] > 0), 2] = np.nan
         in_mm = np.isfinite(xyz).all(axis=1)
         if (in_mm & (xyz[:, 2] <= 0)).any():
             raise HandPoseError(
@@ -125,7 +129,6 @@ class LabelRecord:
                 "correct or remove one of them"
             )
         uvz[~np.isfinite(uvz[:, :2]).all(axis=1)] = np.nan
-        uvz[~(uvz[:, 2] > 0), 2] = np.nan  # many tools write 0 for an unknown depth
         behind = np.abs(projected[:, 2] - uvz[:, 2])
         if (behind > _MAX_DISAGREEMENT).any():
             raise HandPoseError(
@@ -141,9 +144,10 @@ class LabelRecord:
         if values.get("center_mm") is not None:
             center = _numbers(values["center_mm"], (3,))
         source = resolve_source(str(values["source"]), folder)
+        sequence, cube = values.get("sequence"), values.get("cube_mm")
         return cls(
             source,
-            str(values.get("sequence", Path(source).parent)),
+            str(Path(source).parent if sequence is None else sequence),
             layout,
             camera,
             hand,
@@ -152,8 +156,8 @@ class LabelRecord:
             uvz,
             in_mm,
             center,
-            float(values.get("cube_mm") or CUBE),
-            bool(values.get("cube_mm")),
+            checked_side(cube) if cube else CUBE,
+            bool(cube),
             int(values.get("hand_index") or 0),
             str(values.get("labeled_by") or values.get("model") or ""),
         )

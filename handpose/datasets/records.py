@@ -10,7 +10,7 @@ from typing import cast
 
 import numpy as np
 
-from handpose.datasets.dataset import HandDataset, LabeledFrame, find, find_damaged
+from handpose.datasets.dataset import FAR_MM, HandDataset, LabeledFrame, count_far, find, find_damaged
 from handpose.datasets.duplicates import image_path, images_in_both, without_duplicates
 from handpose.datasets.label_record import PERSON, LabelRecord
 from handpose.datasets.splits import split_sequences
@@ -23,7 +23,6 @@ from handpose.io.text import MAX_LABELS_BYTES, read_text
 from handpose.io.warn import warn
 from handpose.localization.localizer import localize_hands
 
-_FAR_CENTER = 100.0  # mm from the mean of the labels; centers of partly labeled hands are up to 80 mm away
 _TYPICAL_Z = 500.0  # mm: where joints without a depth are placed if the frame has no joint with a depth
 
 
@@ -258,20 +257,6 @@ def open_records(
     return dataset
 
 
-def _check_centers(path: Path, centers: np.ndarray, xyz: np.ndarray) -> None:
-    """Warn about hand centers (N, 3) that are far from the labels (N, J, 3), both in mm."""
-    labeled = np.isfinite(xyz).all(axis=2)
-    sums = np.where(labeled[..., None], xyz, 0.0).sum(axis=1)
-    means = sums / np.maximum(labeled.sum(axis=1, keepdims=True), 1)
-    apart = np.linalg.norm(centers - means, axis=1)  # NaN without a center
-    far = int(((apart > _FAR_CENTER) & labeled.any(axis=1)).sum())
-    if far:
-        warn(
-            f"{path}: in {far} of {len(xyz)} records, `center_mm` is more than {_FAR_CENTER:.0f} mm away from the mean "
-            "of the labeled joints; it must be in mm in the camera frame with y down"
-        )
-
-
 def _of_several_hands(path: Path, files: Sequence[str], centers: np.ndarray) -> dict[int, str]:
     """Return the records without a center (N, 3) of images with several, by index: localization may find another hand.
 
@@ -299,7 +284,11 @@ def _dataset(path: Path, split: Split, rows: Sequence[LabelRecord], centers: str
         given, description = np.full_like(given, np.nan), "localize (found in each image)"
     elif centers == "refined":
         count = int(np.isfinite(given).all(axis=1).sum())
-        _check_centers(path, given, xyz)
+        if far := count_far(given, xyz):
+            warn(
+                f"{path}: in {far} of {len(xyz)} records, `center_mm` is more than {FAR_MM:.0f} mm away from the mean "
+                "of the labeled joints; it must be in mm in the camera frame with y down"
+            )
         description = f"center_mm of {count} of {len(rows)} records" + (
             "" if count == len(rows) else ", found in the images of the others"
         )

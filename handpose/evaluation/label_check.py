@@ -9,7 +9,7 @@ import numpy as np
 
 from handpose.datasets.dataset import LabeledFrame
 from handpose.datasets.records import RecordDataset
-from handpose.errors import HandPoseError
+from handpose.errors import DepthReadError, HandPoseError
 from handpose.evaluation.mistakes import AGREES_MM, MUCH_SMALLER, Change, as_xyz, best_order, in_mm, scaled, swapped_uv
 from handpose.geometry.bones import bone_deviation
 from handpose.inference.estimator import HandPoseEstimator
@@ -84,7 +84,7 @@ def find_mistake(dataset: RecordDataset, estimator: HandPoseEstimator) -> str | 
 
 
 def check_labels(dataset: RecordDataset, estimator: HandPoseEstimator) -> RecordDataset:
-    """Return the data set without the frames whose labels do not lie on the depth surface.
+    """Return the data set without the frames whose image cannot be read, or whose labels are not on its surface.
 
     Args:
         dataset: Labeled frames with known centers, see `RecordDataset.localized`.
@@ -101,7 +101,11 @@ def check_labels(dataset: RecordDataset, estimator: HandPoseEstimator) -> Record
         raise HandPoseError(f"{dataset.path}: the labels are wrong: {mistake}")
     damaged = dict(dataset.damaged)
     for i in usable.tolist():
-        frame = dataset[i]
+        try:
+            frame = dataset[i]
+        except DepthReadError as error:
+            damaged[i] = str(error)
+            continue
         sample = _Sample(frame, dataset.labels_in(i, frame.camera), frame.xyz, frame.xyz)
         if sample.on_surface(sample.uvz).mean() < _OFF_SURFACE:
             damaged[i] = "its labels do not lie on the depth surface"

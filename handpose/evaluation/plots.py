@@ -142,7 +142,7 @@ def _histogram(axes: Axes, evaluations: Evaluations) -> None:
     edges = np.arange(0, CURVE_LIMIT + 1)
     for i, (name, evaluation) in enumerate(evaluations.items()):
         counts, _ = np.histogram(evaluation.errors, edges)  # infinite errors are outside all bins
-        share = 100 * counts / evaluation.errors.size
+        share = 100 * counts / np.count_nonzero(~np.isnan(evaluation.errors))  # NaN without a label
         axes.stairs(share, edges, color=_pick(_COLORS, i), linestyle=_line(i), linewidth=1.2, label=name)
     axes.set(xlim=(0, CURVE_LIMIT), xlabel="joint error [mm]", ylabel="share of joints per mm [%]")
     axes.set_ylim(bottom=0)

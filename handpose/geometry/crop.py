@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.rectification import rectify
 from handpose.geometry.sampling import sample_depth
+from handpose.io.arguments import check_kind
 
 PATCH = 96
 """Side of a patch, px."""
@@ -18,6 +20,7 @@ PATCH = 96
 _STEPS = np.arange(float(PATCH))
 _MIN_Z_MM = 1.0
 _MAX_COORDINATE = 1e6  # mm or px of a valid hand center
+_SIDES = (50.0, 1000.0)  # mm, of the cubes of data sets and networks
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +122,18 @@ def check_cube(center: np.ndarray, cube: float) -> np.ndarray:
     if not (np.isfinite(cube) and cube > 0):
         raise HandPoseError(f"the side of the cube must be above 0 mm, got {cube}")
     return center
+
+
+def checked_side(cube: Any) -> float:
+    """Return the side of the cubes of a data set in mm.
+
+    Raises:
+        HandPoseError: It is not a plausible number of mm.
+    """
+    check_kind("the side of a cube", cube, (int, float, np.integer, np.floating), "a number")
+    if not _SIDES[0] <= cube <= _SIDES[1]:
+        raise HandPoseError(f"the side of a cube must be {_SIDES[0]:g} to {_SIDES[1]:g} mm, got {cube}")
+    return float(cube)
 
 
 def surface_in_cube(

@@ -70,10 +70,10 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     Note(message, category).issue()
 
 
-def warn_skipped(name: str, error: Exception) -> None:
-    """Issue a warning that a frame was skipped because of an error. Its message may already start with the name."""
+def warn_skipped(name: str, error: Exception | str) -> None:
+    """Issue a warning that a frame was skipped because of an error. Its message may already contain the name."""
     text = str(error)
-    warn(f"skipped {text if text.startswith(name) else f'{name}: {text}'}", SkippedFrameWarning)
+    warn(f"skipped {text if name in text else f'{name}: {text}'}", SkippedFrameWarning)
 
 
 def kind(message: str, category: type[Warning]) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from handpose.datasets.crops import read_crops
 from handpose.datasets.dataset import HandDataset
 from handpose.errors import HandPoseError
+from handpose.io.warn import warn_skipped
 from handpose.network.config import JGRP2OConfig
 from handpose.training.config import TrainingConfig
 from handpose.training.pose_task import PoseTask
@@ -66,10 +67,18 @@ def _validation_crops(
     """Return the patches (N, 1, 96, 96) of frames, their normalized joints (N, J, 3) and the sides of their cubes (N,).
 
     The sides are in mm.
+
+    Warns:
+        SkippedFrameWarning: A frame is unreadable.
     """
     frames = dataset.usable
     chosen = frames[np.linspace(0, len(frames) - 1, min(_MAX_VALIDATION, len(frames))).astype(int)]
-    items = [item for item in read_crops(dataset, chosen, workers=workers, uv_scale=uv_scale) if item.crop]
+    items = []
+    for item in read_crops(dataset, chosen, workers=workers, uv_scale=uv_scale):
+        if item.crop:
+            items.append(item)
+        else:
+            warn_skipped(item.name, item.problem or "no crop")
     if not items:
         raise HandPoseError(f"{dataset.origin}: none of the {len(chosen)} validation frames can be read")
     patches = torch.from_numpy(np.stack([item.crop.patch for item in items if item.crop])[:, None]).to(device)

@@ -11,6 +11,7 @@ from handpose.datasets.crops import reader_pool
 from handpose.datasets.dataset import HandDataset
 from handpose.errors import HandPoseError
 from handpose.geometry.crop import PATCH
+from handpose.io.warn import warn_skipped
 from handpose.training.augmentation import Augmentation, Move
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class DatasetCrops:
     What is not labeled is NaN in the joints of a batch.
 
     A batch depends only on the seed, on the number of its first crop and on the state of `generator`, for any number of
-    workers. Frames with unreadable images are replaced by others and added to `unreadable`.
+    workers. Frames with unreadable images are replaced by others, with a warning, and added to `unreadable`.
 
     Attributes:
         generator: Source of all random samples, except for the order of the frames.
@@ -76,6 +77,9 @@ class DatasetCrops:
 
         Raises:
             HandPoseError: Too many of the sampled frames are unreadable.
+
+        Warns:
+            SkippedFrameWarning: A frame is unreadable.
         """
         import torch
 
@@ -90,6 +94,8 @@ class DatasetCrops:
             failed = []
             for position, (index, *_), result in zip(pending, samples, self._crop(samples), strict=True):
                 if isinstance(result, str):
+                    if index not in self.unreadable:
+                        warn_skipped(self._dataset.files[index], result)
                     self.unreadable[index] = result
                     frames[position] = int(randoms[position].choice(self._usable))
                     failed.append(position)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
+import os
 import struct
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from hypothesis import strategies as st
 from handpose.datasets import nyu
 from handpose.datasets.catalog import open_dataset
 from handpose.datasets.crops import read_crops
+from handpose.datasets.dataset import find_damaged
 from handpose.datasets.matfile import read_mat, write_mat
 from handpose.errors import DepthReadError, HandPoseError
 from handpose.geometry.camera import CAMERAS
@@ -200,7 +204,38 @@ def test_centers_can_be_localized_in_the_images(tmp_path: Path) -> None:
     assert dataset[0].center == pytest.approx([0.0, -20.0, 490.0], abs=40.0)
 
 
+def test_centers_with_another_direction_of_y_are_reported(tmp_path: Path) -> None:
+    truth = [xyz + np.array([0.0, 80.0, 0.0]) for xyz in (joints(14, i) for i in range(3))]
+    nyu.write_nyu(tmp_path, "test", [(picture("nyu", xyz), xyz) for xyz in truth])
+    up, down = tmp_path / "up.txt", tmp_path / "down.txt"
+    up.write_text("\n".join(text(xyz.mean(0) * UP) for xyz in truth))
+    down.write_text("\n".join(text(xyz.mean(0)) for xyz in truth))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        open_dataset("nyu", tmp_path, "test", centers=up)
+    with pytest.warns(UserWarning, match=r"down\.txt: in 3 of 3 frames, .* more than 100 mm .* with y pointing up"):
+        open_dataset("nyu", tmp_path, "test", centers=down)
+
+
 # ---------------------------------------------------------------------------------------------- damaged
+
+
+def test_a_folder_that_cannot_be_read_is_not_called_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def scandir(path: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert find_damaged(tmp_path, ["a.png"], None) == {0: "its folder cannot be read (Input/output error)"}
+
+
+def test_names_that_the_file_system_spells_differently_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "Frame.png").touch()
+    (tmp_path / "frame.PNG").symlink_to("Frame.png")  # as on a file system that ignores case
+    listed = [entry for entry in os.scandir(tmp_path) if entry.name == "Frame.png"]
+    monkeypatch.setattr(os, "scandir", lambda path: listed)
+    assert find_damaged(tmp_path, ["frame.PNG", "other.png"], None) == {1: "no such file"}
 
 
 def test_damaged_frames_are_listed_and_keep_their_indices(tmp_path: Path) -> None:
@@ -293,6 +328,7 @@ def test_errors_in_label_files_state_the_line(
         ({"subject": 1}, "no subjects"),
         ({"name": "nyu", "rotated": False}, "for icvl"),
         ({"rotated": False}, "original training images"),
+        ({"cube": 0.25}, "the side of a cube must be 50 to 1000 mm"),
         ({"centers": "refind"}, r"refind: no such folder; expected a folder with the file of hand centers; see"),
     ],
 )

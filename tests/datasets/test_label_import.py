@@ -38,10 +38,12 @@ def truth(tmp_path: Path) -> list[np.ndarray]:
 def test_the_standard_text_format(tmp_path: Path, truth: list[np.ndarray]) -> None:
     uvz = CAMERAS["msra"].project(np.array(truth))
     uvz[1, 4, 2] = np.nan
+    uvz[2, 7] = 0.0
     write_predictions(tmp_path / "labels.txt", uvz)
     dataset = convert(tmp_path, tmp_path / "labels.txt", "--hand", "left", "--unit", "0.5")
     assert [Path(file).name for file in dataset.files] == ["frame_9.png", "frame_10.png", "frame_11.png"]
-    assert np.allclose(dataset.xyz[[0, 2]], [truth[0], truth[2]], atol=0.002)
+    assert np.allclose(dataset.xyz[0], truth[0], atol=0.002)
+    assert np.flatnonzero(np.isnan(dataset.uvz[2]).all(1)).tolist() == [7]
     assert np.flatnonzero(np.isnan(dataset.xyz[1]).any(1)).tolist() == [4]
     assert np.isfinite(dataset.uvz[1, 4, :2]).all()
     assert (set(dataset.hands), set(dataset.units)) == ({"left"}, {0.5})

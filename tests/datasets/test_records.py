@@ -252,6 +252,8 @@ def test_left_hands_are_trained_and_predicted_as_mirror_images(tmp_path: Path) -
         ({"uvz": [[0.0, 0.0, 400.0]] * 21}, "px apart in the image"),
         ({"uvz": deeper(CAMERAS["msra"].project(joints(21, 0)), 3)}, "ring_pip are 40 mm apart in depth"),
         ({"unit": "inch"}, "unit must be mm, m, nyu"),
+        ({"cube_mm": 0.25}, "the side of a cube must be 50 to 1000 mm, got 0.25"),
+        ({"cube_mm": -250}, "the side of a cube must be 50 to 1000 mm"),
     ],
 )
 def test_invalid_records_name_file_and_line(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -259,6 +261,16 @@ def test_invalid_records_name_file_and_line(tmp_path: Path, changes: dict[str, A
     file = write(tmp_path / "labels.jsonl", [record("0.png", xyz), record("1.png", xyz) | changes])
     with pytest.raises(HandPoseError, match=rf"labels.jsonl, line 2: .*{message}"):
         open_records(file, "train")
+
+
+def test_nulls_and_zeros_of_other_tools_are_unknown(tmp_path: Path) -> None:
+    uvz = CAMERAS["msra"].project(joints(21, 0))
+    uvz[4], uvz[8, 2] = 0.0, 0.0
+    records = [record("a/0.png", None, uvz=uvz.tolist(), sequence=None), record("b/0.png", None, uvz=uvz.tolist())]
+    dataset = open_records(write(tmp_path / "labels.jsonl", records), "train")
+    assert np.flatnonzero(np.isnan(dataset.uvz[0, :, 0])).tolist() == [4]
+    assert np.flatnonzero(np.isnan(dataset.uvz[0, :, 2])).tolist() == [4, 8]
+    assert dataset.sequences == ["a", "b"]
 
 
 def test_splits_keep_sequences_together(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -158,3 +159,13 @@ def test_single_wrong_frames_are_left_out(scenes: tuple[Path, list[np.ndarray], 
     wrong = scenes[1][2]
     dataset = labeled(scenes, tmp_path, lambda xyz: {"xyz_mm": xyz + np.array([0, 0, 200 * (xyz is wrong)])})
     assert check_labels(dataset, scenes[2]).damaged == {2: "its labels do not lie on the depth surface"}  # type: ignore[arg-type]
+
+
+def test_unreadable_images_are_left_out(scenes: tuple[Path, list[np.ndarray], Oracle], tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.png"
+    damaged.write_bytes((scenes[0] / "2.png").read_bytes()[:200])
+    dataset = labeled(scenes, tmp_path, lambda xyz: {"xyz_mm": xyz})
+    dataset = replace(dataset, files=[str(damaged) if i == 2 else file for i, file in enumerate(dataset.files)])
+    (number, reason), *others = check_labels(dataset, scenes[2]).damaged.items()  # type: ignore[arg-type]
+    assert (number, others) == (2, [])
+    assert "truncated" in reason

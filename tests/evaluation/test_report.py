@@ -130,6 +130,14 @@ def test_plots_are_written_as_png(report: Report, tmp_path: Path) -> None:
         assert image.std() > 5
 
 
+def test_the_histogram_of_partial_labels_has_a_share_of_all_labeled_joints() -> None:
+    truth = np.random.default_rng(0).normal([0, 0, 500], 50, (20, 14, 3))
+    labeled = np.where(np.arange(14)[:, None] < 5, truth, np.nan)
+    evaluation = Evaluation.of(truth + np.array([0.0, 0.0, 9.5]), labeled, partial=True)
+    (histogram,) = draw_evaluations({"ours": evaluation}, NYU14)["error_histogram"].axes[0].patches
+    assert histogram.get_data().values[9] == pytest.approx(100.0)
+
+
 def test_more_predictions_than_colors_are_distinguishable() -> None:
     figures = draw_evaluations({f"method {i}": offsets(i + 1.0) for i in range(16)}, NYU14)
     lines = figures["success_rate"].axes[0].get_lines()

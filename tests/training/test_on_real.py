@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import re
@@ -24,6 +25,7 @@ from handpose.evaluation.metrics import Evaluation
 from handpose.evaluation.on_real import predict_dataset
 from handpose.geometry.layouts import MSRA21
 from handpose.inference.estimator import HandPoseEstimator
+from handpose.io.warn import SkippedFrameWarning
 from handpose.network.config import JGRP2OConfig
 from handpose.runtimes.crops import synthetic_crops
 from handpose.training.checkpoint import load_state
@@ -404,3 +406,15 @@ def test_errors_in_validation_are_in_mm_of_the_cube_of_each_frame(tmp_path: Path
         off = task.validation[1] + torch.tensor([0.0, 0.0, 0.1])  # a tenth of half a cube: 10 and 12.5 mm
         metrics = task.validate(lambda patches: (off,))  # type: ignore[arg-type]
     assert metrics["mean_mm"] == pytest.approx(11.25, abs=1e-4)
+
+
+def test_unreadable_validation_frames_are_reported(tmp_path: Path) -> None:
+    write_nyu(tmp_path, 3, "train")
+    (tmp_path / "train/depth_1_0000002.png").write_bytes(b"no image")
+    dataset = open_dataset("nyu", tmp_path, "train", centers="truth")
+    provided = dataset_task(JGRP2OConfig("nyu"), TrainingConfig(1), dataset, held_out=dataset)
+    with contextlib.ExitStack() as stack:
+        with pytest.warns(SkippedFrameWarning, match=r"skipped .*depth_1_0000002\.png"):
+            task = stack.enter_context(provided)
+        assert task.validation is not None
+        assert len(task.validation[0]) == 2

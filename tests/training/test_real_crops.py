@@ -13,6 +13,7 @@ from handpose.datasets.catalog import open_dataset
 from handpose.datasets.crops import read_crops
 from handpose.errors import HandPoseError
 from handpose.io.choices import DatasetName, Split
+from handpose.io.warn import SkippedFrameWarning
 from handpose.training.augmentation import Move
 from handpose.training.real_crops import DatasetCrops
 from tests.helpers.datasets import write_icvl, write_msra, write_nyu
@@ -24,14 +25,18 @@ def test_unreadable_frames_are_replaced(tmp_path: Path) -> None:
         (tmp_path / f"test/depth_1_{number:07d}.png").write_bytes(b"no image")
     dataset = open_dataset("nyu", tmp_path, "test", centers="truth")
     source = DatasetCrops(dataset)
-    for _ in range(5):
-        patches, uvz = source.batch(8)
+    with pytest.warns(SkippedFrameWarning) as warned:
+        batches = [source.batch(8) for _ in range(5)]
+    for patches, uvz in batches:
         assert patches.shape == (8, 1, 96, 96)
         assert uvz.shape == (8, 14, 3)
         assert torch.isfinite(uvz).all()
     assert set(source.unreadable) == {3, 4}
+    named = [name for name in dataset.files for warning in warned if name in str(warning.message)]
+    assert named == ["depth_1_0000004.png", "depth_1_0000005.png"]  # each once
 
 
+@pytest.mark.filterwarnings("ignore::handpose.SkippedFrameWarning")
 def test_batches_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
     write_nyu(tmp_path, 5)
     (tmp_path / "test/depth_1_0000003.png").write_bytes(b"no image")
@@ -97,6 +102,7 @@ def test_training_joints_stay_in_their_balls(tmp_path: Path) -> None:
     assert 9.0 < before.median() < 15.0
 
 
+@pytest.mark.filterwarnings("ignore::handpose.SkippedFrameWarning")
 def test_a_data_set_without_usable_frames_is_rejected(tmp_path: Path) -> None:
     write_nyu(tmp_path, 2)
     for path in (tmp_path / "test").glob("*.png"):
