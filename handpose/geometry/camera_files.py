@@ -27,8 +27,9 @@ _PRINCIPAL = (("cx", "cy"), ("ppx", "ppy"))
 _MATRICES = ("k", "camk", "cameramatrix", "intrinsicmatrix", "intrinsics", "intrinsic", "cameraintrinsics")
 _SIZES = (("width", "height"), ("w", "h"), ("imagewidth", "imageheight"))
 _SIZE_LISTS = ("resolution", "imagesize")
-_LENSES = ("d", "distortion", "distortioncoefficients", "distortioncoeffs", "distcoeffs", "coeffs", "coefficients")
-_LENS_MODELS = ("distortionmodel", "model", "cameramodel")
+_LENSES = re.compile(r"d|coef+(icient)?s|(lens)?dist(o|or[st]ions?)?(coef+(icient)?s?|param(eter)?s?|vector)?")
+_OTHER_LENSES = re.compile(r"(?!undist).*distor[st].*")
+_LENS_MODELS = ("distortionmodel", "distortiontype", "lensmodel", "model", "cameramodel")
 _RADIAL = tuple(f"k{i}" for i in range(1, 7))
 _MAX_DEPTH = 4  # of nested sections
 _ATTRIBUTES = (
@@ -156,23 +157,19 @@ def _size(scope: dict[str, Any]) -> tuple[float, float]:
 
 def _lens(scope: dict[str, Any]) -> Distortion | None:
     """Return the distortion, or None if all coefficients are 0."""
-    given = next((scope[key] for key in _LENSES if key in scope), None)
+    given = next((value for key, value in scope.items() if _LENSES.fullmatch(key)), None)
+    # OpenCV's calibration program states its fisheye model only by this flag.
+    unnamed = "fisheye" if scope.get("fisheyemodel") == 1 else "opencv"
+    name = next((str(scope[key]) for key in _LENS_MODELS if key in scope), unnamed)
     if isinstance(given, Mapping):
         own = _plain(given)
         if not own.keys() & set(_LENS_MODELS):
-            own |= {key: scope[key] for key in _LENS_MODELS if key in scope}
+            own["model"] = name
         if "data" in own:
             own["coefficients"] = own.pop("data")
         return _lens(own)
-    name = next((str(scope[key]) for key in _LENS_MODELS if key in scope), "opencv")
     model = lens_model(name)
-    radial, tangential = ([_number(scope.get(key, 0)) for key in keys] for keys in (_RADIAL, ("p1", "p2")))
-    if given is not None:
-        numbers = _numbers(given)
-    elif model == "kannala_brandt":
-        numbers = radial
-    else:
-        numbers = [*radial[:2], *tangential, *radial[2:]]
+    numbers = _named_coefficients(scope, model) if given is None else _numbers(given)
     if not any(numbers) or model == "none":
         return None
     if model is None:
@@ -182,6 +179,18 @@ def _lens(scope: dict[str, Any]) -> Distortion | None:
         )
     count = next((count for count in COEFFICIENTS[model] if not any(numbers[count:])), len(numbers))
     return Distortion(model, tuple(numbers[:count]))
+
+
+def _named_coefficients(scope: dict[str, Any], model: str | None) -> list[float]:
+    """Return the coefficients k1, k2, p1, ..., in the order of the lens model; those that are missing are 0."""
+    others = [key for key, value in scope.items() if isinstance(value, list) and _OTHER_LENSES.fullmatch(key)]
+    if any(any(_numbers(scope[key])) for key in others):  # without them, the joints would be wrong
+        raise HandPoseError(
+            f"the coefficients of the lens in {' and '.join(others)} are not recognized; pass them as "
+            "distortion_coefficients, in the order k1, k2, p1, p2, k3"
+        )
+    radial, tangential = ([_number(scope.get(key, 0)) for key in keys] for keys in (_RADIAL, ("p1", "p2")))
+    return radial if model == "kannala_brandt" else [*radial[:2], *tangential, *radial[2:]]
 
 
 def _four(values: object) -> tuple[float, float, float, float]:

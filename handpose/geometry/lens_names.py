@@ -9,7 +9,9 @@ from handpose.geometry.distortion import Distortion, LensModel
 
 _MODELS: dict[str, LensModel | Literal["none"]] = {
     "none": "none",
-    **dict.fromkeys(("plumbbob", "rationalpolynomial", "radtan", "opencv", "pinhole"), "brown_conrady"),
+    **dict.fromkeys(
+        ("plumbbob", "rationalpolynomial", "radtan", "radialtangential", "opencv", "pinhole"), "brown_conrady"
+    ),
     # RealSense's modified model applies the tangential part a little differently: by less than 0.1 px.
     **dict.fromkeys(("brownconrady", "brownconradyk6", "modifiedbrownconrady"), "brown_conrady"),
     "inversebrownconrady": "inverse_brown_conrady",

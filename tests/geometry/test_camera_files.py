@@ -140,6 +140,8 @@ TWO = "color:\n  fx: 614\n  fy: 614\n  ppx: 313\n  ppy: 242\ndepth:\n  fx: 384\n
         {"distortion": {"model": "equidistant", "k1": 0.1, "k2": 0.01, "k3": 0.002, "k4": 0.001}},
         {"distortion_model": "equidistant", "distortion_coefficients": {"data": [0.1, 0.01, 0.002, 0.001]}},
         {"distortion": {"model": "equidistant", "data": [0.1, 0.01, 0.002, 0.001]}},
+        {"distortion_type": "fisheye", "dist_coeffs": [0.1, 0.01, 0.002, 0.001]},
+        {"fisheye_model": 1, "distortion_coefficients": {"rows": 4, "cols": 1, "data": [0.1, 0.01, 0.002, 0.001]}},
     ],
 )
 def test_the_model_of_a_lens_is_stated_next_to_its_section_or_in_it(lens: dict[str, Any]) -> None:
@@ -150,6 +152,11 @@ def test_the_model_of_a_lens_is_stated_next_to_its_section_or_in_it(lens: dict[s
     coefficients = np.array([0.1, 0.01, 0.002, 0.001])
     expected, _ = cv2.fisheye.projectPoints(points[:, None], np.zeros(3), np.zeros(3), matrix, coefficients)
     np.testing.assert_allclose(camera.project(points)[:, :2], expected[:, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["dist", "dist_coeff", "distCoef", "distortion_coefs", "distortion_params", "D"])
+def test_the_coefficients_of_a_lens_have_several_names(name: str) -> None:
+    assert Camera.of(NUMBERS | SIZE | {name: [list(LENS)]}) == PLUMB_BOB
 
 
 @pytest.mark.parametrize(
@@ -177,6 +184,7 @@ def test_the_lens_models_of_ros(tmp_path: Path, content: str, expected: Distorti
         ("a.json", json.dumps({"K": [[476, 1.5, 313], [0, 476, 242], [0, 0, 1]]}), "skew"),
         ("a.json", json.dumps(REALSENSE | {"model": "distortion.ftheta"}), "distortion.ftheta is not supported"),
         ("a.json", json.dumps(REALSENSE | {"coeffs": [0.1, 0.2]}), "4 or 5 or 8 or 12 or 14 finite coefficients"),
+        ("a.json", json.dumps(NUMBERS | {"RadialDistortion": [0.1, -0.2]}), "in radialdistortion are not recognized"),
         ("a.yaml", "a: &a [1, 1]\nb: &b [*a, *a]\nK: [*b, *b]\n", "aliases are not supported"),
         ("a.yaml", "fx: [\n", "not YAML"),
         ("a.json", '{"K": ' + "[" * 900 + "]" * 900 + "}", r"a\.json: "),
