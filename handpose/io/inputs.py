@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import glob
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -66,12 +67,15 @@ def expand_lists(inputs: Iterable[str], stdin: BinaryIO) -> Iterator[str]:
     that start with `#` are skipped. A file whose name starts with `@` is not a list.
 
     Raises:
-        HandPoseError: A list cannot be read, is empty, or is a file of records.
+        HandPoseError: A list cannot be read, is empty or too large, or is a file of records.
     """
     for text in inputs:
         if text == "-":
             name = "standard input"
-            content = stdin.read(MAX_LABELS_BYTES).decode(errors="surrogateescape")
+            data = stdin.read(MAX_LABELS_BYTES + 1)
+            if len(data) > MAX_LABELS_BYTES:
+                raise HandPoseError(f"{name}: expected a list of at most {MAX_LABELS_BYTES} bytes, got more; split it")
+            content = data.decode(errors="surrogateescape")
         elif text.startswith("@") and not Path(text).exists():
             name = text[1:]
             content = read_text(Path(name), MAX_LABELS_BYTES)
@@ -129,14 +133,14 @@ def list_files(inputs: Iterable[str], suffixes: tuple[str, ...], *, recursive: b
     Args:
         inputs: Paths of files, which may not exist; folders, whose files with one of the extensions are listed; globs.
         suffixes: Extensions in lower case.
-        recursive: Include the subfolders of folders; None if the caller has no such option.
+        recursive: Include the subfolders of folders, except for links; None if the caller has no such option.
 
     Raises:
         HandPoseError: A folder contains no such file, a glob matches no file, or an input is not a path.
 
     Warns:
-        UserWarning: The subfolders of a folder contain such files, but are skipped; or the folder contains images of
-            other formats.
+        UserWarning: The subfolders of a folder contain such files, but are skipped, or cannot be read; or the folder
+            contains images of other formats.
     """
     files: dict[Path, Path] = {}
     for text in inputs:
@@ -161,12 +165,13 @@ def _files_of(folder: Path, suffixes: tuple[str, ...], recursive: bool | None) -
     def matches(path: Path) -> bool:
         return path.name.lower().endswith(suffixes) and not is_metadata(path.name) and not path.is_dir()
 
-    entries = list(folder.rglob("*") if recursive else folder.iterdir())
+    entries, subfolders = _contents(folder, recursive=bool(recursive))
     files = sorted(filter(matches, entries), key=natural_key)
-    skipped = 0 if recursive else sum(any(map(matches, path.rglob("*"))) for path in entries if path.is_dir())
+    skipped = sum(any(map(matches, path.rglob("*"))) for path in subfolders)
+    linked = "linked " if recursive else ""
     verb, them = ("s with depth files are", "them") if skipped > 1 else (" with depth files is", "it")
-    means = "pass the path of a subfolder" if recursive is None else f"pass `recursive=True` to include {them}"
-    advice = f"{skipped} subfolder{verb} skipped; {means}"
+    means = f"pass `recursive=True` to include {them}" if recursive is False else "pass the path of a subfolder"
+    advice = f"{skipped} {linked}subfolder{verb} skipped; {means}"
     if not files:
         expected = f"no depth files in this folder; expected {', '.join(suffixes)}"
         raise HandPoseError(f"{folder}: {advice if skipped else expected}")
@@ -176,6 +181,39 @@ def _files_of(folder: Path, suffixes: tuple[str, ...], recursive: bool | None) -
     if others:
         warn(f"{folder}: ignored images that cannot contain depth: {len(others)} ({', '.join(sorted(set(others)))})")
     return files
+
+
+def _contents(folder: Path, *, recursive: bool) -> tuple[list[Path], list[Path]]:
+    """Return the files in a folder, and the subfolders whose files are not among them.
+
+    With `recursive`, these are only links to folders elsewhere. Links are not followed, since they may lead in circles.
+
+    Raises:
+        OSError: The folder cannot be read.
+
+    Warns:
+        UserWarning: Subfolders cannot be read.
+    """
+    files: list[Path] = []
+    skipped: list[Path] = []
+    unreadable: list[OSError] = []
+
+    def note(error: OSError) -> None:
+        if error.filename == str(folder):
+            raise error
+        unreadable.append(error)
+
+    for parent, folders, names in os.walk(folder, onerror=note):
+        files += [Path(parent, name) for name in names]
+        skipped += [Path(parent, name) for name in folders]
+        if not recursive:
+            break
+    if recursive:
+        root = folder.resolve()
+        skipped = [path for path in skipped if path.is_symlink() and not path.resolve().is_relative_to(root)]
+    if unreadable:
+        warn(f"{folder}: subfolders that cannot be read are skipped: {len(unreadable)}, such as {unreadable[0]}")
+    return files, skipped
 
 
 def is_metadata(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import random
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from handpose import Camera, HandPoseError
+from handpose.io import inputs
 from handpose.io.inputs import expand_lists, list_files, natural_key
 from handpose.live.sources.folder import frames
 
@@ -42,6 +44,37 @@ def test_a_stream_has_no_option_for_subfolders(folder: Path) -> None:
         next(iter(frames(folder, Camera(5, 5, 2, 2))))
 
 
+def test_links_to_folders_are_not_followed_silently(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "1.npy").touch()
+    (folder / "linked").symlink_to(elsewhere)
+    (folder / "circle").symlink_to(folder)
+    with pytest.warns(
+        UserWarning, match="1 linked subfolder with depth files is skipped; pass the path of a subfolder$"
+    ):
+        assert [file.name for file in list_files([str(folder)], (".npy",), recursive=True)] == NAMES
+
+
+def test_subfolders_that_cannot_be_read_are_not_skipped_silently(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "locked").mkdir()
+    (folder / "open").mkdir()
+    (folder / "open/1.npy").touch()
+    scandir = os.scandir
+
+    def deny(path: str) -> object:
+        if Path(path).name == "locked":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", deny)
+    with pytest.warns(
+        UserWarning, match="cannot be read are skipped: 1, such as .*Permission denied.*locked"
+    ) as warned:
+        files = list_files([str(folder)], (".npy",), recursive=True)
+    assert [file.name for file in files] == [*NAMES, "1.npy"]
+    assert len(warned) == 1
+
+
 def test_metadata_of_macos_and_color_images_in_a_folder_are_left_out(folder: Path) -> None:
     for name in ("._frame_1.npy", "frame_1.jpg", "frame_2.JPG", "notes.txt"):
         (folder / name).touch()
@@ -54,6 +87,13 @@ def test_metadata_of_macos_and_color_images_in_a_folder_are_left_out(folder: Pat
 def test_folders_come_before_names() -> None:
     paths = ["run_10/1.png", "run_2/10.png", "run_2/9.png", "run_2b/1.png", "a/b.png"]
     assert sorted(paths, key=natural_key) == ["a/b.png", "run_2/9.png", "run_2/10.png", "run_2b/1.png", "run_10/1.png"]
+
+
+def test_a_list_that_is_too_long_is_not_truncated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "MAX_LABELS_BYTES", 12)
+    assert list(expand_lists(["-"], io.BytesIO(b"a.png\nb.png\n"))) == ["a.png", "b.png"]
+    with pytest.raises(HandPoseError, match="standard input: expected a list of at most 12 bytes"):
+        list(expand_lists(["-"], io.BytesIO(b"a.png\nb.png\nc.png\n")))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="file names contain no line breaks there")
