@@ -10,10 +10,16 @@ from pathlib import Path
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace the content of a file. If writing is interrupted, the file is unchanged.
 
+    A pipe or a device, such as `/dev/null`, is written to, because it must not be replaced by a file.
+
     Raises:
         OSError: The file cannot be written; the old file is unchanged.
     """
     path = path.resolve()  # replaces the target of a link instead of the link
+    if path.exists() and not path.is_file():
+        with FileIO(path, "w") as file:
+            write_all(file, data)
+        return
     partial = path.with_name(f".{path.name}.partial")
     try:
         with FileIO(partial, "w") as file:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from filelock import FileLock
 
+from handpose.errors import HandPoseError
 from handpose.io.warn import warn
 
 _Content = TypeVar("_Content")
@@ -20,8 +21,15 @@ class _DamagedError(Exception):
 
 
 def cache_folder() -> Path:
-    """Return `HANDPOSE_CACHE`, or `~/.cache/handpose` if it is not set. The folder may not exist."""
-    return Path(os.environ.get("HANDPOSE_CACHE", Path.home() / ".cache" / "handpose"))
+    """Return `HANDPOSE_CACHE`, or `~/.cache/handpose` if it is not set or empty. The folder may not exist.
+
+    Raises:
+        HandPoseError: `HANDPOSE_CACHE` is not set, and the user has no home directory.
+    """
+    try:
+        return Path(os.environ.get("HANDPOSE_CACHE") or "~/.cache/handpose").expanduser()
+    except RuntimeError:  # as in a container whose user has no entry in the list of users
+        raise HandPoseError("there is no home directory for the cache; set HANDPOSE_CACHE to a folder") from None
 
 
 def cached(file: Path, make: Callable[[], object], read: Callable[[Path], _Content]) -> _Content:

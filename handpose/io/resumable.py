@@ -78,6 +78,7 @@ class GrowingFile:
         self._next_sync = 0.0
         if self._end == 0:
             self._end = _append(self._file, header, 0)
+        self._synced_end = self._end
 
     @property
     def frames(self) -> list[Path]:
@@ -107,7 +108,8 @@ class GrowingFile:
         """Append the lines of a frame.
 
         Raises:
-            OSError: The lines cannot be written; the file ends with the previous frame.
+            OSError: The lines cannot be written, and the file ends with the previous frame; or the disk lost lines,
+                and the file ends with the last frame in the manifest.
         """
         self._end = _append(self._file, text, self._end)
         self.failed += status == "error"
@@ -131,10 +133,18 @@ class GrowingFile:
 
     def _sync(self) -> None:
         start = time.monotonic()
-        os.fsync(self._file.fileno())
+        try:
+            os.fsync(self._file.fileno())
+        except OSError:
+            # The lines since the last sync may be lost, which the next call would not report again.
+            self._entries.clear()
+            self._end = self._synced_end
+            self._file.truncate(self._end)
+            raise
+        self._synced_end = self._end
         self._manifest_end = _append(self._manifest, "".join(self._entries), self._manifest_end)
-        os.fsync(self._manifest.fileno())
         self._entries.clear()
+        os.fsync(self._manifest.fileno())
         end = time.monotonic()
         self._next_sync = end + WORK_PER_SYNC * (end - start)
 

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from handpose.errors import HandPoseError
+from handpose.io import resumable
 from handpose.io.atomic import write_atomically
 from handpose.io.resumable import GrowingFile
 from tests.helpers.faults_jobs import disk_of
@@ -89,6 +92,29 @@ def test_writing_continues_when_the_disk_has_space_again(tmp_path: Path, frames:
     assert out.read_text() == COMPLETE
 
 
+def test_lines_that_a_disk_lost_are_written_again(
+    tmp_path: Path, frames: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk reports lost pages once; the next call of fsync succeeds although they are gone."""
+    out = tmp_path / "out"
+    synced: list[int] = []
+
+    def fsync(_: int) -> None:
+        synced.append(out.stat().st_size)
+        if len(synced) == 6:  # one call for the start of the manifest, and two per frame
+            with out.open("r+b") as file:
+                file.seek(synced[3])
+                file.write(bytes(synced[5] - synced[3]))
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(resumable, "WORK_PER_SYNC", 0.0)
+    with pytest.raises(OSError, match="Input/output error"):
+        grow(out, frames)
+    grow(out, frames)
+    assert out.read_text() == COMPLETE
+
+
 def test_a_job_is_not_resumed_after_changes(tmp_path: Path, frames: list[Path]) -> None:
     out = tmp_path / "out"
     grow(out, frames[:4])
@@ -142,6 +168,20 @@ def test_a_file_is_replaced_atomically(tmp_path: Path) -> None:
     assert file.read_bytes() == b"new" * 1000
     assert sorted(tmp_path.iterdir()) == [file, link]
     assert link.is_symlink()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such pipes")
+def test_a_pipe_or_device_is_written_to_instead_of_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    received: list[bytes] = []
+    reader = threading.Thread(target=lambda: received.append(pipe.read_bytes()))
+    reader.start()
+    write_atomically(pipe, b"content")
+    reader.join()
+    assert received == [b"content"]
+    assert list(tmp_path.iterdir()) == [pipe]
+    assert pipe.is_fifo()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links require permissions there")
