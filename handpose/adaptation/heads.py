@@ -48,7 +48,7 @@ class TunedHeads:
 
 
 def write_heads(start: Weights, folder: Path) -> TunedHeads | None:
-    """Write the heads of a model folder, whose weights were tuned; the model is complete without them.
+    """Write the heads of a model folder, whose weights were tuned, unless it has some; it is complete without them.
 
     Args:
         start: The initial weights, with the same configuration except for the calibration.
@@ -60,7 +60,8 @@ def write_heads(start: Weights, folder: Path) -> TunedHeads | None:
     try:
         weights = read_folder(folder, str(folder))
         heads, result = _choose(start, weights)
-        write_atomically(folder / HEADS_FILE, heads_bytes(heads, weights.sha256))
+        if weights.heads() is None:
+            write_atomically(folder / HEADS_FILE, heads_bytes(heads, weights.sha256))
     except (HandPoseError, OSError) as error:
         warn(
             f"{folder}: the model has no heads, so other things may be taken for hands, and sides are doubtful: {error}"
@@ -70,9 +71,12 @@ def write_heads(start: Weights, folder: Path) -> TunedHeads | None:
 
 
 def _choose(start: Weights, weights: Weights) -> tuple[Heads, TunedHeads]:
-    """Return the heads of the initial weights if they are as good with the tuned ones, or else new heads."""
-    old = start.heads()
+    """Return the heads of the tuned weights, those of the initial ones if they are as good with them, or new ones."""
+    old, own = start.heads(), weights.heads()
     outputs = validation_data(weights.load(), weights.config, _CHECKED, _CHECK_SEED)
+    if own is not None:  # of an earlier call, or of `handpose train-heads`
+        is_old = old is not None and heads_bytes(old, "") == heads_bytes(own, "")
+        return own, TunedHeads(is_old, *fractions(own, outputs))
     if old is not None:
         before = fractions(old, validation_data(start.load(), start.config, _CHECKED, _CHECK_SEED))
         after = fractions(old, outputs)

@@ -59,8 +59,9 @@ def label_frames(frames: UnlabeledFrames, teacher: HandPoseEstimator, out: Path)
         out: File of records to write.
 
     Raises:
-        HandPoseError: No pose is confident, or it is unclear which hand a folder shows.
+        HandPoseError: No frame can be read, no pose is confident, or it is unclear which hand a folder shows.
     """
+    failed: list[HandPoseError] = []
     poses: dict[Path, HandPose] = {}
     sides = dict[Path, Hand]()
     for folder in {file.parent: None for file in frames.files}:
@@ -69,10 +70,13 @@ def label_frames(frames: UnlabeledFrames, teacher: HandPoseEstimator, out: Path)
         try:
             pose = _predict(file, frames, teacher, sides[file.parent])
         except HandPoseError as error:
+            failed.append(error)
             warn_skipped(str(file), error)
         else:
             if pose.status == "ok":
                 poses[file] = pose
+    if failed and len(failed) == len(frames.files):
+        raise HandPoseError(f"none of the {len(failed)} frames can be predicted: {failed[0]}")
     if not poses:
         raise HandPoseError(f"all {len(frames.files)} poses are uncertain; check the camera and the unit")
     errors = {file: float(pose.error_mm.mean()) for file, pose in poses.items()}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -83,19 +84,29 @@ def ablate(
                 raise typer.Exit(128 + signals[0])
             results[variant.name] = result
             print_row({"parameters": variant.parameters(layout)} | result)
-    show(paper_tables(layout, results))
+    if as_json:
+        show(json.dumps([_row(variant, layout) | results[variant.name] for variant in chosen], indent=2))
+    else:
+        show(paper_tables(layout, results))
 
 
 def _list_variants(variants: list[Variant], layout: LayoutName, as_json: bool) -> None:
-    import json
-
-    rows = []
-    for variant in variants:
-        count, paper = variant.parameters(layout), variant.paper_parameters and f"{variant.paper_parameters}M"
-        names = ("name", "parameters", "paper_parameters", "tables", "what")
-        rows.append(dict(zip(names, (variant.name, count, paper, variant.tables, variant.what), strict=True)))
-        if not as_json:
-            tables = ", ".join(map(str, variant.tables))
-            show(f"{variant.name:14}{count:>10,}  paper {paper or '-':6}table {tables:11} {variant.what}")
+    rows = [_row(variant, layout) for variant in variants]
     if as_json:
         show(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        tables = ", ".join(map(str, row["tables"]))
+        paper = row["paper_parameters"] or "-"
+        show(f"{row['name']:14}{row['parameters']:>10,}  paper {paper:6}table {tables:11} {row['what']}")
+
+
+def _row(variant: Variant, layout: LayoutName) -> dict[str, Any]:
+    """Return a variant as JSON types."""
+    return {
+        "name": variant.name,
+        "parameters": variant.parameters(layout),
+        "paper_parameters": variant.paper_parameters and f"{variant.paper_parameters}M",
+        "tables": variant.tables,
+        "what": variant.what,
+    }

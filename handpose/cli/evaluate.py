@@ -78,6 +78,8 @@ def evaluate(
             "--cube": cube,
             "--protocol": protocol,
             "--write-predictions": write_predictions,
+            "--workers": data.workers or None,
+            **engine.changed(),
         }
         if names := given(models_only):
             raise HandPoseError(f"--predictions evaluates files, for which {names} has no meaning; omit it")
@@ -139,7 +141,7 @@ def _evaluate_models(
         models = [_load_model(name, subjects, engine) for name in names]
         if datasets:
             return evaluate_parts(models, datasets, workers=data.workers, predictions=predictions, force=force)
-        return evaluate([estimator for _, (estimator,) in models], frames=frames or 2000, predictions=predictions)
+        return evaluate([estimator for _, (estimator,) in models], frames=frames, predictions=predictions)
 
 
 def _load_model(name: str, subjects: list[int | None], engine: Engine) -> tuple[str, list[HandPoseEstimator]]:

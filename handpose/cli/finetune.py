@@ -22,6 +22,7 @@ from handpose.cli.options import (
     open_data,
     prepare_records,
 )
+from handpose.errors import HandPoseError
 from handpose.io.choices import DatasetName
 
 
@@ -31,6 +32,9 @@ def finetune(
     data: Annotated[DatasetName, typer.Option(help="Training data: records, or a data set.")] = "records",
     start: Start = None,
     centers: Centers = None,
+    subject: Annotated[
+        int | None, typer.Option(metavar="N", min=0, max=8, help="MSRA's test subject, excluded from training.")
+    ] = None,
     test_share: TestShare = None,
     unchecked: Annotated[
         bool, typer.Option("--unchecked", help="Do not look for systematic errors in the labels.")
@@ -50,7 +54,9 @@ def finetune(
     from handpose.datasets.records import RecordDataset
     from handpose.weights.resolve import find_weights
 
-    dataset = open_data(data, root, "train", centers, None, test_share=test_share)
+    if unchecked and data != "records":
+        raise HandPoseError("--unchecked is for records; the labels of a data set are not checked; omit it")
+    dataset = open_data(data, root, "train", centers, subject, test_share=test_share)
     weights = find_weights(start or dataset.layout.name)
     check_joints(weights, dataset)
     with activities():

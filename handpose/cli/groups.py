@@ -47,6 +47,10 @@ class Engine:
     precision: Precision = "float32"
     views: Views = 1
 
+    def changed(self) -> dict[str, object]:
+        """Return the options with another value than the default, by name."""
+        return {f"--{name}": value for name, value in vars(self).items() if value != getattr(Engine, name)}
+
     def load(self, model: str) -> HandPoseEstimator:
         """Load a model."""
         from handpose.inference.estimator import HandPoseEstimator
@@ -126,6 +130,7 @@ class LabeledData:
                 "--cube": cube,
                 "--centers": self.centers,
                 "--test-share": self.test_share,
+                "--workers": self.workers or None,
             }
             if names := given(options):
                 raise HandPoseError(f"{names} is for data sets; specify one with --data, or omit it")

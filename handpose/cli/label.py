@@ -20,6 +20,8 @@ from handpose.io.choices import DEFAULT_HAND
 if TYPE_CHECKING:
     from handpose.labeling.extract import ExtractedFrames
 
+_MAX_FRAMES = 100
+
 
 def label(
     frames: Annotated[
@@ -30,8 +32,11 @@ def label(
         Path, typer.Option("--output", "-o", metavar="FILE", help="File of records (.jsonl) to write or to continue.")
     ],
     max_frames: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Number of frames of a recording, spread evenly.")
-    ] = 100,
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Number of frames of a recording, spread evenly.", show_default=str(_MAX_FRAMES)
+        ),
+    ] = None,
     hand: Side = DEFAULT_HAND,
     model: Model = "msra",
     views: Views = 1,
@@ -52,12 +57,12 @@ def label(
     from handpose.labeling.server import serve
     from handpose.labeling.session import LabelingSession
 
-    extract = _open_frames(frames, images, recursive)
+    extract = _open_frames(frames, images, recursive, max_frames)
     with activities():
         estimator = HandPoseEstimator.from_pretrained(model, views=views)  # type: ignore[arg-type] # checked on use
     with contextlib.closing(LabelFile(output, estimator.layout)) as labels:
         with warnings_as_lines():
-            files, camera, depth_unit = extract(output.with_name(f"{output.stem}-frames"), max_frames)
+            files, camera, depth_unit = extract(output.with_name(f"{output.stem}-frames"))
         query = Query(camera, hand=hand, unit=depth_unit)
         done = sum(labels.state(file) in ("accepted", "skipped") for file in files)
         with contextlib.closing(serve(LabelingSession(files, labels, estimator, query), host, port)) as server:
@@ -69,7 +74,9 @@ def label(
                     time.sleep(3600.0)
 
 
-def _open_frames(frames: list[str], images: Images, recursive: bool) -> Callable[[Path, int], ExtractedFrames]:
+def _open_frames(
+    frames: list[str], images: Images, recursive: bool, max_frames: int | None
+) -> Callable[[Path], ExtractedFrames]:
     """Return a function that returns the depth files; it writes those of a recording to a folder."""
     from handpose.io.depth.read import SUFFIXES
     from handpose.io.inputs import list_files
@@ -80,8 +87,13 @@ def _open_frames(frames: list[str], images: Images, recursive: bool) -> Callable
     if any(is_recording(Path(text)) for text in frames):
         if len(frames) > 1:
             raise HandPoseError("label one recording at a time; the same -o can be used for all of them")
-        return partial(extract_frames, open_recording(frames[0], topic=images.topic, camera=camera, unit=unit))
+        if recursive:
+            raise HandPoseError("--recursive is for folders of depth files, not for recordings; omit it")
+        recording = open_recording(frames[0], topic=images.topic, camera=camera, unit=unit)
+        return partial(extract_frames, recording, max_frames=max_frames or _MAX_FRAMES)
     if camera is None or images.topic is not None:
         raise HandPoseError("depth files need --camera, and only recordings have a --topic")
+    if max_frames is not None:
+        raise HandPoseError("--max-frames is for recordings; all depth files are shown; omit it")
     files = ExtractedFrames(list_files(frames, SUFFIXES, recursive=recursive), camera, unit)
-    return lambda _folder, _count: files
+    return lambda _folder: files

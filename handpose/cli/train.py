@@ -188,10 +188,11 @@ def _write(run: Path, model: Path, data: str, start: Weights | None) -> None:
     """Write the model folder and its card."""
     from handpose.training.card import write_training_card
     from handpose.training.pose_task import write_model
+    from handpose.weights.folder import CARD_FILE
 
     (run / _OUTPUT_FILE).write_text(str(model.resolve()), encoding="utf-8")
-    write_model(run, model, force=True)
-    write_training_card(run, model, data, start)
+    if write_model(run, model, force=True) or not (model / CARD_FILE).is_file():
+        write_training_card(run, model, data, start)
 
 
 def _describe(run: Path, model: Path | None, done: int, total: int, *, stopped: bool) -> str:

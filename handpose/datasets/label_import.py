@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
+from handpose.datasets.dataset import find_damaged
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import LAYOUTS, JointLayout
 from handpose.geometry.uvd import read_predictions
+from handpose.io.arguments import check_choice
 from handpose.io.choices import Hand, LayoutName
+from handpose.io.depth.read import SUFFIXES
 from handpose.io.depth.units import DepthUnit
 from handpose.io.text import MAX_LABELS_BYTES, describe, read_text
+from handpose.io.warn import warn
 
 
 def records_from_uvd(
@@ -69,7 +73,10 @@ def records_from_coco(
 
     Raises:
         HandPoseError: The file is not in this format, has another number of keypoints, or states the size of an image
-            that is not one of this camera.
+            that is not one of this camera; or none of the labeled images is a depth file in the folder.
+
+    Warns:
+        UserWarning: Some of the labeled images are not depth files in the folder.
     """
     try:
         values = json.loads(read_text(path, MAX_LABELS_BYTES))
@@ -94,10 +101,22 @@ def records_from_coco(
                     uvz[joint, :2] = keypoint[:2]
             if np.isfinite(uvz).any():
                 side = annotation.get("hand", hand)
+                check_choice("hand", side, get_args(Hand))
                 image = annotation["image_id"]
                 records.append(_record(files[image], uvz, cameras[image], layout, side, unit))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise HandPoseError(f"{path}: not a COCO file of keypoints ({describe(error)})") from None
+    sources = [record["source"] for record in records]
+    missing = find_damaged(folder, sources, None)
+    unusable = [name for i, name in enumerate(sources) if i in missing or not name.lower().endswith(SUFFIXES)]
+    if unusable:
+        text = (
+            f"{folder}: {len(unusable)} of the {len(records)} labeled images are not depth files in this folder, such "
+            f"as {unusable[0]}; each `file_name` must be that of a depth file"
+        )
+        if len(unusable) == len(records):
+            raise HandPoseError(text)
+        warn(text)
     return records
 
 

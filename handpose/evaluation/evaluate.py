@@ -29,7 +29,7 @@ def evaluate(
     estimators: HandPoseEstimator | str | Path | Sequence[HandPoseEstimator | str | Path],
     dataset: HandDataset | None = None,
     *,
-    frames: int = 2000,
+    frames: int | None = None,
     workers: int = 0,
     predictions: str | Path | None = None,
     force: bool = False,
@@ -40,8 +40,8 @@ def evaluate(
         estimators: Estimators with the same joint layout, or models, as in `HandPoseEstimator.from_pretrained`.
         dataset: Data set with that layout, see `open_dataset`. By default, the synthetic test images. Its cubes are
             scaled to the size that each estimator was trained with, unless they were chosen, as with `cube`.
-        frames: Number of synthetic test images, at most 2,000. From 160 on, a smaller set of named hand shapes is
-            evaluated as well; the report's notes have the share of correct finger states.
+        frames: Number of synthetic test images, at most 2,000 (the default). From 160 on, a smaller set of named hand
+            shapes is evaluated as well; the report's notes have the share of correct finger states.
         workers: Number of processes that load images of a data set.
         predictions: File to write the joints of a single estimator to, `u v d` per joint, one frame per line; only
             with a data set.
@@ -49,7 +49,8 @@ def evaluate(
 
     Raises:
         HandPoseError: The joint layouts differ, a model cannot be loaded, two have the same name, `predictions` exists
-            or cannot be written, or it is given with several estimators or without a data set.
+            or cannot be written, or it is given with several estimators or without a data set; `frames` is given with
+            a data set, or `workers` without one.
     """
     given = [estimators] if isinstance(estimators, (HandPoseEstimator, str, Path)) else [*estimators]
     if not given:
@@ -60,11 +61,15 @@ def evaluate(
         raise HandPoseError(f"models in one report must have the same joints, got {' and '.join(sorted(layouts))}")
     _check_names([estimator.name for estimator in loaded])
     if dataset is not None:
+        if frames is not None:
+            raise HandPoseError("`frames=...` is for synthetic images; for a part of a data set, pass its `subset`")
         models = [(estimator.name, [estimator]) for estimator in loaded]
         return evaluate_parts(models, [dataset], workers=workers, predictions=predictions, force=force)
     if predictions is not None:
         raise HandPoseError("writing predictions requires a data set and a single model")
-    return _on_synthetic(loaded, frames)
+    if workers:
+        raise HandPoseError("`workers=...` is for data sets, whose images are loaded; omit it")
+    return _on_synthetic(loaded, _SYNTHETIC_FRAMES if frames is None else frames)
 
 
 def evaluate_parts(

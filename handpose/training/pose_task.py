@@ -18,7 +18,7 @@ from handpose.network.losses import pose_loss
 from handpose.network.model import JGRP2O
 from handpose.training.checkpoint import load_part, load_state
 from handpose.training.config import TrainingConfig
-from handpose.weights.folder import write_folder
+from handpose.weights.folder import has_weights, write_folder
 
 _BATCH = 100
 _SUCCESS_MM = 20.0
@@ -112,10 +112,11 @@ class PoseTask:
         return {"mean_mm": float(labeled.mean()), "median_mm": float(labeled.median()), "success_20mm": float(within)}
 
 
-def write_model(run: str | Path, out: str | Path, *, force: bool = False) -> None:
-    """Write the averaged weights of a training run as a model folder, in float16.
+def write_model(run: str | Path, out: str | Path, *, force: bool = False) -> bool:
+    """Write the averaged weights of a training run as a model folder, in float16, and return whether it was written.
 
-    A model in an existing folder is replaced only with `force`.
+    A model in an existing folder is replaced only with `force`. One that already has these weights is left as it is,
+    with its calibration, its heads and its model card.
 
     Raises:
         HandPoseError: The run has no checkpoint, the folder contains a model, or the run did not train the
@@ -128,4 +129,7 @@ def write_model(run: str | Path, out: str | Path, *, force: bool = False) -> Non
     config = JGRP2OConfig.from_dict(state["model"])
     tensors = load_part(run, "model")
     half = {name: value.half().numpy() for name, value in tensors.items() if not name.endswith("num_batches_tracked")}
+    if force and has_weights(out, config, half):
+        return False
     write_folder(out, config, half, force=force)
+    return True

@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -164,6 +164,14 @@ def read_config(path: Path) -> JGRP2OConfig:
             return JGRP2OConfig.from_dict(json.loads(file.read(MAX_SETTINGS_BYTES)))
     except (WeightsError, ValueError, OSError, RecursionError) as error:
         raise WeightsError(f"{path}: {error}; copy the model folder again") from None
+
+
+def has_weights(folder: Path, config: JGRP2OConfig, tensors: Mapping[str, np.ndarray]) -> bool:
+    """Return whether a model folder has exactly these weights, with or without a calibration."""
+    if not ((folder / CONFIG_FILE).is_file() and (folder / MODEL_FILE).is_file()):
+        return False
+    stored, given = (replace(each, calibration=None) for each in (read_config(folder / CONFIG_FILE), config))
+    return stored == given and (folder / MODEL_FILE).read_bytes() == save(dict(tensors))
 
 
 def write_folder(folder: Path, config: JGRP2OConfig, tensors: Mapping[str, np.ndarray], *, force: bool = False) -> None:

@@ -68,6 +68,14 @@ def test_only_certain_poses_are_labels_and_sequences_are_smoothed(tmp_path: Path
         label_frames(UnlabeledFrames(files[:1], CAMERA, hand="right"), Teacher([xyz], [99.0]), tmp_path / "x.jsonl")  # type: ignore[arg-type]
 
 
+@pytest.mark.filterwarnings("ignore::handpose.SkippedFrameWarning")
+def test_frames_that_cannot_be_read_are_not_called_uncertain(tmp_path: Path) -> None:
+    (tmp_path / "session.mcap").write_bytes(b"recording")
+    frames = UnlabeledFrames([tmp_path / "session.mcap"], CAMERA, hand="right")
+    with pytest.raises(HandPoseError, match=r"none of the 1 frames .*: .*\.mcap is not a depth format"):
+        label_frames(frames, Teacher([], []), tmp_path / "x.jsonl")  # type: ignore[arg-type]
+
+
 class SideTeacher(Teacher):
     """A teacher whose predicted side has planted log-odds for a right hand, per folder, and that records the side."""
 

@@ -97,6 +97,19 @@ def test_heads_that_do_not_fit_are_trained_anew(
     assert "trained new heads" in str(result)
 
 
+def test_heads_that_were_trained_since_are_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command of a complete training, run again, must not replace better heads of `handpose train-heads`."""
+    case = Case(tmp_path, monkeypatch, changed=False)
+    write_heads(case.start, case.folder)
+    better = fit_heads(planted(500, 3), case.checked, CONFIG).heads
+    (case.folder / HEADS_FILE).write_bytes(heads_bytes(better, case.tuned.sha256))
+    result = write_heads(case.start, case.folder)
+    assert result is not None
+    assert not result.kept
+    assert np.allclose(side_tensor(case.tuned), better.side.hidden, atol=1e-2)
+    assert not np.allclose(side_tensor(case.tuned), side_tensor(case.start), atol=1e-2)
+
+
 def test_the_model_remains_usable_without_heads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     case = Case(tmp_path, monkeypatch, changed=False, with_heads=False)
 

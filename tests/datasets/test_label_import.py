@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from handpose.cli.main import app
+from handpose.datasets.label_import import records_from_coco
 from handpose.datasets.records import RecordDataset, open_records
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import CAMERAS
@@ -104,6 +105,25 @@ def test_coco_keypoints_have_the_names_of_their_category(
     file = tmp_path / "labels.json"
     file.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
     assert np.allclose(convert(tmp_path, file).uvz[0, :, :2], points, atol=0.001)
+
+
+def test_images_that_are_not_depth_files_are_reported(tmp_path: Path, truth: list[np.ndarray]) -> None:
+    """Labels are often drawn in color images, whose names the file has."""
+    points = [number for u, v, _ in CAMERAS["msra"].project(truth[0]).tolist() for number in (u, v, 2)]
+    names = ["frame_9.png", "frame_10.jpg", "frame_12.png"]
+    (tmp_path / "frames/frame_10.jpg").touch()
+    images = [{"id": i, "file_name": name} for i, name in enumerate(names)]
+    annotations = [{"image_id": i, "keypoints": points} for i in range(3)]
+    file = tmp_path / "labels.json"
+    file.write_text(json.dumps({"images": images, "annotations": annotations}))
+    with pytest.warns(UserWarning, match=r"2 of the 3 labeled images are not depth files .*frame_10\.jpg; each"):
+        records_from_coco(file, tmp_path / "frames", CAMERAS["msra"], "msra")
+    file.write_text(json.dumps({"images": images, "annotations": annotations[1:]}))
+    with pytest.raises(HandPoseError, match="2 of the 2 labeled images"):
+        records_from_coco(file, tmp_path / "frames", CAMERAS["msra"], "msra")
+    file.write_text(json.dumps({"images": images, "annotations": [{**annotations[0], "hand": "Left"}]}))
+    with pytest.raises(HandPoseError, match="hand must be right or left, got 'Left'"):
+        records_from_coco(file, tmp_path / "frames", CAMERAS["msra"], "msra")
 
 
 @pytest.mark.parametrize(

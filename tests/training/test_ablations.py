@@ -206,6 +206,14 @@ def test_the_list_is_printed_as_text_and_as_json() -> None:
     assert isinstance(CliRunner().invoke(app, ["ablate", "--only", "nothing"]).exception, HandPoseError)
 
 
+def test_results_are_printed_as_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = {"mean_mm": 9.0, "median_mm": 8.0}
+    monkeypatch.setattr("handpose.training.ablations.run_variant", lambda *values: metrics)
+    done = CliRunner().invoke(app, ["ablate", str(tmp_path), "--only", "attention", "--json"])
+    (row,) = json.loads(done.stdout)
+    assert (row["name"], row["parameters"], row["mean_mm"], row["median_mm"]) == ("attention", 1_415_076, 9.0, 8.0)
+
+
 def test_a_folder_has_one_layout_and_is_used_by_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stored crops of another layout have other joints, and two processes would mix their checkpoints."""
     monkeypatch.setattr(

@@ -16,8 +16,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from handpose.adaptation.outcome import Tuned
 from handpose.cli.main import app
 from handpose.datasets.catalog import open_dataset
+from handpose.datasets.dataset import HandDataset
 from handpose.datasets.matfile import read_mat, write_mat
 from handpose.errors import HandPoseError
 from handpose.evaluation.evaluate import evaluate, evaluate_parts
@@ -34,8 +36,11 @@ from handpose.training.log import last_row
 from handpose.training.on_real import dataset_task
 from handpose.training.pose_task import write_model
 from handpose.training.trainer import train
+from handpose.weights.folder import Weights
 from handpose.weights.resolve import find_weights
+from tests.helpers.command import OPEN
 from tests.helpers.datasets import write_icvl, write_msra, write_nyu
+from tests.helpers.paths import EXAMPLES
 from tests.helpers.training import SMALL
 
 
@@ -357,6 +362,20 @@ def test_weights_of_another_layout_start_a_training_on_a_data_set(tmp_path: Path
         predict_dataset(HandPoseEstimator.from_pretrained("msra", device="cpu"), dataset)
 
 
+def test_msra_is_fine_tuned_without_its_test_subject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_msra(tmp_path / "MSRA")
+    trained: list[HandDataset] = []
+
+    def finetune(run: Path, dataset: HandDataset, start: Weights, **settings: object) -> Tuned:
+        trained.append(dataset)
+        return Tuned(1, 1, None, ())
+
+    monkeypatch.setattr("handpose.adaptation.finetune.finetune", finetune)
+    words = ("finetune", tmp_path / "run", "--data", "msra", "--root", tmp_path / "MSRA", "--subject", 3)
+    assert run(*words)[0] == 0
+    assert {file[:2] for file in trained[0].files} == {f"P{other}" for other in range(9) if other != 3}
+
+
 def test_weights_of_another_layout_are_not_fine_tuned(tmp_path: Path) -> None:
     write_nyu(tmp_path, 4, "train")
     code, _, said = run("finetune", tmp_path / "run", "--data", "nyu", "--root", tmp_path, "--centers", "truth",
@@ -388,6 +407,16 @@ def test_weights_of_another_layout_are_not_fine_tuned(tmp_path: Path) -> None:
              "z.txt"),
             "for which --write-predictions has no meaning",
         ),
+        (
+            ("evaluate", "--data", "nyu", "--predictions", "x.txt", "--ground-truth", "y.txt", "--views", 4,
+             "--workers", 2),
+            "for which --workers, --views has no meaning",
+        ),
+        (("evaluate", "--workers", 2), "--workers is for data sets"),
+        (("finetune", "RUN", "--data", "nyu", "--root", "NYU", "--unchecked"), "--unchecked is for records"),
+        (("finetune", "RUN", "--data", "nyu", "--root", "NYU", "--subject", 1), "nyu has no subjects"),
+        (("label", OPEN, "-c", "nyu", "-o", "x.jsonl", "--max-frames", 9), "--max-frames is for recordings"),
+        (("label", EXAMPLES / "hand.hpr", "-o", "x.jsonl", "--recursive"), "--recursive is for folders"),
         (("evaluate", "--data", "records", "--root", "x.jsonl", "--protocol", "paper"), "icvl, nyu and msra"),
         (("evaluate", "--data", "nyu", "--root", "NYU", "--test-share", 0.2), "test_share is only for records"),
     ],

@@ -27,6 +27,7 @@ from handpose.training.muon import hidden_kernels, orthogonalize
 from handpose.training.pose_task import write_model
 from handpose.training.trainer import train
 from handpose.training.transfer import adapt_joints
+from handpose.weights.folder import write_config
 from handpose.weights.resolve import find_weights
 from tests.helpers.faults_jobs import kill_at_renames
 from tests.helpers.paths import ROOT
@@ -405,6 +406,25 @@ def test_a_model_folder_is_written_from_a_run(tmp_path: Path) -> None:
     assert torch.equal(model.state_dict()["stem.conv.weight"], averaged["stem.conv.weight"].half().float())
     with pytest.raises(HandPoseError, match="no checkpoint here"):
         write_model(tmp_path, tmp_path / "other")
+
+
+def test_a_model_with_the_same_weights_keeps_its_calibration_heads_and_card(tmp_path: Path) -> None:
+    """The command of a complete training, run again, must not undo what was computed and written since."""
+    run, folder = tmp_path / "run", tmp_path / "model"
+    train(run, task(config(3), model=SMALL), ignore)
+    assert write_model(run, folder, force=True)
+    calibration = find_weights("nyu").config.calibration
+    write_config(folder, dataclasses.replace(SMALL, calibration=calibration))
+    for name in ("README.md", "heads.safetensors"):
+        (folder / name).write_bytes(b"later")
+    assert not write_model(run, folder, force=True)
+    assert find_weights(folder).config.calibration == calibration
+    assert (folder / "README.md").read_bytes() == (folder / "heads.safetensors").read_bytes() == b"later"
+    other = tmp_path / "other"
+    train(other, task(config(4), model=SMALL), ignore)
+    assert write_model(other, folder, force=True)
+    assert find_weights(folder).config.calibration is None
+    assert not (folder / "heads.safetensors").exists()
 
 
 @pytest.mark.parametrize("uv_scale", [95.0, 96.0, 90.0])
