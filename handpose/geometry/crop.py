@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from handpose.errors import HandPoseError
-from handpose.geometry.camera import Camera
+from handpose.geometry.camera import Camera, CameraLike
 from handpose.geometry.rectification import rectify
 from handpose.geometry.sampling import sample_depth
 from handpose.io.arguments import check_kind
@@ -44,13 +44,13 @@ class HandCrop:
 
     @classmethod
     def cut(
-        cls, depth: np.ndarray, camera: Camera, center: np.ndarray, cube: float, *, mirror: bool = False
+        cls, depth: np.ndarray, camera: CameraLike, center: np.ndarray, cube: float, *, mirror: bool = False
     ) -> HandCrop:
         """Crop a cube from a depth image.
 
         Args:
             depth: (H, W) mm, 0 = missing.
-            camera: Camera of the image.
+            camera: Camera of the image, in any form that `Camera.of` accepts.
             center: (3,) center of the cube in mm, camera frame.
             cube: Side of the cube, mm.
             mirror: Whether to flip the patch, for left hands.
@@ -59,7 +59,7 @@ class HandCrop:
             HandPoseError: the center is not a point in front of the camera, or the camera does not fit the image.
         """
         center = check_cube(center, cube)
-        depth, camera = rectify(depth, camera.for_image(depth.shape[1], depth.shape[0]))
+        depth, camera = rectify(depth, Camera.of(camera).for_image(depth.shape[1], depth.shape[0]))
         view = patch_camera(camera, center, cube)
 
         # Each patch pixel samples the nearest pixel: averages across a silhouette would invent surfaces.

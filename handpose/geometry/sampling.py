@@ -27,7 +27,7 @@ def sample_depth(depth: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np
     row_inside, column_inside = (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
     rows, columns = (rows * row_inside).astype(np.intp), (columns * column_inside).astype(np.intp)
     first, last = columns.min(), columns.max()
-    z: np.ndarray = depth[rows, first : last + 1].take(columns - first, axis=1)
+    z = _as_float(depth[rows, first : last + 1].take(columns - first, axis=1))
     if not (row_inside.all() and column_inside.all()):
         z[~row_inside] = 0
         z[:, ~column_inside] = 0
@@ -54,10 +54,15 @@ def _is_grid(depth: np.ndarray, pixels: np.ndarray) -> bool:
 
 def _between_neighbors(depth: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     """Return the mean of two opposite neighbors on one surface for pixels of flat indices (N,); 0 if there are none."""
-    filled = np.zeros(len(pixels), depth.dtype)
+    filled = _as_float(np.zeros(len(pixels), depth.dtype))
     for down, right in _OPPOSITE:
         step = down * depth.shape[1] + right
-        before, after = depth.take(pixels - step), depth.take(pixels + step)
+        before, after = _as_float(depth.take(pixels - step)), _as_float(depth.take(pixels + step))
         between = (filled == 0) & (before > 0) & (after > 0) & (np.abs(before - after) < _SAME_SURFACE)
         filled[between] = (before[between] + after[between]) / 2
     return filled
+
+
+def _as_float(values: np.ndarray) -> np.ndarray:
+    """Return integers as floating-point numbers, because differences of unsigned ones would be wrong."""
+    return values.astype(np.promote_types(values.dtype, np.float32), copy=False)

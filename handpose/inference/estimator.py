@@ -24,7 +24,7 @@ from handpose.results.pose import HandPose
 from handpose.runtimes.select import GRAPH_SUFFIXES, load_graph, load_runtime
 from handpose.weights.folder import Weights, file_sha256
 from handpose.weights.publish import publish_copy
-from handpose.weights.resolve import find_weights
+from handpose.weights.resolve import find_weights, reject_revision
 
 Center = Sequence[float] | np.ndarray
 _Result = TypeVar("_Result")
@@ -65,7 +65,7 @@ class HandPoseEstimator(StagedEstimator):
             backend: `torch`, `onnxruntime`, `openvino`, or `auto` for the fastest installed one.
             precision: `float32`, or `int8`, which is faster and slightly less accurate (ONNX Runtime and OpenVINO).
             views: Rotated copies of each crop to average over: 1, 2 or 4. More are slower but more accurate.
-            revision: Branch, tag or commit on the Hub.
+            revision: Branch, tag or commit on the Hub; files and folders have none.
             cache_dir: Folder for files from the Hub.
             local_files_only: Never download anything.
             token: Access token for private repositories on the Hub.
@@ -76,6 +76,7 @@ class HandPoseEstimator(StagedEstimator):
         """
         check_kind("name", name, (str, PathLike), "a name of weights, a folder or a file")
         if (file := Path(name)).suffix.lower() in GRAPH_SUFFIXES:
+            reject_revision(file, revision)
             runtime, config, label, heads = load_graph(file, backend, device, precision)
             return cls(runtime, config, label, file_sha256(file), views, heads=heads)
         weights = find_weights(
@@ -175,6 +176,8 @@ class HandPoseEstimator(StagedEstimator):
             return self.predict_batch(
                 image, camera=camera, center=center, box=box, hand=hand, unit=unit, on_error=on_error
             )
+        if on_error != "raise":
+            raise HandPoseError(f"on_error={brief(on_error)} requires a list of images; a single one has no others")
         return self.predict_batch([image], camera=camera, center=center, box=box, hand=hand, unit=unit)[0]
 
     __call__ = predict
@@ -291,5 +294,5 @@ def _load(image: DepthImage, query: Query) -> tuple[np.ndarray, tuple[Note, ...]
 
 
 def _source(image: DepthImage) -> str:
-    """Return the path of an image, or an empty string for an array."""
-    return "" if isinstance(image, np.ndarray) else str(image)
+    """Return the path of an image, or an empty string for anything that `numpy` converts to an array."""
+    return str(image) if isinstance(image, (str, PathLike)) else ""

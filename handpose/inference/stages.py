@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from handpose.errors import HandPoseError
-from handpose.geometry.camera import Camera
+from handpose.geometry.camera import Camera, CameraLike
 from handpose.geometry.crop import PATCH, HandCrop
 from handpose.geometry.layouts import JointLayout
 from handpose.inference.candidates import Candidates, faint_candidates, find_candidates, find_hands
@@ -28,7 +28,9 @@ from handpose.inference.query import Query
 from handpose.inference.refine import all_passes, combine_passes, is_more_likely, least_uncertain
 from handpose.inference.sides import compare_sides, has_doubtful_side, select_poses
 from handpose.inference.views import check_views, predict_views
+from handpose.io.arguments import check_count
 from handpose.io.choices import Views
+from handpose.io.depth.read import to_depth
 from handpose.io.warn import collect_warnings
 from handpose.localization.localizer import hand_candidates, nearest_first
 from handpose.network.config import JGRP2OConfig
@@ -278,9 +280,10 @@ class StagedEstimator:
         heads = self._heads
         return uvz, spread, *(head.log_odds(features, uvz, spread) for head in (heads.hand, heads.side))
 
-    def localize_hands(self, depth: np.ndarray, camera: Camera, max_hands: int = 1) -> np.ndarray:
+    def localize_hands(self, depth: np.ndarray, camera: CameraLike, max_hands: int = 1) -> np.ndarray:
         """Return the same as `handpose.localize_hands`, computed by the estimator's backend."""
-        return nearest_first(*hand_candidates(depth, camera, max_hands, self._runtime.votes))
+        check_count("max_hands", max_hands)
+        return nearest_first(*hand_candidates(to_depth(depth), Camera.of(camera), max_hands, self._runtime.votes))
 
     def predict_patches(self, patches: np.ndarray) -> np.ndarray:
         """Run only the network: from patches (N, 1, 96, 96) in -1..1 to normalized joints `uvz` (N, J, 3).
@@ -295,4 +298,4 @@ class StagedEstimator:
     def predict_crops(self, crops: Sequence[HandCrop]) -> np.ndarray:
         """Return the joints in crops: `xyz` (N, J, 3) in mm, in the camera frame of the image of each crop."""
         poses = self._predict(crops, [Candidates(Query(hand="right"), crop.camera) for crop in crops])
-        return np.stack([pose.xyz for pose in poses])
+        return np.array([pose.xyz for pose in poses]).reshape(-1, len(self.layout), 3)

@@ -15,8 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 from handpose.errors import HandPoseError
-from handpose.geometry.camera import Camera
+from handpose.geometry.camera import Camera, CameraLike
 from handpose.geometry.rectification import rectify
+from handpose.io.arguments import check_count
+from handpose.io.depth.read import to_depth
 from handpose.localization.network import (
     CELL,
     CELL_VALUES,
@@ -49,12 +51,12 @@ _MIN_AREA = 800.0  # mm^2 of surface, weighted by probability
 _FAINT_AREA = 100.0  # mm^2, the same for faint candidates
 
 
-def localize_hands(depth: np.ndarray, camera: Camera, max_hands: int = 1) -> np.ndarray:
+def localize_hands(depth: np.ndarray, camera: CameraLike, max_hands: int = 1) -> np.ndarray:
     """Locate the hands with the largest visible area in a depth image.
 
     Args:
         depth: (H, W) in mm, 0 = no depth value.
-        camera: Intrinsics of `depth`.
+        camera: Intrinsics of `depth`, in any form that `Camera.of` accepts.
         max_hands: Maximum number of hands.
 
     Returns:
@@ -62,9 +64,10 @@ def localize_hands(depth: np.ndarray, camera: Camera, max_hands: int = 1) -> np.
 
     Raises:
         HandPoseError: `depth` is not an image, has another size than the camera's images, or has too wide a field of
-            view.
+            view; or another argument is invalid.
     """
-    return nearest_first(*hand_candidates(depth, camera, max_hands))
+    check_count("max_hands", max_hands)
+    return nearest_first(*hand_candidates(to_depth(depth), Camera.of(camera), max_hands))
 
 
 def nearest_first(centers: np.ndarray, areas: np.ndarray) -> np.ndarray:
@@ -92,8 +95,6 @@ def hand_candidates(
     Raises:
         HandPoseError: See `localize_hands`.
     """
-    if depth.ndim != 2:
-        raise HandPoseError(f"depth must be (H, W) in mm, got {depth.shape}; read files with handpose.read_depth")
     view, rays = coarse_view(*rectify(depth, camera.for_image(depth.shape[1], depth.shape[0])))
     values = cell_values(network(coarse_channels(view))[0]).reshape(-1, CELL_VALUES)
     z = view[_CELLS, _CELLS].ravel()

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from handpose.errors import DepthReadError
+from handpose.errors import DepthReadError, HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.io.depth.read import decode_depth, read_bytes, read_depth
 from handpose.io.depth.stacks import count_frames, split_frames
@@ -49,7 +49,7 @@ def read_frame(
         topic: Topic of the depth images, if a ROS bag contains several.
 
     Raises:
-        HandPoseError: The frame does not exist or cannot be read.
+        HandPoseError: The frame does not exist or cannot be read, or there is a topic for a file of another kind.
     """
     file = file_of(path)
     number = 0 if file == path else int(path.name.rpartition("#")[2])
@@ -57,6 +57,8 @@ def read_frame(
         recording = open_recording(file, topic=topic, camera=camera, unit=unit)
         depth, camera, _, stored, _ = _nth(recording.read(), number, path).decode()
         return SingleFrame(depth, camera, "mm" if stored == 1.0 else stored, f"frame {number} of {recording.count()}")
+    if topic is not None:
+        raise HandPoseError(f"{path}: only ROS bags have topics; omit the topic")
     if (count := count_frames(file)) == 1:
         return SingleFrame(read_depth(path, unit), camera, unit)
     name, data, reason = _nth(split_frames(str(file), read_bytes(file, str(file))), number, path)

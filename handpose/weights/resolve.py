@@ -23,6 +23,16 @@ def model_argument(folder: Path) -> str:
     return f"./{folder}" if str(folder) in WEIGHTS else str(folder)
 
 
+def reject_revision(path: Path, revision: str | None) -> None:
+    """Check that no revision is passed for a file or a folder, which would be used in any revision.
+
+    Raises:
+        WeightsError: There is a revision.
+    """
+    if revision is not None:
+        raise WeightsError(f"{path}: only weights on the Hub have revisions; omit revision={brief(revision)}")
+
+
 def find_weights(
     name: str | Path,
     *,
@@ -50,6 +60,7 @@ def find_weights(
     text = str(name)
     if text in WEIGHTS and (Path(text) / CONFIG_FILE).is_file():
         if isinstance(name, Path):
+            reject_revision(name, revision)
             return read_folder(name, text)
         warn(
             f"{text}: is the name of built-in weights, which are used, and of a model folder; pass "
@@ -65,6 +76,7 @@ def find_weights(
     if record is None and len(text) > _MAX_CHARS:  # which no file system supports
         raise WeightsError(f"{brief(text)}: no such weights; the text has {len(text)} characters")
     if record is None and Path(text).is_dir():
+        reject_revision(Path(text), revision)
         return read_folder(Path(text), text)
     if record is None and Path(text).suffix.lower() in _PICKLES:
         raise WeightsError(

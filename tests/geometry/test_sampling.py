@@ -44,6 +44,13 @@ def test_a_grid_of_holes_is_filled_without_inventing_surfaces(kept: tuple[slice,
     assert not filled[:, 31:].any()
 
 
+def test_integers_are_filled_like_floating_point_numbers() -> None:
+    registered = np.zeros((40, 40), np.uint16)
+    registered[:, ::2] = sloping_hand()[:, ::2]
+    sampled = sample_depth(registered, np.arange(40.0), np.arange(40.0))
+    assert np.array_equal(sampled, sample_depth(registered.astype(np.float32), np.arange(40.0), np.arange(40.0)))
+
+
 def test_single_missing_pixels_are_not_filled() -> None:
     depth = sloping_hand()
     depth[20, 10] = 0

@@ -10,13 +10,17 @@ import numpy as np
 import pytest
 
 from handpose import (
+    WEIGHTS,
     Camera,
     Distortion,
+    HandCrop,
     HandPoseError,
     HandPoseEstimator,
     HandTracker,
     OneEuro,
     Query,
+    check_frame,
+    localize_hands,
     predict_files,
 )
 from handpose.inference.query import DepthImage
@@ -87,6 +91,10 @@ CALLS: dict[str, Call] = {
     "predict_files(max_hands)": lambda x: files(max_hands=x),
     "predict_files(batch_size)": lambda x: files(batch_size=x),
     "predict_files(threads)": lambda x: files(threads=x),
+    "localize_hands(depth)": lambda x: localize_hands(x, CAMERA),
+    "localize_hands(camera)": lambda x: localize_hands(DEPTH, x),
+    "localize_hands(max_hands)": lambda x: ESTIMATOR.localize_hands(DEPTH, CAMERA, x),
+    "HandCrop.cut(camera)": lambda x: HandCrop.cut(DEPTH, x, np.array([0.0, 0.0, 500.0]), 250.0),
     "HandTracker(estimator)": HandTracker,
     "HandTracker(max_hands)": lambda x: HandTracker(ESTIMATOR, max_hands=x),
     "HandTracker(hand)": lambda x: HandTracker(ESTIMATOR, hand=x),
@@ -137,6 +145,7 @@ VALID = {
     ("predict_files(centers)", "None"),
     ("predict_files(threads)", "None"),
     ("update(camera)", "None"),
+    ("HandCrop.cut(camera)", "a matrix of the wrong size"),
     ("Camera(distortion)", "None"),
     ("Camera.of", "a matrix of the wrong size"),  # has four numbers
     ("Camera.project", "an array"),
@@ -164,6 +173,39 @@ def test_a_wrong_type_is_an_error_of_one_line(name: str) -> None:
         else:
             problems.append(f"{kind}: accepted")
     assert not problems, "\n".join(problems)
+
+
+def test_functions_accept_a_camera_in_any_form() -> None:
+    file = str(EXAMPLES / "camera.json")
+    center = localize_hands(DEPTH, CAMERA)[0]
+    matrix = [[CAMERA.fx, 0.0, CAMERA.cx], [0.0, CAMERA.fy, CAMERA.cy], [0.0, 0.0, 1.0]]
+    for same in (file, matrix):
+        assert np.array_equal(localize_hands(DEPTH, same), localize_hands(DEPTH, Camera.of(same)))
+        assert np.array_equal(
+            HandCrop.cut(DEPTH, same, center, 250.0).patch, HandCrop.cut(DEPTH, CAMERA, center, 250.0).patch
+        )
+
+
+def test_an_image_of_another_library_has_no_path() -> None:
+    class Picture:
+        def __array__(self, *_: Any, **__: Any) -> np.ndarray:
+            return DEPTH
+
+    image: Any = Picture()
+    assert ESTIMATOR.predict(image, camera=CAMERA).source == ""
+    assert ESTIMATOR.predict(FILE, camera=CAMERA).source == FILE
+
+
+def test_options_without_a_meaning_are_rejected() -> None:
+    with pytest.raises(HandPoseError, match="'skip' requires a list of images"):
+        ESTIMATOR.predict(FILE, camera=CAMERA, on_error="skip")  # type: ignore[call-overload]
+    with pytest.raises(HandPoseError, match="only weights on the Hub have revisions"):
+        HandPoseEstimator.from_pretrained(WEIGHTS["msra"].built_in, revision="v2")
+    with pytest.raises(HandPoseError, match="only weights on the Hub have revisions"):
+        HandPoseEstimator.from_pretrained("hand.onnx", revision="v2")
+    (finding,) = check_frame(FILE, ESTIMATOR, Query(CAMERA), topic="/depth")
+    assert finding.verdict == "fail"
+    assert "only ROS bags have topics" in finding.message
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -150,6 +150,8 @@ def _advice(shape: tuple[int, ...]) -> str:
         return "use depth[..., 0]"
     if len(shape) == 3 and shape[0] == 1:
         return "use depth[0]"
+    if len(shape) == 3 and shape[2] in (3, 4):
+        return "a picture has no depth; pass the raw depth, or the path of a PNG in unit nyu or ho3d"
     if len(shape) > 2:
         return "pass several frames as a list of arrays"
     if len(shape) == 1:
