@@ -82,7 +82,9 @@ class _Stream:
     unit: float = 1.0
 
     def decode(self, name: str, message: Any, time: float | None) -> DepthFrame:
-        """Return the frame of a message."""
+        """Return the frame of a message from `_images`."""
+        if isinstance(message, Exception):
+            raise DepthReadError(f"{name}: is damaged ({str(message)[:200]})")
         stored, factor = _stored_values(name, message, self.unit)
         height, width = stored.shape
         assert self.camera is not None
@@ -108,12 +110,28 @@ def _open_bag(path: Path) -> Iterator[Any]:
         ) from None
 
 
-def _messages(bag: Any, topics: set[str]) -> Generator[tuple[str, int, Any], None, None]:
-    """Yield the topic, the time of recording in ns and the content of messages."""
-    connections = [connection for connection in bag.connections if connection.topic in topics]
+def _serialized(bag: Any, topic: str) -> Generator[tuple[str, int, Any], None, None]:
+    """Yield the type, the time of recording in ns and the bytes of the messages of a topic."""
+    connections = [connection for connection in bag.connections if connection.topic == topic]
     if connections:
         for connection, time, data in bag.messages(connections):
-            yield connection.topic, time, _deserialize(bag, data, connection.msgtype)
+            yield connection.msgtype, time, data
+
+
+def _messages(bag: Any, topic: str) -> Generator[tuple[int, Any], None, None]:
+    """Yield the time of recording in ns and the content of the messages of a topic."""
+    for kind, time, data in _serialized(bag, topic):
+        yield time, _deserialize(bag, data, kind)
+
+
+def _images(bag: Any, topic: str) -> Generator[tuple[int, Any], None, None]:
+    """Yield the time of recording in ns and the content of the images of a topic; the error for a damaged one."""
+    for kind, time, data in _serialized(bag, topic):
+        try:
+            message = _deserialize(bag, data, kind)
+        except Exception as error:  # rosbags raises many exceptions
+            message = error
+        yield time, message
 
 
 def _deserialize(bag: Any, data: Any, kind: str) -> Any:
@@ -126,7 +144,16 @@ def _deserialize(bag: Any, data: Any, kind: str) -> Any:
 
 
 def _first(bag: Any, topic: str) -> Any:
-    return next((message for _, _, message in _messages(bag, {topic})), None)
+    return next((message for _, message in _messages(bag, topic)), None)
+
+
+def _first_image(bag: Any, topic: str) -> Any:
+    """Return the first image of a topic that is not damaged."""
+    image = None
+    for _, image in _images(bag, topic):
+        if not isinstance(image, Exception):
+            return image
+    raise image or ValueError(f"no image on the topic {topic}")
 
 
 def _depth_stream(bag: Any, path: Path, topic: str | None) -> _Stream:
@@ -134,7 +161,7 @@ def _depth_stream(bag: Any, path: Path, topic: str | None) -> _Stream:
     topics = {one.topic for one in bag.connections if one.msgtype in (_IMAGE, _COMPRESSED) and one.msgcount}
     if topic is not None and topic not in topics:
         raise HandPoseError(f"{path}: contains no images on the topic {topic}; topics with images: {_list(topics)}")
-    streams = [_Stream(name, _first(bag, name)) for name in sorted(topics if topic is None else {topic})]
+    streams = [_Stream(name, _first_image(bag, name)) for name in sorted(topics if topic is None else {topic})]
     streams = [stream for stream in streams if _is_depth(stream.first)]
     names = {stream.topic for stream in streams}
     # An image and its compressed copy are the same stream.
@@ -220,7 +247,7 @@ def _find_unit(bag: Any, topic: str) -> float | None:
 def _read(path: Path, stream: _Stream) -> Iterator[StoredFrame]:
     with _open_bag(path) as bag:
         times = _text_times(bag, stream.topic)
-        for number, (_, recorded, message) in enumerate(_messages(bag, {stream.topic})):
+        for number, (recorded, message) in enumerate(_images(bag, stream.topic)):
             frame = frame_path(path, number)
             yield StoredFrame(frame, partial(stream.decode, str(frame), message, times.get(recorded)))
 
@@ -229,7 +256,7 @@ def _text_times(bag: Any, topic: str) -> dict[int, float]:
     """Return the capture times in s by the times of recording in ns, if the bag is a `.db3` file of RealSense."""
     metadata = f"{topic.partition('/image/')[0]}/image/metadata"
     times: dict[int, float] = {}
-    for _, recorded, message in _messages(bag, {metadata}):
+    for recorded, message in _messages(bag, metadata):
         found = re.search(r"(?:^|;)timestamp=([\d.]+)", getattr(message, "data", ""))
         if found:
             times[recorded] = float(found[1]) / 1000.0
@@ -255,6 +282,8 @@ def _stored_values(name: str, message: Any, unit: float) -> tuple[np.ndarray, fl
 
 def _image(name: str, message: Any) -> np.ndarray:
     height, width, step = message.height, message.width, message.step
+    if message.encoding not in _ENCODINGS:
+        raise DepthReadError(f"{name}: expected the encoding {', '.join(_ENCODINGS)}, got {message.encoding!r:.40}")
     check_size(name, height, width)
     kind = np.dtype((">" if message.is_bigendian else "<") + _ENCODINGS[message.encoding])
     if step < width * kind.itemsize or step % kind.itemsize or len(message.data) != height * step:

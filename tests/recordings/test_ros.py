@@ -262,6 +262,29 @@ def test_damaged_frames_are_named_and_do_not_affect_the_others(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_damaged_message_does_not_affect_the_others(tmp_path: Path, kind: str) -> None:
+    path, bag = write(tmp_path / "a", kind)
+    with bag:
+        bag.info(INFO, LENS)
+        for seconds, image in enumerate(IMAGES, 1):
+            bag.image(DEPTH, seconds, "16UC1", image)
+    file = path if kind == ".bag" else next(path.glob(f"*{kind}"))
+    data = bytearray(file.read_bytes())
+    pixels = [data.find(image.tobytes()[:64]) for image in IMAGES]
+    for number in (0, 3):
+        data[pixels[number] - 1] = 0x40  # the most significant byte of the size of the image
+    data[data.rindex(b"16UC1", 0, pixels[2])] = ord("Z")
+    file.write_bytes(data)
+    stored = list(open_recording(path).read())
+    assert len(stored) == len(IMAGES)
+    for number, message in ((0, "is damaged"), (2, "expected the encoding 16UC1, .* got 'Z6UC1'"), (3, "is damaged")):
+        with pytest.raises(DepthReadError, match=rf"#{number}: {message}"):
+            stored[number].decode()
+    for number in (1, 4):
+        assert np.array_equal(stored[number].decode().depth, IMAGES[number])
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_damaged_bags_are_rejected_in_one_line(tmp_path: Path, kind: str) -> None:
     path, bag = write(tmp_path / "a", kind)
     with bag:
