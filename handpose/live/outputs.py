@@ -30,7 +30,7 @@ class McapOutput:
     """Writes hands to an MCAP file with `HandMcapWriter`.
 
     Raises:
-        HandPoseError: The file cannot be written. This applies to all methods.
+        HandPoseError: The file cannot be written, or a time is not in seconds. This applies to all methods.
     """
 
     def __init__(self, path: Path) -> None:

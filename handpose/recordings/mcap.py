@@ -65,8 +65,8 @@ class Recorder:
         """Append a frame. It is written immediately, so it is kept if the program is terminated.
 
         Raises:
-            HandPoseError: The depth is not a multiple of the unit or exceeds 16 bits, the frame is from a different
-                camera, or the file cannot be written.
+            HandPoseError: The depth is not a multiple of the unit or exceeds 16 bits, the time is not in seconds, the
+                frame is from a different camera, or the file cannot be written.
         """
         stored = np.rint(frame.depth / np.float32(frame.unit)).clip(0, 65535).astype(np.uint16)
         if not np.array_equal(to_depth(stored, frame.unit), frame.depth):

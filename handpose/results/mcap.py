@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import BinaryIO
 
 import cv2
@@ -15,6 +15,7 @@ from handpose.errors import HandPoseError
 from handpose.io.ros.cdr import CdrWriter
 from handpose.io.ros.mcap import McapWriter
 from handpose.io.ros.messages import CAMERA_FRAME
+from handpose.io.warn import warn
 from handpose.results.pose import HandPose
 from handpose.results.records import FailedFrame, Record
 
@@ -73,15 +74,25 @@ def mcap_bytes(records: Sequence[Record]) -> bytes:
     """Return the content of a file with the hands of records.
 
     The id of a hand is its index in the image. Frames without a capture time are 1/30 s apart.
+
+    Warns:
+        UserWarning: The times do not increase.
     """
     file = io.BytesIO()
     writer = HandMcapWriter(file)
+    times: list[float] = []
     for number, (_, frame) in enumerate(groupby(records, key=lambda record: record.source)):
         poses = [record for record in frame if not isinstance(record, FailedFrame)]
         if poses:
             seconds = number / _FPS if poses[0].time is None else poses[0].time
             writer.write(seconds, [(pose.hand_index, pose) for pose in poses])
+            times.append(seconds)
     writer.finish()
+    if any(later <= earlier for earlier, later in pairwise(times)):
+        warn(
+            "the times of the frames do not increase, as in several recordings, so programs that play the file mix "
+            "their hands; write one file per recording"
+        )
     return file.getvalue()
 
 

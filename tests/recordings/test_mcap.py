@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import struct
 import warnings
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -133,6 +134,17 @@ def test_frames_that_cannot_be_stored_exactly_are_rejected(tmp_path: Path) -> No
         record(tmp_path / "no" / "c.mcap", [good])
     with pytest.raises(HandPoseError, match=r"use a name that ends with \.mcap"):
         Recorder(tmp_path / "d.hpr")
+
+
+@pytest.mark.parametrize("time", [1.7e12, float("nan")])  # the former is in ms since 1970
+def test_times_that_ros_cannot_store_are_rejected(tmp_path: Path, time: float) -> None:
+    first, second = random_frames(1.0, 2)
+    with closing(Recorder(tmp_path / "a.mcap")) as recorder:
+        recorder.write(first)
+        with pytest.raises(HandPoseError, match="times must be in seconds"):
+            recorder.write(second._replace(time=time))
+        recorder.write(second)
+    assert [frame.time for frame in read(tmp_path / "a.mcap")] == [first.time, second.time]
 
 
 def test_a_changed_byte_never_changes_a_frame(tmp_path: Path) -> None:

@@ -4,7 +4,22 @@ from __future__ import annotations
 
 import struct
 
+from handpose.errors import HandPoseError
+
+_MAX_SECONDS = 1 << 32
+
 _HEADER = b"\0\1\0\0"
+
+
+def nanoseconds(seconds: float) -> int:
+    """Return a time in ns; times before 0 become 0.
+
+    Raises:
+        HandPoseError: ROS cannot store the time.
+    """
+    if not abs(seconds) < _MAX_SECONDS:  # or NaN
+        raise HandPoseError(f"times must be in seconds, and below {_MAX_SECONDS:,} s; got {seconds:g}")
+    return max(0, round(seconds * 1e9))
 
 
 class CdrWriter:
@@ -36,8 +51,11 @@ class CdrWriter:
         Args:
             seconds: Time stamp in s.
             frame: Coordinate frame.
+
+        Raises:
+            HandPoseError: ROS cannot store the time.
         """
-        return self.numbers("I", *divmod(max(0, round(seconds * 1e9)), 1_000_000_000)).text(frame)
+        return self.numbers("I", *divmod(nanoseconds(seconds), 1_000_000_000)).text(frame)
 
     def message(self) -> bytes:
         """Return the message."""

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Generator
 from typing import BinaryIO, NamedTuple
 
+from handpose.io.ros.cdr import nanoseconds
 from handpose.io.ros.messages import definition
 
 MAGIC = b"\x89MCAP0\r\n"
@@ -63,7 +64,11 @@ class McapWriter:
             kind: Type, such as `sensor_msgs/msg/CameraInfo`.
             seconds: Time of the message in s.
             data: The message in CDR.
+
+        Raises:
+            HandPoseError: The time cannot be stored.
         """
+        time = nanoseconds(seconds)
         definitions = b""
         if topic not in self._channels:
             if kind not in self._schemas:
@@ -75,7 +80,7 @@ class McapWriter:
             definitions += _record(_CHANNEL, struct.pack("<HH", self._channels[topic], self._schemas[kind]) + channel)
         self._definitions += definitions
         self._chunk += definitions
-        id_, time = self._channels[topic], max(0, round(seconds * 1e9))
+        id_ = self._channels[topic]
         self._times[id_].append((time, len(self._chunk)))
         header = _MESSAGE_HEADER.pack(id_, self._counts[id_] % (1 << 32), time, time)
         self._chunk += _record(_MESSAGE, header + data)
