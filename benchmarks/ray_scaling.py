@@ -25,7 +25,7 @@ from handpose.io.depth.read import decode_depth
 from handpose.jobs.cluster.engine import predict_shards
 from handpose.jobs.cluster.output import ShardedOutput
 from handpose.jobs.cluster.shards import FILES_PER_SHARD, find_shards
-from handpose.jobs.job import PredictOptions
+from handpose.jobs.job import PredictOptions, model_settings
 from handpose.jobs.pipeline import predict_files
 from handpose.results.records import Record
 from handpose.results.table import encode_parquet, to_table
@@ -126,7 +126,9 @@ def measure_workers(folder: str, cores: int) -> float:
     ray.init(address="local", num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     with tempfile.TemporaryDirectory() as out:
         output = ShardedOutput(out, {}, shards, resume=False, force=True)
-        done = [(time.perf_counter(), shard.rows) for shard in predict_shards(shards, output, OPTIONS, workers=cores)]
+        model = model_settings(OPTIONS.load_estimator())
+        finished = predict_shards(shards, output, OPTIONS, model, workers=cores)
+        done = [(time.perf_counter(), shard.rows) for shard in finished]
     ray.shutdown()
     done = done[len(done) // 4 :]
     return sum(rows for _, rows in done[1:]) / (done[-1][0] - done[0][0])

@@ -60,6 +60,16 @@ class PredictOptions:
         )
 
 
+def model_settings(estimator: HandPoseEstimator) -> dict[str, str]:
+    """Return what is equal for all estimators that load the same model with the same version of this package."""
+    return {
+        "handpose": __version__,
+        "model": estimator.name,
+        "sha256": estimator.sha256,
+        "calibration and heads": estimator.settings_sha256,
+    }
+
+
 @dataclass(frozen=True)
 class PredictJob:
     """Inputs, output and options of a prediction job.
@@ -98,10 +108,7 @@ class PredictJob:
         if self.centers is not None:
             center = hashlib.sha256(self.centers.read_bytes()).hexdigest()
         return {
-            "handpose": __version__,
-            "model": estimator.name,
-            "sha256": estimator.sha256,
-            "calibration and heads": estimator.settings_sha256,
+            **model_settings(estimator),
             "backend": self.options.backend,
             "views": self.options.views,
             "camera": query.camera and query.camera.to_dict(),

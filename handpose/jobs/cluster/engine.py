@@ -28,7 +28,7 @@ from handpose.jobs.cluster.output import ShardedOutput, write_url
 from handpose.jobs.cluster.predictor import predict_records
 from handpose.jobs.cluster.readers import read_shard
 from handpose.jobs.cluster.shards import InputFile, Shard
-from handpose.jobs.job import PredictOptions
+from handpose.jobs.job import PredictOptions, model_settings
 from handpose.jobs.pipeline import FetchedFile
 from handpose.results.table import encode_parquet, to_table
 
@@ -83,6 +83,7 @@ def predict_shards(
     shards: Sequence[Shard],
     output: ShardedOutput,
     options: PredictOptions,
+    model: Mapping[str, str],
     *,
     workers: int | None = None,
 ) -> Generator[ShardDone, None, None]:
@@ -92,10 +93,11 @@ def predict_shards(
         shards: Shards to predict.
         output: Output of the rows.
         options: How frames are predicted.
+        model: What `model_settings` must return for the estimator of every worker.
         workers: Maximum number of model replicas; by default one per GPU, or per processor on a cluster without GPUs.
 
     Raises:
-        HandPoseError: The workers cannot be started, or the output cannot be written.
+        HandPoseError: The workers cannot be started or have another model, or the output cannot be written.
     """
     gpus = 0 if options.device == "cpu" else int(ray.cluster_resources().get("GPU", 0))
     if options.device.startswith("cuda") and not gpus:
@@ -122,7 +124,7 @@ def predict_shards(
                 _Worker,
                 batch_size=1,
                 batch_format="pyarrow",
-                fn_constructor_args=(options,),
+                fn_constructor_args=(options, model),
                 compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max_workers),
                 num_cpus=_WORKER_CPUS,
                 num_gpus=1 if gpus else 0,
@@ -183,9 +185,15 @@ def _piece(job: Mapping[str, Any], number: int, files: Sequence[FetchedFile], pi
 class _Worker:
     """Predict pieces, and encode their records as Parquet files."""
 
-    def __init__(self, options: PredictOptions) -> None:
+    def __init__(self, options: PredictOptions, model: Mapping[str, str]) -> None:
         self._options = options
         self._estimator = options.load_estimator()
+        for name, own in model_settings(self._estimator).items():
+            if own != model[name]:
+                raise HandPoseError(
+                    f"{socket.gethostname()}: expected {name} {model[name]}, got {own}; every machine needs the same "
+                    "version of handpose and the same model"
+                )
 
     def __call__(self, pieces: pa.Table) -> pa.Table:
         (piece,) = pieces.to_pylist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import itertools
 import tarfile
 import zlib
@@ -99,13 +100,15 @@ def _files(files: tuple[InputFile, ...]) -> Iterator[FetchedFile]:
 
 def _fetch(urls: list[str]) -> dict[str, bytes | Exception]:
     """Return the content of each URL, or the error; file systems that support it download files concurrently."""
+    if len(urls) > 1 and any(map(glob.has_magic, urls)):  # fsspec would read them as patterns
+        return {url: content for one in urls for url, content in _fetch([one]).items()}
     results: dict[str, bytes | Exception] = {}
     for _, group in itertools.groupby(urls, lambda url: url.partition("://")[0]):
         same_store = list(group)
         try:
             store, _ = fsspec.core.url_to_fs(same_store[0])
             paths = [store._strip_protocol(url) for url in same_store]
-            contents = store.cat(paths, on_error="return")
+            contents = {paths[0]: store.cat_file(paths[0])} if len(paths) == 1 else store.cat(paths, on_error="return")
             results |= {url: contents[path] for url, path in zip(same_store, paths, strict=True)}
         except Exception as error:  # each file system raises its own types
             results |= dict.fromkeys(same_store, error)

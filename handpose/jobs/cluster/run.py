@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from handpose.errors import HandPoseError
+from handpose.io.outputs import writing
+from handpose.io.resumable import lock_output
 from handpose.jobs.cluster.engine import connect, predict_shards
 from handpose.jobs.cluster.output import ShardedOutput
 from handpose.jobs.cluster.shards import find_shards
-from handpose.jobs.job import PredictJob
+from handpose.jobs.job import PredictJob, model_settings
 
 
 class ClusterProgress(NamedTuple):
@@ -49,20 +52,22 @@ def predict_on_cluster(
     if job.output is None:
         raise HandPoseError("`engine=ray` requires `output=...` with a folder or URL")
     shards = find_shards(job.inputs, recursive=job.recursive)
-    # The driver loads the network only to check the model and to export its graph for workers on this machine.
-    estimator = job.options.load_estimator(device="cpu")
-    settings = job.settings(estimator, format="parquet")
-    if job.force:
-        connect(address)  # before existing results are removed
-    output = ShardedOutput(job.output, settings, shards, resume=job.resume, force=job.force)
-    with contextlib.closing(output):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_locked(job.output))
+        # The driver loads the network only to check the model and to export its graph for workers on this machine.
+        estimator = job.options.load_estimator(device="cpu")
+        settings, model = job.settings(estimator, format="parquet"), model_settings(estimator)
+        if job.force:
+            connect(address)  # before existing results are removed
+        output = ShardedOutput(job.output, settings, shards, resume=job.resume, force=job.force)
+        stack.enter_context(contextlib.closing(output))
         remaining = [shard for shard in shards if not output.contains(shard)]
         done = len(shards) - len(remaining)
         yield ClusterProgress(done, len(shards), output.rows, output.failed)
         if not remaining:
             return
         connect(address)
-        with contextlib.closing(predict_shards(remaining, output, job.options, workers=workers)) as finished:
+        with contextlib.closing(predict_shards(remaining, output, job.options, model, workers=workers)) as finished:
             issued: dict[str, str] = {}
             for shard in finished:
                 warnings = [text for kind, text in shard.warnings.items() if kind not in issued]
@@ -70,3 +75,24 @@ def predict_on_cluster(
                 output.finish(shard.shard, shard.rows, shard.failed)
                 done += 1
                 yield ClusterProgress(done, len(shards), output.rows, output.failed, warnings)
+
+
+@contextlib.contextmanager
+def _locked(output: str) -> Iterator[None]:
+    """Keep other processes from writing to the same folder, unless it is in an object store, which has no locks.
+
+    Raises:
+        HandPoseError: Another process is writing to it.
+    """
+    path = output.removeprefix("file://")
+    if "://" in path:
+        yield
+        return
+    folder = Path(path).absolute()
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = lock_output(folder)
+    try:
+        yield
+    finally:
+        lock.release()

@@ -15,6 +15,7 @@ import fsspec
 from handpose.errors import HandPoseError
 from handpose.io.depth.read import SUFFIXES
 from handpose.io.inputs import PARQUET, TARS, absolute, is_archive, is_metadata, list_files, natural_key
+from handpose.io.warn import warn
 
 FILES_PER_SHARD = 128
 """Number of loose depth files per shard; each archive or table is one shard."""
@@ -64,11 +65,17 @@ def find_shards(inputs: Iterable[str], *, recursive: bool = False) -> list[Shard
 
     Raises:
         HandPoseError: An input cannot be listed or matches no file, or none of the files exists.
+
+    Warns:
+        UserWarning: Inputs occur more than once.
     """
     files: dict[str, InputFile] = {}
+    repeated = 0
     for text in inputs:
         for file in _list_url(text, recursive) if "://" in text else _list_local(text, recursive):
-            files.setdefault(_identity(file.url), file)
+            repeated += files.setdefault(_identity(file.url), file) is not file
+    if repeated:
+        warn(f"inputs that occur more than once are predicted once: {repeated}")
     if all(file.size is None for file in files.values()):
         names = ", ".join(file.name for file in files.values())
         raise HandPoseError(f"{names[:200]}: no such file; expected frames, archives or tables of them")
@@ -100,7 +107,7 @@ def _list_local(text: str, recursive: bool) -> list[InputFile]:
 def _list_url(url: str, recursive: bool) -> list[InputFile]:
     try:
         store, path = fsspec.core.url_to_fs(url)
-        if glob.has_magic(path):
+        if glob.has_magic(path) and not store.exists(path):
             entries = store.glob(path, detail=True)
         elif store.isdir(path):
             found = store.find(path, detail=True).values() if recursive else store.ls(path, detail=True)

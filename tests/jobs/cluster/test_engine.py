@@ -173,7 +173,7 @@ def test_a_worker_that_cannot_start_is_one_line(tmp_path: Path) -> None:
     connect(None)
     try:
         with pytest.raises(HandPoseError, match=r"^a worker of the cluster failed: WeightsError: .*no config.json"):
-            list(predict_shards(shards, output, PredictOptions(str(tmp_path), Query(), device="cpu")))
+            list(predict_shards(shards, output, PredictOptions(str(tmp_path), Query(), device="cpu"), {}))
     finally:
         ray.shutdown()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import json
@@ -17,7 +18,9 @@ from typer.testing import CliRunner
 from handpose import Camera, HandPoseEstimator, Query
 from handpose.cli.main import app
 from handpose.errors import HandPoseError
-from handpose.jobs.job import PredictJob, PredictOptions
+from handpose.io.resumable import lock_output
+from handpose.jobs.job import PredictJob, PredictOptions, model_settings
+from handpose.weights.resolve import find_weights
 from tests.helpers.faults_jobs import make_frames
 from tests.helpers.paths import EXAMPLES
 
@@ -45,7 +48,8 @@ def test_every_file_belongs_to_one_shard_under_any_name(tmp_path: Path) -> None:
     tar = tar_of(tmp_path / "frames" / "more.tar", [])
     (tmp_path / "frames" / "notes.txt").write_text("not a frame")
     (other,) = make_frames(tmp_path / "others", 1)
-    shards = find_shards([str(tmp_path / "frames"), str(frames[0]), f"file://{other}", "gone.png"])
+    with pytest.warns(UserWarning, match="inputs that occur more than once are predicted once: 1"):
+        shards = find_shards([str(tmp_path / "frames"), str(frames[0]), f"file://{other}", "gone.png"])
     assert [len(shard.files) for shard in shards] == [1, FILES_PER_SHARD, 5]
     assert shards[0].files[0].name == str(tar)
     assert [file.name for file in shards[2].files[-2:]] == [f"file://{other}", "gone.png"]
@@ -57,8 +61,20 @@ def test_paths_and_urls_of_the_same_file_list_it_once(tmp_path: Path, monkeypatc
     (frame,) = make_frames(tmp_path / "frames", 1)
     monkeypatch.chdir(tmp_path)
     spellings = [f"frames/{frame.name}", str(frame), f"frames/../frames/{frame.name}", f"file://{frame}", "frames"]
-    (shard,) = find_shards(spellings)
+    with pytest.warns(UserWarning, match="predicted once: 4"):
+        (shard,) = find_shards(spellings)
     assert [file.name for file in shard.files] == [f"frames/{frame.name}"]
+
+
+def test_names_in_an_object_store_are_no_patterns() -> None:
+    files = {f"memory://names/{name}.npy": name.encode() for name in ("a", "b[1]", "c?")}
+    for url, data in files.items():
+        fsspec.filesystem("memory").pipe_file(url, data)
+    (shard,) = find_shards(["memory://names"])
+    (piece,) = read_shard(shard, 16)
+    assert [(file.data, file.reason) for file in piece] == [(data, "") for data in files.values()]
+    (shard,) = find_shards(["memory://names/b[1].npy", "memory://names/?.npy"])
+    assert [file.name.rpartition("/")[2] for file in shard.files] == ["b[1].npy", "a.npy"]
 
 
 def test_urls_and_paths_list_the_same_files(tmp_path: Path) -> None:
@@ -335,3 +351,28 @@ def test_without_a_cluster_existing_results_are_kept(small_model: Path, tmp_path
     with pytest.raises(HandPoseError, match=f"no Ray cluster at {address}"):
         next(predict_on_cluster(job, address))
     assert part.read_bytes() == b"results"
+
+
+def test_a_worker_with_another_model_is_rejected(small_model: Path) -> None:
+    """On another machine, a path may be that of another model."""
+    pytest.importorskip("ray")
+    from handpose.jobs.cluster.engine import _Worker
+
+    options = PredictOptions(small_model, Query(CAMERA), backend="torch", device="cpu")
+    model = model_settings(options.load_estimator())
+    other = find_weights("icvl").sha256
+    with pytest.raises(HandPoseError, match=f"expected sha256 {other}, got {model['sha256']}; every machine needs"):
+        _Worker(options, model | {"sha256": other})
+
+
+def test_two_processes_do_not_write_to_the_same_folder(small_model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    from handpose.jobs.cluster.run import predict_on_cluster
+
+    make_frames(tmp_path / "frames", 1)
+    options = PredictOptions(small_model, Query(CAMERA), backend="torch", device="cpu")
+    job = PredictJob([str(tmp_path / "frames")], str(tmp_path / "out"), options, resume=True)
+    with lock_output(tmp_path / "out"), pytest.raises(HandPoseError, match="out: another process is writing to this"):
+        next(predict_on_cluster(job))
+    with contextlib.closing(predict_on_cluster(job)) as steps:
+        assert next(steps).total == 1
