@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +12,7 @@ from handpose.errors import HandPoseError
 from handpose.io.atomic import write_atomically
 from handpose.io.choices import Format
 from handpose.io.extras import require_extra
-from handpose.io.resumable import GrowingFile
+from handpose.io.resumable import GrowingFile, lock_output
 from handpose.results.formats import FILES, LINES
 from handpose.results.records import Record
 from handpose.results.table import encode_parquet, to_table
@@ -163,16 +162,19 @@ class _AtomicWriter(_Counter):
     def __init__(self, encode: Callable[[Sequence[Record]], bytes], path: Path | None) -> None:
         super().__init__()
         self._encode, self._path, self._records = encode, path, list[Record]()
-        if path is not None:
-            tempfile.TemporaryFile(dir=path.parent).close()  # fail now if the folder is not writable
+        self._lock = None if path is None else lock_output(path)  # which fails now if the folder is not writable
 
     def write(self, frame: Path, records: Sequence[Record]) -> None:
         super().write(frame, records)
         self._records += records
 
     def close(self) -> None:
-        data = self._encode(self._records)
-        if self._path is None:
-            sys.stdout.write(data.decode())
-        else:
-            write_atomically(self._path, data)
+        try:
+            data = self._encode(self._records)
+            if self._path is None:
+                sys.stdout.write(data.decode())
+            else:
+                write_atomically(self._path, data)
+        finally:
+            if self._lock is not None:
+                self._lock.release()
