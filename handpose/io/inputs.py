@@ -21,6 +21,9 @@ TARS = (".tar", ".tar.gz", ".tgz")
 
 _OTHER_IMAGES = (".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
+RECORDINGS = (".mcap", ".db3", ".bag", ".hpr")
+"""Extensions of recordings that are files."""
+
 PARQUET = ".parquet"
 """Extension of tables of frames."""
 
@@ -140,7 +143,7 @@ def list_files(inputs: Iterable[str], suffixes: tuple[str, ...], *, recursive: b
 
     Warns:
         UserWarning: The subfolders of a folder contain such files, but are skipped, or cannot be read; or the folder
-            contains images of other formats.
+            contains recordings or images of other formats.
     """
     files: dict[Path, Path] = {}
     for text in inputs:
@@ -172,14 +175,19 @@ def _files_of(folder: Path, suffixes: tuple[str, ...], recursive: bool | None) -
     verb, them = ("s with depth files are", "them") if skipped > 1 else (" with depth files is", "it")
     means = f"pass `recursive=True` to include {them}" if recursive is False else "pass the path of a subfolder"
     advice = f"{skipped} {linked}subfolder{verb} skipped; {means}"
+    images, recordings = (
+        [suffix for suffix in (path.suffix.lower() for path in entries) if suffix in others]
+        for others in (_OTHER_IMAGES, RECORDINGS)
+    )
     if not files:
         expected = f"no depth files in this folder; expected {', '.join(suffixes)}"
+        expected += "; pass recordings by their own paths" if recordings else ""
         raise HandPoseError(f"{folder}: {advice if skipped else expected}")
     if skipped:
         warn(f"{folder}: {advice}")
-    others = [suffix for suffix in (path.suffix.lower() for path in entries) if suffix in _OTHER_IMAGES]
-    if others:
-        warn(f"{folder}: ignored images that cannot contain depth: {len(others)} ({', '.join(sorted(set(others)))})")
+    for ignored, what in ((images, "images that cannot contain depth"), (recordings, "recordings")):
+        if ignored:
+            warn(f"{folder}: ignored {what}: {len(ignored)} ({', '.join(sorted(set(ignored)))})")
     return files
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.io.depth.units import DepthUnit
+from handpose.io.inputs import RECORDINGS
 from handpose.io.warn import warn, warn_skipped
 from handpose.recordings.frame import Source
 from handpose.recordings.hpr import open_hpr
@@ -14,14 +15,10 @@ from handpose.recordings.mcap import is_own, open_own
 from handpose.recordings.recording import Recording
 from handpose.recordings.ros import open_ros
 
-_ROS_SUFFIXES = (".mcap", ".db3", ".bag")
-SUFFIXES = (*_ROS_SUFFIXES, ".hpr")
-"""Extensions of recordings that are files."""
-
 
 def is_recording(path: Path) -> bool:
     """Return whether a path is that of a recording: a file with its extension, or the folder of a ROS 2 bag."""
-    return path.suffix.lower() in SUFFIXES or (path / "metadata.yaml").is_file()
+    return path.suffix.lower() in RECORDINGS or (path / "metadata.yaml").is_file()
 
 
 def open_recording(
@@ -43,7 +40,8 @@ def open_recording(
         own = path.is_file() and is_own(path)
     except OSError as error:
         raise HandPoseError(f"{path}: cannot be read ({error})") from None
-    if own or not (path.is_dir() or path.suffix.lower() in _ROS_SUFFIXES):
+    suffix = path.suffix.lower()
+    if own or not (path.is_dir() or (suffix in RECORDINGS and suffix != ".hpr")):
         if topic is not None:
             raise HandPoseError(f"{path}: was recorded by handpose, so it has no topic {topic}")
         if unit != "mm":

@@ -113,6 +113,15 @@ def test_a_list_of_lines_is_split_only_at_line_breaks() -> None:
     assert [*expand_lists(["x", "-"], io.BytesIO(lines))] == ["x", "a b.png", "c\u2028d\x0be.png"]
 
 
+def test_recordings_in_a_folder_are_not_ignored_silently(tmp_path: Path) -> None:
+    (tmp_path / "a.MCAP").touch()
+    with pytest.raises(HandPoseError, match=r"expected \.png; pass recordings by their own paths$"):
+        list_files([str(tmp_path)], (".png",))
+    (tmp_path / "b.png").touch()
+    with pytest.warns(UserWarning, match=r"ignored recordings: 1 \(\.mcap\)$"):
+        assert list_files([str(tmp_path)], (".png",)) == [tmp_path / "b.png"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
