@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 
 import numpy as np
 
 from handpose.live.pacing import Arrival, Clock
 
+_MAX_LATENCIES = 100_000  # bounds memory, because a session may last for months
+
 
 class Statistics:
-    """Statistics of the frames processed since this object was created.
+    """Statistics of the frames processed since this object was created; latencies are those of the newest 100,000.
 
     Args:
         clock: Clock of the arrivals.
@@ -18,7 +21,8 @@ class Statistics:
 
     def __init__(self, clock: Clock = time.perf_counter) -> None:
         self._clock, self._start = clock, clock()
-        self._latencies, self._hands, self._dropped = list[float](), 0, 0
+        self._latencies = deque[float](maxlen=_MAX_LATENCIES)
+        self._frames = self._hands = self._dropped = 0
 
     @property
     def seconds(self) -> float:
@@ -28,10 +32,11 @@ class Statistics:
     @property
     def frames(self) -> int:
         """Number of processed frames."""
-        return len(self._latencies)
+        return self._frames
 
     def add(self, arrival: Arrival, hands: int) -> None:
         """Count a frame whose processing has just been completed, and its hands."""
+        self._frames += 1
         self._hands += hands
         self._latencies.append(self._clock() - arrival.at)
         self._dropped = arrival.dropped

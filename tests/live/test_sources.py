@@ -15,8 +15,8 @@ import typer
 from handpose import AssumedCameraWarning, Camera, HandPoseError, SkippedFrameWarning
 from handpose.cli.cameras import cameras
 from handpose.errors import SourceLostError
-from handpose.live.pacing import all_frames, in_real_time, newest_frame
-from handpose.live.sources.catalog import open_source
+from handpose.live.pacing import Arrival, all_frames, in_real_time, newest_frame
+from handpose.live.sources.catalog import list_cameras, open_source
 from handpose.live.statistics import Statistics
 from handpose.recordings.frame import DepthFrame, Source
 from tests.helpers.paths import EXAMPLES
@@ -131,6 +131,37 @@ def test_errors_state_what_to_install_or_connect(
         next(open_source(name))
 
 
+def fail(*_: object) -> None:
+    raise RuntimeError("failed to open usb interface: access denied")
+
+
+def test_errors_of_an_sdk_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a permission for the device, any call of an SDK may raise an error."""
+    monkeypatch.setitem(sys.modules, "pyrealsense2", SimpleNamespace(context=fail))
+    sdk = FakeOrbbec(plugged=True, count=1)
+    sdk.Context = fail
+    monkeypatch.setitem(sys.modules, "pyorbbecsdk", sdk)
+    for name in ("realsense", "orbbec:1"):
+        with pytest.raises(HandPoseError, match=r"opened \(failed to open usb interface: access denied\); connect one"):
+            next(open_source(name))
+    found, problems = list_cameras()
+    assert not found
+    assert [problem.partition(" (")[0] for problem in problems] == [
+        "the RealSense camera cannot be opened",
+        "no Orbbec camera can be opened",
+    ]
+
+
+def test_a_lost_camera_that_cannot_be_stopped_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    sdk = FakeOrbbec(plugged=True, count=1)
+    monkeypatch.setattr(sdk.Pipeline, "stop", fail)
+    monkeypatch.setitem(sys.modules, "pyorbbecsdk", sdk)
+    source = open_source("orbbec")
+    next(source)
+    with pytest.raises(SourceLostError, match="the Orbbec camera was lost"):
+        next(source)
+
+
 def test_a_search_for_cameras_without_their_packages_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyorbbecsdk", None)
     monkeypatch.setitem(sys.modules, "pyrealsense2", None)
@@ -177,6 +208,8 @@ def test_invalid_sources_are_rejected(tmp_path: Path) -> None:
         open_source("kinect")
     with pytest.raises(HandPoseError, match="no depth files"):
         next(open_source(str(tmp_path), camera=camera))
+    with pytest.raises(HandPoseError, match="the frame rate must be above 0, got 0"):
+        open_source(str(tmp_path), camera=camera, fps=0)
     (tmp_path / "a.png").write_bytes(b"x")
     with pytest.raises(HandPoseError, match="is an image, not a stream; use handpose predict"):
         next(open_source(str(EXAMPLES / "open.png")))
@@ -240,6 +273,17 @@ def test_newest_frame_drops_older_frames() -> None:
         **{"frames": 4, "hands": 7, "fps": 0.6, "dropped": 3},
         **{"latency_p50_ms": 250.0, "latency_p95_ms": 250.0},
     }
+
+
+def test_statistics_of_a_long_session_have_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handpose.live.statistics._MAX_LATENCIES", 3)
+    now = [0.0]
+    statistics = Statistics(lambda: now[0])
+    now[0] = 10.0
+    for seconds in (9.0, 1.0, 2.0, 3.0):
+        statistics.add(Arrival(FRAMES[0], 10.0 - seconds, 0), 2)
+    row = statistics.row()
+    assert (row["frames"], row["hands"], row["latency_p50_ms"]) == (4, 8, 2000.0)
 
 
 def test_all_frames_drops_none() -> None:

@@ -63,6 +63,8 @@ def open_source(
         HandPoseError: There is no such source, or an argument does not apply to the source. Errors of the source itself
             are raised when the first frame is requested.
     """
+    if fps is not None and not fps > 0:
+        raise HandPoseError(f"the frame rate must be above 0, got {fps}")
     if is_camera(name):
         kind, _, serial = name.partition(":")
         module = importlib.import_module(f"handpose.live.sources.{kind}")

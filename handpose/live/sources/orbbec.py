@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -30,18 +32,15 @@ def frames(*, serial: str | None = None, size: Size | None = None, fps: float | 
         SourceLostError: The connection to the camera was lost.
     """
     ob = _load()
-    failures = (RuntimeError, ob.OBError)
-    try:
+    failures = _failures(ob)
+    with _opening(ob):
         pipeline, config = _pipeline(ob, serial), ob.Config()
         profile = _profile(ob, pipeline, size, fps)
         config.enable_stream(profile)
         pipeline.start(config)
-    except failures as error:
-        raise HandPoseError(
-            f"no Orbbec camera can be opened ({error}); connect one to a USB 3 port, and close programs that use it"
-        ) from None
     try:
-        camera = replace(Camera.of(profile.get_intrinsic()), distortion=distortion_of(profile.get_distortion()))
+        with _opening(ob):
+            camera = replace(Camera.of(profile.get_intrinsic()), distortion=distortion_of(profile.get_distortion()))
         while True:
             try:
                 frameset = pipeline.wait_for_frames(_TIMEOUT_MS)
@@ -56,22 +55,41 @@ def frames(*, serial: str | None = None, size: Size | None = None, fps: float | 
             stored = np.frombuffer(image.get_data(), np.uint16).reshape(image.get_height(), image.get_width())
             yield DepthFrame(to_depth(stored, unit), camera, image.get_timestamp_us() / 1e6, unit)
     finally:
-        pipeline.stop()
+        with contextlib.suppress(*failures):  # of a camera that was lost
+            pipeline.stop()
 
 
 def cameras() -> list[ConnectedCamera]:
     """List the connected cameras.
 
     Raises:
-        HandPoseError: `pyorbbecsdk2` is not installed.
+        HandPoseError: `pyorbbecsdk2` is not installed, or a camera cannot be opened.
     """
-    devices = _load().Context().query_devices()
-    return [
-        ConnectedCamera(
-            f"orbbec:{devices.get_device_serial_number_by_index(i)}", devices.get_device_name_by_index(i), ()
-        )
-        for i in range(devices.get_count())
-    ]
+    ob = _load()
+    with _opening(ob):
+        devices = ob.Context().query_devices()
+        return [
+            ConnectedCamera(
+                f"orbbec:{devices.get_device_serial_number_by_index(i)}", devices.get_device_name_by_index(i), ()
+            )
+            for i in range(devices.get_count())
+        ]
+
+
+def _failures(ob: Any) -> tuple[type[Exception], ...]:
+    """Return the exceptions that the SDK raises."""
+    return RuntimeError, ob.OBError
+
+
+@contextlib.contextmanager
+def _opening(ob: Any) -> Iterator[None]:
+    """Replace errors of the SDK in this block, which opens a camera."""
+    try:
+        yield
+    except _failures(ob) as error:
+        raise HandPoseError(
+            f"no Orbbec camera can be opened ({error}); connect one to a USB 3 port, and close programs that use it"
+        ) from None
 
 
 def _load() -> Any:

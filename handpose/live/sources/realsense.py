@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,16 +32,15 @@ def frames(*, serial: str | None = None, size: Size | None = None, fps: float | 
         SourceLostError: The connection to the camera was lost.
     """
     rs = _load()
-    sensor = _depth_sensor(_find_device(rs, serial))
-    profile = _find_profile(rs, sensor, size or _DEFAULT_SIZE, fps or _DEFAULT_FPS)
-    queue = rs.frame_queue(1)
-    try:
+    with _opening():
+        sensor = _depth_sensor(_find_device(rs, serial))
+        profile = _find_profile(rs, sensor, size or _DEFAULT_SIZE, fps or _DEFAULT_FPS)
+        queue = rs.frame_queue(1)
         sensor.open(profile)
         sensor.start(queue)
-    except RuntimeError as error:
-        raise HandPoseError(f"the RealSense camera cannot be opened ({error}); {_ADVICE}") from None
     try:
-        camera = Camera.of(profile.get_intrinsics())
+        with _opening():
+            camera = Camera.of(profile.get_intrinsics())
         while True:
             try:
                 image = queue.wait_for_frame(_TIMEOUT_MS).as_depth_frame()
@@ -50,25 +50,36 @@ def frames(*, serial: str | None = None, size: Size | None = None, fps: float | 
             depth = to_depth(np.array(image.get_data()), unit)
             yield DepthFrame(depth, camera, image.get_timestamp() / 1000.0, unit)
     finally:
-        sensor.stop()
-        sensor.close()
+        with contextlib.suppress(RuntimeError):  # of a camera that was lost
+            sensor.stop()
+            sensor.close()
 
 
 def cameras() -> list[ConnectedCamera]:
     """List the connected cameras.
 
     Raises:
-        HandPoseError: `pyrealsense2` is not installed.
+        HandPoseError: `pyrealsense2` is not installed, or a camera cannot be opened.
     """
     rs = _load()
-    return [
-        ConnectedCamera(
-            f"realsense:{device.get_info(rs.camera_info.serial_number)}",
-            device.get_info(rs.camera_info.name),
-            tuple(sorted({_stream(profile) for profile in _profiles(rs, _depth_sensor(device))})),
-        )
-        for device in _devices(rs)
-    ]
+    with _opening():
+        return [
+            ConnectedCamera(
+                f"realsense:{device.get_info(rs.camera_info.serial_number)}",
+                device.get_info(rs.camera_info.name),
+                tuple(sorted({_stream(profile) for profile in _profiles(rs, _depth_sensor(device))})),
+            )
+            for device in _devices(rs)
+        ]
+
+
+@contextlib.contextmanager
+def _opening() -> Iterator[None]:
+    """Replace errors of the SDK, such as a missing permission for the device, in this block, which opens a camera."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise HandPoseError(f"the RealSense camera cannot be opened ({error}); {_ADVICE}") from None
 
 
 def _load() -> Any:
