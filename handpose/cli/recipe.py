@@ -79,8 +79,10 @@ class Recipe:
                 raise HandPoseError("the paper's recipe uses adam; pass --recipe rendered to train with muon")
             paper = paper_recipe(dataset.layout.name, len(dataset.usable), self.seed, self.batch_size or 32)
             return dataclasses.replace(paper, **changes)
+        if dataset is not None and self.steps is None:
+            raise HandPoseError("--recipe rendered requires --steps; only the paper's recipe determines their number")
         if self.recipe == "paper" or self.steps is None:
             raise HandPoseError("synthetic data is endless: --steps is required, and --recipe paper is not supported")
-        if self.validation is not None:
+        if dataset is None and self.validation is not None:
             raise HandPoseError("--validation is for data sets; synthetic validation images are always used; omit it")
         return TrainingConfig(**changes, optimizer=self.optimizer or "muon", seed=self.seed)

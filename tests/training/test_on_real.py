@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from handpose.adaptation.outcome import Tuned
 from handpose.cli.main import app
+from handpose.cli.recipe import Recipe
 from handpose.datasets.catalog import open_dataset
 from handpose.datasets.dataset import HandDataset
 from handpose.datasets.matfile import read_mat, write_mat
@@ -119,6 +120,18 @@ def test_the_paper_s_recipe_trains_on_every_frame(
         assert state is not None
         assert state["config"]["epoch"] == rest
         assert ("mean_mm" in last_row(run_folder)) == bool(validation)
+
+
+def test_the_recipe_of_synthetic_hands_is_for_data_sets_with_and_without_validation(tmp_path: Path) -> None:
+    write_nyu(tmp_path, 5, "train")
+    dataset = open_dataset("nyu", tmp_path, "train", centers="truth")
+    recipe = Recipe(recipe="rendered", steps=10, validation=0.4)
+    frames, held_out = recipe.split(dataset)
+    assert held_out is not None
+    assert [len(frames.usable), len(held_out.usable)] == [3, 2]
+    assert recipe.config(frames).steps == 10
+    with pytest.raises(HandPoseError, match="--recipe rendered requires --steps"):
+        Recipe(recipe="rendered").config(frames)
 
 
 def test_a_training_is_not_resumed_with_other_data_or_initial_weights(tmp_path: Path) -> None:
