@@ -13,7 +13,7 @@ import sys
 
 import numpy as np
 
-from handpose import Camera, HandPoseEstimator, HandTracker
+from handpose import Camera, HandPoseError, HandPoseEstimator, HandTracker
 
 try:
     import rclpy
@@ -58,7 +58,12 @@ class HandNode(Node):
         rows = np.frombuffer(image.data, dtype).reshape(image.height, image.step // dtype.itemsize)
         depth = np.nan_to_num(rows[:, : image.width].astype(np.float32)) * np.float32(unit)
         seconds = image.header.stamp.sec + image.header.stamp.nanosec / 1e9
-        for hand in self.tracker.update(depth, self.camera, seconds):
+        try:
+            hands = self.tracker.update(depth, self.camera, seconds)
+        except HandPoseError as error:  # such as a time stamp that was repeated
+            self.get_logger().warning(str(error))
+            return
+        for hand in hands:
             message = PoseArray(header=image.header)
             for x, y, z in hand.pose.xyz / 1000.0:
                 pose = Pose()

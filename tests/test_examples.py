@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from handpose import Camera, Distortion
+from handpose import Camera, Distortion, HandPoseEstimator, HandTracker
 from tests.helpers.paths import EXAMPLES
 
 LENS = (0.1, -0.05, 0.001, 0.002, 0.01)
@@ -110,6 +110,28 @@ def test_a_robot_hand(tmp_path: Path) -> None:
     assert max(max(values) for values in angles.values()) > 0.5
 
 
+def ros2_node(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The class of the node, without ROS."""
+    for name in ("rclpy", "rclpy.node", "rclpy.qos", "geometry_msgs.msg", "sensor_msgs.msg"):
+        module: Any = ModuleType(name)
+        module.__getattr__ = lambda _: object
+        monkeypatch.setitem(sys.modules, name, module)
+    return runpy.run_path(str(EXAMPLES / "ros2_node.py"))["HandNode"]
+
+
+def test_the_ros2_node_survives_a_repeated_time_stamp(monkeypatch: pytest.MonkeyPatch) -> None:
+    node, said = object.__new__(ros2_node(monkeypatch)), list[str]()
+    node.tracker = HandTracker(HandPoseEstimator.from_pretrained("msra", device="cpu"))
+    node.camera = Camera(60.0, 60.0, 31.5, 23.5, 64, 48)
+    node.get_logger = lambda: SimpleNamespace(warning=said.append)
+    stamp = SimpleNamespace(sec=1, nanosec=0)
+    image = SimpleNamespace(header=SimpleNamespace(stamp=stamp), encoding="16UC1", is_bigendian=0)
+    image.height, image.width, image.step, image.data = 48, 64, 128, bytes(48 * 128)
+    for _ in range(2):
+        node.on_image(image)
+    assert said == ["frame times must increase, got 1.0 s after 1.0 s"]
+
+
 @pytest.mark.parametrize(
     ("topic", "d", "camera"),
     [
@@ -121,11 +143,7 @@ def test_a_robot_hand(tmp_path: Path) -> None:
 def test_the_ros2_node_uses_the_lens_of_raw_images(
     topic: str, d: tuple[float, ...], camera: Camera, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("rclpy", "rclpy.node", "rclpy.qos", "geometry_msgs.msg", "sensor_msgs.msg"):
-        module: Any = ModuleType(name)
-        module.__getattr__ = lambda _: object
-        monkeypatch.setitem(sys.modules, name, module)
-    kind: Any = runpy.run_path(str(EXAMPLES / "ros2_node.py"))["HandNode"]
+    kind = ros2_node(monkeypatch)
     kind.resolve_topic_name = lambda _, name: topic
     node, k = object.__new__(kind), [400.0, 0.0, 320.0, 0.0, 410.0, 240.0, 0.0, 0.0, 1.0]
     p = [380.0, 0.0, 310.0, 0.0, 0.0, 390.0, 230.0, 0.0, 0.0, 0.0, 1.0, 0.0]
