@@ -62,8 +62,10 @@ class LabelFile:
         self._labels: dict[Path, StoredLabel] = {}
         self._states: dict[Path, State] = {}
         self._lock = lock_output(path)
+        self._written: tuple[int, int] | None = None  # size and modification time of the file as this session knows it
         try:
             if path.exists():
+                self._written = self._identity()
                 self._read()
         except BaseException:
             self._lock.release()
@@ -94,7 +96,7 @@ class LabelFile:
             fields: Fields of the record. Other fields of an earlier record, such as `sequence`, are kept.
 
         Raises:
-            HandPoseError: The file cannot be written; it is unchanged.
+            HandPoseError: The file cannot be written, or was changed by another program; it is unchanged.
         """
         key = frame.resolve()
         kept = {name: value for name, value in self._fields(key).items() if name not in _PREDICTED}
@@ -105,7 +107,7 @@ class LabelFile:
         """Write a record without a label in place of the earlier record of a frame.
 
         Raises:
-            HandPoseError: The file cannot be written; it is unchanged.
+            HandPoseError: The file cannot be written, or was changed by another program; it is unchanged.
         """
         key = frame.resolve()
         self._write(key, {"source": self._source(key), "status": SKIPPED, "labeled_by": PERSON})
@@ -151,8 +153,21 @@ class LabelFile:
 
     def _write(self, key: Path, record: dict[str, Any]) -> None:
         lines = self._lines | {key: json.dumps(record)}
+        now = self._identity()
+        if now is not None and now != self._written:
+            raise HandPoseError(
+                f"{self.path}: was changed by another program since it was read; close and start handpose label again, "
+                "so that neither change is lost"
+            )
         try:
             write_atomically(self.path, "".join(f"{line}\n" for line in lines.values()).encode())
         except OSError as error:
             raise HandPoseError(f"{self.path}: cannot be written ({error.strerror or error})") from None
-        self._lines = lines
+        self._lines, self._written = lines, self._identity()
+
+    def _identity(self) -> tuple[int, int] | None:
+        """Return the size and the modification time of the file; None if it does not exist."""
+        if not self.path.exists():
+            return None
+        status = self.path.stat()
+        return status.st_size, status.st_mtime_ns

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -200,6 +201,23 @@ def test_invalid_files_are_rejected_and_unchanged(frames: list[Path], tmp_path: 
     path.unlink()
     with closing(LabelFile(path, MSRA21)), pytest.raises(HandPoseError, match="another process"):
         LabelFile(path, ICVL16)
+
+
+def test_changes_by_another_program_are_not_overwritten(frames: list[Path], tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    with closing(LabelFile(path, MSRA21)) as labels:
+        labels.skip(frames[0])
+        labels.skip(frames[0])
+        with path.open("a") as file:
+            file.write('{"source": "elsewhere.png"}\n')
+        before = path.read_bytes()
+        with pytest.raises(HandPoseError, match="was changed by another program since it was read"):
+            labels.skip(frames[1])
+        assert path.read_bytes() == before
+        assert labels.state(frames[1]) == "new"
+    with closing(LabelFile(path, MSRA21)) as labels:
+        labels.skip(frames[1])
+    assert [values["source"] for values in records_of(path)] == ["frames/down.png", "elsewhere.png", "frames/open.png"]
 
 
 def test_a_full_disk_loses_no_label(frames: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -499,6 +517,29 @@ def check_joints(record: dict[str, Any], expected: np.ndarray) -> None:
     ):
         assert (row is None) if np.isnan(of_image[0]) else is_close(row, of_image), (name, row, of_image)
         assert (row_mm is None) if np.isnan(of_image[2]) else is_close(row_mm, of_camera), (name, row_mm, of_camera)
+
+
+@pytest.mark.slow
+def test_changes_while_a_label_is_saved_are_not_lost(
+    frames: list[Path], estimator: HandPoseEstimator, tmp_path: Path
+) -> None:
+    with labeling(tmp_path) as address, open_browser() as page:
+        person = Person(page, address)
+        person.wait(1)
+        page.route("**/frames/0", lambda route: (time.sleep(0.5), route.continue_())[1])  # a slow disk
+        depth = page.locator("#depth")
+        before = float(depth.input_value())
+        person.keys.press("Enter")
+        person.keys.press("]")
+        page.locator("#tally", has_text="1 accepted").wait_for()
+        person.wait(1)  # the change is not accepted yet
+        assert float(depth.input_value()) == pytest.approx(before + 1.0, abs=0.051)
+        assert page.evaluate("frames[0].unsaved")
+        person.keys.press("Enter")
+        person.wait(2)
+        assert not page.evaluate("frames[0].unsaved")
+    joint = records_of(tmp_path / "labels.jsonl")[0]["uvz"][0]
+    assert joint[2] == pytest.approx(before + 1.0, abs=0.051)
 
 
 @pytest.mark.slow

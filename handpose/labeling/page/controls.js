@@ -195,7 +195,7 @@ document.addEventListener("keyup", event => {
   update();
 });
 window.addEventListener("beforeunload", event => {
-  if (frames.some(({ unsaved }) => unsaved)) event.preventDefault();
+  if (busy || frames.some(({ unsaved }) => unsaved)) event.preventDefault();
 });
 
 /** Makes a button for each joint: a column per finger, from its base to its tip. */

@@ -51,16 +51,19 @@ async function save(state) {
     saved.confirmed = true;
     return say("Skipping deletes the label of this frame. Skip again to confirm.", true);
   }
+  const { unsaved } = frames[number];
   busy = true;
+  frames[number].unsaved = false;  // changes from now on are not part of what is saved
   update();
   try {
     const answer = await ask(`/frames/${number}`, { source: saved.source, version: saved.version, ...(state === "skipped" ? { skip: true } : { hand: saved.hand, uvz: label }) });
-    Object.assign(frames[number], { state, unsaved: false });
+    frames[number].state = state;
     const { version } = await answer.json();
     Object.assign(saved, { version, confirmed: false, label: state === "accepted" ? { hand: saved.hand, uvz: label } : null });
     busy = false;
-    if (number === index) showNext();
+    if (number === index && !frames[number].unsaved) showNext();
   } catch (error) {
+    frames[number].unsaved ||= unsaved;
     say(error.message, true);
   } finally {
     busy = false;
