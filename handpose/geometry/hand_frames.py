@@ -114,7 +114,7 @@ def _parse_matrix(path: Path, content: bytes) -> np.ndarray:
     try:
         if path.suffix.lower() == ".npy":
             return np.asarray(np.load(io.BytesIO(content), allow_pickle=False), dtype=np.float64)
-        text = content.decode()
+        text = content.decode("utf-8-sig")
         if path.suffix.lower() == ".json":
             return np.array(json.loads(text), dtype=np.float64)
         numbers = np.array(text.replace(",", " ").split(), dtype=np.float64)

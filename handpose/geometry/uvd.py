@@ -14,7 +14,8 @@ import numpy as np
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import CAMERAS, Camera
 from handpose.geometry.layouts import ICVL16, MSRA21, NYU14, JointLayout
-from handpose.io.outputs import refuse_existing, writing
+from handpose.io.arguments import numbers
+from handpose.io.outputs import refuse_existing, write_output
 from handpose.io.text import MAX_LABELS_BYTES, read_text
 
 EVALUATORS: dict[str, tuple[JointLayout, Camera]] = {
@@ -69,20 +70,26 @@ def write_predictions(path: str | Path, frames: Iterable[np.ndarray], *, force: 
     An existing file is overwritten only with `force`.
 
     Raises:
-        HandPoseError: the file exists or cannot be written, or depths are not in mm.
+        HandPoseError: the file exists or cannot be written, the frames are not joints (J, 3) with the same J, or depths
+            are not in mm.
     """
     refuse_existing(path, force=force)
     lines = []
-    for i, uvz in enumerate(frames):
+    shape: tuple[int, ...] = ()
+    for i, frame in enumerate(frames):
+        uvz = numbers(frame)
+        if uvz.ndim != 2 or uvz.shape[1] != 3 or uvz.shape != (shape or uvz.shape):
+            others = f", and {shape} before" if shape else "; pass pose.uvz of each pose"
+            raise HandPoseError(f"frame {i}: expected joints (J, 3) of one layout, got shape {uvz.shape}{others}")
+        shape = uvz.shape
         _check_mm(uvz, i)
         lines.append(prediction_line(uvz) + "\n")
-    with writing(path), Path(path).open("w", encoding="utf-8") as file:
-        file.writelines(lines)
+    write_output(path, "".join(lines).encode(), force=force)
 
 
 def _check_mm(uvz: np.ndarray, frame: int) -> None:
     """Check that a frame is not in meters; three decimals would not even preserve it."""
-    depths = np.asarray(uvz)[:, 2]
+    depths = uvz[:, 2]
     if (depths > 0).any() and not (depths > _MIN_MM).any():
         raise HandPoseError(
             f"frame {frame}: expected depths in mm, got {np.nanmax(depths):.4g} and less; multiply meters by 1000"

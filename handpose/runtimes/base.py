@@ -20,6 +20,9 @@ METADATA_KEY = "handpose"
 HEADS_KEY = "heads"
 """Key in this entry under which the file of the heads is stored, base64-encoded, if the weights have any."""
 
+BIN_KEY = "bin_sha256"
+"""Key in this entry of an `.xml` file under which the SHA-256 of its `.bin` file is stored."""
+
 OUTPUTS = ("uvz", "spread", "features")
 """Names of the outputs of a graph of the pose network; `features` is missing if the network has no joint features."""
 

@@ -22,14 +22,14 @@ from handpose.geometry.crop import PATCH
 from handpose.io.outputs import refuse_existing, writing
 from handpose.io.progress import report
 from handpose.network.distances import distances_mm
-from handpose.runtimes.base import HEADS_KEY, METADATA_KEY, OUTPUTS, GraphRuntime, Runtime
+from handpose.runtimes.base import BIN_KEY, HEADS_KEY, METADATA_KEY, OUTPUTS, GraphRuntime, Runtime
 from handpose.runtimes.crops import CALIBRATION_CROPS, synthetic_crops
 from handpose.runtimes.onnx_graphs import pose_graph, silence_exporters
 from handpose.runtimes.onnx_runtime import OnnxRuntime
 from handpose.runtimes.openvino_runtime import OpenVinoRuntime
 from handpose.runtimes.quantize import quantize
 from handpose.runtimes.templates import add_metadata, fill_template
-from handpose.weights.folder import Weights
+from handpose.weights.folder import Weights, file_sha256
 from handpose.weights.heads_file import heads_bytes
 
 TOLERANCE = 0.05
@@ -136,11 +136,16 @@ def _random_patches(count: int) -> np.ndarray:
     return patches
 
 
-def _metadata(weights: Weights, int8: bool) -> str:
-    """Return the name, the configuration and, if they exist, the heads of the weights, as JSON."""
+def _metadata(weights: Weights, int8: bool, bin_sha256: str = "") -> str:
+    """Return the name, the configuration and, if they exist, the heads of the weights, as JSON.
+
+    The hash is that of a second file with the tensors, if there is one.
+    """
     name = Path(weights.name).name + ("-int8" if int8 else "")
     heads = weights.heads()
     stored = {} if heads is None else {HEADS_KEY: base64.b64encode(heads_bytes(heads, "")).decode()}
+    if bin_sha256:
+        stored[BIN_KEY] = bin_sha256
     return json.dumps({"name": name, "config": weights.config.to_dict(), **stored})
 
 
@@ -169,7 +174,10 @@ def _write_openvino(weights: Weights, file: Path, calibration: np.ndarray | None
             model = openvino.convert_model(weights.load(), example_input=example, input=[-1, 1, PATCH, PATCH])
         for port, name in zip([*model.inputs, *model.outputs], ("patches", *OUTPUTS), strict=False):
             port.get_tensor().set_names({name})
-    model.set_rt_info(_metadata(weights, calibration is not None), [METADATA_KEY])
+    openvino.save_model(model, file, compress_to_fp16=False)
+    # The first file states which second file belongs to it, because only one of them may be copied or replaced.
+    bin_sha256 = file_sha256(file.with_suffix(".bin"))
+    model.set_rt_info(_metadata(weights, calibration is not None, bin_sha256), [METADATA_KEY])
     openvino.save_model(model, file, compress_to_fp16=False)
 
 

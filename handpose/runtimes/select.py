@@ -16,13 +16,13 @@ from handpose.io.arguments import check_choice, check_kind
 from handpose.io.choices import BackendName, Precision
 from handpose.network.config import JGRP2OConfig
 from handpose.network.heads import Heads
-from handpose.runtimes.base import HEADS_KEY, GraphRuntime, Runtime
+from handpose.runtimes.base import BIN_KEY, HEADS_KEY, GraphRuntime, Runtime
 from handpose.runtimes.graph_cache import EXPORT_PACKAGES, QUANTIZATION_PACKAGES, cached_graph
 from handpose.runtimes.onnx_runtime import OnnxRuntime
 from handpose.runtimes.openvino_runtime import OpenVinoRuntime
 from handpose.runtimes.pytorch import TorchRuntime
 from handpose.runtimes.templates import fill_template, has_template
-from handpose.weights.folder import Weights
+from handpose.weights.folder import Weights, file_sha256
 from handpose.weights.heads_file import read_heads
 
 
@@ -116,7 +116,8 @@ def load_graph(
     Raises:
         HandPoseError: The file runs with another backend or device or has another precision, or its backend is not
             installed.
-        WeightsError: The file does not exist, or `handpose export` did not write it.
+        WeightsError: The file does not exist, `handpose export` did not write it, or the `.bin` file next to it belongs
+            to another one.
     """
     _check_names(name, device, precision)
     own = next(own for own, backend in _GRAPH_BACKENDS.items() if backend.suffix == file.suffix.lower())
@@ -130,11 +131,14 @@ def load_graph(
         values = json.loads(runtime.metadata)
         config, label = JGRP2OConfig.from_dict(values["config"]), str(values["name"])
         stored = values.get(HEADS_KEY)
+        tensors = values.get(BIN_KEY)
         heads = None if stored is None else read_heads(base64.b64decode(stored), config, "")
     except (ValueError, KeyError, TypeError, WeightsError):
         raise WeightsError(
             f"{file}: contains no valid configuration; expected a file that handpose export wrote"
         ) from None
+    if tensors is not None and tensors != file_sha256(file.with_suffix(".bin")):
+        raise WeightsError(f"{file}: the .bin file next to it belongs to another export; copy both files again")
     if precision == "int8" and not label.endswith("-int8"):
         raise HandPoseError(f"{file}: is float32, got precision int8; export it with `int8=True`")
     return runtime, config, label, heads

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,6 +131,15 @@ def test_the_truth_is_no_prediction(tmp_path: Path) -> None:
 def test_depths_in_meters_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(HandPoseError, match=r"frame 1: expected depths in mm, got 1.* multiply meters by 1000"):
         write_predictions(tmp_path / "a.txt", [*frames(1, 14), *(frames(1, 14) * [1.0, 1.0, 1e-3])])
+    assert not (tmp_path / "a.txt").exists()
+
+
+@pytest.mark.parametrize("wrong", [[np.zeros(3)], [np.zeros((14, 2))], frames(2, 14)[None], ["a"]])
+def test_only_joints_of_one_layout_are_written(tmp_path: Path, wrong: Any) -> None:
+    with pytest.raises(HandPoseError, match="expected"):
+        write_predictions(tmp_path / "a.txt", wrong)
+    with pytest.raises(HandPoseError, match=r"frame 1: .* got shape \(21, 3\), and \(14, 3\) before"):
+        write_predictions(tmp_path / "a.txt", [*frames(1, 14), *frames(1, 21)])
     assert not (tmp_path / "a.txt").exists()
 
 

@@ -118,6 +118,11 @@ def test_extrinsics_from_a_file(tmp_path: Path, name: str) -> None:
     np.testing.assert_allclose(read_extrinsics(write(tmp_path / name, matrix)), matrix, atol=1e-6)
 
 
+def test_extrinsics_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("1 0 0 0  0 1 0 0  0 0 1 0  0 0 0 1", encoding="utf-8-sig")
+    assert np.array_equal(read_extrinsics(tmp_path / "a.txt"), np.eye(4))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -58,6 +58,17 @@ def test_an_exported_file_is_sufficient_for_an_estimator(
         assert np.abs(one.spread - other.spread).max() < 0.05
 
 
+@pytest.mark.slow
+def test_the_files_of_two_exports_are_not_mixed(exported: Callable[[str], Path], tmp_path: Path) -> None:
+    """Files of equal networks have equal sizes, so OpenVINO would load the tensors of the other one."""
+    shutil.copy(exported(".xml"), tmp_path / "hand.xml")
+    tensors = bytearray(exported(".xml").with_suffix(".bin").read_bytes())
+    tensors[1000] ^= 1
+    (tmp_path / "hand.bin").write_bytes(tensors)
+    with pytest.raises(WeightsError, match=r"hand\.xml: the \.bin file next to it belongs to another export"):
+        HandPoseEstimator.from_pretrained(tmp_path / "hand.xml")
+
+
 @pytest.mark.parametrize("suffix", [".onnx", pytest.param(".xml", marks=pytest.mark.slow)])
 def test_exported_files_run_without_importing_torch(exported: Callable[[str], Path], suffix: str) -> None:
     program = (
