@@ -101,6 +101,7 @@ def write_nyu(
     folder = Path(root) / split
     refuse_existing(folder / _LABELS, force=force)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / _LABELS).unlink(missing_ok=True)  # they would be those of other images if writing is interrupted
     camera = CAMERAS["nyu"]
     joints = []
     for i, (depth, xyz) in enumerate(frames):

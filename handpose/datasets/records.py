@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 import numpy as np
 
@@ -17,12 +17,15 @@ from handpose.datasets.splits import split_sequences
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.geometry.layouts import LAYOUTS, JointLayout
+from handpose.io.arguments import check_choice
 from handpose.io.choices import Hand, LayoutName, Split
 from handpose.io.depth.units import DepthUnit
+from handpose.io.inputs import file_of
 from handpose.io.text import MAX_LABELS_BYTES, read_text
 from handpose.io.warn import warn
 from handpose.localization.localizer import localize_hands
 
+_PART_OF_FILE = "it is a frame of a recording or of a file with several frames; write it to a depth file of its own"
 _TYPICAL_Z = 500.0  # mm: where joints without a depth are placed if the frame has no joint with a depth
 
 
@@ -214,12 +217,15 @@ def open_records(
 
     Raises:
         HandPoseError: A record is invalid, or two records of the same hand in the same image have different labels;
-            the message states the file and the lines.
+            the message states the file and the lines. Or the split or the share is invalid.
 
     Warns:
         UserWarning: The labels are predictions, see `labeled_by`, records are duplicates, images are in both files of a
             folder, hand centers are far from the labels, or the name of a field seems to be misspelled.
     """
+    check_choice("split", split, get_args(Split))
+    if not 0.0 <= test_share < 1.0:
+        raise HandPoseError(f"`test_share=...` must be at least 0 and below 1, got {test_share}")
     path = Path(root)
     if path.is_dir():
         path = find(path, (f"{split}.jsonl",), "records")
@@ -271,6 +277,11 @@ def _of_several_hands(path: Path, files: Sequence[str], centers: np.ndarray) -> 
     return {i: reason for i in np.flatnonzero(np.isnan(centers).any(axis=1)).tolist() if counts[images[i]] > 1}
 
 
+def _is_part_of_file(frame: Path) -> bool:
+    """Return whether a path, which does not exist, names a frame of a file with several."""
+    return frame.name.rpartition("#")[2].isdecimal() and file_of(frame).exists()
+
+
 def _dataset(path: Path, split: Split, rows: Sequence[LabelRecord], centers: str) -> RecordDataset:
     uvz = np.stack([row.uvz for row in rows])
     xyz = np.stack([row.xyz for row in rows])
@@ -297,7 +308,10 @@ def _dataset(path: Path, split: Split, rows: Sequence[LabelRecord], centers: str
     partial = int((~np.isfinite(uvz).all(axis=(1, 2))).sum())
     cubes = np.array([row.cube for row in rows])
     files = [row.source for row in rows]
-    damaged = _of_several_hands(path, files, given) | find_damaged(path.parent, files, None)
+    missing = find_damaged(path.parent, files, None)
+    damaged = _of_several_hands(path, files, given) | {
+        i: _PART_OF_FILE if _is_part_of_file(path.parent / files[i]) else reason for i, reason in missing.items()
+    }
     return RecordDataset(
         "records",
         split,

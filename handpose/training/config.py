@@ -10,6 +10,9 @@ from handpose.io.arguments import check_choice
 from handpose.io.choices import Optimizer
 from handpose.network.losses import OFFSET_WEIGHT, WEIGHT_DECAY
 
+Schedule = Literal["cosine", "exponential"]
+TrainingPrecision = Literal["bfloat16", "float32"]
+
 _PEAKS: dict[Optimizer, float] = {"muon": 0.02, "adam": 1.2e-3}
 
 
@@ -42,12 +45,12 @@ class TrainingConfig:
     optimizer: Optimizer = "muon"
     learning_rate: float | None = None
     adam_rate: float = _PEAKS["adam"]
-    schedule: Literal["cosine", "exponential"] = "cosine"
+    schedule: Schedule = "cosine"
     epoch: int = 1
     weight_decay: float = 0.0
     offset_weight: float = OFFSET_WEIGHT
     clip: float = 200.0
-    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    precision: TrainingPrecision = "bfloat16"
     average: float = 0.998
     frozen_statistics: bool = False
     validate_every: int = 500
@@ -55,6 +58,8 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         check_choice("optimizer", self.optimizer, get_args(Optimizer))
+        check_choice("schedule", self.schedule, get_args(Schedule))
+        check_choice("precision", self.precision, get_args(TrainingPrecision))
 
     @property
     def peak(self) -> float:

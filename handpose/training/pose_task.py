@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -119,8 +120,8 @@ def write_model(run: str | Path, out: str | Path, *, force: bool = False) -> boo
     with its calibration, its heads and its model card.
 
     Raises:
-        HandPoseError: The run has no checkpoint, the folder contains a model, or the run did not train the
-            pose network.
+        HandPoseError: The run has no checkpoint, the folder contains a model, or the run has diverged or did not
+            train the pose network.
     """
     run, out = Path(run), Path(out)
     state = load_state(run)
@@ -129,6 +130,9 @@ def write_model(run: str | Path, out: str | Path, *, force: bool = False) -> boo
     config = JGRP2OConfig.from_dict(state["model"])
     tensors = load_part(run, "model")
     half = {name: value.half().numpy() for name, value in tensors.items() if not name.endswith("num_batches_tracked")}
+    for name, values in half.items():
+        if not np.isfinite(values).all():
+            raise HandPoseError(f"{run}: the training has diverged: {name} contains values that float16 cannot store")
     if force and has_weights(out, config, half):
         return False
     write_folder(out, config, half, force=force)

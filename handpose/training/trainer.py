@@ -92,7 +92,8 @@ def train(
 
     Raises:
         HandPoseError: The folder contains a run with other settings, the batch cannot be divided among the
-            processes, or `sync_batchnorm` is used without GPUs.
+            processes, `sync_batchnorm` is used without GPUs, or the loss is no longer finite. In the last case, the
+            checkpoint of the previous validation is kept.
     """
     trainer = _Trainer(Path(run), task, compile=compile, sync_batchnorm=sync_batchnorm)
     return trainer.run(report, max_minutes, on_step, should_stop)
@@ -155,7 +156,7 @@ class _Trainer(Generic[Network]):
             if self._processes.broadcast(last_row == self._steps, self._device):
                 self._losses.clear()
             else:
-                self._finish_interval(report)
+                self._finish_interval(report, self._mean_loss())
         start, earlier = time.monotonic(), self._seconds
         while self._steps < self._config.steps:
             self._losses.append(self._step())
@@ -166,13 +167,15 @@ class _Trainer(Generic[Network]):
             is_last = self._steps == self._config.steps
             stop = self._processes.broadcast(is_over, self._device) and not is_last
             self._validation_is_due = is_last or self._steps % self._config.validate_every == 0
-            if (stop or self._validation_is_due) and self._processes.rank == 0:
-                self._update_statistics()
-                self._save()
+            if stop or self._validation_is_due:
+                loss = self._mean_loss()
+                if self._processes.rank == 0:
+                    self._update_statistics()
+                    self._save()
             if stop:
                 break
             if self._validation_is_due:
-                self._finish_interval(report)
+                self._finish_interval(report, loss)
         return self._steps
 
     def _report_progress(self) -> None:
@@ -181,13 +184,26 @@ class _Trainer(Generic[Network]):
             self._loss_text = f"loss {float(torch.stack(self._losses[-_LOSS_INTERVAL:]).mean()):.4g}"
         report_progress("training", self._steps, self._config.steps, self._loss_text)
 
-    def _finish_interval(self, report: Callable[[dict[str, float]], None]) -> None:
+    def _mean_loss(self) -> float:
+        """Return the mean loss since the last validation.
+
+        Raises:
+            HandPoseError: It is not finite, so that a checkpoint would be useless.
+        """
+        loss = float(self._processes.mean(torch.stack(self._losses).mean()))
+        if not math.isfinite(loss):
+            raise HandPoseError(
+                f"{self._run}: the training has diverged before step {self._steps:,}: the loss is no longer finite; "
+                "start again in another folder, with a lower learning rate"
+            )
+        return loss
+
+    def _finish_interval(self, report: Callable[[dict[str, float]], None], loss: float) -> None:
         """Validate after the checkpoint of an interval of steps was saved."""
-        loss = self._processes.mean(torch.stack(self._losses).mean())
         self._losses.clear()
         self._validation_is_due = False
         if self._processes.rank == 0:
-            report(self._validate(float(loss)))
+            report(self._validate(loss))
 
     def _step(self) -> Tensor:
         """Train on one batch and return its mean loss per crop."""

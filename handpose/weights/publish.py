@@ -22,11 +22,17 @@ def publish_weights(folder: Path, repo_id: str) -> tuple[str, str]:
         repo_id: `owner/repo`; created if it does not exist.
 
     Raises:
-        WeightsError: The model cannot be loaded, its model card is missing or specifies no license, or the Hub rejects
-            the upload.
+        HandPoseError: The model card cannot be read.
+        WeightsError: The model cannot be loaded, its heads belong to other weights, its model card is missing or
+            specifies no license, or the Hub rejects the upload.
     """
     weights = read_folder(folder, str(folder))
     weights.load()
+    if (folder / HEADS_FILE).is_file() and weights.heads() is None:
+        raise WeightsError(
+            f"{folder / HEADS_FILE}: these heads belong to other weights; make new ones with handpose train-heads, or "
+            "delete this file"
+        )
     _check_card(folder / CARD_FILE)
     files = [CONFIG_FILE, MODEL_FILE, CARD_FILE, *([HEADS_FILE] if (folder / HEADS_FILE).is_file() else [])]
     return upload_files(folder, files, repo_id), weights.sha256
@@ -69,7 +75,7 @@ def _front_matter(path: Path) -> dict[str, Any]:
     """Return the metadata of a model card, empty if it has none."""
     from huggingface_hub import ModelCard
 
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path, MAX_SETTINGS_BYTES)
     if not text.startswith("---"):
         return {}
     try:

@@ -177,6 +177,16 @@ def test_frames_in_meters_are_not_written_as_nyu(tmp_path: Path, factors: tuple[
         nyu.write_nyu(tmp_path, "test", [frame])
 
 
+def test_an_interrupted_data_set_has_no_labels_of_other_images(tmp_path: Path) -> None:
+    write_nyu(tmp_path, 2)
+    xyz = joints(14, 9)
+    frames = ((picture("nyu", xyz), xyz if i == 0 else xyz[:3]) for i in range(2))
+    with pytest.raises(HandPoseError, match="frame 1: expected"):
+        nyu.write_nyu(tmp_path, "test", frames, force=True)
+    with pytest.raises(HandPoseError, match="no NYU test data here"):
+        open_dataset("nyu", tmp_path, "test", centers="truth")
+
+
 def test_a_data_set_is_described_in_a_line(tmp_path: Path) -> None:
     write_msra(tmp_path)
     dataset = open_dataset("msra", tmp_path, "test", subject=3, centers="truth")

@@ -263,6 +263,26 @@ def test_invalid_records_name_file_and_line(tmp_path: Path, changes: dict[str, A
         open_records(file, "train")
 
 
+def test_frames_in_a_file_with_several_are_not_called_missing(tmp_path: Path) -> None:
+    """The records that `handpose predict` writes for recordings and stacks have such sources."""
+    (tmp_path / "session.db3").touch()
+    sources = ("session.db3#12", "other.db3#12")
+    records = [record(source, joints(21, i)) for i, source in enumerate(sources)]
+    damaged = open_records(write(tmp_path / "labels.jsonl", records), "train").damaged
+    assert "is a frame of a recording" in damaged[0]
+    assert damaged[1] == "no such file"
+
+
+@pytest.mark.parametrize(
+    ("split", "share", "message"),
+    [("Train", 0.2, "split must be train or test"), ("test", 20.0, "below 1"), ("test", -0.2, "at least 0")],
+)
+def test_splits_that_do_not_exist_are_rejected(tmp_path: Path, split: Any, share: float, message: str) -> None:
+    file = write(tmp_path / "labels.jsonl", [record(f"{i}.png", joints(21, i)) for i in range(3)])
+    with pytest.raises(HandPoseError, match=message):
+        open_records(file, split, test_share=share)
+
+
 def test_nulls_and_zeros_of_other_tools_are_unknown(tmp_path: Path) -> None:
     uvz = CAMERAS["msra"].project(joints(21, 0))
     uvz[4], uvz[8, 2] = 0.0, 0.0

@@ -99,6 +99,33 @@ def test_a_run_killed_at_any_rename_resumes_exactly(
         assert_same(folder, tmp_path / "uninterrupted")
 
 
+class Diverging(Balls):
+    """Crops whose loss is not finite from the fifth batch of the training on."""
+
+    batches = 0
+
+    def batch(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        self.batches += count == 8
+        patches, uvz = super().batch(count)
+        return patches, uvz * (torch.inf if self.batches > 4 else 1.0)
+
+
+def test_a_training_that_diverges_is_stopped_and_keeps_its_checkpoint(tmp_path: Path) -> None:
+    settings = dataclasses.replace(config(9), validate_every=3)
+    with pytest.raises(HandPoseError, match=r"has diverged before step 6: .* with a lower learning rate"):
+        train(tmp_path, task(settings, Diverging(0), SMALL), ignore)
+    state = load_state(tmp_path)
+    assert state is not None
+    assert state["steps"] == 3
+    assert all(tensor.isfinite().all() for tensor in load_part(tmp_path, "model").values())
+
+
+def test_settings_that_do_not_exist_are_rejected() -> None:
+    for name, value in (("schedule", "cosin"), ("precision", "float16"), ("optimizer", "sgd")):
+        with pytest.raises(HandPoseError, match=f"{name} must be .*, got '{value}'"):
+            TrainingConfig(1, **{name: value})  # type: ignore[arg-type]
+
+
 def test_an_incomplete_log_row_is_removed(tmp_path: Path) -> None:
     train(tmp_path, task(config(10), model=SMALL), ignore, max_minutes=0.0)
     (tmp_path / "log.csv").write_text("step,crops,minutes,loss\n5,3")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from handpose.errors import WeightsError
+from handpose.errors import HandPoseError, WeightsError
 from handpose.weights.publish import publish_weights
 from handpose.weights.registry import WEIGHTS
 from tests.helpers.paths import ROOT
@@ -35,12 +35,21 @@ def test_the_front_matter_has_the_license_and_the_figures_of_the_card(name: str)
         ("# A hand\n", "does not specify a license"),
         ("---\ntags: [hand]\n---\n# A hand\n", "does not specify a license"),
         ("---\nlicense: [apache-2.0\n---\n# A hand\n", "front matter is invalid"),
+        ("---\nlicense: mit\n---\n# Gr\N{LATIN SMALL LETTER U WITH DIAERESIS}n\n", "cannot be read as text"),
     ],
 )
 def test_weights_without_a_license_are_not_published(tmp_path: Path, card: str | None, message: str) -> None:
     folder = Path(shutil.copytree(WEIGHTS["msra"].built_in, tmp_path / "model"))
     if card is not None:
-        (folder / "README.md").write_text(card)
-    with pytest.raises(WeightsError, match=message) as caught:
+        (folder / "README.md").write_text(card, encoding="cp1252")
+    with pytest.raises(HandPoseError, match=message) as caught:
         publish_weights(folder, "someone/hand")
     assert "\n" not in str(caught.value)
+
+
+def test_heads_of_other_weights_are_not_published(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(WEIGHTS["msra"].built_in, tmp_path / "model"))
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n")
+    shutil.copy(WEIGHTS["nyu"].built_in / "heads.safetensors", folder)
+    with pytest.raises(WeightsError, match=r"heads\.safetensors: these heads belong to other weights"):
+        publish_weights(folder, "someone/hand")
