@@ -59,10 +59,12 @@ def test_an_exported_file_is_sufficient_for_an_estimator(
 
 
 @pytest.mark.slow
-def test_the_files_of_two_exports_are_not_mixed(exported: Callable[[str], Path], tmp_path: Path) -> None:
+def test_the_files_of_two_exports_are_not_mixed(tmp_path: Path) -> None:
     """Files of equal networks have equal sizes, so OpenVINO would load the tensors of the other one."""
-    shutil.copy(exported(".xml"), tmp_path / "hand.xml")
-    tensors = bytearray(exported(".xml").with_suffix(".bin").read_bytes())
+    pytest.importorskip("openvino")
+    export(find_weights("msra"), tmp_path / "hand.xml")
+    HandPoseEstimator.from_pretrained(tmp_path / "hand.xml")
+    tensors = bytearray((tmp_path / "hand.bin").read_bytes())
     tensors[1000] ^= 1
     (tmp_path / "hand.bin").write_bytes(tensors)
     with pytest.raises(WeightsError, match=r"hand\.xml: the \.bin file next to it belongs to another export"):
