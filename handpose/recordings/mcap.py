@@ -98,12 +98,12 @@ class Recorder:
         self._writer.add(topic, "std_msgs/msg/Float64", time, CdrWriter().numbers("d", value).message())
 
     def close(self) -> None:
-        """Complete the file.
+        """Complete the file. A second call has no effect.
 
         Raises:
             HandPoseError: The file cannot be written.
         """
-        if self._file is None or self._writer is None:
+        if self._file is None or self._writer is None or self._file.closed:
             return
         with writing(self.path), self._file:
             self._writer.close()

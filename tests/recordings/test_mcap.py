@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
+import itertools
 import struct
 import warnings
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,6 +17,7 @@ import pytest
 
 from handpose import Camera, Distortion, HandPoseError, Recorder, SkippedFrameWarning
 from handpose.io.depth.read import to_depth
+from handpose.io.ros.mcap import McapWriter, read_chunks
 from handpose.recordings.frame import DepthFrame
 from handpose.recordings.open import open_recording, recorded_frames
 from handpose.recordings.ros import open_ros
@@ -134,6 +140,55 @@ def test_frames_that_cannot_be_stored_exactly_are_rejected(tmp_path: Path) -> No
         record(tmp_path / "no" / "c.mcap", [good])
     with pytest.raises(HandPoseError, match=r"use a name that ends with \.mcap"):
         Recorder(tmp_path / "d.hpr")
+
+
+@pytest.mark.parametrize("call", range(1, 9))
+def test_a_recording_that_ctrl_c_ends_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int) -> None:
+    """An interrupt before or after any step of writing a frame leaves no damaged and no repeated frame."""
+    steps = [(McapWriter, "add"), (McapWriter, "flush")]
+    calls = itertools.count(1)
+
+    def interrupted(step: Callable[..., None]) -> Callable[..., None]:
+        def do(*arguments: Any) -> None:
+            if next(calls) == call:
+                raise KeyboardInterrupt
+            step(*arguments)
+            if next(calls) == call:
+                raise KeyboardInterrupt
+
+        return do
+
+    recorder, recorded = Recorder(tmp_path / "a.mcap"), random_frames(1.0, 2)
+    recorder.write(recorded[0])
+    with monkeypatch.context() as patch:
+        for kind, name in steps:
+            patch.setattr(kind, name, interrupted(getattr(kind, name)))
+        with pytest.raises(KeyboardInterrupt):
+            recorder.write(recorded[1])
+    recorder.close()
+    recorder.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        times = [frame.time for frame in read(tmp_path / "a.mcap")]
+    assert times in ([recorded[0].time], [frame.time for frame in recorded])
+
+
+def test_an_interrupted_chunk_is_not_written_twice() -> None:
+    class Interrupted(io.BytesIO):
+        def flush(self) -> None:
+            if is_interrupted:
+                raise KeyboardInterrupt
+
+    file, is_interrupted = Interrupted(), False
+    writer = McapWriter(file, "test")
+    for number in range(2):
+        writer.add("/a", "std_msgs/msg/String", float(number), str(number).encode())
+        is_interrupted = number == 1
+        with contextlib.suppress(KeyboardInterrupt):
+            writer.flush()
+    is_interrupted = False
+    writer.close()
+    assert [chunk.messages for chunk in read_chunks(file)] == [{"/a": b"0"}, {"/a": b"1"}]
 
 
 @pytest.mark.parametrize("time", [1.7e12, float("nan")])  # the former is in ms since 1970

@@ -36,7 +36,7 @@ class McapChunk(NamedTuple):
 
 
 class McapWriter:
-    """Writes messages to a file.
+    """Writes messages to a file. If writing is interrupted, such as by Ctrl-C, `close` still completes the file.
 
     Args:
         file: An empty file.
@@ -47,17 +47,17 @@ class McapWriter:
     """
 
     def __init__(self, file: BinaryIO, library: str) -> None:
-        self._file, self._size = file, 0
+        self._file = file
+        self._pending: list[tuple[str, str, int, bytes]] = []
         self._schemas: dict[str, int] = {}
         self._channels: dict[str, int] = {}
         self._counts: dict[int, int] = defaultdict(int)
-        self._definitions = self._chunk = b""
-        self._times: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        self._definitions = b""
         self._chunks: list[tuple[int, int, bytes]] = []
-        self._append(MAGIC + _record(_HEADER, _text("ros2") + _text(library)))
+        self._file.write(MAGIC + _record(_HEADER, _text("ros2") + _text(library)))
 
     def add(self, topic: str, kind: str, seconds: float, data: bytes) -> None:
-        """Add a message to the current chunk.
+        """Add a message to the next chunk.
 
         Args:
             topic: Topic of the message.
@@ -68,7 +68,36 @@ class McapWriter:
         Raises:
             HandPoseError: The time cannot be stored.
         """
-        time = nanoseconds(seconds)
+        self._pending.append((topic, kind, nanoseconds(seconds), data))
+
+    def flush(self) -> None:
+        """Write the messages that were added since the last call as one chunk."""
+        pending, self._pending = self._pending, []
+        if not pending:
+            return
+        content = b""
+        entries: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for topic, kind, time, data in pending:
+            content += self._define(topic, kind)
+            id_ = self._channels[topic]
+            entries[id_].append((time, len(content)))
+            content += _record(_MESSAGE, _MESSAGE_HEADER.pack(id_, self._counts[id_] % (1 << 32), time, time) + data)
+            self._counts[id_] += 1
+        first, last = min(time for _, _, time, _ in pending), max(time for _, _, time, _ in pending)
+        size, start = len(content), self._file.tell()
+        chunk = _record(_CHUNK, _CHUNK_HEADER.pack(first, last, size, zlib.crc32(content), 0, size) + content)
+        offsets, index = b"", b""
+        for id_, own in entries.items():
+            offsets += struct.pack("<HQ", id_, start + len(chunk) + len(index))
+            index += _record(_MESSAGE_INDEX, struct.pack("<HI", id_, 16 * len(own)) + _pairs("<QQ", own))
+        location = struct.pack("<QQQQ", first, last, start, len(chunk))
+        location += struct.pack("<I", len(offsets)) + offsets + struct.pack("<QIQQ", len(index), 0, size, size)
+        self._file.write(chunk + index)
+        self._file.flush()
+        self._chunks.append((first, last, _record(_CHUNK_INDEX, location)))
+
+    def _define(self, topic: str, kind: str) -> bytes:
+        """Return the definitions of a topic and its type that are not in the file yet."""
         definitions = b""
         if topic not in self._channels:
             if kind not in self._schemas:
@@ -79,50 +108,20 @@ class McapWriter:
             channel = _text(topic) + _text("cdr") + struct.pack("<I", 0)
             definitions += _record(_CHANNEL, struct.pack("<HH", self._channels[topic], self._schemas[kind]) + channel)
         self._definitions += definitions
-        self._chunk += definitions
-        id_ = self._channels[topic]
-        self._times[id_].append((time, len(self._chunk)))
-        header = _MESSAGE_HEADER.pack(id_, self._counts[id_] % (1 << 32), time, time)
-        self._chunk += _record(_MESSAGE, header + data)
-        self._counts[id_] += 1
-
-    def flush(self) -> None:
-        """Write the current chunk, unless it is empty, and start another one."""
-        if not self._times:
-            return
-        times = [time for entries in self._times.values() for time, _ in entries]
-        size = len(self._chunk)
-        header = _CHUNK_HEADER.pack(min(times), max(times), size, zlib.crc32(self._chunk), 0, size)
-        chunk = _record(_CHUNK, header + self._chunk)
-        offsets, index = b"", b""
-        for id_, entries in self._times.items():
-            offsets += struct.pack("<HQ", id_, self._size + len(chunk) + len(index))
-            index += _record(_MESSAGE_INDEX, struct.pack("<HI", id_, 16 * len(entries)) + _pairs("<QQ", entries))
-        location = struct.pack("<QQQQ", min(times), max(times), self._size, len(chunk))
-        location += struct.pack("<I", len(offsets)) + offsets + struct.pack("<QIQQ", len(index), 0, size, size)
-        self._append(chunk + index)
-        self._file.flush()
-        self._chunks.append((min(times), max(times), _record(_CHUNK_INDEX, location)))
-        self._chunk = b""
-        self._times.clear()
+        return definitions
 
     def close(self) -> None:
-        """Write the current chunk and the index, without closing the file."""
-        self.flush()
-        self._append(_record(_DATA_END, bytes(4)))
-        summary = self._size
+        """Write the index, without closing the file. Messages that were added since the last `flush` are dropped."""
+        self._file.write(_record(_DATA_END, bytes(4)))
+        summary = self._file.tell()
         start, end = min((one[0] for one in self._chunks), default=0), max((one[1] for one in self._chunks), default=0)
         counts = _pairs("<HQ", list(self._counts.items()))
         parts = len(self._schemas), len(self._channels), 0, 0, len(self._chunks)
         numbers = _STATISTICS_NUMBERS.pack(sum(self._counts.values()), *parts, start, end, len(counts))
         index = b"".join(record for _, _, record in self._chunks)
-        self._append(self._definitions + index + _record(_STATISTICS, numbers + counts))
-        self._append(_record(_FOOTER, _FOOTER_CONTENT.pack(summary, 0, 0)) + MAGIC)
+        self._file.write(self._definitions + index + _record(_STATISTICS, numbers + counts))
+        self._file.write(_record(_FOOTER, _FOOTER_CONTENT.pack(summary, 0, 0)) + MAGIC)
         self._file.flush()
-
-    def _append(self, data: bytes) -> None:
-        self._file.write(data)
-        self._size += len(data)
 
 
 def read_library(file: BinaryIO) -> str | None:
