@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from handpose.jobs.cluster.shards import Shard
 
 MANIFEST = "_manifest.jsonl"
 """Name of the manifest; readers of Parquet folders skip names that start with `_`."""
+
+_OWN = re.compile(rf"{re.escape(MANIFEST)}|part-[0-9a-f]{{16}}-\d{{5,}}\.parquet")
 
 
 class ShardedOutput:
@@ -54,7 +57,12 @@ class ShardedOutput:
         try:
             if self._store.isfile(self._path):
                 raise HandPoseError(f"{folder}: is a file; expected a folder, or the name of a new one")
-            existing = [path for path in self._list() if _is_own_file(path)]
+            existing = [path for path in self._list() if _is_result(path)]
+            if others := [path for path in existing if not _OWN.fullmatch(path.rpartition("/")[2])]:
+                raise HandPoseError(
+                    f"{folder}: contains Parquet files of another program, such as {others[0].rpartition('/')[2]}; use "
+                    "another folder"
+                )
             if existing and force:
                 self._store.rm(existing)
             elif existing and not resume:
@@ -167,7 +175,8 @@ def _store(folder: str) -> tuple[Any, str]:
     return store, path
 
 
-def _is_own_file(path: str) -> bool:
+def _is_result(path: str) -> bool:
+    """Return whether a file is one of this package, or one of a program that names its files alike, such as Spark."""
     name = path.rpartition("/")[2]
     return name == MANIFEST or (name.startswith("part-") and name.endswith(".parquet"))
 

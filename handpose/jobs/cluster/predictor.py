@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from handpose.errors import HandPoseError
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.inference.query import Query
 from handpose.io.choices import BackendName, Precision, Views
@@ -56,11 +57,28 @@ class HandPosePredictor:
         self._estimator = self._options.load_estimator()
 
     def __call__(self, batch: Mapping[str, Iterable[Any]]) -> pa.Table:
-        """Predict a batch of frames."""
+        """Predict a batch of frames.
+
+        Raises:
+            HandPoseError: A column is missing.
+        """
         from handpose.results.table import to_table  # requires the extra `ray`
 
-        files = [FetchedFile(str(name), data) for name, data in zip(batch["path"], batch["bytes"], strict=True)]
+        try:
+            columns = zip(batch["path"], batch["bytes"], strict=True)
+        except KeyError as error:
+            raise HandPoseError(
+                f"batches must have the columns path and bytes, but {error} is missing; read the files with "
+                "ray.data.read_binary_files(..., include_paths=True)"
+            ) from None
+        files = [_file(str(name), data) for name, data in columns]
         return to_table(predict_records(self._estimator, files, self._options))
+
+
+def _file(name: str, data: object) -> FetchedFile:
+    if isinstance(data, bytes):
+        return FetchedFile(name, data)
+    return FetchedFile(name, b"", f"{name}: the row contains no bytes")
 
 
 def predict_records(

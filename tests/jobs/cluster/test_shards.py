@@ -240,6 +240,14 @@ def test_a_predictor_returns_the_records_of_the_estimator() -> None:
     }
 
 
+def test_a_batch_without_names_or_bytes_is_no_traceback(small_model: Path) -> None:
+    predict = HandPosePredictor(small_model, device="cpu", backend="torch")
+    with pytest.raises(HandPoseError, match=r"but 'path' is missing; .* include_paths=True"):
+        predict({"bytes": [b""]})
+    (row,) = predict({"path": ["a.png"], "bytes": [None]}).to_pylist()
+    assert (row["source"], row["status"], row["reason"]) == ("a.png", "error", "the row contains no bytes")
+
+
 @pytest.mark.filterwarnings("ignore:a.npy. may be a:handpose.InputWarning")
 @pytest.mark.filterwarnings("ignore:.*nothing at the given hand center:handpose.io.warn.InputWarning")
 def test_a_given_center_is_used(camera: Camera) -> None:
@@ -295,7 +303,13 @@ def test_a_job_is_resumed_shard_by_shard(tmp_path: Path, store: str) -> None:
 def test_outputs_that_cannot_be_resumed_or_written_are_rejected(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     ShardedOutput(str(folder), {}, [], resume=False, force=False)
-    write_url(f"{folder}/part-0-00000.parquet", b"")
+    spark = folder / "part-00000-6d5c2ff2-c000.snappy.parquet"
+    spark.write_bytes(b"results")
+    for resume, force in ((False, False), (True, False), (False, True)):
+        with pytest.raises(HandPoseError, match=f"Parquet files of another program, such as {spark.name}; use another"):
+            ShardedOutput(str(folder), {}, [], resume=resume, force=force)
+    assert spark.read_bytes() == b"results"
+    spark.rename(folder / f"part-{'0' * 16}-00000.parquet")
     (folder / MANIFEST).unlink()
     with pytest.raises(HandPoseError, match="has no manifest to resume from; pass `force=True`"):
         ShardedOutput(str(folder), {}, [], resume=True, force=False)
