@@ -17,6 +17,7 @@ from handpose.cli.options import Model, Side
 from handpose.cli.signals import exit_on_broken_pipe, interrupt_on_sigterm
 from handpose.errors import SourceLostError
 from handpose.io.choices import DEFAULT_HAND
+from handpose.io.inputs import check_input
 from handpose.io.warn import SkippedFrameWarning
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def live(
     from handpose.live.statistics import Statistics
     from handpose.results.keypoint_records import keypoint_adder
 
+    check_input(source)
     outputs.check(source)
     arrivals = playback.open(source, images)
 

@@ -81,7 +81,7 @@ class UdpOutput:
             # Names such as localhost often stand for an IPv6 address first, but most receivers only listen on IPv4.
             found = min(resolved, key=lambda each: each[0] != socket.AF_INET)
             self._socket = socket.socket(*found[:3])
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: a part of the name is empty or too long
             raise HandPoseError(f"{address}: cannot be reached ({error})") from None
         self._address = found[4]
 

@@ -11,7 +11,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.crop import surface_in_cube
 from handpose.geometry.rectification import rectify
 from handpose.results.overlay import joint_colors
-from handpose.results.pose import HandPose
+from handpose.results.pose import HandPose, check_image
 
 _MAX_POINTS = 12_000  # if there are more, only every second, third, ... row and column is shown
 _TEMPLATE = Path(__file__).with_name("page.html")
@@ -28,8 +28,9 @@ def pose_page(pose: HandPose, depth: np.ndarray) -> str:
         depth: (H, W) mm, the image that it was predicted from, 0 = missing.
 
     Raises:
-        HandPoseError: the image shows no hand.
+        HandPoseError: the image shows no hand, or `depth` is not of its size.
     """
+    check_image(pose, depth)
     if pose.status == "no_hand":
         raise HandPoseError("no hand was found in this image, so there is nothing to show in 3D")
     content = {

@@ -234,7 +234,12 @@ def draw_hands(depth: np.ndarray, poses: Sequence[HandPose]) -> np.ndarray:
 
     Returns:
         (H', W', 3) uint8 BGR.
+
+    Raises:
+        HandPoseError: `depth` does not have the size of the image that a pose was predicted from.
     """
+    for pose in poses:
+        check_image(pose, depth)
     hands = [pose for pose in poses if pose.status != "no_hand"]
     near = min((pose.center[2] - pose.cube / 2 for pose in hands), default=float("nan"))
     picture, scale = enlarged_depth_picture(depth, near)
@@ -242,6 +247,18 @@ def draw_hands(depth: np.ndarray, poses: Sequence[HandPose]) -> np.ndarray:
         draw_skeleton(picture, pose.uvz, pose.layout, scale=scale, uncertain=pose.error_mm > BAD_JOINT)
     write_legend(picture, [describe(pose) for pose in hands or poses[:1]])
     return picture
+
+
+def check_image(pose: HandPose, depth: np.ndarray) -> None:
+    """Check that a depth image has the size of the one that a pose was predicted from.
+
+    Raises:
+        HandPoseError: It has not.
+    """
+    shape = np.shape(depth)
+    size = (pose.camera.height, pose.camera.width) if pose.camera.width and pose.camera.height else shape[:2]
+    if shape != size:
+        raise HandPoseError(f"depth must be the image of the pose, an array {size} in mm, got one of {shape}")
 
 
 def describe(pose: HandPose) -> str:

@@ -277,6 +277,8 @@ def test_without_a_camera_nothing_is_written(tmp_path: Path, run: Run, monkeypat
         ([STREAM, "--max-hands", "0"], "max-hands"),
         ([STREAM, "--size", "848"], "expected --size WxH"),
         ([STREAM, "--udp", "9999"], "expected HOST:PORT"),
+        ([STREAM, "--udp", "192.168..5:9999"], "192.168..5:9999: cannot be reached"),
+        ([""], "an input is empty; expected a file, a folder or a glob"),
         ([STREAM, "--mcap", "no/such/file"], "cannot be written"),
         ([STREAM, "--record", "a.hpr"], "use a name that ends with .mcap"),
     ],

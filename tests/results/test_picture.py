@@ -6,6 +6,7 @@ import json
 import tempfile
 import webbrowser
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from handpose import HandPose, HandPoseError, PoseWarning, draw_hands
+from handpose import HandPose, HandPoseError, PoseWarning, draw_hands, pose_page
 from handpose.results.overlay import joint_colors
 from handpose.results.pose import describe
 from tests.results.test_table import CAMERA, records
@@ -38,6 +39,15 @@ def test_a_small_image_is_enlarged_and_joints_stay_in_place() -> None:
     for joint, (u, v, _) in enumerate(pose.uvz):
         row, column = int((v + 0.5) * 15), int((u + 0.5) * 15)
         assert tuple(picture[row, column]) in colors, joint
+
+
+@pytest.mark.parametrize("show", [draw_hands, lambda depth, poses: pose_page(poses[0], depth)])
+def test_a_pose_is_not_drawn_over_an_image_of_another_size(show: Callable[..., object]) -> None:
+    show(DEPTH, [a_pose()])
+    height, width = DEPTH.shape
+    for depth in (DEPTH[:, :-1], DEPTH[::2, ::2], DEPTH[..., None]):
+        with pytest.raises(HandPoseError, match=rf"depth must be .*\({height}, {width}\) in mm, got one of"):
+            show(depth, [a_pose()])
 
 
 def test_bones_are_brighter_than_the_depth_map() -> None:

@@ -10,6 +10,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.io.depth.read import SUFFIXES
 from handpose.io.depth.units import DepthUnit
+from handpose.io.inputs import check_input
 from handpose.live.sources.folder import frames as folder_frames
 from handpose.live.sources.sdk import ConnectedCamera, Size
 from handpose.recordings.frame import Source
@@ -63,6 +64,7 @@ def open_source(
         HandPoseError: There is no such source, or an argument does not apply to the source. Errors of the source itself
             are raised when the first frame is requested.
     """
+    check_input(name)
     if fps is not None and not fps > 0:
         raise HandPoseError(f"the frame rate must be above 0, got {fps}")
     if is_camera(name):
