@@ -23,6 +23,7 @@ from handpose.datasets.records import open_records
 from handpose.errors import HandPoseError
 from handpose.evaluation.calibrate import calibrate
 from handpose.inference.estimator import HandPoseEstimator
+from handpose.io.arguments import check_kind
 from handpose.weights.folder import Weights, file_sha256, write_folder
 
 LABELS_FILE = "labels.jsonl"
@@ -64,6 +65,7 @@ def adapt(
             started with other frames or settings.
     """
     run = Path(run)
+    check_kind("start", start, Weights, "weights as `handpose.find_weights` returns them")
     if start.config.calibration is None:
         raise HandPoseError(f"{start.name}: without a calibration, all poses are uncertain; run handpose calibrate")
     inputs = {

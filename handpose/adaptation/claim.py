@@ -11,6 +11,7 @@ from typing import Any
 
 from handpose.datasets.dataset import HandDataset
 from handpose.datasets.records import RecordDataset
+from handpose.errors import HandPoseError
 from handpose.io.atomic import write_atomically
 from handpose.io.resumable import lock_output
 from handpose.io.text import MAX_SETTINGS_BYTES, read_text
@@ -18,6 +19,18 @@ from handpose.training.checkpoint import CHECKPOINT_FILE, check_settings
 from handpose.weights.folder import file_sha256
 
 _INPUTS_FILE = "inputs.json"
+
+_FINGERPRINTS = {
+    "start": "initial weights",
+    "files": "names of images",
+    "content": "content of images",
+    "images": "content of images",
+    "labels": "labels",
+    "records": "records",
+    "cubes": "cubes",
+    "center_values": "hand centers",
+}
+"""Names of the inputs that are stored as fingerprints, which say nothing to the user, and what they identify."""
 
 
 def claim(run: Path, inputs: Mapping[str, Any]) -> None:
@@ -32,7 +45,14 @@ def claim(run: Path, inputs: Mapping[str, Any]) -> None:
     """
     file = run / _INPUTS_FILE
     if file.is_file():
-        check_settings(run, json.loads(read_text(file, MAX_SETTINGS_BYTES)), dict(inputs))
+        stored, given = json.loads(read_text(file, MAX_SETTINGS_BYTES)), dict(inputs)
+        changed = [what for name, what in _FINGERPRINTS.items() if stored.pop(name, None) != given.pop(name, None)]
+        check_settings(run, stored, given)
+        if changed:
+            raise HandPoseError(
+                f"{run}: contains a training run with other {' and '.join(changed)}; choose another folder, or use "
+                "the original ones"
+            )
         return
     run.mkdir(parents=True, exist_ok=True)
     write_atomically(file, json.dumps(inputs).encode())

@@ -20,6 +20,7 @@ from handpose.datasets.dataset import HandDataset
 from handpose.datasets.records import RecordDataset
 from handpose.errors import HandPoseError
 from handpose.evaluation.calibrate import calibrate
+from handpose.io.arguments import check_kind
 from handpose.weights.folder import Weights, file_sha256, write_folder
 
 
@@ -27,8 +28,10 @@ def check_joints(start: Weights, dataset: HandDataset) -> None:
     """Check that weights predict the joints of a data set.
 
     Raises:
-        HandPoseError: They predict others, so that there is no error before the training to compare with.
+        HandPoseError: They predict others, so that there is no error before the training to compare with; or `start`
+            is not `Weights`.
     """
+    check_kind("start", start, Weights, "weights as `handpose.find_weights` returns them")
     if start.config.layout != dataset.layout.name:
         raise HandPoseError(
             f"{start.name} predicts {start.config.layout} joints, but {dataset.origin} has {dataset.layout.name} "

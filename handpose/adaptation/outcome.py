@@ -31,8 +31,9 @@ class Measure:
     after: float
 
     def __str__(self) -> str:
-        """Return the values and their change in percent."""
-        return f"{self.name}: {self.before:.2f} before, {self.after:.2f} after ({self.after / self.before - 1:+.0%})"
+        """Return the values and their change in percent, which an initial value of 0 does not have."""
+        change = f" ({self.after / self.before - 1:+.0%})" if self.before else ""
+        return f"{self.name}: {self.before:.2f} before, {self.after:.2f} after{change}"
 
 
 @dataclass(frozen=True)

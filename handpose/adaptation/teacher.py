@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.inference.estimator import HandPoseEstimator
+from handpose.io.arguments import check_choice, check_kind
 from handpose.io.atomic import write_atomically
 from handpose.io.choices import DEFAULT_HAND, Hand, HandOrAuto
 from handpose.io.depth.read import read_depth
@@ -48,6 +49,11 @@ class UnlabeledFrames:
     camera: Camera
     unit: DepthUnit = "mm"
     hand: HandOrAuto = DEFAULT_HAND
+
+    def __post_init__(self) -> None:
+        check_kind("camera", self.camera, Camera, "a handpose.Camera")
+        check_choice("hand", self.hand, get_args(HandOrAuto))
+        object.__setattr__(self, "files", [Path(file) for file in self.files])
 
 
 def label_frames(frames: UnlabeledFrames, teacher: HandPoseEstimator, out: Path) -> int:

@@ -18,13 +18,14 @@ from handpose.io.warn import warn
 _PUBLISHED = {"nyu": nyu.FRAMES["test"], "icvl": icvl.FRAMES["test"]}
 
 
-def compare_files(dataset: str, ground_truth: str | Path, predictions: Sequence[str | Path]) -> Report:
+def compare_files(dataset: str, ground_truth: str | Path, predictions: str | Path | Sequence[str | Path]) -> Report:
     """Return the report on prediction files, computed as published results are.
 
     Args:
         dataset: `nyu`, `icvl` or `msra`, which determines joints and intrinsics.
         ground_truth: File of the true joints, `u v d` per joint, one frame per line.
-        predictions: Prediction files in the same format. Their names without the extension are used in the report.
+        predictions: One or more prediction files in the same format. Their names without the extension are used in
+            the report.
 
     Raises:
         HandPoseError: A file cannot be read, or its number of joints or frames is wrong.
@@ -34,6 +35,7 @@ def compare_files(dataset: str, ground_truth: str | Path, predictions: Sequence[
     """
     if dataset not in EVALUATORS:
         raise HandPoseError(f"the data set must be one of {', '.join(EVALUATORS)}, got {dataset!r}")
+    predictions = [predictions] if isinstance(predictions, (str, Path)) else predictions
     layout, camera = EVALUATORS[dataset]
     truth = read_ground_truth(ground_truth, layout)
     entries, notes = [], [f"true joints from {Path(ground_truth).name}"]

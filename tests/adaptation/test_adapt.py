@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handpose.adaptation.adapt import is_better
+from handpose.adaptation.adapt import adapt, is_better
 from handpose.adaptation.gains import VIEWS, unlabeled_measures
 from handpose.adaptation.outcome import Measure, Tuned, write_tuned_card
 from handpose.adaptation.teacher import UnlabeledFrames, label_frames
@@ -165,3 +165,11 @@ def test_the_card_states_the_result(tmp_path: Path) -> None:
     assert "These weights are `msra`, fine-tuned on 40 labeled frames." in text
     assert "| mean error in mm | 12.00 | 9.00 |" in text
     assert result.lines()[1] == "mean error in mm: 12.00 before, 9.00 after (-25%)"
+
+
+def test_arguments_of_a_wrong_type_are_one_line(tmp_path: Path) -> None:
+    assert UnlabeledFrames(["a/b.png"], CAMERA).files == [Path("a/b.png")]  # type: ignore[list-item]
+    with pytest.raises(HandPoseError, match="hand must be right, left or auto, got 'Right'"):
+        UnlabeledFrames([], CAMERA, hand="Right")  # type: ignore[arg-type]
+    with pytest.raises(HandPoseError, match=r"start must be weights as `handpose\.find_weights` .*'msra'"):
+        adapt(tmp_path, UnlabeledFrames([], CAMERA), "msra")  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ import warnings
 import pytest
 
 from handpose.adaptation.announce import FewFramesWarning, Pace, announce
+from handpose.adaptation.outcome import Measure
 
 
 def test_few_frames_are_announced_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
@@ -47,3 +48,9 @@ def test_the_remaining_time_is_at_most_the_limit() -> None:
     assert pace.minutes_left(3) == pytest.approx(2.0)
     now += 1000.0
     assert pace.minutes_left(3) == 0.0
+
+
+def test_a_measure_that_was_zero_has_no_change_in_percent() -> None:
+    """Frames of a still scene without noise have no jitter."""
+    assert str(Measure("jitter in mm", 0.0, 0.5)) == "jitter in mm: 0.00 before, 0.50 after"
+    assert str(Measure("jitter in mm", 2.0, 0.5)) == "jitter in mm: 2.00 before, 0.50 after (-75%)"

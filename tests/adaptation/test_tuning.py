@@ -283,5 +283,5 @@ def test_a_run_is_not_resumed_with_new_images_of_the_same_names(
     for _ in range(2):
         with pytest.raises(Started):
             run(400.0)
-    with pytest.raises(HandPoseError, match="contains a training run with content"):
+    with pytest.raises(HandPoseError, match="contains a training run with other content of images"):
         run(500.0)

@@ -207,3 +207,14 @@ def test_true_joints_must_be_pixels_and_depths(tmp_path: Path, value: float) -> 
     write_predictions(tmp_path / "truth.txt", uvz)
     with pytest.raises(HandPoseError, match=r"truth.txt:2: expected true joints"):
         read_ground_truth(tmp_path / "truth.txt", NYU14)
+
+
+def test_a_single_file_needs_no_list(tmp_path: Path) -> None:
+    uvz = frames(30, 14)
+    write_predictions(tmp_path / "truth.txt", uvz)
+    write_predictions(tmp_path / "ours.txt", uvz + np.array([0.0, 0.0, 5.0]))
+    single, listed = (
+        compare_files("nyu", tmp_path / "truth.txt", given)
+        for given in (tmp_path / "ours.txt", [tmp_path / "ours.txt"])
+    )
+    assert single.to_dict() == listed.to_dict()

@@ -149,9 +149,9 @@ def test_a_training_is_not_resumed_with_other_data_or_initial_weights(tmp_path: 
 
     assert resume()[0] == 0
     for change, name in (
-        ({"root": tmp_path / "other"}, "labels"),
+        ({"root": tmp_path / "other"}, "other labels and hand centers;"),
         ({"centers": tmp_path / "centers.txt"}, "centers"),
-        ({"start": "nyu"}, "start"),
+        ({"start": "nyu"}, "other initial weights;"),
     ):
         code, _, said = resume(**change)
         assert code == 2
@@ -171,7 +171,7 @@ def test_a_training_is_not_resumed_with_other_centers_in_the_same_file(tmp_path:
     assert resume(400.0)[0] == 0
     code, _, said = resume(420.0)
     assert code == 2
-    assert "contains a training run with center_values" in said
+    assert "contains a training run with other hand centers; choose another folder" in said
     assert resume(400.0)[0] == 0
 
 
