@@ -195,7 +195,12 @@ class TestRejected:
 
 @pytest.mark.parametrize(
     ("factor", "dtype", "likely"),
-    [(1 / 1000, np.float32, "likely m"), (8, np.uint16, "likely 0.125"), (0.1, np.float32, "likely 10")],
+    [
+        (1 / 1000, np.float32, "likely m$"),
+        (8, np.uint16, "likely 0.125"),
+        (10, np.uint16, "likely 0.125 .*or 0.1$"),
+        (0.1, np.float32, "likely 10$"),
+    ],
 )
 def test_a_likely_unit_is_suggested(tmp_path, factor: float, dtype: type, likely: str) -> None:
     scene = np.full((120, 160), 900.0)

@@ -164,5 +164,6 @@ def _distance_problem(depth: np.ndarray, factor: float, *, integers: bool) -> st
         for unit in COMMON_UNITS
         if _HAND_MM[0] <= near / factor * millimeters_per_unit(unit) <= _HAND_MM[1] and not (integers and unit == "m")
     ]
-    hint = f"; its unit is likely {likely[0]}" if likely else ""
+    # Hands of all sizes look alike: a wrong one of several units would not be noticed.
+    hint = f"; its unit is likely {' or '.join(map(str, likely))}" if likely else ""
     return f"the nearest surface is at {near:,.0f} mm, too near or far for a hand{hint}"
