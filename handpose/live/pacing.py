@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import NamedTuple
 
+from handpose.io.arguments import check_kind
 from handpose.io.warn import Note, collect_warnings
 from handpose.recordings.frame import DepthFrame, Source
 
@@ -45,7 +46,11 @@ def newest_frame(source: Source, *, clock: Clock = time.perf_counter) -> Generat
     latency does not grow. An exception of the source is raised after its last frame.
 
     Each item has the attributes `frame`, `at` (time of arrival in s) and `dropped` (number of dropped frames so far).
+
+    Raises:
+        HandPoseError: The source is not a generator.
     """
+    check_kind("source", source, Generator, "a generator of frames, such as handpose.open_source returns")
     changed = threading.Condition()
     waiting: Arrival | None = None
     dropped, ended, failure = 0, False, None

@@ -20,7 +20,7 @@ from handpose.errors import DepthReadError, HandPoseError
 from handpose.geometry.camera import Camera
 from handpose.io.depth.limits import MAX_PIXELS
 from handpose.io.depth.read import to_depth
-from handpose.io.inputs import frame_path
+from handpose.io.inputs import RECORDINGS, frame_path
 from handpose.recordings.frame import DepthFrame
 from handpose.recordings.recording import Recording, StoredFrame, warn_incomplete
 
@@ -69,7 +69,7 @@ def _read_header(path: Path, line: bytes) -> tuple[Camera, float]:
         if not 0 < camera.width * camera.height <= MAX_PIXELS:
             raise ValueError
     except (ValueError, KeyError, TypeError, HandPoseError):
-        raise HandPoseError(f"{path}: not a recording; expected a file written by handpose live --record") from None
+        raise HandPoseError(f"{path}: not a recording; expected one of {', '.join(RECORDINGS)}") from None
     if version != (_FORMAT, _VERSION):
         raise HandPoseError(
             f"{path}: is version {version[1]} of {version[0]}, but this version of handpose reads version {_VERSION}"

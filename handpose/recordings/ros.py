@@ -14,6 +14,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,7 @@ class _Stream:
         stored, factor = _stored_values(name, message, self.unit)
         height, width = stored.shape
         assert self.camera is not None
-        stamp = message.header.stamp
-        seconds = stamp.sec + stamp.nanosec / 1e9 if time is None else time
+        seconds = _seconds(message.header.stamp) if time is None else time
         return DepthFrame(to_depth(stored, factor), self.camera.for_image(width, height), seconds, factor)
 
 
@@ -246,10 +246,17 @@ def _find_unit(bag: Any, topic: str) -> float | None:
 
 def _read(path: Path, stream: _Stream) -> Iterator[StoredFrame]:
     with _open_bag(path) as bag:
-        times = _text_times(bag, stream.topic)
-        for number, (recorded, message) in enumerate(_images(bag, stream.topic)):
-            frame = frame_path(path, number)
-            yield StoredFrame(frame, partial(stream.decode, str(frame), message, times.get(recorded)))
+        times, images = _text_times(bag, stream.topic), _images(bag, stream.topic)
+        start = list(islice(images, 2))
+        stamps = [_seconds(image.header.stamp) for _, image in start if not isinstance(image, Exception)]
+        is_stamped = len(stamps) < 2 or any(stamps)  # some drivers leave all stamps at 0; the first one may be there
+        for number, (recorded, message) in enumerate(chain(start, images)):
+            frame, time = frame_path(path, number), times.get(recorded) if is_stamped else recorded / 1e9
+            yield StoredFrame(frame, partial(stream.decode, str(frame), message, time))
+
+
+def _seconds(stamp: Any) -> float:
+    return float(stamp.sec + stamp.nanosec / 1e9)
 
 
 def _text_times(bag: Any, topic: str) -> dict[int, float]:

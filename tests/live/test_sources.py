@@ -286,6 +286,12 @@ def test_statistics_of_a_long_session_have_bounded_memory(monkeypatch: pytest.Mo
     assert (row["frames"], row["hands"], row["latency_p50_ms"]) == (4, 8, 2000.0)
 
 
+def test_only_a_generator_can_be_read_in_a_thread() -> None:
+    """Others cannot be closed, so their thread would never end."""
+    with pytest.raises(HandPoseError, match="source must be a generator of frames"):
+        next(newest_frame(iter(FRAMES)))
+
+
 def test_all_frames_drops_none() -> None:
     arrivals = list(all_frames((frame for frame in FRAMES), clock=Seconds(3.0)))
     assert [(arrival.frame.time, arrival.at, arrival.dropped) for arrival in arrivals] == [

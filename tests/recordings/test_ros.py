@@ -261,6 +261,19 @@ def test_damaged_frames_are_named_and_do_not_affect_the_others(tmp_path: Path) -
     assert np.array_equal(last.decode().depth, IMAGES[1])
 
 
+def test_images_without_time_stamps_have_the_times_of_recording(tmp_path: Path) -> None:
+    """Some drivers leave the stamps at 0, which would make all frames but the first one repetitions."""
+    for name, stamps in (("unset", (0.0, 0.0, 0.0)), ("simulated", (0.0, 0.1, 0.2))):
+        with Bag(tmp_path / name, ".mcap") as bag:
+            bag.info(INFO, LENS)
+            values = IMAGES[0].reshape(-1).view(np.uint8)
+            for recorded, stamp in zip(TIMES, stamps, strict=False):
+                fields = (bag.header(stamp), 240, 320, "16UC1", 0, 640, values)
+                bag.write(DEPTH, "sensor_msgs/msg/Image", recorded, *fields)
+    assert [frame.time for frame in frames(tmp_path / "unset")] == pytest.approx(TIMES[:3])
+    assert [frame.time for frame in frames(tmp_path / "simulated")] == pytest.approx([0.0, 0.1, 0.2])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_message_does_not_affect_the_others(tmp_path: Path, kind: str) -> None:
     path, bag = write(tmp_path / "a", kind)
