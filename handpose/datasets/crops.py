@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +52,9 @@ def read_crops(
         indices: Indices of the frames; all frames by default.
         workers: Number of processes that read ahead; 0 reads in this process.
         uv_scale: Patch pixels that correspond to a normalized u or v of 1.
+
+    Raises:
+        HandPoseError: A process ended unexpectedly.
     """
     numbers = range(len(dataset)) if indices is None else [int(i) for i in indices]
     chunks = (numbers[start : start + _CHUNK] for start in range(0, len(numbers), _CHUNK))
@@ -58,7 +63,7 @@ def read_crops(
         for task in tasks:
             yield from _read_chunk(*task)
         return
-    with reader_pool(workers) as pool:
+    with reader_pool(workers) as pool, reader_errors():
         try:
             waiting: deque[Future[list[CropItem]]] = deque()
             for task in tasks:
@@ -75,6 +80,18 @@ def reader_pool(workers: int) -> ProcessPoolExecutor:
     """Return a pool of processes that read images."""
     # Forking a process that has threads or a GPU can hang it.
     return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+
+
+@contextlib.contextmanager
+def reader_errors() -> Iterator[None]:
+    """Explain why the processes of a `reader_pool` have ended during this block, if they have."""
+    try:
+        yield
+    except BrokenProcessPool:
+        raise HandPoseError(
+            "a process that loads images ended unexpectedly, perhaps because the memory is full; use fewer "
+            "`workers=...`, and start a Python program with `if __name__ == '__main__'`"
+        ) from None
 
 
 def _read_chunk(part: HandDataset, numbers: list[int], uv_scale: float) -> list[CropItem]:

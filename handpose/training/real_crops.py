@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from handpose.datasets.crops import reader_pool
+from handpose.datasets.crops import reader_errors, reader_pool
 from handpose.datasets.dataset import HandDataset
 from handpose.errors import HandPoseError
 from handpose.geometry.crop import PATCH
@@ -76,7 +76,7 @@ class DatasetCrops:
         """Return the next `count` patches (N, 1, 96, 96) float32 and joints (N, J, 3) float32, both normalized.
 
         Raises:
-            HandPoseError: Too many of the sampled frames are unreadable.
+            HandPoseError: Too many of the sampled frames are unreadable, or a worker process ended unexpectedly.
 
         Warns:
             SkippedFrameWarning: A frame is unreadable.
@@ -135,7 +135,8 @@ class DatasetCrops:
             moves = [(cube, move) for _, cube, move in part]
             tasks.append((self._dataset.subset([index for index, *_ in part]), moves, self._uv_scale))
         submit: Callable[..., Any] = map if self._pool is None else self._pool.map
-        return [result for results in submit(_crop_augmented, *zip(*tasks, strict=True)) for result in results]
+        with reader_errors():
+            return [result for results in submit(_crop_augmented, *zip(*tasks, strict=True)) for result in results]
 
 
 def _crop_augmented(

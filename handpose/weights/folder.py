@@ -18,6 +18,7 @@ from handpose.errors import WeightsError
 from handpose.io.atomic import write_atomically
 from handpose.io.outputs import refuse_existing, writing
 from handpose.io.text import MAX_SETTINGS_BYTES
+from handpose.io.warn import warn
 from handpose.network.config import JGRP2OConfig
 from handpose.network.heads import Heads
 from handpose.weights.heads_file import HEADS_FILE, read_heads
@@ -71,14 +72,20 @@ class Weights:
 
         Raises:
             WeightsError: The file is damaged.
+
+        Warns:
+            UserWarning: The heads are those of other weights.
         """
         file = self.model_file.with_name(HEADS_FILE)
         if not file.is_file():
             return None
         try:
-            return read_heads(file.read_bytes(), self.config, self.sha256)
+            heads = read_heads(file.read_bytes(), self.config, self.sha256)
         except (OSError, WeightsError) as error:
             raise WeightsError(f"{file}: {error}; copy the model folder again, or delete this file") from None
+        if heads is None:
+            warn(f"{file}: these heads belong to other weights, and are not used; make new ones with train-heads")
+        return heads
 
     def load(self) -> JGRP2O:
         """Load the network with these weights, in inference mode.

@@ -9,6 +9,7 @@ from typing import Any
 from handpose.errors import WeightsError
 from handpose.io.atomic import write_atomically
 from handpose.io.text import MAX_SETTINGS_BYTES, read_text
+from handpose.io.warn import collect_warnings
 from handpose.weights.folder import CARD_FILE, CONFIG_FILE, MODEL_FILE, Weights, read_folder
 from handpose.weights.heads_file import HEADS_FILE
 from handpose.weights.hub import upload_files
@@ -28,11 +29,7 @@ def publish_weights(folder: Path, repo_id: str) -> tuple[str, str]:
     """
     weights = read_folder(folder, str(folder))
     weights.load()
-    if (folder / HEADS_FILE).is_file() and weights.heads() is None:
-        raise WeightsError(
-            f"{folder / HEADS_FILE}: these heads belong to other weights; make new ones with handpose train-heads, or "
-            "delete this file"
-        )
+    _check_heads(weights)
     _check_card(folder / CARD_FILE)
     files = [CONFIG_FILE, MODEL_FILE, CARD_FILE, *([HEADS_FILE] if (folder / HEADS_FILE).is_file() else [])]
     return upload_files(folder, files, repo_id), weights.sha256
@@ -50,12 +47,24 @@ def publish_copy(weights: Weights, repo_id: str, card: str | Path | None = None)
         HandPoseError: The model card cannot be read.
         WeightsError: See `publish_weights`.
     """
+    _check_heads(weights)
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / "model"
         weights.save(folder)
         if card is not None:
             write_atomically(folder / CARD_FILE, read_text(Path(card), MAX_SETTINGS_BYTES).encode())
         return publish_weights(folder, repo_id)[0]
+
+
+def _check_heads(weights: Weights) -> None:
+    """Check that the heads next to weights, if any, belong to them."""
+    file = weights.model_file.with_name(HEADS_FILE)
+    with collect_warnings([]):
+        if file.is_file() and weights.heads() is None:
+            raise WeightsError(
+                f"{file}: these heads belong to other weights; make new ones with handpose train-heads, or delete this "
+                "file"
+            )
 
 
 def _check_card(path: Path) -> None:

@@ -5,7 +5,9 @@ import os
 import struct
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -357,6 +359,20 @@ def test_a_missing_subject_is_an_error(tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------------------- crops
+
+
+class Deadly:
+    """Ends the process that reads it, as a system without memory does."""
+
+    def __reduce__(self) -> tuple[Callable[[int], Any], tuple[int]]:
+        return os._exit, (1,)
+
+
+def test_a_worker_that_is_killed_is_one_line(tmp_path: Path) -> None:
+    write_nyu(tmp_path, 1)
+    dataset = open_dataset("nyu", tmp_path, "test", centers="truth")
+    with pytest.raises(HandPoseError, match=r"a process that loads images ended unexpectedly, .* use fewer `workers"):
+        next(read_crops(replace(dataset, notes=(Deadly(),)), workers=1))  # type: ignore[arg-type]
 
 
 def test_crops_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:

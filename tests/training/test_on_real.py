@@ -138,7 +138,7 @@ def test_a_training_is_not_resumed_with_other_data_or_initial_weights(tmp_path: 
     """All are settings of the same network, with the same number of frames."""
     for name in ("NYU", "other"):
         write_nyu(tmp_path / name, 4, "train")
-    np.savetxt(tmp_path / "centers.txt", np.tile([0.0, 0.0, 600.0], (4, 1)))
+    np.savetxt(tmp_path / "centers.txt", np.tile([0.0, 0.0, 450.0], (4, 1)))
     labels = tmp_path / "other/train/joint_data.mat"
     write_mat(labels, {"joint_xyz": 1.001 * read_mat(labels, "joint_xyz")})
     options = {"--data": "nyu", "--root": tmp_path / "NYU", "--centers": "truth", "--steps": 2, "--batch-size": 2}

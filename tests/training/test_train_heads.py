@@ -44,7 +44,8 @@ def test_heads_learn_what_hands_are_and_which_are_right_ones(tmp_path: Path) -> 
     likely = 1 / (1 + np.exp(-np.abs(np.concatenate([hands[::4], others]))))
     assert likely.mean() == pytest.approx((result.hands + result.others) / 2, abs=0.05)
     (tmp_path / "model" / MODEL_FILE).write_bytes(b"other weights")
-    assert weights.heads() is None
+    with pytest.warns(UserWarning, match="these heads belong to other weights, and are not used"):
+        assert weights.heads() is None
 
 
 def test_damaged_heads_are_refused() -> None:
