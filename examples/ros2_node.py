@@ -3,7 +3,7 @@
     python examples/ros2_node.py --ros-args -r image:=/camera/depth/image_rect_raw \\
         -r camera_info:=/camera/depth/camera_info
 
-Subscribes to `image` (sensor_msgs/Image, 16UC1 in mm or 32FC1 in m) and `camera_info`, and publishes `hand`
+Subscribes to `image` (sensor_msgs/Image, 16UC1 or mono16 in mm, or 32FC1 in m) and `camera_info`, and publishes `hand`
 (geometry_msgs/PoseArray, in meters in the frame of the image).
 """
 
@@ -24,7 +24,7 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f"this node requires ROS 2 ({error}): source its setup file, such as /opt/ros/jazzy/setup.bash")
 
-TYPES = {"16UC1": ("u2", 1.0), "32FC1": ("f4", 1000.0)}
+TYPES = {"16UC1": ("u2", 1.0), "mono16": ("u2", 1.0), "32FC1": ("f4", 1000.0)}
 
 
 class HandNode(Node):
@@ -51,7 +51,10 @@ class HandNode(Node):
         )
 
     def on_image(self, image: Image) -> None:
-        if self.camera is None or image.encoding not in TYPES:
+        if image.encoding not in TYPES:
+            self.get_logger().error(f"image: expected one of {', '.join(TYPES)}, got {image.encoding}", once=True)
+            return
+        if self.camera is None:
             return
         kind, unit = TYPES[image.encoding]
         dtype = np.dtype((">" if image.is_bigendian else "<") + kind)

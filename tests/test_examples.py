@@ -132,6 +132,13 @@ def test_the_ros2_node_survives_a_repeated_time_stamp(monkeypatch: pytest.Monkey
     assert said == ["frame times must increase, got 1.0 s after 1.0 s"]
 
 
+def test_the_ros2_node_reports_images_that_are_no_depth(monkeypatch: pytest.MonkeyPatch) -> None:
+    node, said = object.__new__(ros2_node(monkeypatch)), list[str]()
+    node.get_logger = lambda: SimpleNamespace(error=lambda text, once: said.append(text))
+    node.on_image(SimpleNamespace(encoding="rgb8"))
+    assert said == ["image: expected one of 16UC1, mono16, 32FC1, got rgb8"]
+
+
 @pytest.mark.parametrize(
     ("topic", "d", "camera"),
     [
