@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import ctypes
+import importlib
 import importlib.util
 import json
 import sys
@@ -14,6 +15,7 @@ from typing import NamedTuple, get_args
 from handpose.errors import HandPoseError, WeightsError
 from handpose.io.arguments import check_choice, check_kind
 from handpose.io.choices import BackendName, Precision
+from handpose.io.warn import warn
 from handpose.network.config import JGRP2OConfig
 from handpose.network.heads import Heads
 from handpose.runtimes.base import BIN_KEY, HEADS_KEY, GraphRuntime, Runtime
@@ -60,8 +62,11 @@ def load_runtime(weights: Weights, name: BackendName, device: str, precision: Pr
         precision: Precision of the network; `int8` always runs on the CPU.
 
     Raises:
-        HandPoseError: The backend is unknown or not installed, the device is not available, or the backend does not
-            have this precision.
+        HandPoseError: The backend is unknown, not installed or cannot be imported, the device is not available, or the
+            backend does not have this precision.
+
+    Warns:
+        UserWarning: With `auto`, a faster backend is installed, but cannot be imported.
     """
     _check_names(name, device, precision)
     if name == "auto":
@@ -85,7 +90,11 @@ def _check_names(name: str, device: str, precision: str) -> None:
 
 
 def _fastest(config: JGRP2OConfig, device: str, precision: Precision) -> BackendName:
-    """Return the fastest installed backend that can run a network on a device."""
+    """Return the fastest installed backend that can run a network on a device.
+
+    Warns:
+        UserWarning: A faster one is installed, but cannot be imported.
+    """
     if precision == "float32" and (device not in ("auto", "cpu") or (device == "auto" and _has_gpu())):
         return "torch"
     for name, backend in _GRAPH_BACKENDS.items():
@@ -95,7 +104,9 @@ def _fastest(config: JGRP2OConfig, device: str, precision: Precision) -> Backend
         if precision == "int8":
             needed += QUANTIZATION_PACKAGES
         if all(map(_installed, needed)):
-            return name
+            if not (problem := _import_problem(name)):
+                return name
+            warn(f"{problem}; until then, a slower backend is used")
     return "torch"
 
 
@@ -149,12 +160,24 @@ def _check(name: BackendName, device: str) -> None:
         raise HandPoseError(
             f"backend {name} is not installed; pip install 'handpose[{_GRAPH_BACKENDS[name].extra}]', or use torch"
         )
+    if problem := _import_problem(name):
+        raise HandPoseError(f"{problem}, or use torch")
     if device not in ("auto", "cpu"):
         raise HandPoseError(f"backend {name} runs on the CPU, got device {device!r}; use backend torch for GPUs")
 
 
 def _installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
+
+
+def _import_problem(name: BackendName) -> str:
+    """Return why an installed backend cannot be imported and how to fix it, or an empty string."""
+    try:
+        importlib.import_module(name)
+    except Exception as error:  # besides ImportError, whatever an incompatible version of numpy causes
+        reason = " ".join(str(error).split())[:200]
+        return f"backend {name} is installed but cannot be imported ({reason}); install its missing dependencies"
+    return ""
 
 
 def _has_gpu() -> bool:

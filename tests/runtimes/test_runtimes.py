@@ -155,6 +155,20 @@ def test_auto_is_the_fastest_installed_backend(monkeypatch: pytest.MonkeyPatch) 
         HandPoseEstimator.from_pretrained("msra", backend="onnxruntime")
 
 
+def test_a_backend_that_cannot_be_imported_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As ONNX Runtime on Windows without Microsoft's C++ runtime."""
+    (tmp_path / "onnxruntime").mkdir()
+    (tmp_path / "onnxruntime/__init__.py").write_text("raise ImportError('DLL load failed')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    monkeypatch.setattr(select, "_installed", lambda package: package == "onnxruntime")
+    problem = r"backend onnxruntime is installed but cannot be imported \(DLL load failed\)"
+    with pytest.warns(UserWarning, match=problem):
+        assert isinstance(select.load_runtime(find_weights("msra"), "auto", "cpu"), TorchRuntime)
+    with pytest.raises(HandPoseError, match=problem):
+        select.load_runtime(find_weights("msra"), "onnxruntime", "cpu")
+
+
 LITTLE_MEMORY = """
 import resource, sys
 import numpy as np
