@@ -179,6 +179,8 @@ def resolve_source(source: str, folder: Path) -> str:
 
     `handpose predict` writes paths as it was given them, relative to the current folder.
     """
+    if Path(source).is_absolute() or folder.absolute() == Path.cwd():
+        return source  # the two are the same, and checking each of many files takes minutes
     if not (folder / source).exists() and Path(source).exists():
         return str(Path(source).resolve())
     return source

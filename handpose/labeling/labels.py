@@ -16,7 +16,7 @@ from handpose.io.atomic import write_atomically
 from handpose.io.choices import Hand
 from handpose.io.outputs import require_folder
 from handpose.io.resumable import lock_output
-from handpose.io.text import MAX_LABELS_BYTES, read_text
+from handpose.io.text import MAX_LABELS_BYTES, read_limited, read_text
 
 State = Literal["new", "unchecked", "accepted", "skipped"]
 """State of a frame: without a record; with labels that no person has checked, such as predictions; or done."""
@@ -62,10 +62,10 @@ class LabelFile:
         self._labels: dict[Path, StoredLabel] = {}
         self._states: dict[Path, State] = {}
         self._lock = lock_output(path)
-        self._written: tuple[int, int] | None = None  # size and modification time of the file as this session knows it
+        self._content = b""  # of the file as this session knows it
         try:
             if path.exists():
-                self._written = self._identity()
+                self._content = read_limited(path, MAX_LABELS_BYTES)
                 self._read()
         except BaseException:
             self._lock.release()
@@ -153,21 +153,14 @@ class LabelFile:
 
     def _write(self, key: Path, record: dict[str, Any]) -> None:
         lines = self._lines | {key: json.dumps(record)}
-        now = self._identity()
-        if now is not None and now != self._written:
+        content = "".join(f"{line}\n" for line in lines.values()).encode()
+        if self.path.exists() and read_limited(self.path, MAX_LABELS_BYTES) != self._content:
             raise HandPoseError(
                 f"{self.path}: was changed by another program since it was read; close and start handpose label again, "
                 "so that neither change is lost"
             )
         try:
-            write_atomically(self.path, "".join(f"{line}\n" for line in lines.values()).encode())
+            write_atomically(self.path, content)
         except OSError as error:
             raise HandPoseError(f"{self.path}: cannot be written ({error.strerror or error})") from None
-        self._lines, self._written = lines, self._identity()
-
-    def _identity(self) -> tuple[int, int] | None:
-        """Return the size and the modification time of the file; None if it does not exist."""
-        if not self.path.exists():
-            return None
-        status = self.path.stat()
-        return status.st_size, status.st_mtime_ns
+        self._lines, self._content = lines, content
