@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from handpose.recordings.mcap import Recorder
 
 
+_OTHER_FORMATS = (".csv", ".npz", ".uvd", ".parquet", ".mcap")
+
+
 @dataclass(frozen=True)
 class LiveOutputs:
     """Where frames and hands go."""
@@ -57,6 +60,13 @@ class LiveOutputs:
         """Reject outputs that exist, are the source or are the same file, before anything is opened."""
         if self.view is not None:
             require_extra("view", "--view")
+        if self.output is not None and self.output.name == "-":
+            raise HandPoseError("results are written to stdout by default; omit -o")
+        if self.output is not None and self.output.suffix.lower() in _OTHER_FORMATS:
+            raise HandPoseError(
+                f"{self.output}: -o writes JSON lines, so its name should end with .jsonl; --mcap writes an MCAP file, "
+                "and handpose predict writes other formats from a recording"
+            )
         taken = {Path(source).resolve(): "is the source; results must go elsewhere"}
         for path in self._files():
             if problem := taken.get(path.resolve()):

@@ -212,7 +212,7 @@ def test_a_full_disk_is_one_line_and_keeps_the_lines_before(
 def test_a_file_that_another_session_is_writing_is_rejected_and_unchanged(
     tmp_path: Path, run: Run, option: str
 ) -> None:
-    file = tmp_path / "a.mcap"
+    file = tmp_path / ("a.jsonl" if option == "-o" else "a.mcap")
     file.write_text("written by the other session")
     with lock_output(file):
         code, out, err = run("live", STREAM, "--frames", 1, option, file, "--force")
@@ -280,6 +280,8 @@ def test_without_a_camera_nothing_is_written(tmp_path: Path, run: Run, monkeypat
         ([STREAM, "--udp", "192.168..5:9999"], "192.168..5:9999: cannot be reached"),
         ([""], "an input is empty; expected a file, a folder or a glob"),
         ([STREAM, "--mcap", "no/such/file"], "cannot be written"),
+        ([STREAM, "-o", "-"], "results are written to stdout by default; omit -o"),
+        ([STREAM, "-o", "hands.mcap"], "hands.mcap: -o writes JSON lines"),
         ([STREAM, "--record", "a.hpr"], "use a name that ends with .mcap"),
     ],
 )

@@ -67,7 +67,7 @@ def find_shards(inputs: Iterable[str], *, recursive: bool = False) -> list[Shard
         HandPoseError: An input cannot be listed or matches no file, or none of the files exists.
 
     Warns:
-        UserWarning: Inputs occur more than once.
+        UserWarning: Inputs occur more than once, or subfolders are skipped.
     """
     files: dict[str, InputFile] = {}
     repeated = 0
@@ -105,6 +105,7 @@ def _list_local(text: str, recursive: bool) -> list[InputFile]:
 
 
 def _list_url(url: str, recursive: bool) -> list[InputFile]:
+    skipped = ""
     try:
         store, path = fsspec.core.url_to_fs(url)
         if glob.has_magic(path) and not store.exists(path):
@@ -112,6 +113,10 @@ def _list_url(url: str, recursive: bool) -> list[InputFile]:
         elif store.isdir(path):
             found = store.find(path, detail=True).values() if recursive else store.ls(path, detail=True)
             listed = {entry["name"]: entry for entry in found}
+            folders = {name.rstrip("/") for name, entry in listed.items() if entry["type"] == "directory"}
+            folders.discard(path.rstrip("/"))  # some object stores list the folder itself
+            if folders and not recursive:
+                skipped = f"subfolders are skipped: {len(folders)}; pass `recursive=True` to include them"
             entries = {
                 name: entry
                 for name, entry in listed.items()
@@ -124,7 +129,9 @@ def _list_url(url: str, recursive: bool) -> list[InputFile]:
     except Exception as error:  # each file system raises its own types
         raise HandPoseError(f"{url}: cannot be listed ({type(error).__name__}: {error})") from None
     if not entries:
-        raise HandPoseError(f"{url}: contains no depth files, archives or tables")
+        raise HandPoseError(f"{url}: contains no depth files, archives or tables{skipped and f'; {skipped}'}")
+    if skipped:
+        warn(f"{url}: {skipped}")
     return [_input_file(store.unstrip_protocol(name), entries[name]) for name in sorted(entries, key=natural_key)]
 
 

@@ -101,6 +101,11 @@ def test_subfolders_are_listed_on_request(tmp_path: Path) -> None:
             "000001.png",
             "more/000000.png",
         ]
+        with pytest.warns(UserWarning, match=r"frames: .*subfolder.* pass `recursive=True` to include"):
+            (shard,) = find_shards([folder])
+        assert len(shard.files) == 2
+    with pytest.raises(HandPoseError, match=r"contains no depth files, .*; subfolders are skipped: 1; pass `recursive"):
+        find_shards([f"file://{tmp_path}"])
 
 
 def test_the_digest_of_a_shard_changes_with_its_files(tmp_path: Path) -> None:
