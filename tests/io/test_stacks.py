@@ -76,8 +76,18 @@ def test_a_truncated_file_loses_no_frame_without_a_reason(tmp_path: Path) -> Non
     data = write(tmp_path / "a.npy").read_bytes()[:-1]
     found = list(split_frames("a.npy", data))
     assert [bool(frame.reason) for frame in found] == [True] * 3
-    pages = bytearray(write(tmp_path / "a.tif").read_bytes())
-    assert [frame.reason for frame in split_frames("a.tif", bytes(pages))] == [""] * 3
+    pages = write(tmp_path / "a.tif", np.repeat(STACK, 3, axis=0)).read_bytes()
+    assert [frame.reason for frame in split_frames("a.tif", pages)] == [""] * 9
+    for size in range(500, len(pages), 97):
+        (tmp_path / "a.tif").write_bytes(pages[:size])
+        reasons = [frame.reason for frame in split_frames("a.tif", pages[:size])]
+        if len(reasons) == 1:  # not even the first page is complete
+            with pytest.raises(DepthReadError, match="truncated or damaged"):
+                read_depth(tmp_path / "a.tif")
+        else:
+            assert reasons[:-1] == [""] * (len(reasons) - 1)
+            assert "the TIFF is truncated or damaged" in reasons[-1]
+        assert count_frames(tmp_path / "a.tif") == len(reasons)
 
 
 def test_a_header_of_endless_frames_is_rejected(tmp_path: Path) -> None:

@@ -94,7 +94,10 @@ def tiff_frames(name: str, file: BinaryIO) -> Iterator[np.ndarray]:
 
 
 def _pages(data: bytes | bytearray) -> list[int]:
-    """Return the offsets of the pages of a TIFF, without reduced copies and masks, up to the first damaged page."""
+    """Return the offsets of the pages of a TIFF, without reduced copies and masks.
+
+    In a truncated file, the last offset is the end of the file, so that the loss of further pages is reported.
+    """
     order = "<" if data[:2] == b"II" else ">"
     pages: list[int] = []
     try:
@@ -114,7 +117,7 @@ def _pages(data: bytes | bytearray) -> list[int]:
                 pages.append(at)
             at = following
     except struct.error:
-        pass
+        pages.append(len(data))
     return pages
 
 
