@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import re
 import sys
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -73,6 +75,7 @@ _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]  # of any ver
 
 def main() -> NoReturn:
     """Run the command line. Errors that the user can fix print one line and exit with 2; others print a traceback."""
+    _open_streams()
     set_verbosity("normal")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # names of files, as Python decodes them, may be no Unicode
@@ -90,6 +93,16 @@ def main() -> NoReturn:
     except typer.Abort:  # Ctrl-C
         sys.exit(130)
     sys.exit(2)
+
+
+def _open_streams() -> None:
+    """Open the null device in place of standard streams that were closed, as some daemons do before they start a job.
+
+    Otherwise, the descriptor of stdout would be that of the next file, which may be one of results.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - until the process ends
 
 
 _VALIDATION = {": Value error, ": ": ", ": Input should be ": ": it must be "}

@@ -4,7 +4,10 @@ import csv
 import errno
 import io
 import json
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -310,6 +313,14 @@ def test_no_camera_is_a_warning_once() -> None:
     assert code == 0
     assert len(out.splitlines()) == 3
     assert err.count("no camera given") == 1
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&-"])
+def test_a_daemon_may_close_standard_streams(closed: str) -> None:
+    command = shlex.join([sys.executable, "-m", "handpose", "predict", ""])
+    done = subprocess.run(f"{command} {closed}", shell=True, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: an input is empty; expected a file, a folder or a glob\n"
 
 
 def test_models_lists_the_records() -> None:
