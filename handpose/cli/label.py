@@ -33,9 +33,7 @@ def label(
     ],
     max_frames: Annotated[
         int | None,
-        typer.Option(
-            metavar="N", min=1, help="Number of frames of a recording, spread evenly.", show_default=str(_MAX_FRAMES)
-        ),
+        typer.Option(metavar="N", min=1, help="Frames of a recording, spread evenly.", show_default=str(_MAX_FRAMES)),
     ] = None,
     hand: Side = DEFAULT_HAND,
     model: Model = "msra",

@@ -72,7 +72,7 @@ TuningSteps = Annotated[
 TuningMinutes = Annotated[float | None, typer.Option(metavar="MINUTES", help="Stop the training after this time.")]
 Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Include the subfolders of folders.")]
 Host = Annotated[str, typer.Option(metavar="ADDRESS", help="Address; 0.0.0.0 accepts other machines.")]
-Port = Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="Port to listen on; 0 selects a free port.")]
+Port = Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="Port to listen on; 0: any free one.")]
 Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
