@@ -21,6 +21,8 @@ try:
 except ModuleNotFoundError:
     sys.exit("this example requires dex-retargeting: pip install dex-retargeting")
 
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
 urdf_folder = Path(sys.argv[1])
 source = sys.argv[2] if len(sys.argv) > 2 else str(Path(__file__).parent / "hand.hpr")
 RetargetingConfig.set_default_urdf_dir(str(urdf_folder))

@@ -315,10 +315,9 @@ def test_no_camera_is_a_warning_once() -> None:
     assert err.count("no camera given") == 1
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&-"])
-def test_a_daemon_may_close_standard_streams(closed: str) -> None:
+def test_a_daemon_may_close_standard_streams() -> None:
     command = shlex.join([sys.executable, "-m", "handpose", "predict", ""])
-    done = subprocess.run(f"{command} {closed}", shell=True, capture_output=True, text=True, check=False)
+    done = subprocess.run(f"{command} <&- >&-", shell=True, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: an input is empty; expected a file, a folder or a glob\n"
 

@@ -11,7 +11,7 @@ from handpose.errors import HandPoseError
 from handpose.io.outputs import writing
 from handpose.io.resumable import lock_output
 from handpose.jobs.cluster.engine import connect, predict_shards
-from handpose.jobs.cluster.output import ShardedOutput
+from handpose.jobs.cluster.output import MANIFEST, ShardedOutput
 from handpose.jobs.cluster.shards import find_shards
 from handpose.jobs.job import PredictJob, model_settings
 
@@ -85,13 +85,13 @@ def _locked(output: str) -> Iterator[None]:
         HandPoseError: Another process is writing to it.
     """
     path = output.removeprefix("file://")
-    if "://" in path:
+    folder = Path(path)
+    if "://" in path or folder.is_file():  # a file is rejected as an output
         yield
         return
-    folder = Path(path).absolute()
     with writing(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = lock_output(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = lock_output(folder / MANIFEST)
     try:
         yield
     finally:

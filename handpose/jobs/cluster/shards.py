@@ -14,7 +14,7 @@ import fsspec
 
 from handpose.errors import HandPoseError
 from handpose.io.depth.read import SUFFIXES
-from handpose.io.inputs import PARQUET, TARS, absolute, is_archive, is_metadata, list_files, natural_key
+from handpose.io.inputs import PARQUET, RECORDINGS, TARS, absolute, is_archive, is_metadata, list_files, natural_key
 from handpose.io.warn import warn
 
 FILES_PER_SHARD = 128
@@ -64,7 +64,7 @@ def find_shards(inputs: Iterable[str], *, recursive: bool = False) -> list[Shard
         recursive: Include the subfolders of folders.
 
     Raises:
-        HandPoseError: An input cannot be listed or matches no file, or none of the files exists.
+        HandPoseError: An input is a recording, cannot be listed or matches no file, or none of the files exists.
 
     Warns:
         UserWarning: Inputs occur more than once, or subfolders are skipped.
@@ -72,6 +72,8 @@ def find_shards(inputs: Iterable[str], *, recursive: bool = False) -> list[Shard
     files: dict[str, InputFile] = {}
     repeated = 0
     for text in inputs:
+        if text.lower().endswith(RECORDINGS):
+            raise HandPoseError(f"{text}: recordings are only read without `engine=ray`")
         for file in _list_url(text, recursive) if "://" in text else _list_local(text, recursive):
             repeated += files.setdefault(_identity(file.url), file) is not file
     if repeated:
