@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zipfile
 import zlib
@@ -120,6 +121,12 @@ class TestRejected:
             read_depth(tmp_path / "none.png")
         with pytest.raises(DepthReadError, match="is a folder"):
             read_depth(tmp_path)
+
+    @pytest.mark.skipif(os.name == "nt", reason="links require permissions there")
+    def test_a_file_that_the_system_cannot_find_may_exist(self, tmp_path) -> None:
+        (tmp_path / "link.png").symlink_to(tmp_path / "link.png")
+        with pytest.raises(DepthReadError, match=r"link.png: cannot be read \(Too many levels of symbolic links\)"):
+            read_depth(tmp_path / "link.png")
 
     @pytest.mark.parametrize("suffix", [".png", ".tif", ".npy", ".npz", ".bin"])
     def test_truncation_at_any_byte(self, tmp_path, suffix: str) -> None:

@@ -55,12 +55,15 @@ def read_bytes(path: Path, name: str) -> bytes:
         name: Name of the file in error messages.
 
     Raises:
-        DepthReadError: The file does not exist or is too large, or its extension is not that of a depth format.
+        DepthReadError: The file does not exist, cannot be read or is too large, or its extension is not that of a depth
+            format.
     """
     try:
         status = path.stat()
-    except (OSError, ValueError):  # ValueError: the path contains a null character
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: the path contains a null character
         status = None
+    except OSError as error:  # such as that of a disk or a network
+        raise DepthReadError(f"{name}: cannot be read ({error.strerror})") from None
     if status is None or not stat.S_ISREG(status.st_mode):  # opening a pipe could block forever
         is_folder = status is not None and stat.S_ISDIR(status.st_mode)
         problem = "is a folder" if is_folder else "no such file"
