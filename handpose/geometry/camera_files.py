@@ -157,10 +157,10 @@ def _size(scope: dict[str, Any]) -> tuple[float, float]:
 
 def _lens(scope: dict[str, Any]) -> Distortion | None:
     """Return the distortion, or None if all coefficients are 0."""
-    given = next((value for key, value in scope.items() if _LENSES.fullmatch(key)), None)
+    given = next((value for key, value in scope.items() if value is not None and _LENSES.fullmatch(key)), None)
     # OpenCV's calibration program states its fisheye model only by this flag.
     unnamed = "fisheye" if scope.get("fisheyemodel") == 1 else "opencv"
-    name = next((str(scope[key]) for key in _LENS_MODELS if key in scope), unnamed)
+    name = next((str(scope[key]) for key in _LENS_MODELS if scope.get(key) is not None), unnamed)
     if isinstance(given, Mapping):
         own = _plain(given)
         if not own.keys() & set(_LENS_MODELS):

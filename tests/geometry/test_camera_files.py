@@ -159,6 +159,12 @@ def test_the_coefficients_of_a_lens_have_several_names(name: str) -> None:
     assert Camera.of(NUMBERS | SIZE | {name: [list(LENS)]}) == PLUMB_BOB
 
 
+def test_an_empty_name_of_the_model_does_not_mean_that_there_is_no_lens(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(CALIBRATION.replace("plumb_bob", ""))
+    assert Camera.parse(str(tmp_path / "a.yaml")) == PLUMB_BOB
+    assert Camera.of(REALSENSE | {"model": "distortion.none"}) == SIZED
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
