@@ -86,7 +86,7 @@ class Recorder:
             if self._writer is None or self._file is None:
                 self._file = self.path.open("wb")
                 self._writer = McapWriter(self._file, _LIBRARY)
-                self._number(_UNIT, frame.time, frame.unit)
+            self._number(_UNIT, frame.time, frame.unit)  # with every frame, because other programs cut recordings
             self._writer.add(_INFO, "sensor_msgs/msg/CameraInfo", frame.time, _camera_info(frame))
             self._number(_TIME, frame.time, frame.time)
             self._writer.add(_IMAGE, "sensor_msgs/msg/CompressedImage", frame.time, image.message())
@@ -144,15 +144,12 @@ def _chunks(path: Path) -> Iterator[McapChunk]:
 
 
 def _read(path: Path, camera: Camera | None) -> Iterator[StoredFrame]:
-    unit: dict[str, bytes] = {}
-    is_unit_intact = True
+    are_topics_intact = True
     for number, chunk in enumerate(_chunks(path)):
-        name = frame_path(path, number)
-        is_intact = chunk.is_intact and is_unit_intact
-        yield StoredFrame(name, partial(_decode, str(name), unit | chunk.messages, camera, is_intact=is_intact))
-        if number == 0:  # the only one that contains the unit; a damaged image explains its wrong checksum
-            unit = {topic: data for topic, data in chunk.messages.items() if topic == _UNIT}
-            is_unit_intact = chunk.is_intact or _is_damaged(chunk.messages.get(_IMAGE, b""))
+        name, is_intact = frame_path(path, number), chunk.is_intact and are_topics_intact
+        yield StoredFrame(name, partial(_decode, str(name), chunk.messages, camera, is_intact=is_intact))
+        if number == 0:  # the only one that defines the topics; a damaged image explains its wrong checksum
+            are_topics_intact = chunk.is_intact or _is_damaged(chunk.messages.get(_IMAGE, b""))
 
 
 def _decode(name: str, messages: dict[str, bytes], camera: Camera | None, *, is_intact: bool) -> DepthFrame:

@@ -81,8 +81,7 @@ def test_other_programs_read_the_file(tmp_path: Path) -> None:
     with (tmp_path / "a.mcap").open("rb") as file:
         found = list(reader.make_reader(file, decoder_factories=[decoder.DecoderFactory()]).iter_decoded_messages())
     messages = {topic: [one[3] for one in found if one[1].topic == topic] for topic in {one[1].topic for one in found}}
-    (unit,) = messages["/camera/depth/unit_mm"]
-    assert unit.data == 0.5
+    assert [message.data for message in messages["/camera/depth/unit_mm"]] == [0.5, 0.5]
     assert [message.data for message in messages["/camera/depth/time_s"]] == [frame.time for frame in recorded]
     assert [one[2].log_time for one in found if one[1].topic == IMAGE] == [round(one.time * 1e9) for one in recorded]
     for frame, image, info in zip(recorded, messages[IMAGE], messages["/camera/depth/camera_info"], strict=True):
@@ -106,6 +105,26 @@ def test_it_is_also_a_ros_bag(tmp_path: Path) -> None:
         assert one.depth.tobytes() == other.depth.tobytes()
         assert (one.camera, one.unit) == (other.camera, other.unit)
         assert other.time == pytest.approx(one.time, abs=1e-9)
+
+
+def test_the_end_of_a_recording_that_another_program_has_cut_off_has_the_unit(tmp_path: Path) -> None:
+    pytest.importorskip("rosbags")
+    from rosbags.highlevel import AnyReader
+    from rosbags.rosbag2 import StoragePlugin, Writer
+    from rosbags.typesys import Stores, get_typestore
+
+    recorded, store = random_frames(0.8), get_typestore(Stores.ROS2_HUMBLE)
+    record(tmp_path / "a.mcap", recorded)
+    with (
+        AnyReader([tmp_path / "a.mcap"], default_typestore=store) as whole,
+        Writer(tmp_path / "end", version=9, storage_plugin=StoragePlugin.MCAP) as end,
+    ):
+        topics = {one.topic: end.add_connection(one.topic, one.msgtype, typestore=store) for one in whole.connections}
+        for connection, time, data in whole.messages(start=round(recorded[1].time * 1e9)):
+            end.write(topics[connection.topic], time, data)
+    assert [frame.unit for frame in read(tmp_path / "end")] == [0.8, 0.8]
+    for one, other in zip(recorded[1:], read(tmp_path / "end"), strict=True):
+        assert one.depth.tobytes() == other.depth.tobytes()
 
 
 def test_a_truncated_file_yields_all_complete_frames(tmp_path: Path) -> None:
@@ -227,7 +246,7 @@ def test_a_changed_byte_never_changes_a_frame(tmp_path: Path) -> None:
             (truth,) = (one for one in recorded if abs(one.time - frame.time) < 1e-9)
             assert (frame.camera, frame.unit) == (truth.camera, truth.unit)
             assert frame.depth.tobytes() == truth.depth.tobytes()
-    assert lost == {1, 3}  # one frame, or the unit of all of them
+    assert lost == {1, 3}  # one frame, or the topics of all of them
 
 
 def test_damaged_frames_are_skipped_and_damaged_files_rejected(tmp_path: Path) -> None:
