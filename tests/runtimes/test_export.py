@@ -16,6 +16,7 @@ from handpose import Camera, HandPoseError, HandPoseEstimator, WeightsError
 from handpose.runtimes import export as module
 from handpose.runtimes.export import export
 from handpose.runtimes.onnx_graphs import silence_exporters
+from handpose.runtimes.templates import fill_template
 from handpose.weights.registry import WEIGHTS
 from handpose.weights.resolve import find_weights
 from tests.helpers.paths import EXAMPLES
@@ -129,6 +130,24 @@ def test_the_command_checks_the_extension_of_the_format(tmp_path: Path) -> None:
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (process.returncode, process.stdout) == (2, "")
     assert "expected -o FILE.xml" in process.stderr
+
+
+@pytest.mark.slow
+def test_a_large_loss_of_accuracy_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    folder = Path(shutil.copytree(WEIGHTS["msra"].built_in, tmp_path / "other"))
+    tensors = load_file(folder / "model.safetensors")
+    tensors["heads.1.offsets.weight"] = tensors["heads.1.offsets.weight"] * np.float32(1.5)
+    save_file(tensors, folder / "model.safetensors")
+    graph = fill_template(find_weights(folder))
+    assert graph is not None
+    _, load = module._FORMATS[".onnx"]
+    monkeypatch.setitem(module._FORMATS, ".onnx", (lambda weights, file, calibration: file.write_bytes(graph), load))
+    with pytest.warns(UserWarning, match="msra: 8 bits are too few for these weights: .*; use float32"):
+        exported = export(find_weights("msra"), tmp_path / "hand.onnx", int8=True)
+    assert exported.int8_error_mm is not None
+    before, after = exported.int8_error_mm
+    assert after > 1.1 * before
 
 
 @pytest.mark.slow
