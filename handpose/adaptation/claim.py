@@ -13,6 +13,7 @@ from handpose.datasets.dataset import HandDataset
 from handpose.datasets.records import RecordDataset
 from handpose.errors import HandPoseError
 from handpose.io.atomic import write_atomically
+from handpose.io.outputs import writing
 from handpose.io.resumable import lock_output
 from handpose.io.text import MAX_SETTINGS_BYTES, read_text
 from handpose.training.checkpoint import CHECKPOINT_FILE, check_settings
@@ -63,9 +64,13 @@ def claimed(run: Path, inputs: Mapping[str, Any]) -> Iterator[None]:
     """Claim a run for this process during this block; see `claim`.
 
     Raises:
-        HandPoseError: Another process continues the run, or it was started with other inputs.
+        HandPoseError: Another process continues the run, it was started with other inputs, or `run` is a file or cannot
+            be created.
     """
-    run.mkdir(parents=True, exist_ok=True)
+    if run.is_file():
+        raise HandPoseError(f"{run}: is a file; expected a folder for the training run")
+    with writing(run):
+        run.mkdir(parents=True, exist_ok=True)
     with lock_output(run / CHECKPOINT_FILE):
         claim(run, inputs)
         yield

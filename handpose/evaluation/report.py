@@ -224,7 +224,7 @@ def check_outputs(reports: Iterable[str | Path], plots: str | Path | None, *, fo
 
     Raises:
         HandPoseError: A file has an extension other than `.json`, `.csv` or `.html`, exists, or is in a folder that
-            does not exist, or matplotlib is required but not installed.
+            does not exist; `plots` is a file; or matplotlib is required but not installed.
     """
     for path in reports:
         suffix = Path(path).suffix.lower()
@@ -236,6 +236,8 @@ def check_outputs(reports: Iterable[str | Path], plots: str | Path | None, *, fo
             check_matplotlib()
     if plots is not None:
         check_matplotlib()
+        if Path(plots).is_file():
+            raise HandPoseError(f"{plots}: is a file; expected a folder for the plots")
         for name in FIGURES:
             refuse_existing(Path(plots) / f"{name}.png", force=force)
 

@@ -231,6 +231,15 @@ def test_a_run_is_not_resumed_with_corrected_records(
         run()
 
 
+@pytest.mark.parametrize(("name", "message"), [("", "is a file; expected a folder"), ("run", "cannot be written")])
+def test_a_file_is_not_the_folder_of_a_run(tmp_path: Path, name: str, message: str) -> None:
+    """People pass the file of records where the folder of the run is expected."""
+    file = tmp_path / "labels.jsonl"
+    file.touch()
+    with pytest.raises(HandPoseError, match=message), claimed(file / name, {}):
+        pass
+
+
 def test_a_run_that_another_process_continues_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "0.png").touch()
     frames = UnlabeledFrames([tmp_path / "0.png"], CAMERAS["msra"])

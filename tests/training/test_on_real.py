@@ -427,6 +427,7 @@ def test_weights_of_another_layout_are_not_fine_tuned(tmp_path: Path) -> None:
         ),
         (("evaluate", "--workers", 2), "--workers is for data sets"),
         (("finetune", "RUN", "--data", "nyu", "--root", "NYU", "--unchecked"), "--unchecked is for records"),
+        (("evaluate", "--plots", OPEN), "is a file; expected a folder for the plots"),
         (("finetune", "RUN", "--data", "nyu", "--root", "NYU", "--subject", 1), "nyu has no subjects"),
         (("label", OPEN, "-c", "nyu", "-o", "x.jsonl", "--max-frames", 9), "--max-frames is for recordings"),
         (("label", EXAMPLES / "hand.hpr", "-o", "x.jsonl", "--recursive"), "--recursive is for folders"),
