@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -19,6 +20,8 @@ from handpose.io.text import describe
 
 WORK_PER_SYNC = 20.0
 """Sync interval as a multiple of the sync time: 20 limits the cost to 5%."""
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)  # of network file systems
 
 _Identity = tuple[int | None, int | None]
 _NO_FILE: _Identity = None, None
@@ -205,7 +208,8 @@ def lock_output(path: Path) -> FileLock:
     """Lock an output with a hidden file next to it, so that only one process writes to it.
 
     Raises:
-        HandPoseError: Another process has locked it.
+        HandPoseError: Another process has locked it, or its file system has no locks.
+        OSError: The hidden file cannot be written.
     """
     target = path.resolve()  # of all links to the file
     lock = FileLock(target.with_name(f".{target.name}.lock"))
@@ -213,6 +217,12 @@ def lock_output(path: Path) -> FileLock:
         lock.acquire(timeout=0)
     except Timeout:
         raise HandPoseError(f"{path}: another process is writing to this file; wait for it or stop it") from None
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+            raise
+        raise HandPoseError(
+            f"{path}: cannot be locked, because this file system has no locks ({error}); write it to another disk"
+        ) from None
     return lock
 
 

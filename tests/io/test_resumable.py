@@ -170,6 +170,18 @@ def test_a_file_is_replaced_atomically(tmp_path: Path) -> None:
     assert link.is_symlink()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there is no `flock`")
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As NFS without its lock manager."""
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(HandPoseError, match=r"out: cannot be locked, .*No locks available.*write it to another disk"):
+        GrowingFile(tmp_path / "out", "", SETTINGS, resume=False)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="there are no such pipes")
 def test_a_pipe_or_device_is_written_to_instead_of_replaced(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
