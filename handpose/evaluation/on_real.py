@@ -10,7 +10,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.crop import HandCrop
 from handpose.inference.estimator import HandPoseEstimator
 from handpose.io.progress import track
-from handpose.io.warn import warn
+from handpose.io.warn import SkippedFrameWarning, warn
 
 _BATCH = 64  # crops
 
@@ -38,6 +38,9 @@ def predict_dataset(estimator: HandPoseEstimator, dataset: HandDataset, workers:
 
     Raises:
         HandPoseError: The joint layouts differ.
+
+    Warns:
+        SkippedFrameWarning: A frame has no prediction.
     """
     check_layout(estimator, dataset)
     joints = np.full((len(dataset), len(dataset.layout), 3), np.nan)
@@ -52,7 +55,10 @@ def predict_dataset(estimator: HandPoseEstimator, dataset: HandDataset, workers:
 
     for item in track(read_crops(dataset, workers=workers), f"evaluating {estimator.name}", len(dataset)):
         if item.crop is None:
-            warn(f"{dataset.files[item.index]} has no prediction and counts as a failure: {item.problem or 'no crop'}")
+            warn(
+                f"{dataset.files[item.index]} has no prediction and counts as a failure: {item.problem or 'no crop'}",
+                SkippedFrameWarning,
+            )
             continue
         indices.append(item.index)
         crops.append(item.crop)

@@ -297,7 +297,7 @@ def test_frames_without_an_image_are_reported(tmp_path: Path) -> None:
             return np.stack([np.tile(crop.center, (14, 1)) for crop in crops])
 
     missing = re.escape(dataset.files[2])
-    with pytest.warns(UserWarning, match=f"{missing} has no prediction"):
+    with pytest.warns(SkippedFrameWarning, match=f"{missing} has no prediction"):
         joints = predict_dataset(Middle(), dataset)  # type: ignore[arg-type]
     assert np.flatnonzero(np.isnan(joints).any(axis=(1, 2))).tolist() == [2]
     expected = dataset.xyz.mean(axis=1, keepdims=True) - dataset.xyz
@@ -350,7 +350,7 @@ def test_an_evaluation_without_any_prediction_fails(tmp_path: Path) -> None:
     write_nyu(root, 2)
     for image in (root / "test").glob("*.png"):
         image.write_bytes(b"")
-    with pytest.warns(UserWarning, match="has no prediction"):
+    with pytest.warns(SkippedFrameWarning, match="has no prediction"):
         code, shown, said = run("evaluate", "--data", "nyu", "--root", root, "--centers", "truth")
     assert code == 1
     assert "none of the 2 frames has a prediction" in said
