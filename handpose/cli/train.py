@@ -106,9 +106,10 @@ def train(
                     compile=compile,
                     sync_batchnorm=sync_batchnorm,
                 )
+            is_new = True
             if _is_written(model, done, task.config.steps, stopped=bool(signals)) and is_first_process():
-                _write(folder, model, what, weights)
-            note(_describe(folder, model, done, task.config.steps, stopped=bool(signals)))
+                is_new = _write(folder, model, what, weights)
+            note(_describe(folder, model, done, task.config.steps, stopped=bool(signals), is_new=is_new))
             if signals or done < task.config.steps:
                 break
     if signals:
@@ -184,22 +185,26 @@ def _is_written(model: Path | None, done: int, total: int, *, stopped: bool) -> 
     return model is not None and (done == total or not stopped)
 
 
-def _write(run: Path, model: Path, data: str, start: Weights | None) -> None:
-    """Write the model folder and its card."""
+def _write(run: Path, model: Path, data: str, start: Weights | None) -> bool:
+    """Write the model folder and its card, unless it has these weights, and return whether it was written."""
     from handpose.training.card import write_training_card
     from handpose.training.pose_task import write_model
     from handpose.weights.folder import CARD_FILE
 
     (run / _OUTPUT_FILE).write_text(str(model.resolve()), encoding="utf-8")
-    if write_model(run, model, force=True) or not (model / CARD_FILE).is_file():
+    is_new = write_model(run, model, force=True)
+    if is_new or not (model / CARD_FILE).is_file():
         write_training_card(run, model, data, start)
+    return is_new
 
 
-def _describe(run: Path, model: Path | None, done: int, total: int, *, stopped: bool) -> str:
+def _describe(run: Path, model: Path | None, done: int, total: int, *, stopped: bool, is_new: bool) -> str:
     """Describe what was written and how to continue."""
     from handpose.weights.resolve import model_argument
 
     if _is_written(model, done, total, stopped=stopped):
+        if not is_new:
+            return f"{model}: already contains these weights, and was not changed"
         if done == total:
             return (
                 f"{model}: wrote the model folder; use it with handpose predict IMAGE -m {model_argument(model)}, and "

@@ -40,6 +40,10 @@ def open_dataset(
 
     Raises:
         HandPoseError: The folder does not contain this data set, or a file of labels or centers is damaged.
+
+    Warns:
+        UserWarning: Many hand centers are far from the true joints, perhaps because their y axis has the other
+            direction; for records, see `open_records`.
     """
     names = (*get_args(LayoutName), "records")
     if name not in names or split not in get_args(Split):

@@ -188,6 +188,9 @@ def test_a_training_that_time_ends_leaves_a_model(tmp_path: Path) -> None:
     assert code == 0
     assert f"{tmp_path / 'model'}: wrote the model folder" in said
     assert HandPoseEstimator.from_pretrained(tmp_path / "model", device="cpu").sha256 != early.sha256
+    (tmp_path / "model/README.md").write_text("with a license")
+    assert f"{tmp_path / 'model'}: already contains these weights, and was not changed" in run(*command)[2]
+    assert (tmp_path / "model/README.md").read_text() == "with a license"
     code, _, said = run("train", tmp_path / "other", *options, "-o", tmp_path / "model")
     assert code == 2
     assert "config.json: already exists" in said
