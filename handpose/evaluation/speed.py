@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,11 +81,12 @@ def benchmark(  # noqa: PLR0913 - each is a setting of the measurement
         repeats: Calls per stage at batch size 1; larger batches are repeated less often, but at least ten times.
 
     Raises:
-        HandPoseError: The image shows no hand or cannot be read, or a backend cannot be used.
+        HandPoseError: The image shows no hand or cannot be read, a backend cannot be used, or a process ended
+            unexpectedly.
     """
     names: Sequence[BackendName] = backends or (
         ["auto"]
-        if Path(model).suffix in GRAPH_SUFFIXES
+        if Path(model).suffix.lower() in GRAPH_SUFFIXES
         else installed_backends()
         if device in ("auto", "cpu")
         else ["torch"]  # the only backend for GPUs
@@ -100,9 +102,14 @@ def benchmark(  # noqa: PLR0913 - each is a setting of the measurement
     for name, precision in track(variants, "measuring", len(variants)):
         # In one process, the idle threads of a runtime would slow down the others, and all would share their memory.
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-            timings, memory = process.submit(
-                _measure_backend, name, precision, views, model, device, image, settings
-            ).result()
+            task = process.submit(_measure_backend, name, precision, views, model, device, image, settings)
+            try:
+                timings, memory = task.result()
+            except BrokenProcessPool:
+                raise HandPoseError(
+                    f"the process that measures {name} {precision} ended unexpectedly, perhaps because the memory is "
+                    "full; use smaller batches, and start a Python program with `if __name__ == '__main__'`"
+                ) from None
         report["timings"] += timings
         report["peak_memory_mb"][name if precision == "float32" else f"{name} {precision}"] = memory
     return report

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -24,6 +23,7 @@ from handpose.errors import DepthReadError, HandPoseError
 from handpose.geometry.camera import CAMERAS
 from handpose.geometry.crop import HandCrop
 from tests.helpers.datasets import UP, joints, picture, text, write_icvl, write_msra, write_nyu
+from tests.helpers.deadly import Deadly
 from tests.helpers.paths import SHARED
 from tests.helpers.scenes import arm_with_hand, render_balls
 
@@ -359,13 +359,6 @@ def test_a_missing_subject_is_an_error(tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------------------- crops
-
-
-class Deadly:
-    """Ends the process that reads it, as a system without memory does."""
-
-    def __reduce__(self) -> tuple[Callable[[int], Any], tuple[int]]:
-        return os._exit, (1,)
 
 
 def test_a_worker_that_is_killed_is_one_line(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handpose import Camera, HandPoseEstimator
-from handpose.evaluation.speed import machine, measure, time_calls
+from handpose import Camera, HandPoseError, HandPoseEstimator
+from handpose.evaluation.speed import benchmark, machine, measure, time_calls
 from tests.helpers.command import CAMERA, OPEN, run
+from tests.helpers.deadly import Deadly
 from tests.helpers.paths import EXAMPLES
 
 INTRINSICS = Camera.parse(str(EXAMPLES / "camera.json"))
@@ -64,3 +65,8 @@ def test_the_command_measures_every_stage_and_batch_size() -> None:
     assert {row["backend"] for row in report["timings"]} == {"torch"}
     assert 100.0 < report["peak_memory_mb"]["torch"] < 10_000.0
     assert report["machine"] == machine()
+
+
+def test_a_process_that_is_killed_is_one_line() -> None:
+    with pytest.raises(HandPoseError, match=r"measures torch float32 ended unexpectedly, .* smaller batch"):
+        benchmark(OPEN, camera=Deadly(), backends=["torch"])  # type: ignore[arg-type]
