@@ -15,11 +15,11 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         OSError: The file cannot be written; the old file is unchanged.
     """
-    path = path.resolve()  # replaces the target of a link instead of the link
     if path.exists() and not path.is_file():
         with FileIO(path, "w") as file:
             write_all(file, data)
         return
+    path = path.resolve()  # replaces the target of a link instead of the link
     partial = path.with_name(f".{path.name}.partial")
     try:
         with FileIO(partial, "w") as file:
