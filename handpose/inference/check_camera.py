@@ -15,6 +15,18 @@ _MIN_FIELD_OF_VIEW = 25.0  # degrees, likewise
 _MIN_CROPPED_FROM = 320  # px: smaller images may be crops, which have a narrow field of view
 _MAX_OFF_CENTER = 0.2  # of the image size, from its center to the principal point
 _CENTERED = 0.05  # of the image size: the principal point of most cameras is this close to the image center
+_STREAMS = (
+    (640, 480),
+    (848, 480),
+    (1280, 720),
+    (1280, 800),
+    (1024, 768),
+    (640, 576),
+    (640, 400),
+    (640, 360),
+    (512, 424),
+)
+_FITS = 0.02  # of the size of a stream, from its center to a principal point that fits it
 _OTHER_SCALE = 1.4  # ratio of image sizes above which the camera is that of another resolution
 _MAX_ASPECT = 1.1  # ratio of fx and fy
 _ADVICE = "; pass the intrinsics of this stream"
@@ -87,14 +99,21 @@ def _principal_point(camera: Camera, *, sized: bool) -> str:
             ", but fits it before a rotation by 90 degrees, which swaps fx with fy and cx with cy; pass fx,fy,cx,cy = "
             f"{left} if it was rotated counterclockwise, or {right} if clockwise"
         )
-    if off <= _MAX_OFF_CENTER:
-        return ""
     across, down = 2 * camera.cx / camera.width, 2 * camera.cy / camera.height
-    if max(across, down) < _MAX_ASPECT * min(across, down) and not 1 / _OTHER_SCALE < across < _OTHER_SCALE:
+    same_shape = max(across, down) < _MAX_ASPECT * min(across, down)
+    if off > _MAX_OFF_CENTER and same_shape and not 1 / _OTHER_SCALE < across < _OTHER_SCALE:
         return (
             f" but fits one of about {2 * camera.cx:.0f} x {2 * camera.cy:.0f}, so the camera must be scaled{_ADVICE}"
         )
-    return "" if sized else f"; a crop shifts cx and cy, and their order is fx, fy, cx, cy{_ADVICE}"
+    if not sized and off > _CENTERED:  # as that of the color images, which often have another shape
+        for width, height in _STREAMS:
+            if _off_center(camera, width, height) < _FITS:
+                return f" but fits a stream of {width} x {height}; a crop shifts cx and cy{_ADVICE}"
+    return (
+        ""
+        if sized or off <= _MAX_OFF_CENTER
+        else f"; a crop shifts cx and cy, and their order is fx, fy, cx, cy{_ADVICE}"
+    )
 
 
 def _off_center(camera: Camera, width: float, height: float) -> float:

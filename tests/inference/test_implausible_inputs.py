@@ -57,6 +57,25 @@ DISPARITY = np.where(STORED > 0, np.rint(837_000 / np.maximum(MM, 1)), 0).astype
 ENLARGED = cv2.resize(STORED.astype(np.float32), (1280, 960), interpolation=cv2.INTER_LINEAR)
 
 
+@pytest.mark.parametrize(
+    ("intrinsics", "image", "stream"),
+    [
+        ((610.0, 609.5, 321.5, 238.2), (848, 480), "640 x 480"),  # of the color images of a RealSense D435
+        ((425.0, 425.0, 423.1, 241.0), (640, 480), "848 x 480"),
+        ((910.0, 909.5, 645.0, 362.0), (1024, 768), "1280 x 720"),
+        ((505.0, 505.0, 320.0, 332.0), (640, 576), None),  # an Azure Kinect
+        ((900.0, 900.0, 645.0, 362.0), (1280, 720), None),
+    ],
+)
+def test_the_camera_of_a_stream_of_another_shape_is_noticed(
+    intrinsics: tuple[float, ...], image: tuple[int, int], stream: str | None
+) -> None:
+    given = Camera.of(intrinsics)
+    messages = [warning.message for warning in camera_warnings(given, given.for_image(*image))]
+    assert len(messages) == (stream is not None)
+    assert all(f"fits a stream of {stream}" in message for message in messages)
+
+
 @pytest.fixture
 def estimator(loaded: HandPoseEstimator) -> HandPoseEstimator:
     return loaded.for_new_job()
