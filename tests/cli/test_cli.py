@@ -72,7 +72,7 @@ def test_predict_writes_one_record_per_image() -> None:
     records = [json.loads(line) for line in out.splitlines()]
     assert code == 0
     skipped = "1 subfolder with depth files is skipped; pass --recursive to include it"
-    assert err == f"warning: {EXAMPLES}: {skipped}\n"
+    assert err == f"warning: {EXAMPLES}: {skipped}\nwarning: {EXAMPLES}: ignored recordings: 1 (.hpr)\n"
     assert [Path(record["source"]).name for record in records] == ["down.png", "open.png", "thumb.png"]
     assert list(records[0]) == [
         *("source", "status", "model", "layout", "hand", "hand_index", "joints", "xyz_mm", "uvz", "spread_mm"),
