@@ -440,8 +440,8 @@ def test_the_command_prints_each_warning_once_and_records_it(tmp_path: Path) -> 
     code, out, err = run("predict", tmp_path, "-c", camera, "--unit", UNIT, "--hand", "right")
     assert code == 0
     assert [line.split(";")[0] for line in err.splitlines()] == [
-        f"warning: {tmp_path / '0.png'}: the principal point 314, 243 is far from the center of this 240 x 240 image but "
-        "fits a stream of 640 x 480"
+        f"warning: {tmp_path / '0.png'}: the principal point 314, 243 is far from the center of this 240 x 240 image "
+        "but fits a stream of 640 x 480"
     ]
     records = [json.loads(line) for line in out.splitlines()]
     assert [[one["code"] for one in record["warnings"]] for record in records] == [["principal_point"]] * 3
