@@ -180,7 +180,7 @@ def test_invalid_reports_are_rejected(report: Report, tmp_path: Path) -> None:
     with pytest.raises(HandPoseError, match="cannot be written"):
         report.write(tmp_path / "none" / "r.json")
     (tmp_path / "file").write_text("")
-    with pytest.raises(HandPoseError, match="cannot be written"):
+    with pytest.raises(HandPoseError, match="is a file; expected a folder for the plots"):
         report.plot(tmp_path / "file")
     entry = report.entries[0]
     with pytest.raises(HandPoseError, match="different names"):
