@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
@@ -101,6 +103,13 @@ def faint_candidates(image: Candidates, cube: float, votes: Votes) -> Candidates
     # All areas are equal: what the localizer overlooked has a small one by definition.
     crops, areas = _crops_of_all(rectified, pinhole, centers, np.ones(len(centers)), image.query, cube)
     return replace(image, crops=crops, areas=areas)
+
+
+def as_both_hands(image: Candidates, crops: Sequence[HandCrop]) -> Candidates:
+    """Return an image with other crops, in each of which the hand is predicted as a right and as a left one."""
+    pairs = ((crop.flipped(), crop) if crop.mirrored else (crop, crop.flipped()) for crop in crops)
+    areas = (1.0,) * (2 * len(crops))
+    return replace(image, query=replace(image.query, hand="auto"), crops=tuple(chain(*pairs)), areas=areas)
 
 
 def find_hands(

@@ -18,7 +18,7 @@ from handpose.geometry.bones import bone_deviation
 from handpose.geometry.camera import Camera
 from handpose.geometry.crop import HandCrop
 from handpose.inference.alternatives import Predict, disparity_error, is_clearer, other_focal_lengths, other_units
-from handpose.inference.candidates import Candidates
+from handpose.inference.candidates import Candidates, as_both_hands
 from handpose.inference.check_camera import camera_warnings
 from handpose.inference.check_pose import fitting_unit, is_supported
 from handpose.inference.hand_odds import is_doubtful_hand
@@ -240,7 +240,7 @@ def _other_hands(
 ) -> dict[int, HandPose]:
     """Return, by index, the poses as the other hand in images that look more like it than like the given hand."""
     doubtful = {
-        i: as_both_hands(pose, image)
+        i: both_hands_of(pose, image)
         for i, (pose, image) in enumerate(zip(poses, images, strict=True))
         if pose.status != "no_hand"
         and image.query.hand != "auto"
@@ -289,14 +289,11 @@ def more_likely_hand(pose: HandPose, pair: Sequence[HandPose]) -> HandPose | Non
     return other if is_hand and log_odds > DOUBTFUL_SIDE else None
 
 
-def as_both_hands(pose: HandPose, image: Candidates) -> Candidates:
+def both_hands_of(pose: HandPose, image: Candidates) -> Candidates:
     """Return the crops in which the hand of a pose is predicted as a right and as a left hand."""
     if image.depth is None:
-        (crop,) = image.crops
-    else:
-        crop = HandCrop.cut(image.depth, pose.camera, pose.center, pose.cube)
-    right, left = (crop.flipped(), crop) if crop.mirrored else (crop, crop.flipped())
-    return replace(image, query=replace(image.query, hand="auto"), crops=(right, left), areas=(1.0, 1.0))
+        return as_both_hands(image, image.crops)
+    return as_both_hands(image, [HandCrop.cut(image.depth, pose.camera, pose.center, pose.cube)])
 
 
 def _as_other_hand(pose: HandPose, both: Candidates) -> Candidates:

@@ -28,7 +28,7 @@ from handpose.inference.check_camera import camera_warnings, field_of_view
 from handpose.inference.check_image import (
     DISPARITY,
     INTERPOLATED,
-    as_both_hands,
+    both_hands_of,
     is_interpolated,
     more_likely_hand,
     two_digits,
@@ -306,7 +306,7 @@ def _check_side(depth: np.ndarray, query: Query, estimator: HandPoseEstimator, p
         elif pose.status == "ok":
             yield Finding("side", "ok", f"a {pose.hand} hand")
         return
-    image = as_both_hands(pose, Candidates(query, pose.camera, depth=depth))
+    image = both_hands_of(pose, Candidates(query, pose.camera, depth=depth))
     other = more_likely_hand(pose, *estimator.poses_per_crop([image]))
     if other is not None:
         text = f"looks more like a {other.hand} hand than a {pose.hand} one; check `hand=...`"

@@ -11,32 +11,43 @@ import numpy as np
 from handpose.geometry.crop import HandCrop
 from handpose.inference.candidates import Candidates
 from handpose.inference.decode import status_of
-from handpose.inference.hand_odds import CERTAIN_HAND, hand_probability
+from handpose.inference.hand_odds import CERTAIN_HAND, is_other_hand, probability
 from handpose.localization.network import NEAREST
 from handpose.network.calibration import Calibration
 from handpose.results.pose import HandPose
 
 _MAX_PASSES = 3  # through the network: the first, and refinement passes
 _CONFIDENT_MM = 8.0  # expected error below which a pose is not refined
+_SIDE_WEIGHT = 0.5  # of the log-odds of a given side, which follow from one pass and are often too large
 
 
 def most_likely(poses: Sequence[HandPose], areas: Sequence[float]) -> HandPose:
     """Return the most likely pose of several candidates for a hand.
 
-    It has the largest visible area, in mm^2, relative to its uncertainty, and weighted with the probability of a hand.
+    It has the largest visible area, in mm^2, relative to its uncertainty, and weighted with the probabilities that it
+    is a hand and, if the side is given, of this side.
     """
     return max(zip(poses, areas, strict=True), key=lambda pair: pair[1] * _likelihood(pair[0]))[0]
 
 
 def _likelihood(pose: HandPose) -> float:
-    return hand_probability(pose.hand_log_odds) / uncertainty(pose)
+    is_given_side = probability(_SIDE_WEIGHT * pose.given_side_log_odds)
+    return probability(pose.hand_log_odds) * is_given_side / uncertainty(pose)
+
+
+def may_be_elsewhere(pose: HandPose) -> bool:
+    """Return whether the hand may be at another location, because this pose is not good, or not of the given side."""
+    return pose.status != "ok" or is_other_hand(pose.given_side_log_odds)
 
 
 def is_more_likely(pose: HandPose, other: HandPose) -> bool:
     """Return whether a pose is certainly a hand, and more likely to be the one in its image than another pose."""
-    if pose.hand_log_odds < CERTAIN_HAND or pose.hand_log_odds <= other.hand_log_odds:
+    if pose.hand_log_odds < CERTAIN_HAND:
         return False
-    return other.status == "no_hand" or _likelihood(pose) > _likelihood(other)
+    if other.status == "no_hand":
+        return True
+    is_clearer = pose.hand_log_odds > other.hand_log_odds or is_other_hand(other.given_side_log_odds)
+    return is_clearer and _likelihood(pose) > _likelihood(other)
 
 
 def all_passes(

@@ -23,6 +23,7 @@ _SLOPE = 5.0  # log-odds per log ratio of the two uncertainties, fitted to synth
 _TOUCHING = HAND_LENGTH  # mm; two hands with centers closer than this never have the same side
 _ONE_PERSON = 600.0  # mm; two hands with centers closer than this probably belong to one person
 _PAIR_LOG_ODDS = 2.0  # log-odds that two hands of one person have different sides
+_TOUCHING_LOG_ODDS = 100.0  # the same for hands that touch
 
 _FRAME_WEIGHT = 0.25  # weight of the log-odds of one frame of a track; consecutive frames are nearly identical
 _MAX_FRAME_LOG_ODDS = 4.0  # limit for one frame, since a network that is wrong can be very sure
@@ -127,6 +128,20 @@ def classify_sides(log_odds: Sequence[float], centers: Sequence[np.ndarray]) -> 
     return sides
 
 
+def joint_log_odds(log_odds: Sequence[float], centers: Sequence[np.ndarray]) -> list[float]:
+    """Return the log-odds that each hand in one image is a right hand, considering the other hands.
+
+    They are the posterior of two hands that may belong to one person. See `classify_sides` for the arguments.
+    """
+    joint = list(log_odds)
+    for i, j in itertools.permutations(range(len(joint)), 2):
+        distance = float(np.linalg.norm(centers[i] - centers[j]))
+        if distance < _ONE_PERSON:
+            different = _TOUCHING_LOG_ODDS if distance < _TOUCHING else _PAIR_LOG_ODDS
+            joint[i] += float(np.logaddexp(different, log_odds[j]) - np.logaddexp(different + log_odds[j], 0.0))
+    return joint
+
+
 @dataclass(frozen=True)
 class SideEvidence:
     """Evidence from the frames of a track for the side of its hand.
@@ -157,6 +172,11 @@ class SideEvidence:
         """Whether the next frame does not need to compare both sides."""
         strong = abs(self.log_odds) >= _DECIDED and self.side == _side_of(self.log_odds)
         return strong and self.frames < _COMPARISON_INTERVAL and not self.error_mm > WRONG_READING
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a given side is compared in this frame."""
+        return self.frames % _COMPARISON_INTERVAL == 0
 
     @property
     def persistent_log_odds(self) -> float:

@@ -16,7 +16,7 @@ from handpose.errors import HandPoseError
 from handpose.geometry.camera import Camera, CameraLike
 from handpose.geometry.crop import PATCH, HandCrop
 from handpose.geometry.layouts import JointLayout
-from handpose.inference.candidates import Candidates, faint_candidates, find_candidates, find_hands
+from handpose.inference.candidates import Candidates, as_both_hands, faint_candidates, find_candidates, find_hands
 from handpose.inference.check_border import CUT_OFF, MOSTLY_CUT_OFF, share_at_border
 from handpose.inference.check_camera import camera_warnings
 from handpose.inference.check_image import Memory
@@ -25,8 +25,8 @@ from handpose.inference.check_pose import doubt_unlikely_hands, hand_warnings, i
 from handpose.inference.decode import decode, no_hand
 from handpose.inference.hand_odds import NOT_A_HAND, is_doubtful_hand
 from handpose.inference.query import Query
-from handpose.inference.refine import all_passes, combine_passes, is_more_likely, least_uncertain
-from handpose.inference.sides import compare_sides, has_doubtful_side, select_poses
+from handpose.inference.refine import all_passes, combine_passes, is_more_likely, least_uncertain, may_be_elsewhere
+from handpose.inference.sides import compare_sides, has_doubtful_side, joint_log_odds, log_odds_right, select_poses
 from handpose.inference.views import check_views, predict_views
 from handpose.io.arguments import check_count
 from handpose.io.choices import Views
@@ -143,7 +143,7 @@ class StagedEstimator:
         unclear = {
             i: faint_candidates(image, self.config.cube, self._runtime.votes)
             for i, (image, poses) in enumerate(zip(images, passes, strict=True))
-            if image.is_localized and combine_passes(poses, self.config.calibration).status != "ok"
+            if image.is_localized and may_be_elsewhere(combine_passes(poses, self.config.calibration))
         }
         others = self._most_likely([[image] for image in unclear.values()], resolve_sides=True)
         better = {
@@ -157,15 +157,35 @@ class StagedEstimator:
 
     def _most_likely(self, images: Sequence[Sequence[Candidates]], *, resolve_sides: bool) -> list[HandPose]:
         """Return the pose of each hand in several images, as one list: the most likely one of those in its crops."""
-        per_crop = iter(self.poses_per_crop([hand for image in images for hand in image], resolve_sides=resolve_sides))
+        candidates = [hand for image in images for hand in image]
+        per_crop = self.poses_per_crop(candidates, resolve_sides=resolve_sides)
+        if resolve_sides:
+            self._compare_given_sides(candidates, per_crop)
+        remaining = iter(per_crop)
         poses: list[HandPose] = []
         for hands in images:
-            predicted = list(islice(per_crop, len(hands)))
+            predicted = list(islice(remaining, len(hands)))
             if any(predicted):
                 poses += select_poses(hands, predicted)
             else:
                 poses += [no_hand(hand, self.config, self.name) for hand in hands]
         return poses
+
+    def _compare_given_sides(self, images: Sequence[Candidates], poses: Sequence[list[HandPose]]) -> None:
+        """Improve the log-odds of the given side in images with several locations that show hands."""
+        several = {
+            i: hands
+            for i, (image, per_crop) in enumerate(zip(images, poses, strict=True))
+            if image.query.hand != "auto"
+            and len(hands := [k for k, pose in enumerate(per_crop) if not is_doubtful_hand(pose.hand_log_odds)]) > 1
+        }
+        both = [as_both_hands(images[i], [images[i].crops[k] for k in hands]) for i, hands in several.items()]
+        for (i, hands), pairs in zip(several.items(), self.poses_per_crop(both), strict=True):
+            log_odds = [log_odds_right(pair) for pair in zip(pairs[::2], pairs[1::2], strict=True)]
+            joint = joint_log_odds(log_odds, [pose.center for pose in pairs[::2]])
+            for k, value in zip(hands, joint, strict=True):
+                pose = poses[i][k]
+                poses[i][k] = replace(pose, given_side_log_odds=value if pose.hand == "right" else -value)
 
     def _select_and_refine(self, images: Sequence[Sequence[Candidates]], *, thorough: bool = True) -> list[HandPose]:
         """Return the most likely pose of each hand, unchecked, as one list."""

@@ -16,7 +16,7 @@ from handpose.inference.candidates import Candidates
 from handpose.inference.check_pose import is_unlikely_hand
 from handpose.inference.estimator import HandPoseEstimator, check_estimator
 from handpose.inference.frame_times import FrameTimes
-from handpose.inference.hand_odds import is_doubtful_hand
+from handpose.inference.hand_odds import is_doubtful_hand, is_other_hand
 from handpose.inference.query import Query
 from handpose.inference.sides import SideEvidence, classify_sides, with_side_log_odds
 from handpose.io.arguments import check_count, check_kind
@@ -122,6 +122,12 @@ class _Detection(NamedTuple):
     def likely(self) -> HandPose:
         """The pose of the side that the evidence favors."""
         return _pose_of(self.poses, "right" if self.evidence.log_odds >= 0.0 else "left") or self.poses[0]
+
+    @property
+    def may_be_elsewhere(self) -> bool:
+        """Whether the pose is doubtful or, at intervals, whether it is probably not of the given side."""
+        pose = self.likely
+        return pose.status == "low_confidence" or (self.evidence.is_due and is_other_hand(pose.given_side_log_odds))
 
 
 class HandTracker:
@@ -250,11 +256,11 @@ class HandTracker:
             if poses
         }
         # A single hand is found again in the whole image, where a doubtful pose may be one of half of the hand.
-        doubtful_is_lost = self._max_hands == 1
+        find_again = self._max_hands == 1
         reliable = {
             id: hand
             for id, hand in hands.items()
-            if _is_reliable(hand.likely) and not (doubtful_is_lost and hand.likely.status == "low_confidence")
+            if _is_reliable(hand.likely) and not (find_again and hand.may_be_elsewhere)
         }
         detections: dict[int, _Detection] = {}
         # If two tracks converge on one hand, the track whose prediction was closer keeps it.

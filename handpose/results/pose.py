@@ -68,7 +68,7 @@ class HandPose(HandJoints):
         hand_log_odds: Natural logarithm of the odds that the cube shows a hand; NaN if there is no pose, or if the
             weights have no head for this.
         given_side_log_odds: If `hand` was specified, the same, but estimated from one pass; NaN if the weights have no
-            head for this. It only determines whether the other hand is predicted for comparison.
+            head for this. Of several hands in an image, the likely ones of this side are preferred.
     """
 
     xyz: np.ndarray

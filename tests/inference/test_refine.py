@@ -14,7 +14,14 @@ from handpose import Camera, HandPose, HandPoseEstimator
 from handpose.geometry.crop import HandCrop
 from handpose.inference.candidates import Candidates
 from handpose.inference.query import Query
-from handpose.inference.refine import all_passes, combine_passes, least_uncertain, most_likely
+from handpose.inference.refine import (
+    all_passes,
+    combine_passes,
+    is_more_likely,
+    least_uncertain,
+    may_be_elsewhere,
+    most_likely,
+)
 from handpose.network.calibration import Calibration
 from tests.helpers.paths import EXAMPLES
 
@@ -96,6 +103,15 @@ def test_the_candidate_that_is_probably_a_hand_is_selected() -> None:
     assert most_likely([face, hand], [3000.0, 2000.0]) is face
     face, hand = replace(face, hand_log_odds=-5.0), replace(hand, hand_log_odds=8.0)
     assert most_likely([face, hand], [3000.0, 2000.0]) is hand
+    # Where the side is given, the other hand of a person is not selected although it is larger and clearer.
+    right, left = (
+        replace(hand, given_side_log_odds=7.0),
+        replace(pose(10.0), hand_log_odds=9.0, given_side_log_odds=-5.0),
+    )
+    assert most_likely([right, left], [1000.0, 3000.0]) is right
+    assert [may_be_elsewhere(each) for each in (right, left)] == [False, True]
+    assert is_more_likely(right, left)
+    assert not is_more_likely(left, right)
     # Without any hand, the least unlikely candidate is selected, even if its probability rounds to 0.
     unlikely = [replace(face, hand_log_odds=value) for value in (-1e3, -800.0, -1e6)]
     assert most_likely(unlikely, [1.0, 1.0, 1.0]) in unlikely

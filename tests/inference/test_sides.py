@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handpose.inference.sides import classify_sides
+from handpose.inference.sides import classify_sides, joint_log_odds
 
 log_odds = st.floats(-10.0, 10.0)
 
@@ -51,3 +54,22 @@ def test_each_hand_has_at_most_one_partner() -> None:
 def test_one_hand_or_none() -> None:
     assert classify_sides([], []) == []
     assert classify_sides([-0.1], [at(0.0)]) == ["left"]
+
+
+def posterior(log_odds: Sequence[float], different: float) -> float:
+    """Return the log-odds that the first of two hands is a right one, from the probabilities of all four cases."""
+    total = {True: 0.0, False: 0.0}
+    for right in itertools.product((True, False), repeat=2):
+        log = sum(value if side else 0.0 for value, side in zip(log_odds, right, strict=True))
+        total[right[0]] += np.exp(log + (different if right[0] != right[1] else 0.0))
+    return float(np.log(total[True] / total[False]))
+
+
+@given(log_odds, log_odds)
+def test_joint_log_odds_are_the_posterior_of_two_hands(first: float, second: float) -> None:
+    def joint(gap: float) -> list[float]:
+        return joint_log_odds([first, second], [at(0.0), at(gap)])
+
+    assert joint(601.0) == [first, second]
+    assert joint(400.0) == pytest.approx([posterior([first, second], 2.0), posterior([second, first], 2.0)], abs=1e-9)
+    assert joint(100.0) == pytest.approx([first - second, second - first], abs=1e-9)  # exactly one is a right hand

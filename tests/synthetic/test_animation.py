@@ -13,6 +13,7 @@ import torch
 
 from handpose import HandPoseEstimator, HandTracker
 from handpose.geometry.layouts import MSRA21
+from handpose.io.choices import Hand
 from handpose.synthetic import animation
 from handpose.synthetic.animation import CAMERA, AnimatedFrame, animate, animate_hands
 from handpose.synthetic.hand_model import HandModel
@@ -108,3 +109,31 @@ def test_both_hands_of_single_frames_have_different_sides(estimator: HandPoseEst
             right, left = sorted(hands, key=lambda hand: hand.hand, reverse=True)
             correct += right.xyz[:, 0].mean() < left.xyz[:, 0].mean()
     assert correct >= 7
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_the_given_one_of_two_hands_is_found(estimator: HandPoseEstimator, side: Hand) -> None:
+    """Regardless of which hand is larger or clearer; a right hand that was taken for a left one is useless."""
+    for seed in (5, 18):
+        for frame in itertools.islice(animate_hands(MSRA21, fps=8.0, seed=seed), 16):
+            truth = of_sides(frame)
+            pose = estimator.predict(frame.depth, camera=CAMERA, hand=side)
+            off = {each: np.linalg.norm(pose.xyz.mean(axis=0) - joints.mean(axis=0)) for each, joints in truth.items()}
+            assert min(off, key=off.__getitem__) == side
+
+
+@pytest.mark.filterwarnings("ignore::handpose.InputWarning")  # as long as only the other hand is visible
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_a_track_finds_the_given_hand_when_it_appears(estimator: HandPoseEstimator, side: Hand) -> None:
+    tracker = HandTracker(estimator, hand=side)
+    for number, frame in enumerate(itertools.islice(animate_hands(MSRA21, fps=FPS, seed=5), 50)):
+        truth, depth = of_sides(frame), frame.depth.copy()
+        if number < 15:
+            left_of_both = round(float(np.mean([CAMERA.project(joints)[:, 0].mean() for joints in truth.values()])))
+            depth[:, slice(None, left_of_both) if side == "right" else slice(left_of_both, None)] = 0.0
+        hands = tracker.update(depth, CAMERA, frame.time)
+        off = {each: np.linalg.norm(hands[0].pose.xyz - joints, axis=1).mean() for each, joints in truth.items()}
+        if number < 15:
+            assert min(off, key=off.__getitem__) != side  # only the other one is visible
+        if number >= 31:
+            assert min(off, key=off.__getitem__) == side
