@@ -157,7 +157,8 @@ class HandPoseEstimator(StagedEstimator):
                 hand. By default, the hand is localized in the image.
             box: x, y, width and height in px of a box around the hand, instead of `center`.
             hand: Which hand the images show: `right`, `left`, or `auto` to predict it. If you know the side, specify
-                it, which is certain and saves the network's pass over the mirror image of each crop.
+                it: it is certain, saves the network's pass over the mirror image of each crop, and selects one of two
+                visible hands.
             unit: Unit of the images' values: `mm`, `m`, mm per unit, `nyu` or `ho3d`.
             on_error: Only for a list: `skip` leaves out images that cannot be read or predicted, with a warning for
                 each. `source` then identifies the images of the poses.

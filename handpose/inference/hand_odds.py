@@ -13,7 +13,7 @@ Of the correct poses in synthetic validation images, 1% are below. Faces in real
 CERTAIN_HAND = 6.0
 """Log-odds above which a crop certainly shows a hand, even at an unlikely location."""
 
-_OTHER_HAND = -2.0  # log-odds of the given side in one pass; 0.5% of the correct poses are below
+_OTHER_HAND = 1.5  # log-odds of the given side in one pass; 5% of the correct poses are below
 
 NOT_A_HAND = "nothing at this location looks like a hand"
 """Reason of a pose whose log-odds are below."""
@@ -24,8 +24,8 @@ def is_doubtful_hand(log_odds: float) -> bool:
     return log_odds < DOUBTFUL_HAND
 
 
-def is_other_hand(given_side_log_odds: float) -> bool:
-    """Return whether a pose is probably not of the given side. Unknown log-odds, NaN, cause no doubt."""
+def may_be_other_hand(given_side_log_odds: float) -> bool:
+    """Return whether a pose may be of the other side than the given one. Unknown log-odds, NaN, cause no doubt."""
     return given_side_log_odds < _OTHER_HAND
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from handpose.geometry.crop import HandCrop
 from handpose.inference.candidates import Candidates
 from handpose.inference.decode import status_of
-from handpose.inference.hand_odds import CERTAIN_HAND, is_other_hand, probability
+from handpose.inference.hand_odds import CERTAIN_HAND, may_be_other_hand, probability
 from handpose.localization.network import NEAREST
 from handpose.network.calibration import Calibration
 from handpose.results.pose import HandPose
@@ -37,7 +37,7 @@ def _likelihood(pose: HandPose) -> float:
 
 def may_be_elsewhere(pose: HandPose) -> bool:
     """Return whether the hand may be at another location, because this pose is not good, or not of the given side."""
-    return pose.status != "ok" or is_other_hand(pose.given_side_log_odds)
+    return pose.status != "ok" or may_be_other_hand(pose.given_side_log_odds)
 
 
 def is_more_likely(pose: HandPose, other: HandPose) -> bool:
@@ -46,7 +46,7 @@ def is_more_likely(pose: HandPose, other: HandPose) -> bool:
         return False
     if other.status == "no_hand":
         return True
-    is_clearer = pose.hand_log_odds > other.hand_log_odds or is_other_hand(other.given_side_log_odds)
+    is_clearer = pose.hand_log_odds > other.hand_log_odds or pose.given_side_log_odds > other.given_side_log_odds
     return is_clearer and _likelihood(pose) > _likelihood(other)
 
 

@@ -16,7 +16,7 @@ from handpose.inference.candidates import Candidates
 from handpose.inference.check_pose import is_unlikely_hand
 from handpose.inference.estimator import HandPoseEstimator, check_estimator
 from handpose.inference.frame_times import FrameTimes
-from handpose.inference.hand_odds import is_doubtful_hand, is_other_hand
+from handpose.inference.hand_odds import is_doubtful_hand, may_be_other_hand
 from handpose.inference.query import Query
 from handpose.inference.sides import SideEvidence, classify_sides, with_side_log_odds
 from handpose.io.arguments import check_count, check_kind
@@ -125,9 +125,9 @@ class _Detection(NamedTuple):
 
     @property
     def may_be_elsewhere(self) -> bool:
-        """Whether the pose is doubtful or, at intervals, whether it is probably not of the given side."""
+        """Whether the pose is doubtful or, at intervals, whether it may be of the other side than the given one."""
         pose = self.likely
-        return pose.status == "low_confidence" or (self.evidence.is_due and is_other_hand(pose.given_side_log_odds))
+        return pose.status == "low_confidence" or (self.evidence.is_due and may_be_other_hand(pose.given_side_log_odds))
 
 
 class HandTracker:
@@ -144,7 +144,8 @@ class HandTracker:
     Args:
         estimator: Predicts the poses.
         max_hands: Maximum number of hands to track.
-        hand: Which hands the frames show: `right`, `left`, or `auto` to classify each hand.
+        hand: Which hands the frames show: `right`, `left`, or `auto` to classify each hand. A single tracked hand is
+            the given one of several, if it is visible.
         smoothing: Settings of the filter that smooths the joints.
 
     Raises:
