@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
+import torch
 
 from handpose.geometry.camera import Camera
 from handpose.runtimes.graph_cache import cached_graph
@@ -16,6 +18,9 @@ from tests.helpers.paths import SHARED
 
 # A shell lets its background jobs ignore SIGINT, and the commands that tests start would do so, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores
+    torch.set_num_threads(1)
 
 # How long an example takes depends on what else the machine does.
 hypothesis.settings.register_profile("untimed", deadline=None)

@@ -68,9 +68,11 @@ def train(
     import math
     import time
 
+    import torch
+
     from handpose.adaptation.claim import claimed
     from handpose.training import trainer
-    from handpose.training.distributed import process_group, training_device
+    from handpose.training.distributed import Processes, process_group, training_device
     from handpose.weights.resolve import find_weights
 
     if layout is not None and data.data != "synthetic":
@@ -85,7 +87,7 @@ def train(
     signals: list[int] = []
     with process_group(device) as own_device, activities():
         for one, (folder, model) in folders.items():
-            if one != subjects[0] and time.monotonic() >= end:
+            if one != subjects[0] and Processes().broadcast(time.monotonic() >= end, torch.device(own_device)):
                 note(f"{run}: the time is up before {folder.name}; run the same command again to resume")
                 return
             stopping = f"{folder}: stopping after this step"

@@ -65,7 +65,7 @@ class Processes:
         return share
 
     def broadcast(self, stop: bool, device: torch.device) -> bool:
-        """Return the stop decision of process 0, so that all processes stop after the same step."""
+        """Return the stop decision of process 0, so that all processes stop at the same point."""
         if self.count == 1:
             return stop
         decision = torch.tensor(float(stop), device=device)

@@ -62,7 +62,7 @@ WEIGHTS = {
             trained_on="synthetic depth only, 1,761,248 crops",
             error_mm={
                 "joints of 2,000 synthetic test images, hand center given": 7.2,
-                "joints of 2,000 synthetic test images, hand localized": 9.2,
+                "joints of 2,000 synthetic test images, hand localized": 8.4,
                 "fingertips of 8 labeled real images (SR305, one person)": 4.2,
             },
         ),
@@ -77,7 +77,7 @@ WEIGHTS = {
             trained_on="synthetic depth only, 102,400 crops after those of msra",
             error_mm={
                 "joints of 2,000 synthetic test images, hand center given": 7.9,
-                "joints of 2,000 synthetic test images, hand localized": 9.9,
+                "joints of 2,000 synthetic test images, hand localized": 9.2,
             },
         ),
         WeightsRecord(
@@ -91,7 +91,7 @@ WEIGHTS = {
             trained_on="synthetic depth only, 64,000 crops after those of msra",
             error_mm={
                 "joints of 2,000 synthetic test images, hand center given": 6.9,
-                "joints of 2,000 synthetic test images, hand localized": 8.9,
+                "joints of 2,000 synthetic test images, hand localized": 8.3,
             },
         ),
     )
