@@ -63,14 +63,12 @@ def main() -> None:
         },
         "`predict_hands`": {
             "one hand": lambda: estimator.predict_hands(one, camera=camera, hand="right"),
-            "two hands": lambda: estimator.predict_hands(two, camera=camera, hand="right"),
             "one hand, side predicted": lambda: estimator.predict_hands(one, camera=camera),
             "two hands, sides predicted": lambda: estimator.predict_hands(two, camera=camera),
         },
         "`HandTracker`": {
             "one hand": tracker(one, hand="right"),
             "one hand, `max_hands=2`": tracker(one, max_hands=2, hand="right"),
-            "two hands": tracker(two, max_hands=2, hand="right"),
             "one hand, side predicted": tracker(one),
             "two hands, sides predicted": tracker(two, max_hands=2),
             "one hand, `views=4`": with_views(tracker(one, hand="right")),

@@ -16,11 +16,12 @@ from handpose.inference.query import Box, Query
 from handpose.io.choices import HandOrAuto
 from handpose.io.warn import Note
 from handpose.localization.centers import FARTHEST_IN_BOX, center_in_box, pixels_in_box
-from handpose.localization.localizer import hand_candidates, nearest_first
+from handpose.localization.localizer import HAND_LENGTH, hand_candidates, nearest_first
 from handpose.localization.network import FARTHEST, NEAREST, Votes
 
 _MAX_LOCATIONS = 3  # in one image
 _MAX_FAINT_LOCATIONS = 6
+_MAX_FAINT_HANDS = 3  # besides the likely ones
 _MIN_AREA_RATIO = 0.2  # to the area of the most likely location
 _MIRRORS: dict[HandOrAuto, tuple[bool, ...]] = {"right": (False,), "left": (True,), "auto": (False, True)}
 
@@ -40,6 +41,8 @@ class Candidates:
         is_localized: Whether the hand was localized in the image, so that it may be cropped again.
         reason: Why there are no crops.
         notes: Warnings about the depth values, to be issued with those of the pose.
+        is_faint: Whether this is another location than those of the likely hands, where a hand is unlikely.
+        max_hands: Maximum number of hands to find in the image.
     """
 
     query: Query
@@ -52,6 +55,8 @@ class Candidates:
     is_localized: bool = False
     reason: str = ""
     notes: tuple[Note, ...] = ()
+    is_faint: bool = False
+    max_hands: int = 1
 
 
 def find_candidates(depth: np.ndarray, query: Query, source: str, cube: float, votes: Votes) -> Candidates:
@@ -113,11 +118,12 @@ def as_both_hands(image: Candidates, crops: Sequence[HandCrop]) -> Candidates:
 
 
 def find_hands(
-    depth: np.ndarray, query: Query, source: str, cube: float, votes: Votes, max_hands: int
+    depth: np.ndarray, query: Query, source: str, cube: float, votes: Votes, max_hands: int, *, thorough: bool
 ) -> list[Candidates]:
     """Return the candidates of each hand in a depth image, nearest first; the arguments are those of `find_candidates`.
 
-    Each has the crops of one location, and is not cropped again. Without a hand, the only element has no crops.
+    Each has the crops of one location, and is not cropped again. Without a likely hand, the first element has no crops.
+    If there are fewer likely hands than `max_hands`, faint ones follow, unless `thorough` is false.
 
     Raises:
         HandPoseError: the query does not match the image, or it has the center or box of one hand.
@@ -126,11 +132,18 @@ def find_hands(
         raise HandPoseError("a hand center or a box is that of one hand; omit it to find several hands")
     camera = query.camera_for(depth)
     image, pinhole = rectify(depth, camera)
+    found = Candidates(query, camera, source, depth=depth, max_hands=max_hands)
+    likely = nearest_first(*hand_candidates(image, pinhole, max_hands, votes))
+    faint = np.empty((0, 3))
+    if thorough and len(likely) < max_hands:
+        faint, _ = hand_candidates(image, pinhole, len(likely) + _MAX_FAINT_HANDS, votes, faint=True)
+        faint = faint[(np.linalg.norm(faint[:, None] - likely, axis=-1) > HAND_LENGTH / 2).all(axis=1)]
     hands = []
-    for index, center in enumerate(nearest_first(*hand_candidates(image, pinhole, max_hands, votes))):
+    for index, center in enumerate([*likely, *faint]):
         crops = _crops(image, pinhole, center, query, cube)
-        hands.append(Candidates(query, camera, source, index, tuple(crops), (1.0,) * len(crops), depth))
-    return hands or [Candidates(query, camera, source, depth=depth, reason=why_not_localized(depth))]
+        is_faint = index >= len(likely)
+        hands.append(replace(found, hand_index=index, crops=tuple(crops), areas=(1.0,) * len(crops), is_faint=is_faint))
+    return hands if len(likely) else [replace(found, reason=why_not_localized(depth)), *hands]
 
 
 def why_not_localized(depth: np.ndarray) -> str:

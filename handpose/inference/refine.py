@@ -16,6 +16,9 @@ from handpose.localization.network import NEAREST
 from handpose.network.calibration import Calibration
 from handpose.results.pose import HandPose
 
+SAME_HAND = 60.0
+"""Distance in mm between two poses below which they show the same hand."""
+
 _MAX_PASSES = 3  # through the network: the first, and refinement passes
 _CONFIDENT_MM = 8.0  # expected error below which a pose is not refined
 _SIDE_WEIGHT = 0.5  # of the log-odds of a given side, which follow from one pass and are often too large
@@ -48,6 +51,28 @@ def is_more_likely(pose: HandPose, other: HandPose) -> bool:
         return True
     is_clearer = pose.hand_log_odds > other.hand_log_odds or pose.given_side_log_odds > other.given_side_log_odds
     return is_clearer and _likelihood(pose) > _likelihood(other)
+
+
+def with_certain_hands(hands: Sequence[Candidates], poses: Sequence[Sequence[HandPose]]) -> Sequence[Candidates]:
+    """Return the hands of an image, nearest first: the likely ones, and the faint ones that are certainly hands.
+
+    Args:
+        hands: The hands. If none is likely, the first one has no crops.
+        poses: The poses in the crops of each faint hand that may be one; empty for all others.
+    """
+    found = [hand for hand in hands if hand.crops and not hand.is_faint]
+    centers = [hand.crops[0].center for hand in found]
+    clearest = [
+        (hand, max(own, key=lambda pose: pose.hand_log_odds)) for hand, own in zip(hands, poses, strict=True) if own
+    ]
+    for hand, pose in sorted(clearest, key=lambda pair: -pair[1].hand_log_odds):
+        center = pose.xyz.mean(axis=0)
+        is_separate = all(np.linalg.norm(center - other) > SAME_HAND for other in centers)
+        if len(found) < hand.max_hands and pose.hand_log_odds >= CERTAIN_HAND and is_separate:
+            found.append(hand)
+            centers.append(center)
+    found = sorted(found, key=lambda hand: hand.crops[0].center[2]) or [hands[0]]
+    return [replace(hand, hand_index=i, notes=() if i else hands[0].notes) for i, hand in enumerate(found)]
 
 
 def all_passes(

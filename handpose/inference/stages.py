@@ -25,7 +25,14 @@ from handpose.inference.check_pose import doubt_unlikely_hands, hand_warnings, i
 from handpose.inference.decode import decode, no_hand
 from handpose.inference.hand_odds import NOT_A_HAND, is_doubtful_hand
 from handpose.inference.query import Query
-from handpose.inference.refine import all_passes, combine_passes, is_more_likely, least_uncertain, may_be_elsewhere
+from handpose.inference.refine import (
+    all_passes,
+    combine_passes,
+    is_more_likely,
+    least_uncertain,
+    may_be_elsewhere,
+    with_certain_hands,
+)
 from handpose.inference.sides import compare_sides, has_doubtful_side, joint_log_odds, log_odds_right, select_poses
 from handpose.inference.views import check_views, predict_views
 from handpose.io.arguments import check_count
@@ -96,12 +103,16 @@ class StagedEstimator:
         """
         return find_candidates(depth, query, source, self.config.cube, self._runtime.votes)
 
-    def find_hands(self, depth: np.ndarray, query: Query, max_hands: int, *, source: str = "") -> list[Candidates]:
+    def find_hands(
+        self, depth: np.ndarray, query: Query, max_hands: int, *, source: str = "", thorough: bool = True
+    ) -> list[Candidates]:
         """Return the crops of up to `max_hands` hands, nearest first; without a hand, one element without crops.
 
-        This is the first half of `predict_hands`. See `find` for the arguments.
+        This is the first half of `predict_hands`. If there are fewer hands, the crops of unlikely ones follow, which
+        `hands` examines, unless `thorough` is false. See `find` for the other arguments.
         """
-        return find_hands(depth, query, source, self.config.cube, self._runtime.votes, max_hands)
+        thorough = thorough and self._heads is not None  # nothing else is certain enough
+        return find_hands(depth, query, source, self.config.cube, self._runtime.votes, max_hands, thorough=thorough)
 
     def poses(self, candidates: Sequence[Candidates]) -> list[HandPose]:
         """Return the most likely pose of each image, given the results of `find`: the second half of `predict`."""
@@ -112,9 +123,21 @@ class StagedEstimator:
 
         All hands are predicted in one batch, and so are their refinement passes.
         """
+        images = self._examine_faint_hands(images)
         poses = self._select_and_refine(images)
         checked = iter(self._with_warnings(poses, [hand for image in images for hand in image]))
         return [doubt_unlikely_hands(list(islice(checked, len(hands)))) for hands in images]
+
+    def _examine_faint_hands(self, images: Sequence[Sequence[Candidates]]) -> list[Sequence[Candidates]]:
+        """Return the hands of each image without the faint ones that are not certainly hands."""
+        faint = [hand for image in images for hand in image if hand.is_faint]
+        alone = self._predict([hand.crops[0] for hand in faint], faint)
+        possible = [hand for hand, pose in zip(faint, alone, strict=True) if pose.hand_log_odds > 0.0]
+        poses = dict(zip(map(id, possible), self.poses_per_crop(possible), strict=True))
+        return [
+            with_certain_hands(image, [poses.get(id(hand), ()) for hand in image]) if image[-1].is_faint else image
+            for image in images
+        ]
 
     def for_new_job(self) -> Self:
         """Return an estimator with the same network that does not remember the suspicious images of earlier jobs."""

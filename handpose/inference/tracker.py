@@ -18,6 +18,7 @@ from handpose.inference.estimator import HandPoseEstimator, check_estimator
 from handpose.inference.frame_times import FrameTimes
 from handpose.inference.hand_odds import is_doubtful_hand, may_be_other_hand
 from handpose.inference.query import Query
+from handpose.inference.refine import SAME_HAND
 from handpose.inference.sides import SideEvidence, classify_sides, with_side_log_odds
 from handpose.io.arguments import check_count, check_kind
 from handpose.io.choices import DEFAULT_HAND, Hand, HandOrAuto
@@ -36,7 +37,6 @@ _MAX_OFF_CENTER = 80.0  # mm
 _JUMP = 45.0  # mm
 _JUMP_ERROR = 1.3  # times the expected error of the previous frame
 
-_SAME_HAND = 60.0  # mm between two poses, below which they show the same hand
 _MAX_SPEED = 2000.0  # mm/s of a hand while it is lost
 _TIMEOUT_S = 0.5  # for which a lost hand keeps its id
 _TO_ROOT = 0.15  # from the mean of the joints toward the root lies the point that training crops were centered on
@@ -306,8 +306,8 @@ class HandTracker:
         """Return the crops of the hands in the whole image, other than those at known centers (3,) in mm."""
         return [
             hand
-            for hand in self._estimator.find_hands(depth, query, self._max_hands)
-            if hand.crops and all(np.linalg.norm(hand.crops[0].center - center) > _SAME_HAND for center in known)
+            for hand in self._estimator.find_hands(depth, query, self._max_hands, thorough=False)
+            if hand.crops and all(np.linalg.norm(hand.crops[0].center - center) > SAME_HAND for center in known)
         ]
 
     def _classify(self, detections: dict[int, _Detection], depth: np.ndarray, query: Query) -> list[HandPose]:
@@ -332,7 +332,7 @@ class HandTracker:
     def _claim(self, pose: HandPose, lost: dict[int, _Track], time: float) -> tuple[int, _Track | None]:
         """Remove the nearest lost hand within reach from `lost`, and return its id and track; or return a new id."""
         distances = {id: float(np.linalg.norm(track.joints.mean(axis=0) - _mean(pose))) for id, track in lost.items()}
-        reachable = [id for id in lost if distances[id] < _SAME_HAND + _MAX_SPEED * (time - lost[id].hand.time)]
+        reachable = [id for id in lost if distances[id] < SAME_HAND + _MAX_SPEED * (time - lost[id].hand.time)]
         if not reachable:
             return next(self._ids), None
         nearest = min(reachable, key=distances.__getitem__)
@@ -388,7 +388,7 @@ def _is_reliable(pose: HandPose) -> bool:
 
 def _is_separate(pose: HandPose, others: Iterable[_Detection]) -> bool:
     """Return whether the pose shows another hand than the other poses."""
-    return all(np.linalg.norm(_mean(pose) - _mean(other.likely)) > _SAME_HAND for other in others)
+    return all(np.linalg.norm(_mean(pose) - _mean(other.likely)) > SAME_HAND for other in others)
 
 
 def _mean(pose: HandPose) -> np.ndarray:

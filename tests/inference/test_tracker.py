@@ -57,7 +57,7 @@ class Scripted:
         self.centers.append(query.center)
         return self.crops(query, query.center, 0)
 
-    def find_hands(self, depth, query: Query, max_hands: int) -> list[Candidates]:
+    def find_hands(self, depth, query: Query, max_hands: int, *, thorough: bool = True) -> list[Candidates]:
         self.centers.append(None)
         hands = [self.crops(query, xyz.mean(axis=0), i) for i, xyz in enumerate(self.hands[:max_hands])]
         return hands or [Candidates(query, CAMERA)]
