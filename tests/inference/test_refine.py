@@ -21,7 +21,9 @@ from handpose.inference.refine import (
     least_uncertain,
     may_be_elsewhere,
     most_likely,
+    with_certain_hands,
 )
+from handpose.io.warn import Note
 from handpose.network.calibration import Calibration
 from tests.helpers.paths import EXAMPLES
 
@@ -115,6 +117,35 @@ def test_the_candidate_that_is_probably_a_hand_is_selected() -> None:
     # Without any hand, the least unlikely candidate is selected, even if its probability rounds to 0.
     unlikely = [replace(face, hand_log_odds=value) for value in (-1e3, -800.0, -1e6)]
     assert most_likely(unlikely, [1.0, 1.0, 1.0]) in unlikely
+
+
+def test_faint_hands_that_are_certain_are_added_nearest_first() -> None:
+    depth = np.full((480, 640), 400.0, np.float32)
+
+    def hand(x: float, z: float, **attributes: object) -> Candidates:
+        crop = HandCrop.cut(depth, CAMERA, [x, 0.0, z], 250.0)
+        return replace(IMAGE, crops=(crop,), areas=(1.0,), max_hands=2, **attributes)
+
+    def at(x: float, log_odds: float) -> list[HandPose]:
+        shift = [x, 0.0, 400.0] - HAND.mean(axis=0)
+        return [replace(pose(5.0), xyz=HAND + shift, hand_log_odds=log_odds)]
+
+    note = Note("doubtful unit", UserWarning)
+    likely, other = hand(0.0, 400.0, notes=(note,)), hand(200.0, 300.0, is_faint=True)
+    third, nothing = hand(-200.0, 350.0, is_faint=True), replace(IMAGE, max_hands=2, notes=(note,))
+
+    def found(hands: Sequence[Candidates], *poses: Sequence[HandPose]) -> list[float]:
+        both = with_certain_hands(hands, poses)
+        assert [each.hand_index for each in both] == list(range(len(both)))
+        assert [each.notes for each in both] == [(note,), *[()] * (len(both) - 1)]
+        return [each.crops[0].center[0] for each in both if each.crops]
+
+    assert found([likely, other], [], at(200.0, 9.0)) == [200.0, 0.0]
+    assert found([likely, other], [], at(200.0, 5.0)) == [0.0]  # perhaps a face
+    assert found([likely, other], [], at(50.0, 9.0)) == [0.0]  # the same hand
+    assert found([likely, other, third], [], at(200.0, 7.0), at(-200.0, 9.0)) == [-200.0, 0.0]  # at most two
+    assert found([nothing, other], [], at(200.0, 9.0)) == [200.0]
+    assert found([nothing, other], [], []) == []
 
 
 def test_without_the_exponent_of_passes_nothing_changes(calibration: Calibration) -> None:
