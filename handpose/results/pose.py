@@ -67,8 +67,8 @@ class HandPose(HandJoints):
         side_log_odds: If `hand` was predicted, the natural logarithm of the odds that it is correct; otherwise NaN.
         hand_log_odds: Natural logarithm of the odds that the cube shows a hand; NaN if there is no pose, or if the
             weights have no head for this.
-        given_side_log_odds: If `hand` was specified, the same, but estimated from one pass; NaN if the weights have no
-            head for this. Of several hands in an image, the likely ones of this side are preferred.
+        given_side_log_odds: If `hand` was specified, the same, but estimated from one pass or, if the image shows
+            several hands, by comparing them; NaN if the weights have no head for this.
     """
 
     xyz: np.ndarray
