@@ -39,8 +39,9 @@ def estimator() -> HandPoseEstimator:
     return HandPoseEstimator.from_pretrained("msra", device="cpu")
 
 
-def of_sides(frame: AnimatedFrame) -> dict[str, np.ndarray]:
-    return dict(zip(("right", "left"), frame.xyz, strict=True))
+def of_sides(frame: AnimatedFrame) -> dict[Hand, np.ndarray]:
+    right, left = frame.xyz
+    return {"right": right, "left": left}
 
 
 def mirrored(frame: AnimatedFrame) -> AnimatedFrame:
@@ -111,16 +112,15 @@ def test_both_hands_of_single_frames_have_different_sides(estimator: HandPoseEst
     assert correct >= 7
 
 
-@pytest.mark.parametrize("side", ["right", "left"])
-def test_the_given_one_of_two_hands_is_found(estimator: HandPoseEstimator, side: Hand) -> None:
-    """By size and clarity alone, it would be the other one in a quarter of the frames."""
+def test_the_given_one_of_two_hands_is_found(estimator: HandPoseEstimator) -> None:
+    """By size and clarity alone, it would be the other one in 25 of these 96 predictions."""
     wrong = 0
     for seed in (2, 5, 18):
         for frame in itertools.islice(animate_hands(MSRA21, fps=8.0, seed=seed), 16):
-            pose = estimator.predict(frame.depth, camera=CAMERA, hand=side)
-            off = {each: np.linalg.norm((pose.xyz - joints).mean(axis=0)) for each, joints in of_sides(frame).items()}
-            wrong += min(off, key=off.__getitem__) != side
-    assert wrong <= 4
+            for side, joints in of_sides(frame).items():
+                pose = estimator.predict(frame.depth, camera=CAMERA, hand=side)
+                wrong += np.linalg.norm((pose.xyz - joints).mean(axis=0)) > 60.0
+    assert wrong <= 8
 
 
 @pytest.mark.filterwarnings("ignore::handpose.InputWarning")  # as long as only the other hand is visible
